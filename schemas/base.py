@@ -1,0 +1,94 @@
+"""What every event has in common, and the value objects several events share."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+import uuid
+from datetime import UTC, datetime
+from typing import ClassVar, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+
+def uuid7() -> str:
+    """A time-ordered UUID (RFC 9562, version 7), so that primary keys stay nearly sorted."""
+    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76
+    return str(uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62))
+
+
+class Value(BaseModel):
+    """A part of an event: immutable, and tolerant of fields a newer producer added."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Event(Value):
+    """A fact, in the past tense. `event_id` makes every consumer idempotent; `tenant` comes from a credential."""
+
+    VERSION: ClassVar[int] = 1
+
+    event_id: str = Field(default_factory=uuid7, min_length=8, max_length=64)
+    occurred_at: AwareDatetime = Field(default_factory=lambda: datetime.now(UTC))
+    tenant: str = Field(min_length=1, max_length=64)
+    route: str = Field(description="tenant/name", pattern=r"^[a-z0-9-]+/[a-z0-9-]+$")
+
+    @classmethod
+    def topic_name(cls) -> str:
+        """`DatasetBuilt` -> `dataset-built`: one identity through four places (DESIGN section 2)."""
+        name = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+        return name if cls.VERSION == 1 else f"{name}-v{cls.VERSION}"
+
+    @classmethod
+    def schema_name(cls) -> str:
+        return f"{re.sub(r'(?<!^)(?=[A-Z])', '-', cls.__name__).lower()}.v{cls.VERSION}"
+
+
+class Message(Value):
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+class BlobRef(Value):
+    """A reference to bytes that are never put on a topic: where they are, and what they must hash to."""
+
+    uri: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class AdapterRef(Value):
+    """An immutable adapter. `adapter_id` is `<route name>@<first 12 of sha256>`: the name vLLM serves it under."""
+
+    adapter_id: str = Field(pattern=r"^[a-z0-9-]+--[a-z0-9-]+@[0-9a-f]{12}$")
+    blob: BlobRef
+
+
+class Confidence(Value):
+    """How sure the served model was, from the tokens of its answer (methods page, section 1).
+
+    `score` is exp(sum of token logprobs); `p_correct` is the calibrated probability, absent while uncalibrated.
+    """
+
+    score: float = Field(ge=0, le=1)
+    min_logprob: float = Field(le=0)
+    first_margin: float = Field(ge=0)
+    tokens: int = Field(ge=0)
+    p_correct: float | None = Field(default=None, ge=0, le=1)
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    calibration_id: str | None = None
+
+
+Arm = Literal["base", "champion", "challenger", "external"]
+
+
+class Attempt(Value):
+    """One model's answer to a request; a request has several when the router fell back or shadowed."""
+
+    arm: Arm
+    model: str
+    adapter_id: str | None = None
+    answer: str
+    confidence: Confidence | None = None
+    latency_ms: float = Field(ge=0)

@@ -1,0 +1,238 @@
+"""Every event of Ratchet. The docstring of a class is its documentation: the fact, who states it, and when."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import AwareDatetime, Field
+
+from schemas.base import AdapterRef, Arm, Attempt, BlobRef, Confidence, Event, Message, Value
+from schemas.route import RouteSpec
+
+Verdict = Literal["approved", "corrected", "rejected"]
+
+
+class InferenceRecorded(Event):
+    """An app asked and a model answered. Said by the router, or by capture for apps that call other models."""
+
+    inference_id: str
+    messages: tuple[Message, ...] = Field(description="what the app sent, redacted; empty when `content` refers to it")
+    answer: str = Field(description="what the app got, redacted")
+    arm: Arm
+    model: str
+    adapter_id: str | None = None
+    confidence: Confidence | None = None
+    outcome: Literal["confident", "fell_back", "unsure", "external"] = "external"
+    attempts: tuple[Attempt, ...] = Field(default=(), description="every model asked, in order; shadows last")
+    route_version: int | None = None
+    latency_ms: float | None = Field(default=None, ge=0)
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    content: BlobRef | None = Field(default=None, description="messages and answer when they exceed 256 KiB")
+    metadata: dict[str, str] = {}
+
+
+class FeedbackRecorded(Event):
+    """A user or a system judged an answer. Said by capture; may arrive before the inference it is about."""
+
+    feedback_id: str
+    inference_id: str
+    kind: Literal["rating", "comment", "correction", "outcome"]
+    value: float | None = None
+    text: str | None = None
+    source: str = Field(description="id of the credential that sent it")
+
+
+class ReviewRequested(Event):
+    """Neither the adapter nor the base model was sure enough. Said by the router, beside the answer it still gave."""
+
+    inference_id: str
+    confidence: Confidence | None = None
+
+
+class ReviewCompleted(Event):
+    """A reviewer approved, corrected or rejected an answer. Said by review, once for each reviewed item."""
+
+    review_id: str
+    inference_id: str
+    verdict: Verdict
+    messages: tuple[Message, ...]
+    model_answer: str
+    answer: str | None = Field(description="the right answer; None when rejected as unusable")
+    reviewer: str
+    reason: str = Field(description="why the item was sampled: audit, sampled, unsure, drift, feedback")
+    audit: bool = Field(description="in the uniform share: evaluated on, never trained on")
+    probability: float = Field(gt=0, le=1, description="inclusion probability of the item")
+    coin: float = Field(ge=0, lt=1)
+    arm: Arm
+    adapter_id: str | None = None
+    confidence: Confidence | None = None
+    asked_at: AwareDatetime | None = None
+    seconds: float | None = Field(default=None, ge=0, description="time the reviewer had the item open")
+
+
+class Statistic(Value):
+    """One test of a monitor: its statistic against its threshold, at a stated level."""
+
+    name: str
+    value: float
+    threshold: float
+    p_value: float | None = None
+    fired: bool
+
+
+class DriftDetected(Event):
+    """A monitor fired. Said by the evaluator; `input` asks for labels, `errors` is confirmed by them."""
+
+    drift_id: str
+    monitor: Literal["input", "errors"]
+    adapter_id: str | None = None
+    statistics: tuple[Statistic, ...]
+    reference_size: int
+    window_size: int
+    window_started_at: AwareDatetime | None = None
+    report: BlobRef | None = None
+
+
+class SplitSizes(Value):
+    train: int
+    validation: int
+    test: int
+    audit: int
+
+
+class DatasetBuilt(Event):
+    """An immutable dataset version exists. Said by dataset-builder after its manifest was written."""
+
+    dataset_id: str = Field(description="`<tenant>--<route name>@<first 12 of sha256>`")
+    blob: BlobRef = Field(description="folder with train/validation/test/audit .parquet and manifest.json")
+    rows: SplitSizes
+    labels: dict[str, int] = Field(default={}, description="training rows per label")
+    parent: str | None = None
+    because: str
+    recipe: str
+    spec: RouteSpec
+
+
+class TrainingProgressed(Event):
+    """A training run advanced. Said by the trainer every few seconds, for people who watch."""
+
+    job_id: str
+    dataset_id: str
+    state: Literal["queued", "running", "failed", "finished"]
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None
+    validation_loss: float | None = None
+    tokens_per_second: float | None = None
+    attempt: int = 1
+    detail: str = ""
+
+
+class AdapterTrained(Event):
+    """An immutable adapter exists. Said by the trainer after the adapter was stored under its digest."""
+
+    adapter: AdapterRef
+    dataset_id: str
+    dataset: BlobRef
+    base_model: str
+    recipe: str
+    recipe_sha256: str
+    rank: int
+    train_loss: float
+    validation_loss: float | None = None
+    seconds: float
+    run_id: str | None = Field(default=None, description="MLflow run")
+    job_id: str
+    spec: RouteSpec
+
+
+class ArmResult(Value):
+    """How one arm did on the held-out rows."""
+
+    arm: Arm
+    adapter_id: str | None = None
+    n: int
+    accuracy: float
+    macro_f1: float | None = None
+    format_compliance: float
+    latency_p50_ms: float
+    latency_p95_ms: float
+
+
+class PairedTest(Value):
+    """Challenger against another arm on the same rows: one-sided mid-p McNemar (methods page, section 6)."""
+
+    against: Arm
+    wins: int
+    losses: int
+    p_value: float
+    alpha: float
+    passed: bool
+
+
+class Probe(Value):
+    """A prompt with the evaluator's own reading of it: proves that a loaded adapter acts, and acts as evaluated."""
+
+    messages: tuple[Message, ...]
+    answer: str
+    logprob: float = Field(description="sum over the answer's tokens, with the adapter")
+    base_logprob: float | None = None
+    base_answer: str | None = None
+
+
+class AdapterEvaluated(Event):
+    """The gate's verdict on an adapter, with its numbers. Said by the evaluator."""
+
+    evaluation_id: str
+    adapter: AdapterRef
+    dataset_id: str
+    verdict: Literal["promote", "reject"]
+    reasons: tuple[str, ...]
+    arms: tuple[ArmResult, ...]
+    tests: tuple[PairedTest, ...]
+    probe: Probe | None = None
+    report: BlobRef | None = None
+    seconds: float
+
+
+class CalibrationFitted(Event):
+    """How the confidence of one arm maps to P(correct), and the threshold that holds. Said by the evaluator.
+
+    P(correct) = sigmoid(slope * logit(clip(score, 1e-4, 1 - 1e-4)) + intercept) (methods page, section 2).
+    """
+
+    calibration_id: str
+    adapter_id: str | None = Field(description="None: the base model with the detailed prompt")
+    slope: float
+    intercept: float
+    threshold: float = Field(ge=0, le=1, description="answers with P(correct) below it are not trusted; 1 trusts none")
+    n: int
+    errors: int
+    brier: float
+    alpha: float = Field(description="tolerated error among trusted answers")
+    certified: bool = Field(description="the exact binomial bound holds at 90 %")
+    coverage: float = Field(ge=0, le=1, description="share of the rows at or above the threshold")
+
+
+class ChallengerState(Value):
+    adapter: AdapterRef
+    share: float = Field(ge=0, le=1)
+    answered: int = 0
+
+
+class RouteChanged(Event):
+    """What serves a route now, in which shares: the whole state, not a difference. Said by the router (compacted)."""
+
+    version: int = Field(ge=1)
+    spec: RouteSpec
+    champion: AdapterRef | None = None
+    challenger: ChallengerState | None = None
+    because: str
+    actor: str
+
+
+EVENTS: tuple[type[Event], ...] = (
+    InferenceRecorded, FeedbackRecorded, ReviewRequested, ReviewCompleted, DriftDetected, DatasetBuilt,
+    TrainingProgressed, AdapterTrained, AdapterEvaluated, CalibrationFitted, RouteChanged,
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Plumbing that knows no service: bus, outbox, jobs, database, blobs, http, auth, errors, settings, telemetry."""

@@ -1,0 +1,102 @@
+"""API keys. The tenant and the scopes come from the key, never from a request's body.
+
+The keys file holds SHA-256 digests only: `{"keys": [{"id", "name", "tenant", "scopes", "sha256"}]}`; it is read again
+when it changes, so a revoked key stops working within a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel, ConfigDict
+
+from shared.errors import Fatal, RatchetError
+
+Scope = Literal["infer", "capture:write", "feedback:write", "review", "admin", "read"]
+CHECK_SECONDS = 1.0
+bearer = HTTPBearer(auto_error=False, description="an API key of Ratchet: rk_...")
+
+
+class Unauthenticated(RatchetError):
+    status = 401
+
+    def __init__(self) -> None:
+        super().__init__("send a valid API key as 'Authorization: Bearer rk_...'")
+
+
+class Forbidden(RatchetError):
+    status = 403
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"this key lacks the scope '{scope}'")
+
+
+class Principal(BaseModel):
+    """Who is asking, as the key says."""
+
+    model_config = ConfigDict(frozen=True)
+    id: str
+    name: str
+    tenant: str
+    scopes: frozenset[Scope]
+
+
+class Key(Principal):
+    sha256: str
+
+
+def new_key(name: str, tenant: str, scopes: set[Scope]) -> tuple[str, Key]:
+    """A fresh 256-bit secret, shown once, and the record to keep of it."""
+    secret = f"rk_{secrets.token_urlsafe(32)}"
+    return secret, Key(id=f"key_{secrets.token_hex(6)}", name=name, tenant=tenant, scopes=frozenset(scopes), sha256=digest(secret))
+
+
+def digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Keyring:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._keys: dict[str, Key] = {}
+        self._checked = self._modified = -1.0
+
+    def authenticate(self, secret: str) -> Principal | None:
+        self._refresh()
+        found = self._keys.get(digest(secret))
+        return found if found and hmac.compare_digest(found.sha256, digest(secret)) else None
+
+    def _refresh(self) -> None:
+        if time.monotonic() - self._checked < CHECK_SECONDS:
+            return
+        self._checked = time.monotonic()
+        try:
+            modified = self.path.stat().st_mtime
+            if modified != self._modified:
+                keys = [Key.model_validate(key) for key in json.loads(self.path.read_text())["keys"]]
+                self._keys, self._modified = {key.sha256: key for key in keys}, modified
+        except (OSError, ValueError, KeyError) as error:
+            raise Fatal(f"the keys file {self.path} cannot be read ({type(error).__name__}): create it with 'ratchet keys'") from error
+
+
+def require(scope: Scope) -> Callable[..., Principal]:
+    """A FastAPI dependency: the principal behind the bearer key, which must hold `scope`."""
+
+    async def principal(request: Request, credentials=Depends(bearer)) -> Principal:  # noqa: ANN001
+        found = request.app.state.keyring.authenticate(credentials.credentials) if credentials else None
+        if found is None:
+            raise Unauthenticated
+        if scope not in found.scopes:
+            raise Forbidden(scope)
+        return found
+
+    return principal

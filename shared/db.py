@@ -1,0 +1,115 @@
+"""The database of one service: SQLite (WAL) or Postgres behind one SQLAlchemy async URL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
+
+from sqlalchemy import Column, ColumnElement, DateTime, Float, MetaData, Table, event, func
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from shared.errors import Retryable
+
+
+class DatabaseUnavailable(Retryable):
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(f"the database did not answer ({type(cause).__name__}); the request was not stored, send it again")
+
+
+class Database:
+    """Transactions over one database. `committed` is set after each commit, so that the relay wakes at once."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = make_engine(url)
+        self.committed = asyncio.Event()
+        # SQLite has one writer: waiting in line costs less than its busy handler, which polls.
+        self._writer = asyncio.Lock() if self.is_sqlite else nullcontext()
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.engine.dialect.name == "sqlite"
+
+    async def create_tables(self, metadata: MetaData) -> None:
+        async with self.transaction() as tx:
+            await tx.run_sync(metadata.create_all)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """One atomic unit of work: commits on exit, rolls back on any error."""
+        async with self._writer:
+            try:
+                async with self.engine.begin() as connection:
+                    yield connection
+            except DBAPIError as error:
+                if error.connection_invalidated or "database is locked" in str(error):
+                    raise DatabaseUnavailable(error) from error
+                raise
+        self.committed.set()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A snapshot to read from; takes no write lock on SQLite."""
+        async with self.engine.connect() as connection:
+            yield await connection.execution_options(read_only=True)
+
+    def clock(self) -> ColumnElement[float]:
+        """Seconds since the epoch by the database's clock: the only clock that leases may use."""
+        if self.is_sqlite:
+            return (func.julianday("now") - 2440587.5) * 86400.0
+        return func.extract("epoch", func.clock_timestamp())
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def make_engine(url: str) -> AsyncEngine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_async_engine(url, pool_pre_ping=True)
+    if parsed.database and parsed.database != ":memory:":
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(url)
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection, _record) -> None:  # noqa: ANN001
+    connection.isolation_level = None  # the driver must not open transactions by itself
+    # FULL: a commit survives power loss, not just a crash of the process.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection) -> None:  # noqa: ANN001
+    read_only = connection.get_execution_options().get("read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+async def insert_once(tx: AsyncConnection, table: Table, values: dict) -> bool:
+    """Insert unless the primary (or a unique) key exists; says whether a row was inserted."""
+    dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
+    result = await tx.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
+    return result.rowcount == 1
+
+
+async def upsert(tx: AsyncConnection, table: Table, values: dict) -> None:
+    """Insert, or replace the row with the same primary key."""
+    dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
+    keys = [column.name for column in table.primary_key]
+    rest = {name: value for name, value in values.items() if name not in keys}
+    await tx.execute(dialect.insert(table).values(**values).on_conflict_do_update(index_elements=keys, set_=rest))
+
+
+def timestamp(name: str, **options) -> Column:  # noqa: ANN003
+    return Column(name, DateTime(timezone=True), **options)
+
+
+def seconds(name: str, **options) -> Column:  # noqa: ANN003
+    return Column(name, Float, **options)
+

@@ -1,0 +1,77 @@
+"""The HTTP side every service has: one JSON error shape, a body limit, health, metrics, no CDN."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.exceptions import HTTPException
+
+from shared.auth import Keyring
+from shared.errors import RatchetError
+from shared.settings import ServiceSettings
+from shared.telemetry import log
+
+Ready = Callable[[], Awaitable[dict[str, Any]]]
+
+
+def create_api(name: str, settings: ServiceSettings, routers: list[APIRouter], ready: Ready, lifespan: Any) -> FastAPI:
+    # /docs would load scripts from a CDN: closed networks and our CSP forbid it; /openapi.json stays.
+    api = FastAPI(title=f"Ratchet {name}", lifespan=lifespan, docs_url=None, redoc_url=None, max_body_size=settings.max_body_bytes)
+    api.state.keyring = Keyring(settings.keys_file)
+    for router in routers:
+        api.include_router(router)
+    api.include_router(_operations(ready))
+    api.add_exception_handler(RatchetError, _expected)
+    api.add_exception_handler(RequestValidationError, _invalid)
+    api.add_exception_handler(HTTPException, _http)
+    api.add_exception_handler(Exception, _unexpected)
+    return api
+
+
+def error_response(name: str, detail: str, status: int, retry_after: int | None = None) -> JSONResponse:
+    """The one shape of an error: `{"error": "ClassName", "detail": "what to do next"}`."""
+    headers = {"retry-after": str(retry_after)} if retry_after else None
+    return JSONResponse({"error": name, "detail": detail}, status, headers)
+
+
+async def _expected(_: Request, error: RatchetError) -> Response:
+    return error_response(error.name, str(error), error.status, error.retry_after)
+
+
+async def _invalid(_: Request, error: RequestValidationError) -> Response:
+    problems = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()[:5]]
+    return error_response("InvalidRequest", "; ".join(problems), 422)
+
+
+async def _http(_: Request, error: HTTPException) -> Response:
+    names = {404: "NotFound", 405: "MethodNotAllowed", 413: "BodyTooLarge"}
+    return error_response(names.get(error.status_code, "HttpError"), str(error.detail), error.status_code)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    log("http").error("unexpected", path=request.url.path, error=type(error).__name__, exc_info=error)
+    return error_response("InternalError", "something broke on our side; the log of this service says what", 500)
+
+
+def _operations(ready: Ready) -> APIRouter:
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/health/live")
+    async def live() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @router.get("/health/ready")
+    async def readiness() -> dict[str, Any]:
+        """What this service stands on, and whether each part answers. It serves what it can while a part is away."""
+        return await ready()
+
+    @router.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    return router

@@ -1,0 +1,101 @@
+"""How a service is put together and run: database, outbox relay, broker, background workers, HTTP, in one process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import uvicorn
+from aiokafka.errors import KafkaError
+from fastapi import APIRouter, FastAPI
+from faststream.kafka import KafkaBroker, KafkaRouter
+from sqlalchemy import MetaData, select
+
+from shared.bus import KafkaSender, make_broker
+from shared.db import Database
+from shared.http import create_api
+from shared.outbox import Outbox, Relay, Sender
+from shared.settings import ServiceSettings
+from shared.telemetry import BROKER_UP, configure_logging, log
+
+Worker = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Service:
+    """One of the six. `context` is what its handlers may ask for by name; `workers` run for as long as it does."""
+
+    name: str
+    settings: ServiceSettings
+    metadata: MetaData
+    events: KafkaRouter
+    http: Sequence[APIRouter]
+    db: Database
+    outbox: Outbox
+    context: dict[str, Any] = field(default_factory=dict)
+    workers: Sequence[Worker] = ()
+    sender: Sender | None = None
+
+    def __post_init__(self) -> None:
+        self.broker: KafkaBroker = make_broker(self.settings, self.name, self.db, self.outbox)
+        self.broker.include_router(self.events)
+        for name, value in (self.context | {"outbox": self.outbox}).items():
+            self.broker.context.set_global(name, value)
+        self.sender = self.sender or KafkaSender(self.settings.kafka_bootstrap_servers, self.name)
+        self.relay = Relay(self.db, self.outbox, self.sender)
+        self.consuming = False
+        self.api: FastAPI = create_api(self.name, self.settings, list(self.http), self.ready, self._lifespan)
+        for name, value in (self.context | {"db": self.db, "outbox": self.outbox}).items():
+            setattr(self.api.state, name, value)
+
+    async def ready(self) -> dict[str, Any]:
+        async with self.db.read() as connection:
+            await connection.execute(select(1))
+        return {"service": self.name, "database": "up", "consuming": self.consuming, "outbox_pending": await self.relay.pending()}
+
+    @asynccontextmanager
+    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        await self.db.create_tables(self.metadata)
+        loops = [self._consume, self.relay.run, *self.workers]
+        tasks = [asyncio.create_task(loop(), name=getattr(loop, "__name__", "worker")) for loop in loops]
+        for task in tasks:
+            task.add_done_callback(_complain)
+        try:
+            yield
+        finally:
+            await self.broker.stop()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self.sender.close()
+            await self.db.close()
+
+    async def _consume(self) -> None:
+        """Start the consumers; while the broker is away the service goes on with what it has."""
+        delay = 0.5
+        while True:
+            try:
+                await self.broker.start()
+                break
+            except (KafkaError, OSError) as error:
+                log(self.name).warning("event log away, will retry", error=type(error).__name__, seconds=delay)
+                with suppress(Exception):
+                    await self.broker.stop()
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 5.0)
+        self.consuming = True
+        BROKER_UP.set(1)
+        log(self.name).info("ready", port=self.settings.port)
+
+    def run(self) -> None:
+        configure_logging(self.settings.log_level, self.settings.log_format)
+        uvicorn.run(self.api, host=self.settings.host, port=self.settings.port, log_config=None, access_log=False,
+                    timeout_graceful_shutdown=10, server_header=False)  # fmt: skip
+
+
+def _complain(task: asyncio.Task) -> None:
+    if not task.cancelled() and (error := task.exception()):
+        log("service").error("a background loop died", loop=task.get_name(), error=f"{type(error).__name__}: {error}", exc_info=error)

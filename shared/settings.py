@@ -1,0 +1,22 @@
+"""What every service is told from outside. Built once in app.py and passed down; nothing else reads the environment."""
+
+from pathlib import Path
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceSettings(BaseSettings):
+    """Settings all six services share. A service adds its own with `env_prefix="<SERVICE>_"`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    kafka_bootstrap_servers: str = Field("127.0.0.1:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS")
+    database_url: str = Field(validation_alias="DATABASE_URL", description="SQLAlchemy async URL; one database per service")
+    artifacts_url: str = Field("file://.ratchet/artifacts", validation_alias="ARTIFACTS_URL", description="fsspec URL")
+    keys_file: Path = Field(Path(".ratchet/keys.json"), validation_alias="RATCHET_KEYS_FILE")
+    host: str = Field("127.0.0.1", validation_alias="HOST")
+    port: int = Field(8000, validation_alias=AliasChoices("PORT", "port"), ge=1, le=65535)
+    log_format: str = Field("console", validation_alias="LOG_FORMAT", pattern="^(console|json)$")
+    log_level: str = Field("INFO", validation_alias="LOG_LEVEL")
+    max_body_bytes: int = Field(4 * 1024 * 1024, validation_alias="MAX_BODY_BYTES")

@@ -1,0 +1,31 @@
+"""Logs and metrics. Logs carry ids, never content."""
+
+import logging
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
+EVENTS_HANDLED = Counter("ratchet_events_handled_total", "Events by outcome", ["topic", "outcome"])
+EVENT_SECONDS = Histogram("ratchet_event_seconds", "Time from receipt to commit", ["topic"])
+EVENTS_PUBLISHED = Counter("ratchet_events_published_total", "Events acknowledged by the broker", ["topic"])
+OUTBOX_PENDING = Gauge("ratchet_outbox_pending", "Events committed here and not yet acknowledged by the broker")
+BROKER_UP = Gauge("ratchet_broker_up", "1 while the consumers are started")
+
+
+def configure_logging(level: str, format: str) -> None:
+    """`console` for people, `json` for machines; the standard library's loggers go the same way."""
+    renderer = structlog.processors.JSONRenderer() if format == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    shared = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level,
+              structlog.processors.TimeStamper(fmt="iso", utc=True)]  # fmt: skip
+    structlog.configure(processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+                        logger_factory=structlog.stdlib.LoggerFactory(), cache_logger_on_first_use=True)  # fmt: skip
+    handler = logging.StreamHandler()
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.format_exc_info, renderer]))  # fmt: skip
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for noisy in ("aiokafka", "httpx", "httpcore", "uvicorn.access", "aiosqlite"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def log(name: str) -> structlog.stdlib.BoundLogger:
+    return structlog.stdlib.get_logger(name)
