@@ -1,0 +1,43 @@
+"""When two answers are the same: the one rule that review, dataset-builder, evaluator and router share."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+
+from schemas.route import RouteSpec
+
+
+def normalise(answer: str, spec: RouteSpec) -> str:
+    """The form in which answers are compared; never the form in which they are returned."""
+    text = unicodedata.normalize("NFKC", answer).strip()
+    if spec.task == "classification":
+        return text.strip(" \t\n\"'`.,:;!").casefold()
+    if spec.output_schema is not None:
+        return _canonical_json(text)
+    return " ".join(text.split())
+
+
+def same_answer(one: str, other: str, spec: RouteSpec) -> bool:
+    return normalise(one, spec) == normalise(other, spec)
+
+
+def well_formed(answer: str, spec: RouteSpec) -> bool:
+    """Whether an answer keeps the format: a known label, or parseable JSON where a schema is given."""
+    if spec.task == "classification":
+        return normalise(answer, spec) in {normalise(label, spec) for label in spec.labels}
+    if spec.output_schema is not None:
+        return _parses(answer)
+    return bool(answer.strip())
+
+
+def _parses(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _canonical_json(text: str) -> str:
+    return json.dumps(json.loads(text), sort_keys=True, ensure_ascii=False) if _parses(text) else text
