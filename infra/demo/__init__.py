@@ -1,0 +1,1 @@
+"""`ratchet demo`: the loop closes twice, on real text with a real model, and is measured while it does."""

@@ -1,0 +1,91 @@
+"""The demo's results: a table on the terminal and one self-contained HTML page with the accuracy-over-time plot."""
+
+from __future__ import annotations
+
+import io
+import statistics
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+from rich.console import Console
+from rich.table import Table
+
+from infra.demo.story import Phase, Story
+from infra.demo.traffic import Answered, accuracy
+
+WINDOW = 40  # requests in the moving average of the plot
+MARKS = {"promotion": "#1a7f4b", "drift": "#c0392b", "labels": "#8a6d1a"}
+
+
+def phase_row(phase: Phase) -> dict[str, str]:
+    answered, n = phase.answered, len(phase.answered)
+    late = [one for one in answered if one.late]
+    return {
+        "phase": phase.name, "requests": str(n), "accuracy": f"{accuracy(answered):.0%}", "late": f"{accuracy(late):.0%}" if late else "–",
+        "fallback": f"{sum(one.outcome != 'confident' for one in answered) / n:.0%}",
+        "human": f"{sum(one.outcome == 'unsure' for one in answered) / n:.0%}", "reviewed": str(phase.reviewed),
+        "median": f"{statistics.median(one.seconds for one in answered) * 1000:.0f} ms",
+    }  # fmt: skip
+
+
+COLUMNS = {"phase": "phase", "requests": "requests", "accuracy": "accuracy", "late": "accuracy, late labels", "fallback": "fell back",
+           "human": "asked a human", "reviewed": "reviewed meanwhile", "median": "median latency"}  # fmt: skip
+
+
+def print_tables(console: Console, story: Story, total_seconds: float) -> None:
+    table = Table(title="What happened", title_justify="left")
+    for key, title in COLUMNS.items():
+        table.add_column(title, justify="left" if key == "phase" else "right")
+    for phase in story.phases:
+        table.add_row(*phase_row(phase).values())
+    console.print(table)
+    steps = Table(title="How long each step took", title_justify="left")
+    steps.add_column("step")
+    steps.add_column("seconds", justify="right")
+    for step, seconds in [*story.steps, ("everything", total_seconds)]:
+        steps.add_row(step, f"{seconds:.1f}")
+    console.print(steps)
+    for act, passed, words in story.verdicts():
+        console.print(f"[bold {'green' if passed else 'red'}]{'PASSED' if passed else 'FAILED'}[/] {act}: {words}", highlight=False)
+
+
+def write_html(path: Path, story: Story, lineage: str, total_seconds: float, machine: str) -> None:
+    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    path.write_text(environment.get_template("report.html.j2").render(
+        columns=COLUMNS, rows=[phase_row(phase) for phase in story.phases], steps=[*story.steps, ("everything", total_seconds)],
+        verdicts=story.verdicts(), evaluations=story.evaluations, plot=Markup(accuracy_plot(story)), lineage=lineage, machine=machine,
+        reviewed=story.reviewers.done, corrected=story.reviewers.corrected, erred=story.reviewers.erred, route=story.data.spec.name))  # fmt: skip
+
+
+def accuracy_plot(story: Story) -> str:
+    """An inline SVG: moving accuracy over time, all requests and late labels, with every promotion and drift event."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    answered = sorted(story.app.answered, key=lambda one: one.at)
+    figure, axes = plt.subplots(figsize=(10, 4.2))
+    for rows, label, style in ((answered, "all requests", "-"), ([a for a in answered if a.late], "late labels only", "--")):
+        times, values = moving_accuracy(rows)
+        axes.plot(times, values, style, label=f"{label} (moving average of {WINDOW})", linewidth=2)
+    for at, kind, text in story.happened:
+        axes.axvline(at, color=MARKS[kind], linewidth=1.4)
+        axes.annotate(text, (at, 1.02), xycoords=("data", "axes fraction"), rotation=30, fontsize=8, color=MARKS[kind])
+    axes.set(xlabel="seconds since the start", ylabel="accuracy", ylim=(0, 1))
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower right", frameon=False)
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight")
+    plt.close(figure)
+    return buffer.getvalue()[buffer.getvalue().index("<svg") :]
+
+
+def moving_accuracy(answered: list[Answered]) -> tuple[list[float], list[float]]:
+    times, values = [], []
+    for end in range(min(10, len(answered)), len(answered) + 1):
+        window = answered[max(0, end - WINDOW) : end]
+        times.append(window[-1].at)
+        values.append(accuracy(window))
+    return times, values

@@ -1,0 +1,54 @@
+"""Simulated reviewers: they know the true label, err at a set rate, and work through review's API like any client."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import httpx
+
+from infra.demo.patience import patiently
+from schemas.answers import same_answer
+from schemas.route import RouteSpec
+
+
+class Reviewers:
+    """Work while `working` is set. A message whose label the route does not know yet is left for later."""
+
+    def __init__(self, review_url: str, keys: dict[str, str], truth: dict[str, str], error_rate: float, seed: int) -> None:
+        self.url, self.keys, self.truth, self.error_rate = review_url, keys, truth, error_rate
+        self.random = random.Random(seed)
+        self.spec: RouteSpec | None = None
+        self.working = asyncio.Event()
+        self.done = self.corrected = self.erred = 0
+
+    async def run(self) -> None:
+        await asyncio.gather(*(self._work(key) for key in self.keys.values()))
+
+    async def _work(self, key: str) -> None:
+        async with httpx.AsyncClient(base_url=self.url, headers={"authorization": f"Bearer {key}"}, timeout=30) as client:
+            while True:
+                await self.working.wait()
+                if not await self._one(client):
+                    await asyncio.sleep(0.3)
+
+    async def _one(self, client: httpx.AsyncClient) -> bool:
+        """Review one item; False when the queue was empty."""
+        claimed = await patiently(lambda: client.post("/v1/queue/next", json={"route": self.spec.name}))
+        if claimed.status_code == 204:
+            return False
+        item = claimed.json()
+        answer = self._opinion(next(m["content"] for m in item["messages"] if m["role"] == "user"))
+        approved = same_answer(answer, item["answer"], self.spec)
+        verdict = {"verdict": "approved"} if approved else {"verdict": "corrected", "answer": answer}
+        await patiently(lambda: client.post(f"/v1/items/{item['item_id']}/verdict", json=verdict))
+        self.done += 1
+        self.corrected += not approved
+        return True
+
+    def _opinion(self, text: str) -> str:
+        truth = self.truth[text]
+        if self.random.random() >= self.error_rate:
+            return truth
+        self.erred += 1
+        return self.random.choice([label for label in self.spec.labels if label != truth])

@@ -1,0 +1,69 @@
+"""The production app of the demo: it asks the router through the official `openai` client, as any app would."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from openai import AsyncOpenAI
+
+from infra.demo.data import Sample
+from schemas.answers import same_answer
+from schemas.route import RouteSpec
+
+CONCURRENCY = 16
+RETRIES = 12  # the client backs off up to 8 s: rides out a killed router or vLLM
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One answered request, as the app saw it, and whether it was right."""
+
+    inference_id: str
+    at: float
+    phase: str
+    sample: Sample
+    answer: str
+    correct: bool
+    late: bool
+    arm: str
+    outcome: str
+    confidence: float | None
+    seconds: float
+
+
+class App:
+    def __init__(self, router_url: str, api_key: str, spec: RouteSpec, late: set[str], started: float) -> None:
+        self.client = AsyncOpenAI(base_url=f"{router_url}/v1", api_key=api_key, max_retries=RETRIES, timeout=120)
+        self.spec, self.late, self.started = spec, late, started
+        self.answered: list[Answered] = []
+
+    async def send(self, phase: str, samples: list[Sample], advance: Callable[[], None]) -> list[Answered]:
+        """Ask all samples, a few at a time; calls `advance` after each."""
+        gate = asyncio.Semaphore(CONCURRENCY)
+
+        async def one(sample: Sample) -> Answered:
+            async with gate:
+                answered = await self._ask(phase, sample)
+            advance()
+            return answered
+
+        return list(await asyncio.gather(*(one(sample) for sample in samples)))
+
+    async def _ask(self, phase: str, sample: Sample) -> Answered:
+        began = time.monotonic()
+        completion = await self.client.chat.completions.create(model=self.spec.name, messages=[{"role": "user", "content": sample.text}])
+        ratchet = completion.model_extra["ratchet"]
+        answer = completion.choices[0].message.content or ""
+        answered = Answered(
+            inference_id=ratchet["inference_id"], at=time.monotonic() - self.started, phase=phase, sample=sample, answer=answer,
+            correct=same_answer(answer, sample.label, self.spec), late=sample.label in self.late, arm=ratchet["arm"],
+            outcome=ratchet["outcome"], confidence=ratchet.get("confidence"), seconds=time.monotonic() - began)  # fmt: skip
+        self.answered.append(answered)
+        return answered
+
+
+def accuracy(answered: list[Answered]) -> float:
+    return sum(one.correct for one in answered) / len(answered) if answered else float("nan")
