@@ -1,0 +1,58 @@
+"""One transaction for all who want to commit at the same moment: a commit costs a disk flush, however much it holds.
+
+While one flush is under way the next callers gather; each returns when the transaction that holds its item is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.db import Database
+
+Item = TypeVar("Item")
+MAX_BATCH = 256
+
+
+class GroupCommit(Generic[Item]):
+    """`write(tx, items)` stores a batch; when a batch fails its items are tried alone, so that one bad item harms no other."""
+
+    def __init__(self, db: Database, write: Callable[[AsyncConnection, list[Item]], Awaitable[None]]) -> None:
+        self.db, self.write = db, write
+        self._waiting: list[tuple[Item, asyncio.Future[None]]] = []
+        self._leader: asyncio.Task[None] | None = None
+
+    async def commit(self, item: Item) -> None:
+        """Returns when `item` is durable; raises what went wrong with it. Safe to cancel: the others still commit."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, done))
+        if self._leader is None or self._leader.done():
+            self._leader = asyncio.create_task(self._lead())
+        await done
+
+    async def _lead(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+            failure = await self._attempt(batch)
+            if failure and len(batch) > 1:
+                for one in batch:
+                    _settle([one], await self._attempt([one]))
+            else:
+                _settle(batch, failure)
+
+    async def _attempt(self, batch: list[tuple[Item, asyncio.Future[None]]]) -> Exception | None:
+        try:
+            async with self.db.transaction() as tx:
+                await self.write(tx, [item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001 - whatever it was belongs to the callers of this batch
+            return error
+        return None
+
+
+def _settle(batch: list[tuple[Item, asyncio.Future[None]]], failure: Exception | None) -> None:
+    for _, done in batch:
+        if not done.done():
+            done.set_exception(failure) if failure else done.set_result(None)
