@@ -1,0 +1,90 @@
+"""Scores of one arm on the held-out rows: pure functions over (expected, answered) pairs of normalised answers."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How well one label is told apart."""
+
+    label: str
+    support: int
+    precision: float
+    recall: float
+    f1: float
+
+
+def accuracy(expected: Sequence[str], answered: Sequence[str]) -> float:
+    return sum(map(str.__eq__, expected, answered)) / len(expected) if expected else 0.0
+
+
+def class_scores(expected: Sequence[str], answered: Sequence[str]) -> list[ClassScore]:
+    """One score for each label that occurs among the expected ones; an answer outside them is a miss, not a class."""
+    pairs, asked, given = Counter(zip(expected, answered, strict=True)), Counter(expected), Counter(answered)
+    return [_class_score(label, pairs[label, label], asked[label], given[label]) for label in sorted(asked)]
+
+
+def _class_score(label: str, hits: int, asked: int, given: int) -> ClassScore:
+    precision, recall = (hits / given if given else 0.0), hits / asked
+    f1 = 2 * hits / (asked + given)
+    return ClassScore(label, asked, precision, recall, f1)
+
+
+def macro_f1(expected: Sequence[str], answered: Sequence[str]) -> float:
+    scores = class_scores(expected, answered)
+    return sum(score.f1 for score in scores) / len(scores) if scores else 0.0
+
+
+def confusion(expected: Sequence[str], answered: Sequence[str], other: str = "(other)") -> tuple[list[str], list[list[int]]]:
+    """Rows are expected labels, columns answered ones; answers that are no expected label share the last column."""
+    labels = sorted(set(expected))
+    columns = [*labels, other] if set(answered) - set(labels) else labels
+    counts = Counter((want, got if got in set(labels) else other) for want, got in zip(expected, answered, strict=True))
+    return columns, [[counts[want, got] for got in columns] for want in labels]
+
+
+def confused_pairs(expected: Sequence[str], answered: Sequence[str], most: int = 5) -> list[tuple[str, str, int]]:
+    """(expected, answered, how often), the most frequent mistakes first: what to collect next (R20)."""
+    mistakes = Counter((want, got) for want, got in zip(expected, answered, strict=True) if want != got)
+    return [(want, got, count) for (want, got), count in mistakes.most_common(most)]
+
+
+def field_f1(expected: Sequence[str], answered: Sequence[str]) -> float:
+    """Extraction: micro F1 over (field, value) pairs of the top level; an unparseable answer has no fields."""
+    hits = wanted = given = 0
+    for want, got in zip(map(_fields, expected), map(_fields, answered), strict=True):
+        hits, wanted, given = hits + len(want & got), wanted + len(want), given + len(got)
+    return 2 * hits / (wanted + given) if wanted + given else 0.0
+
+
+def _fields(answer: str) -> set[tuple[str, str]]:
+    try:
+        record = json.loads(answer)
+    except ValueError:
+        return set()
+    return {(key, json.dumps(value, sort_keys=True)) for key, value in record.items()} if isinstance(record, dict) else set()
+
+
+def rouge_l(expected: str, answered: str) -> float:
+    """Free text: F1 of the longest common subsequence of words."""
+    want, got = expected.casefold().split(), answered.casefold().split()
+    if not want or not got:
+        return float(want == got)
+    row = [0] * (len(got) + 1)
+    for word in want:
+        previous = row
+        row = [0]
+        for column, other in enumerate(got, start=1):
+            row.append(previous[column - 1] + 1 if word == other else max(previous[column], row[-1]))
+    return 2 * row[-1] / (len(want) + len(got))
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    return float(np.percentile(values, percent)) if len(values) else 0.0
