@@ -1,0 +1,77 @@
+"""API keys on this machine: a file of digests that the services read, and the secrets of the development keys."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, get_args
+
+from infra.local.home import Home, write_atomically
+from shared.errors import RatchetError
+
+TENANT = "acme"
+DEVELOPMENT = {
+    "app": {"infer", "feedback:write", "capture:write"},
+    "reviewer-1": {"review"}, "reviewer-2": {"review"}, "reviewer-3": {"review"},
+    "admin": {"admin", "read"},
+}  # fmt: skip
+
+
+class UnknownScope(RatchetError):
+    def __init__(self, scope: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"there is no scope '{scope}': choose from {', '.join(known)}")
+
+
+class UnknownKey(RatchetError):
+    def __init__(self, key: str, file: Path) -> None:
+        super().__init__(f"no key has the id or the name '{key}' in {file}: 'ratchet keys list' shows them")
+
+
+class AmbiguousKey(RatchetError):
+    def __init__(self, name: str, ids: list[str]) -> None:
+        super().__init__(f"{len(ids)} keys are named '{name}': revoke one by its id ({', '.join(ids)})")
+
+
+class KeyFile:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def all(self) -> list[dict[str, Any]]:
+        return json.loads(self.path.read_text())["keys"] if self.path.exists() else []
+
+    def create(self, name: str, tenant: str, scopes: set[str]) -> str:
+        """Adds a key and returns its secret, which is stored nowhere."""
+        from shared.auth import Scope, new_key
+
+        for scope in sorted(scopes - set(get_args(Scope))):
+            raise UnknownScope(scope, get_args(Scope))
+        secret, key = new_key(name, tenant, scopes)  # type: ignore[arg-type]
+        self._write([*self.all(), key.model_dump(mode="json")])
+        return secret
+
+    def revoke(self, key: str) -> str:
+        """Removes a key by id, or by name where the name is unique; services notice within a second."""
+        matching = [entry["id"] for entry in self.all() if key in (entry["id"], entry["name"])]
+        if not matching:
+            raise UnknownKey(key, self.path)
+        if len(matching) > 1:
+            raise AmbiguousKey(key, matching)
+        self._write([entry for entry in self.all() if entry["id"] != matching[0]])
+        return matching[0]
+
+    def _write(self, keys: list[dict[str, Any]]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.path, json.dumps({"keys": keys}, indent=1), 0o600)
+
+
+def development_credentials(home: Home) -> dict[str, str]:
+    """One secret per role, made on the first start and kept in `credentials.json`, readable by its owner alone."""
+    credentials = home.credentials()
+    if set(DEVELOPMENT) <= set(credentials) and home.keys_file.exists():
+        return credentials
+    keys = KeyFile(home.keys_file)
+    for role, scopes in DEVELOPMENT.items():
+        if role not in credentials or not home.keys_file.exists():
+            credentials[role] = keys.create(role, TENANT, scopes)
+    write_atomically(home.credentials_file, json.dumps(credentials, indent=1), 0o600)
+    return credentials

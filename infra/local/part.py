@@ -1,0 +1,59 @@
+"""What the supervisor is told about one part of the system."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import httpx
+
+from shared.errors import RatchetError
+
+Probe = Callable[[], Awaitable[bool]]
+Prepare = Callable[[], Awaitable[None]]
+
+
+class PartUnknown(RatchetError):
+    def __init__(self, name: str, known: list[str]) -> None:
+        super().__init__(f"there is no part '{name}': choose from {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """`argv` empty: somebody else runs it, we only wait for it. `stage`: lower stages are stopped first."""
+
+    name: str
+    argv: tuple[str, ...]
+    url: str
+    probe: Probe
+    env: dict[str, str] = field(default_factory=dict)
+    ports: tuple[int, ...] = ()
+    after: str | None = None
+    prepare: Prepare | None = None
+    nice: int = 0
+    stage: int = 0
+    stop_seconds: float = 10.0
+    chatty: bool = False  # its log goes to its file; the stream shows only its warnings
+
+
+async def answers(url: str, check: Callable[[httpx.Response], bool] = lambda response: response.is_success) -> bool:
+    """Whether a GET succeeds. Proxies of the environment are ignored: everything local is on loopback."""
+    try:
+        async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+            return check(await client.get(url))
+    except (httpx.HTTPError, OSError, ValueError):
+        return False
+
+
+async def service_is_ready(url: str) -> bool:
+    return await answers(f"{url}/health/ready", lambda response: response.is_success and response.json().get("consuming") is True)
+
+
+async def port_is_open(host: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 2)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True

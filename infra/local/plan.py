@@ -1,0 +1,117 @@
+"""From what the user asked for to the list of parts: who runs, where, with which environment, after whom."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from infra.local.broker import broker_part
+from infra.local.databases import database_urls
+from infra.local.home import Home
+from infra.local.part import Part, PartUnknown, answers, service_is_ready
+from infra.local.ports import DEFAULT_BASE, HOST, plan_ports
+from schemas.topics import SERVICES
+
+VLLM = ("vllm-serving", "vllm-evaluation")
+PART_NAMES = ("broker", *VLLM, *SERVICES)
+NICE = {"trainer": 5, "vllm-evaluation": 5}  # neither may slow the answers that production waits for
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class LocalConfig:
+    """`base_model`: a folder or a hub id, None for the laptop's own. `only`: these parts (and the event log), empty for all."""
+
+    home: Path = Path(".ratchet")
+    port_base: int = DEFAULT_BASE
+    vllm: bool = True
+    base_model: str | None = None
+    only: frozenset[str] = frozenset()
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def wants(self, part: str) -> bool:
+        if part in VLLM and not self.vllm:
+            return False
+        return not self.only or part in self.only or part == "broker"
+
+
+@dataclass(frozen=True)
+class Plan:
+    parts: tuple[Part, ...]
+    urls: dict[str, str]
+    databases: dict[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        return [part.name for part in self.parts]
+
+
+def make_plan(config: LocalConfig, home: Home) -> Plan:
+    for unknown in sorted(config.only - set(PART_NAMES)):
+        raise PartUnknown(unknown, list(PART_NAMES))
+    ports = plan_ports(config.port_base)
+    environment = dict(config.environment) | {"RATCHET_HOME": str(home.path), "PYTHONUNBUFFERED": "1", **loopback_without_proxy(config.environment)}
+    urls = {name: f"http://{HOST}:{port}" for name, port in ports.items() if name != "broker"} | vllm_elsewhere(config)
+    databases = database_urls(home, config.environment.get("RATCHET_DATABASE_URL"))
+    broker = broker_part(home, ports["broker"], environment)
+    served = [vllm_part(name, config, urls[name], ports[name], environment) for name in VLLM if config.wants(name)]
+    services = []
+    for name in (service for service in SERVICES if config.wants(service)):
+        own = service_environment(name, home, urls | {"broker": broker.url}, databases[name], ports[name], base_model_of(config))
+        services.append(service_part(name, urls[name], ports[name], environment | own))
+    return Plan((broker, *served, *services), {**urls, "broker": broker.url}, databases)
+
+
+def service_part(name: str, url: str, port: int, environment: dict[str, str]) -> Part:
+    package = f"services.{name.replace('-', '_')}"
+    paths = os.pathsep.join([*filter(None, [environment.get("PYTHONPATH")]), str(ROOT)])
+    return Part(name, (sys.executable, "-P", "-m", package), url, lambda: service_is_ready(url), {**environment, "PYTHONPATH": paths}, (port,),
+                after="broker", nice=NICE.get(name, 0))  # fmt: skip
+
+
+def service_environment(name: str, home: Home, urls: Mapping[str, str], database: str, port: int, base_model: str) -> dict[str, str]:
+    """Every name here is a field of the service's settings: a test compares them."""
+    common = {
+        "KAFKA_BOOTSTRAP_SERVERS": urls["broker"], "DATABASE_URL": database, "ARTIFACTS_URL": f"file://{home.path}/artifacts",
+        "RATCHET_KEYS_FILE": str(home.keys_file), "HOST": HOST, "PORT": str(port),
+    }  # fmt: skip
+    own = {
+        "router": {"ROUTER_VLLM_URL": urls["vllm-serving"]},
+        "evaluator": {"EVALUATOR_VLLM_URL": urls["vllm-evaluation"]},
+        "trainer": {"TRAINER_BASE_MODEL": base_model},
+    }
+    return common | own.get(name, {})
+
+
+def vllm_part(name: str, config: LocalConfig, url: str, port: int, environment: Mapping[str, str]) -> Part:
+    from infra.vllm import vllm_command
+
+    argv, env = vllm_command(base_model_of(config), port)
+    clean = {key: value for key, value in environment.items() if key != "PYTHONPATH"}  # its virtual environment is another
+    return Part(name, tuple(argv), url, lambda: answers(f"{url}/health"), {**clean, **env}, (port,),
+                after="vllm-serving" if name == "vllm-evaluation" and config.wants("vllm-serving") else None,
+                nice=NICE.get(name, 0), stage=1, chatty=True)  # fmt: skip
+
+
+def base_model_of(config: LocalConfig) -> str:
+    if config.base_model:
+        return config.base_model
+    from infra.setup import base_model_dir
+
+    return str(base_model_dir())
+
+
+def vllm_elsewhere(config: LocalConfig) -> dict[str, str]:
+    """With --no-vllm, the servers that the environment names (on a GPU machine, say)."""
+    named = {"vllm-serving": config.environment.get("ROUTER_VLLM_URL"), "vllm-evaluation": config.environment.get("EVALUATOR_VLLM_URL")}
+    return {} if config.vllm else {name: url for name, url in named.items() if url}
+
+
+def loopback_without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+    """Our parts talk to each other on loopback; a company's proxy must not be asked for that."""
+    listed = [name for name in environment.get("NO_PROXY", environment.get("no_proxy", "")).split(",") if name]
+    value = ",".join(dict.fromkeys([*listed, HOST, "localhost"]))
+    return {"NO_PROXY": value, "no_proxy": value}

@@ -1,0 +1,54 @@
+"""Which part listens where. One base moves all of them."""
+
+from __future__ import annotations
+
+import socket
+
+from shared.errors import RatchetError
+
+DEFAULT_BASE = 8100
+OFFSETS = {
+    "router": 0, "capture": 1, "review": 2, "dataset-builder": 3, "trainer": 4, "evaluator": 5,
+    "vllm-serving": 100, "vllm-evaluation": 101, "broker": 992,  # 9092 from the default base
+}  # fmt: skip
+HOST = "127.0.0.1"
+
+
+class PortBusy(RatchetError):
+    def __init__(self, port: int, part: str) -> None:
+        super().__init__(f"port {port}, which {part} needs, is in use: end what listens there ('ss -ltnp sport = :{port}' names it), "
+                         "or choose another range with --port-base")  # fmt: skip
+
+
+class BadPortBase(RatchetError):
+    def __init__(self, base: int) -> None:
+        super().__init__(f"--port-base {base} does not work: choose a number from 1024 to {65535 - max(OFFSETS.values())}")
+
+
+def plan_ports(base: int) -> dict[str, int]:
+    """The event log alone may move to another port: nobody but our own parts connects to it."""
+    if not 1024 <= base <= 65535 - max(OFFSETS.values()):
+        raise BadPortBase(base)
+    ports = {part: base + offset for part, offset in OFFSETS.items()}
+    return ports | {"broker": ports["broker"] if is_free(ports["broker"]) else free_port()}
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return probe.getsockname()[1]
+
+
+def require_free(port: int, part: str) -> None:
+    if not is_free(port):
+        raise PortBusy(port, part)

@@ -1,0 +1,149 @@
+"""One part under supervision: started, watched until it is ready, restarted when it dies, stopped on request."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Literal
+
+from infra.local.part import Part
+from shared.child import die_with_parent
+from shared.errors import RatchetError
+
+State = Literal["waiting", "starting", "ready", "restarting", "stopping", "stopped", "failed"]
+FIRST_BACKOFF = 0.2  # seconds; doubles
+LONGEST_BACKOFF = 30.0
+HEALTHY_SECONDS = 60.0  # a part that lived this long starts again at the first back-off
+PROBE_SECONDS = 0.2
+TAIL_LINES = 30
+
+
+class Supervised:
+    def __init__(self, part: Part, started: asyncio.Event, on_change: Callable[[Supervised], None], on_line: Callable[[Part, str], None],
+                 tell_guard: Callable[[str], None]) -> None:  # fmt: skip
+        self.part, self._started = part, started
+        self._on_change, self._on_line, self._tell_guard = on_change, on_line, tell_guard
+        self.state: State = "waiting"
+        self.detail = ""
+        self.process: asyncio.subprocess.Process | None = None
+        self.restarts = self.crashes = 0  # crashes: in a row, without a healthy minute between them
+        self.since = self.born = time.time()
+        self.first_ready = asyncio.Event()
+        self.tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._pumping: asyncio.Task | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return self.process.pid if self.process and self.process.returncode is None else None
+
+    async def run(self) -> None:
+        """For ever: live, die, back off. Ends only by being cancelled."""
+        await self._started.wait()
+        if self.part.prepare:
+            await self.part.prepare()
+        self.born = time.time()
+        if not self.part.argv:
+            await self._become_ready()
+            return
+        while True:
+            code, lived = await self._live()
+            self.crashes = 1 if lived >= HEALTHY_SECONDS else self.crashes + 1
+            delay = min(FIRST_BACKOFF * 2 ** (self.crashes - 1), LONGEST_BACKOFF)
+            self.restarts += 1
+            self._set("restarting", f"{describe_exit(code)}; starts again in {delay:.1f} s")
+            await asyncio.sleep(delay)
+
+    def kill(self) -> None:
+        """As `kill -9` of its process would."""
+        if self.pid:
+            os.kill(self.pid, signal.SIGKILL)
+
+    async def stop(self) -> None:
+        """Politely, then by force after the part's deadline; what it started goes with it. `run` must be cancelled before."""
+        if self.pid:
+            self._set("stopping")
+            with suppress(ProcessLookupError):
+                self.process.terminate()
+            try:
+                async with asyncio.timeout(self.part.stop_seconds):
+                    await self.process.wait()
+            except TimeoutError:
+                self.detail = f"did not stop within {self.part.stop_seconds:.0f} s and was killed"
+        await self.bury()
+        self._set("stopped", self.detail if "killed" in self.detail else "")
+
+    async def bury(self) -> None:
+        """Kill whatever is left of its process group (vLLM's engine, a trainer's child), and read its last words."""
+        if self.process is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        await self.process.wait()
+        self._tell_guard(f"-{self.process.pid}")
+        with suppress(TimeoutError):  # not wait_for, which in Python 3.11 can swallow a cancellation
+            async with asyncio.timeout(2):
+                await self._pumping
+        self.process = None
+
+    async def _live(self) -> tuple[int, float]:
+        """From start to death; returns the exit code and how many seconds it lived."""
+        self.process = await asyncio.create_subprocess_exec(
+            *self.part.argv, env=self.part.env, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT, start_new_session=True, preexec_fn=self._in_child)  # fmt: skip
+        self._tell_guard(f"+{self.process.pid}")
+        self._set("starting")
+        self._pumping = asyncio.create_task(self._pump(self.process.stdout))
+        started, probing = time.monotonic(), asyncio.create_task(self._become_ready())
+        try:
+            code = await self.process.wait()
+        finally:
+            probing.cancel()
+        await self.bury()
+        return code, time.monotonic() - started
+
+    def _in_child(self) -> None:
+        die_with_parent()
+        if self.part.nice:
+            os.nice(self.part.nice)
+
+    async def _become_ready(self) -> None:
+        self._set("starting")
+        try:
+            while not await self.part.probe():
+                await asyncio.sleep(PROBE_SECONDS)
+        except RatchetError as error:  # the part answers, and says that it will never do
+            self._set("failed", str(error))
+            return
+        self._set("ready", f"after {time.time() - self.born:.1f} s" if not self.restarts else f"again, restart {self.restarts}")
+        self.first_ready.set()
+
+    async def _pump(self, stream: asyncio.StreamReader) -> None:
+        """Split by hand: a line longer than the reader's limit must not end the log."""
+        rest = b""
+        while chunk := await stream.read(65536):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                self._heard(line)
+        if rest:
+            self._heard(rest)
+
+    def _heard(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").rstrip()
+        self.tail.append(text)
+        self._on_line(self.part, text)
+
+    def _set(self, state: State, detail: str = "") -> None:
+        if (state, detail) != (self.state, self.detail):
+            self.state, self.detail, self.since = state, detail, time.time()
+            self._on_change(self)
+
+
+def describe_exit(code: int) -> str:
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"exited with code {code}"
