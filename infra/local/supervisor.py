@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from infra.local import guard
 from infra.local.databases import create_missing_databases
@@ -58,7 +58,7 @@ class Supervisor:
         """By part: http URLs, and for `broker` its bootstrap servers."""
         return self.plan.urls
 
-    async def __aenter__(self) -> Supervisor:
+    async def __aenter__(self) -> Self:
         """Checks everything that can be checked first, then starts the parts; returns before they are ready."""
         self.home.path.mkdir(parents=True, exist_ok=True)
         self._lock: IO[str] = self.home.lock()

@@ -1,0 +1,52 @@
+"""`ratchet datasets`: what adapters are trained on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from infra.cli.options import DEFAULT_HOME, AsJson, Home
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Build and list dataset versions.")
+
+
+@app.command()
+def build(
+    route: Annotated[str, typer.Argument(help="tenant/name")],
+    reason: Annotated[str, typer.Option(help="Kept with the dataset.")] = "asked on the command line",
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Build a dataset of a route's verdicts now, and so train an adapter, without waiting for the route's own rule.
+
+    [dim]$[/] ratchet datasets build acme/support-triage --reason "new refund policy"
+    """
+    from infra.cli.client import find_client
+
+    answer = find_client(home).post("dataset-builder", "/v1/datasets", {"route": route, "reason": reason})
+    typer.echo(answer.get("detail") or f"asked for a dataset of {route}: 'ratchet datasets list {route}' shows it when it is built")
+
+
+@app.command("list")
+def list_datasets(route: Annotated[str | None, typer.Argument(help="tenant/name; all routes by default.")] = None,
+                  home: Home = DEFAULT_HOME, json: AsJson = False) -> None:  # fmt: skip
+    """Show the dataset versions, newest first.
+
+    [dim]$[/] ratchet datasets list acme/support-triage
+    """
+    import json as jsonlib
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from infra.cli.client import find_client
+
+    datasets = list(find_client(home).items("dataset-builder", "/v1/datasets", route=route))
+    if json:
+        typer.echo(jsonlib.dumps(datasets, indent=1))
+        return
+    table = Table("dataset", "train", "validation", "test", "audit", "because", box=None, header_style="bold", pad_edge=False)
+    for dataset in datasets:
+        rows = dataset.get("rows", {})
+        table.add_row(dataset["dataset_id"], *(str(rows.get(split, "")) for split in ("train", "validation", "test", "audit")), dataset.get("because", ""))
+    Console().print(table)

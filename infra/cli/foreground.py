@@ -1,0 +1,68 @@
+"""`ratchet up` in the foreground: the supervisor, the stream of logs, and a clean end on Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+
+import typer
+from rich.console import Console
+
+from infra.local.broker import EMBEDDED_WARNING
+from infra.local.logs import LogStream
+from infra.local.plan import LocalConfig
+from infra.local.supervisor import Supervisor
+
+READY_SECONDS = 600  # a first start may compile or download; what dies is noticed much earlier
+
+
+def run_in_foreground(config: LocalConfig, quiet: bool) -> None:
+    if asyncio.run(serve(config, Console(), quiet)) == "killed":
+        raise typer.Exit(1)
+
+
+async def serve(config: LocalConfig, console: Console, quiet: bool) -> str:
+    system = Supervisor(config, [LogStream(console, quiet)])
+    stop = asyncio.Event()
+    async with system:
+        listen_for_signals(system, stop, console)
+        if not (config.environment.get("KAFKA_BOOTSTRAP_SERVERS") or config.environment.get("KAFKA_HOME")):
+            console.print(f"note: {EMBEDDED_WARNING}", style="yellow", soft_wrap=True)
+        stopped = asyncio.create_task(stop.wait())
+        ready = asyncio.create_task(system.wait_ready(seconds=READY_SECONDS))
+        await asyncio.wait({stopped, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if ready.done():
+            ready.result()
+            welcome(system, console)
+            await stopped
+        ready.cancel()
+    console.print("stopped; nothing is left running", style="dim")
+    return "stopped"
+
+
+def listen_for_signals(system: Supervisor, stop: asyncio.Event, console: Console) -> None:
+    """The first signal stops cleanly; one more kills at once."""
+
+    def on_signal() -> None:
+        if stop.is_set():
+            system.kill_all()
+            return
+        console.print("stopping: services, then vLLM, then the event log (once more to kill)", style="dim")
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+
+
+def welcome(system: Supervisor, console: Console) -> None:
+    seconds = time.time() - system.started
+    console.print(f"\n[bold green]ready[/]: {len(system.parts)} parts in {seconds:.0f} s", highlight=False)
+    lines = {
+        "router": "the app's base_url: {}/v1 (key 'app')", "review": "the reviewers' page: {}/ (keys 'reviewer-1', ...)",
+    }  # fmt: skip
+    for part, line in lines.items():
+        if part in system.parts:
+            console.print(f"  {line.format(system.urls[part])}", highlight=False, soft_wrap=True)
+    console.print(f"  the keys:  {system.home.credentials_file}", highlight=False, soft_wrap=True)
+    console.print("  next:      ratchet routes create examples/support/route.yaml; ratchet status\n", highlight=False, soft_wrap=True)

@@ -1,0 +1,112 @@
+"""`ratchet routes`: what is served, and by what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infra.cli.options import DEFAULT_HOME, AsJson, Home
+
+if TYPE_CHECKING:
+    from schemas.route import RouteSpec
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="List, create, show and roll back routes.")
+Name = Annotated[str, typer.Argument(help="tenant/name, as apps write it in 'model'.")]
+
+
+@app.command("list")
+def list_routes(home: Home = DEFAULT_HOME, json: AsJson = False) -> None:
+    """Show every route and what serves it.
+
+    [dim]$[/] ratchet routes list
+    """
+    import json as jsonlib
+
+    from rich.console import Console
+
+    from infra.cli.client import find_client
+    from infra.cli.inspection import summary
+    from infra.cli.report import routes_table
+
+    routes = list(find_client(home).items("router", "/v1/routes"))
+    if json:
+        typer.echo(jsonlib.dumps(routes, indent=1))
+    elif routes:
+        Console().print(routes_table([summary(route) for route in routes]))
+    else:
+        typer.echo("no routes yet: ratchet routes create examples/support/route.yaml")
+
+
+@app.command()
+def create(file: Annotated[Path, typer.Argument(help="YAML of the route.")], home: Home = DEFAULT_HOME) -> None:
+    """Create a route from a YAML file, or change it: the same name again updates what it says.
+
+    The file names the route, the task and its labels, a short prompt for the tuned model and the best one for the base model, and, if
+    you like, targets, review rate and retraining rule:
+
+      name: acme/support-triage
+      task: classification
+      labels: \\[billing, refund, delivery]
+      system_prompt: Classify the customer's message.
+      detailed_prompt: "Answer with one of: {labels}. {label_descriptions}"
+
+    [dim]$[/] ratchet routes create examples/support/route.yaml
+    """
+    from infra.cli.client import find_client
+
+    spec = read_route(file)
+    route = find_client(home).post("router", "/v1/routes", spec.model_dump(mode="json"))
+    typer.echo(f"{spec.name} is at version {route['version']}; apps ask it with model=\"{spec.name}\"")
+
+
+@app.command()
+def show(name: Name, home: Home = DEFAULT_HOME) -> None:
+    """Print a route's whole state: its spec, champion and challenger.
+
+    [dim]$[/] ratchet routes show acme/support-triage
+    """
+    import json as jsonlib
+
+    from infra.cli.client import find_client
+
+    typer.echo(jsonlib.dumps(find_client(home).get("router", f"/v1/routes/{name}"), indent=1))
+
+
+@app.command()
+def rollback(
+    name: Name,
+    to: Annotated[str | None, typer.Option("--to", help="An adapter that served before, or 'base'; the one before the champion by default.")] = None,
+    home: Home = DEFAULT_HOME,
+) -> None:
+    """Serve an earlier adapter again, at once.
+
+    [dim]$[/] ratchet routes rollback acme/support-triage
+    [dim]$[/] ratchet routes rollback acme/support-triage --to acme--support-triage@3f9c1d2e4b5a
+    [dim]$[/] ratchet routes rollback acme/support-triage --to base
+    """
+    from infra.cli.client import find_client
+
+    state = find_client(home).post("router", f"/v1/routes/{name}/rollback", {"to": to} if to else {})
+    champion = state.get("champion")
+    typer.echo(f"{name} is at version {state['version']}, served by {champion['adapter_id'] if champion else 'the base model'}")
+
+
+def read_route(file: Path) -> RouteSpec:
+    """A route from YAML; what is wrong with it is said in one line per problem."""
+    import yaml
+    from pydantic import ValidationError
+
+    from schemas.route import RouteSpec
+    from shared.errors import RatchetError
+
+    try:
+        return RouteSpec.model_validate(yaml.safe_load(file.read_text()))
+    except OSError as error:
+        raise RatchetError(f"{file} cannot be read: {error.strerror}; examples/support/route.yaml is one to begin with") from error
+    except yaml.YAMLError as error:
+        raise RatchetError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
+        raise RatchetError(f"{file} does not describe a route: {problems}") from error
