@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import JSON, Column, Float, Integer, MetaData, String, Table, and_, or_, select, update
+from sqlalchemy import JSON, Column, Float, Integer, MetaData, String, Table, and_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import uuid7
@@ -24,6 +24,7 @@ LEASE_SECONDS = 15.0
 RENEW_SECONDS = 3.0
 POLL_SECONDS = 0.5
 MAX_ATTEMPTS = 4
+LONGEST_BACKOFF = 30.0  # seconds between attempts while something the job needs is away
 
 
 class LeaseLost(RatchetError):
@@ -70,9 +71,9 @@ class JobStore:
             "lease_until": 0.0, "progress": {}, "created_at": now(), "updated_at": now()})  # fmt: skip
 
     async def claim(self, kind: str) -> Job | None:
-        """Take the oldest job that is queued, or whose worker stopped renewing its lease."""
+        """Take the oldest job that is queued and not backing off, or whose worker stopped renewing its lease."""
         table, clock = self.table, self.db.clock()
-        free = or_(table.c.state == "queued", and_(table.c.state == "running", table.c.lease_until < clock))
+        free = and_(table.c.state.in_(("queued", "running")), table.c.lease_until < clock)
         async with self.db.read() as connection:  # polling must not take SQLite's write lock
             if (await connection.execute(select(table.c.job_id).where(table.c.kind == kind, free).limit(1))).first() is None:
                 return None
@@ -93,8 +94,9 @@ class JobStore:
         """Within the transaction that publishes the result; raises LeaseLost, which rolls it back."""
         await self._fenced(tx, job, {"state": "finished", "result": result, "updated_at": now()})
 
-    async def fail(self, tx: AsyncConnection, job: Job, error: str, retry: bool) -> None:
-        await self._fenced(tx, job, {"state": "queued" if retry else "failed", "error": error[:2000], "updated_at": now()})
+    async def fail(self, tx: AsyncConnection, job: Job, error: str, retry: bool, backoff: float = 0.0) -> None:
+        await self._fenced(tx, job, {"state": "queued" if retry else "failed", "error": error[:2000], "updated_at": now(),
+                                     "lease_until": self.db.clock() + backoff if backoff else 0.0})  # fmt: skip
 
     async def all(self, limit: int = 50) -> list[Job]:
         async with self.db.read() as connection:
@@ -164,10 +166,11 @@ async def _run(store: JobStore, job: Job, run: Run, on_failure: Failed | None) -
     except LeaseLost:
         raise
     except Exception as error:  # noqa: BLE001 - the reason is stored with the job, whatever it was
-        retry = not isinstance(error, JobFailed) and job.attempt < MAX_ATTEMPTS
+        away = isinstance(error, RatchetError) and error.retryable  # not the job's fault: it waits as long as it takes
+        retry = away or (not isinstance(error, JobFailed) and job.attempt < MAX_ATTEMPTS)
         reason = str(error) if isinstance(error, RatchetError) else f"{type(error).__name__}: {error}"
         log("jobs").error("attempt failed", kind=job.kind, job_id=job.job_id, attempt=job.attempt, retry=retry, error=reason[:500])
         async with store.db.transaction() as tx:
-            await store.fail(tx, job, reason, retry)
+            await store.fail(tx, job, reason, retry, backoff=min(2.0 ** min(job.attempt - 1, 10), LONGEST_BACKOFF) if away else 0.0)
             if on_failure:
                 await on_failure(tx, job, reason, retry)
