@@ -1,0 +1,33 @@
+"""The composition root: settings to adapters to service, and nothing else."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sqlalchemy import MetaData
+
+from services.dataset_builder import api, handlers
+from services.dataset_builder.adapters.folder import read_rows, write_folder
+from services.dataset_builder.adapters.ledger import JOB, Ledger
+from services.dataset_builder.adapters.views import Views
+from services.dataset_builder.settings import Settings
+from services.dataset_builder.worker import Builder
+from shared.blobs import BlobStore
+from shared.db import Database
+from shared.jobs import JobStore, work
+from shared.outbox import Outbox, Sender
+from shared.routes import RouteBook
+from shared.service import Service
+
+
+def build(settings: Settings, sender: Sender | None = None) -> Service:
+    metadata = MetaData()
+    db = Database(settings.database_url)
+    outbox, jobs, routes = Outbox(handlers.SERVICE, metadata), JobStore(db, metadata), RouteBook(metadata)
+    ledger, blobs = Ledger(db, metadata, jobs, routes), BlobStore(settings.artifacts_url)
+    builder = Builder(db, jobs, ledger, blobs, outbox, write_folder)
+    return Service(
+        name=handlers.SERVICE, settings=settings, metadata=metadata, events=handlers.router, http=[api.router], db=db, outbox=outbox,
+        context={"ledger": ledger, "views": Views(ledger), "blobs": blobs, "read_rows": read_rows},
+        workers=[partial(work, jobs, JOB, builder.run, builder.gave_up)], sender=sender,
+    )  # fmt: skip
