@@ -66,12 +66,11 @@ class KeyFile:
 
 def development_credentials(home: Home) -> dict[str, str]:
     """One secret per role, made on the first start and kept in `credentials.json`, readable by its owner alone."""
-    credentials = home.credentials()
-    if set(DEVELOPMENT) <= set(credentials) and home.keys_file.exists():
+    credentials = home.credentials() if home.keys_file.exists() else {}
+    missing = set(DEVELOPMENT) - set(credentials)
+    if not missing:
         return credentials
     keys = KeyFile(home.keys_file)
-    for role, scopes in DEVELOPMENT.items():
-        if role not in credentials or not home.keys_file.exists():
-            credentials[role] = keys.create(role, TENANT, scopes)
+    credentials |= {role: keys.create(role, TENANT, DEVELOPMENT[role]) for role in DEVELOPMENT if role in missing}
     write_atomically(home.credentials_file, json.dumps(credentials, indent=1), 0o600)
     return credentials
