@@ -38,6 +38,8 @@ class Service:
     context: dict[str, Any] = field(default_factory=dict)
     workers: Sequence[Worker] = ()
     sender: Sender | None = None
+    report: Callable[[], dict[str, Any]] | None = None  # what `/health/ready` says beyond the common parts
+    on_stop: Sequence[Worker] = ()  # clients to close
 
     def __post_init__(self) -> None:
         self.broker: KafkaBroker = make_broker(self.settings, self.name, self.db, self.outbox)
@@ -54,7 +56,8 @@ class Service:
     async def ready(self) -> dict[str, Any]:
         async with self.db.read() as connection:
             await connection.execute(select(1))
-        return {"service": self.name, "database": "up", "consuming": self.consuming, "outbox_pending": await self.relay.pending()}
+        common = {"service": self.name, "database": "up", "consuming": self.consuming, "outbox_pending": await self.relay.pending()}
+        return common | (self.report() if self.report else {})
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
@@ -70,6 +73,8 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for stop in self.on_stop:
+                await stop()
             await self.sender.close()
             await self.db.close()
 
