@@ -1,0 +1,1 @@
+"""What the router stands on: its database, vLLM, and the store of adapters."""

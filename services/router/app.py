@@ -1,0 +1,45 @@
+"""The composition root of the router: settings in, a runnable service out."""
+
+from __future__ import annotations
+
+from sqlalchemy import MetaData
+
+from services.router import api, handlers, routes_api
+from services.router.adapters.database import RouteDatabase
+from services.router.adapters.recorder import DecisionRecorder
+from services.router.adapters.shelf import DiskShelf
+from services.router.adapters.vllm import Vllm
+from services.router.canary import Canaries
+from services.router.chat import Limits
+from services.router.fleet import Fleet
+from services.router.gateway import Gateway
+from services.router.ports import Upstream
+from services.router.reconcile import Reconciler
+from services.router.rollout import CanaryRule
+from services.router.settings import Settings
+from services.router.table import RouteTable
+from shared.blobs import BlobStore
+from shared.db import Database
+from shared.outbox import Outbox, Sender
+from shared.redaction import redact
+from shared.service import Service
+
+
+def build(settings: Settings, sender: Sender | None = None, upstream: Upstream | None = None) -> Service:
+    metadata = MetaData()
+    db, outbox, blobs = Database(settings.database_url), Outbox("router", metadata), BlobStore(settings.artifacts_url)
+    routes = RouteDatabase(metadata, outbox)
+    table, fleet = RouteTable(db, routes), Fleet()
+    upstream = upstream or Vllm(settings.vllm_url, settings.vllm_timeout)
+    recorder = DecisionRecorder(db, outbox, routes.tables, blobs, redact)
+    gateway = Gateway(table, fleet, upstream, recorder, settings.base_model)
+    rule = CanaryRule(settings.canary_share, settings.canary_requests, settings.canary_seconds)
+    reconciler = Reconciler(table, fleet, upstream, DiskShelf(blobs, settings.adapter_cache), settings.base_model, most=settings.max_loaded,
+                            every=settings.reconcile_seconds, drain=settings.drain_seconds)  # fmt: skip
+    return Service(
+        name="router", settings=settings, metadata=metadata, events=handlers.router, http=[api.router, routes_api.router], db=db, outbox=outbox,
+        context={"routes": routes, "decisions": routes, "table": table, "fleet": fleet, "gateway": gateway, "canary_rule": rule,
+                 "limits": Limits(settings.max_messages, settings.max_characters)},
+        workers=[table.watch, reconciler.run, Canaries(db, table, fleet, routes, rule).run], sender=sender, report=fleet.report,
+        on_stop=[upstream.close],
+    )  # fmt: skip

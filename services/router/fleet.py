@@ -1,0 +1,53 @@
+"""Which adapters this router has proven to be loaded in vLLM, and what is wrong with those that are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+GIVE_UP_AFTER = 3  # failed attempts to load a challenger
+
+
+class Fleet:
+    """Proof is kept in memory on purpose: it is about one running vLLM, and goes when that one stops holding the name."""
+
+    def __init__(self) -> None:
+        self.up = False
+        self.base_served = False
+        self.loaded: frozenset[str] = frozenset()
+        self._proven: set[str] = set()
+        self.trouble: dict[str, str] = {}
+        self._strikes: dict[str, int] = {}
+
+    def serving(self, adapter_id: str) -> bool:
+        return adapter_id in self._proven
+
+    def saw(self, names: frozenset[str], base_model: str) -> None:
+        """vLLM listed what it holds: whatever is missing must be proven again."""
+        self.up, self.base_served, self.loaded = True, base_model in names, names - {base_model}
+        self._proven &= names
+
+    def away(self) -> None:
+        """Not a reason to forget: a vLLM that restarted lists no adapters, and then `saw` forgets."""
+        self.up = False
+
+    def prove(self, adapter_id: str) -> None:
+        self._proven.add(adapter_id)
+        self.trouble.pop(adapter_id, None)
+        self._strikes.pop(adapter_id, None)
+
+    def blame(self, adapter_id: str, why: str) -> int:
+        """The adapter itself is at fault; says how many times by now."""
+        self._proven.discard(adapter_id)
+        self.trouble[adapter_id] = why
+        self._strikes[adapter_id] = self._strikes.get(adapter_id, 0) + 1
+        return self._strikes[adapter_id]
+
+    def hopeless(self, adapter_id: str) -> bool:
+        return self._strikes.get(adapter_id, 0) >= GIVE_UP_AFTER
+
+    def forget(self, adapter_id: str) -> None:
+        self._proven.discard(adapter_id)
+
+    def report(self) -> dict[str, Any]:
+        return {"vllm": "up" if self.up else "away", "base_model_served": self.base_served, "adapters_loaded": sorted(self.loaded),
+                "adapters_proven": sorted(self._proven), "adapter_trouble": dict(self.trouble)}  # fmt: skip
