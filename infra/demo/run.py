@@ -1,0 +1,111 @@
+"""Runs the whole demo: start the system, tell the story, print and write what was measured, stop everything."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import platform
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from infra.cli.client import Client
+from infra.cli.tree import lineage_tree
+from infra.demo.data import DemoData
+from infra.demo.platform import Platform
+from infra.demo.report import print_tables, write_html
+from infra.demo.reviewers import Reviewers
+from infra.demo.story import Story
+from infra.demo.traffic import Answered, App
+from infra.demo.view import View
+from infra.lineage import gather
+from infra.local.plan import LocalConfig
+from infra.local.supervisor import Supervisor
+
+REVIEWERS = ("reviewer-1", "reviewer-2", "reviewer-3")
+# A canary of a production's size would be most of a ten-minute demo.
+CANARY = {"ROUTER_CANARY_SHARE": "0.5", "ROUTER_CANARY_REQUESTS": "10"}
+
+
+@dataclass(frozen=True)
+class Options:
+    home: Path
+    port_base: int
+    error_rate: float
+    seed: int
+    stay: bool
+
+
+async def run_demo(data: DemoData, options: Options, console: Console) -> bool:
+    """True when both acts succeeded by measurement."""
+    started = time.monotonic()
+    if options.home.exists():
+        shutil.rmtree(options.home)
+    view = View(console)
+    config = LocalConfig(home=options.home, port_base=options.port_base, environment=dict(os.environ) | CANARY)
+    async with Supervisor(config) as system:
+        with view.spinner("starting the event log, six services and vLLM"):
+            await system.wait_ready()
+        view.note(f"everything runs after {time.monotonic() - started:.0f} s; reviewers' pages: {system.urls['review']}, logs: {system.home.logs}")
+        story = make_story(system, data, options, view, started)
+        working = asyncio.create_task(story.reviewers.run())
+        try:
+            await until_told(story, working)
+            lineage = lineage_of(system, last_tuned(story.app.answered))
+            finish(console, story, lineage, system.home.path / "report.html", time.monotonic() - started)
+            if options.stay:
+                await stay(console, system)
+        finally:
+            working.cancel()
+            with suppress(asyncio.CancelledError):
+                await working
+    return all(passed for _, passed, _ in story.verdicts())
+
+
+def make_story(system: Supervisor, data: DemoData, options: Options, view: View, started: float) -> Story:
+    keys = {name: system.credentials[name] for name in REVIEWERS}
+    return Story(
+        app=App(system.urls["router"], system.credentials["app"], data.spec, set(data.late), started), data=data,
+        platform=Platform(system.urls, system.credentials["admin"]), view=view, started=started,
+        reviewers=Reviewers(system.urls["review"], keys, data.true_labels(), options.error_rate, options.seed))  # fmt: skip
+
+
+async def until_told(story: Story, working: asyncio.Task) -> None:
+    """Tell the story; a reviewer that breaks ends it with the reviewer's error instead of a long silence."""
+    telling = asyncio.create_task(story.tell())
+    await asyncio.wait({telling, working}, return_when=asyncio.FIRST_COMPLETED)
+    if not telling.done():
+        telling.cancel()
+        working.result()
+    telling.result()
+
+
+def last_tuned(answered: list[Answered]) -> Answered:
+    """The last answer that an adapter gave; of those, a right one where there is one."""
+    tuned = [one for one in answered if one.arm != "base"] or answered
+    return next((one for one in reversed(tuned) if one.correct), tuned[-1])
+
+
+def lineage_of(system: Supervisor, answered: Answered) -> str:
+    facts = gather(Client(system.urls, system.credentials["admin"]), answered.inference_id)
+    paper = Console(file=io.StringIO(), width=150)
+    paper.print(lineage_tree(facts))
+    return paper.file.getvalue()
+
+
+def finish(console: Console, story: Story, lineage: str, page: Path, seconds: float) -> None:
+    console.rule("[bold]One answer, back to its reviewers")
+    console.print(lineage, highlight=False, markup=False)
+    write_html(page, story, lineage, seconds, f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
+    print_tables(console, story, seconds)
+    console.print(f"report: {page}", highlight=False)
+
+
+async def stay(console: Console, system: Supervisor) -> None:
+    console.print(f"everything keeps running (Ctrl-C stops it); the router is at {system.urls['router']}")
+    await asyncio.Event().wait()
