@@ -1,0 +1,1 @@
+"""What review stands on: SQL tables for the queue, the artifact store for large contents."""

@@ -1,0 +1,34 @@
+"""Forgets, once an hour, what waited for late feedback longer than it is kept (content is personal data)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from services.review.adapters.arrivals import SqlArrivals
+from shared.db import Database
+from shared.errors import Retryable
+from shared.telemetry import log
+
+EVERY_SECONDS = 3600.0
+DAY_SECONDS = 86_400.0
+
+
+class Housekeeping:
+    def __init__(self, db: Database, arrivals: SqlArrivals, keep_days: float) -> None:
+        self.db, self.arrivals, self.keep_seconds = db, arrivals, keep_days * DAY_SECONDS
+
+    async def run(self) -> None:
+        while True:
+            try:
+                await self.once()
+            except Retryable as error:
+                log("housekeeping").warning("put off", error=error.name)
+            await asyncio.sleep(EVERY_SECONDS)
+
+    async def once(self) -> int:
+        async with self.db.transaction() as tx:
+            forgotten = await self.arrivals.forget(tx, time.time() - self.keep_seconds)
+        if forgotten:
+            log("housekeeping").info("forgotten", answers=forgotten)
+        return forgotten

@@ -1,0 +1,35 @@
+"""Composition root of review: settings, adapters, wiring; nothing else."""
+
+from __future__ import annotations
+
+from sqlalchemy import MetaData
+
+from services.review import api, handlers
+from services.review.adapters.arrivals import SqlArrivals
+from services.review.adapters.contents import BlobContents
+from services.review.adapters.housekeeping import Housekeeping
+from services.review.adapters.queue import SqlQueue
+from services.review.adapters.statistics import SqlStatistics
+from services.review.adapters.tables import review_tables
+from services.review.desk import Desk
+from services.review.intake import Intake
+from services.review.settings import Settings
+from shared.blobs import BlobStore
+from shared.db import Database
+from shared.outbox import Outbox, Sender
+from shared.routes import RouteBook
+from shared.service import Service
+
+
+def build(settings: Settings, sender: Sender | None = None) -> Service:
+    metadata, db = MetaData(), Database(settings.database_url)
+    outbox, routes, tables = Outbox("review", metadata), RouteBook(metadata), review_tables(metadata)
+    arrivals, queue = SqlArrivals(tables), SqlQueue(db, tables, routes, settings.claim_seconds)
+    contents = BlobContents(BlobStore(settings.artifacts_url))
+    housekeeping = Housekeeping(db, arrivals, settings.keep_days)
+    context = {
+        "intake": Intake(arrivals, routes, settings.salt.get_secret_value()),
+        "desk": Desk(db, queue, outbox, contents),
+        "statistics": SqlStatistics(tables),
+    }
+    return Service("review", settings, metadata, handlers.router, [api.router], db, outbox, context, [housekeeping.run], sender)

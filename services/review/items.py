@@ -1,0 +1,116 @@
+"""An answer that a human may see: what was asked and answered, why it is in the queue, and what was decided."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import AwareDatetime
+
+from schemas.answers import well_formed
+from schemas.base import Arm, BlobRef, Confidence, Message, Value
+from schemas.events import InferenceRecorded, Verdict
+from schemas.route import RouteSpec
+from shared.errors import Conflict, NotFound
+
+# awaited: only feedback or a review request has arrived; unrouted: its route is not known yet; set_aside: the coin said no.
+State = Literal["awaited", "unrouted", "set_aside", "open", "done"]
+
+
+class Asked(Value):
+    """What review keeps of an `InferenceRecorded`: enough to show it to a reviewer, today or after late feedback."""
+
+    messages: tuple[Message, ...]
+    answer: str
+    arm: Arm
+    model: str
+    adapter_id: str | None = None
+    confidence: Confidence | None = None
+    outcome: str = "external"
+    content: BlobRef | None = None
+    occurred_at: AwareDatetime
+
+    def pack(self) -> bytes:
+        return zlib.compress(self.model_dump_json(exclude_none=True).encode(), 6)
+
+    @classmethod
+    def of(cls, event: InferenceRecorded) -> Asked:
+        return cls.model_validate(event, from_attributes=True)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Asked:
+        return cls.model_validate_json(zlib.decompress(packed))
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Where the events about one inference meet, in any order."""
+
+    item_id: str
+    state: State
+    coin: float
+    unsure: bool
+    complaint: bool
+    rank: int
+
+
+@dataclass(frozen=True)
+class Item:
+    item_id: str
+    inference_id: str
+    tenant: str
+    route: str
+    state: State
+    reason: str
+    audit: bool
+    probability: float
+    coin: float
+    asked: Asked
+    suggestion: str | None
+    claimed_by: str | None
+    claimed_at: float
+    claimed_until: float
+    verdict: Verdict | None
+    answer: str | None
+    reviewer: str | None
+    done_at: float | None
+    seconds: float | None
+    read_at: float  # by the database's clock, like the claim
+
+    @property
+    def shown_reason(self) -> str:
+        """Reviewers must not know which items are audited: they would take more care with them."""
+        return "sampled" if self.reason == "audit" else self.reason
+
+    @property
+    def claimed(self) -> bool:
+        return self.state == "open" and self.claimed_until >= self.read_at
+
+
+@dataclass(frozen=True)
+class Card:
+    """An item with its route, whose newest labels are the ones it can be corrected to."""
+
+    item: Item
+    spec: RouteSpec
+
+    @property
+    def approvable(self) -> bool:
+        return well_formed(self.item.asked.answer, self.spec)
+
+
+class ItemNotFound(NotFound):
+    def __init__(self, item_id: str) -> None:
+        super().__init__(f"no item '{item_id}' in this queue; POST /v1/queue/next gives the next one")
+
+
+class AlreadyDecided(Conflict):
+    def __init__(self, item: Item) -> None:
+        answer = f" as '{item.answer}'" if item.verdict == "corrected" and len(item.answer or "") <= 80 else ""
+        super().__init__(f"this item was already {item.verdict}{answer} by {item.reviewer}; that verdict stands")
+
+
+class ClaimedByOther(Conflict):
+    def __init__(self) -> None:
+        super().__init__("another reviewer has this item open; take the next one instead")

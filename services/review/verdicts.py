@@ -1,0 +1,66 @@
+"""What a verdict means once it is checked against the route: pure, so that API and pages cannot differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from schemas.answers import normalise, well_formed
+from schemas.events import Verdict
+from schemas.route import RouteSpec
+from shared.errors import Invalid
+
+
+class UnknownLabel(Invalid):
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        super().__init__(f"that is no label of this route; choose one of: {', '.join(labels)}")
+
+
+class ApprovedUnusable(Invalid):
+    def __init__(self, needed: str) -> None:
+        super().__init__(f"the model's answer is not {needed}, so it cannot be approved: correct or reject it")
+
+
+class CorrectionMissing(Invalid):
+    def __init__(self) -> None:
+        super().__init__("a correction needs the right answer: send it as 'answer', or reject the item as unusable")
+
+
+class MalformedAnswer(Invalid):
+    def __init__(self) -> None:
+        super().__init__("this route's answers are JSON and this text does not parse; correct it and send it again")
+
+
+@dataclass(frozen=True)
+class Settled:
+    verdict: Verdict
+    answer: str | None
+
+
+def settle(verdict: Verdict, answer: str | None, model_answer: str, spec: RouteSpec) -> Settled:
+    """Correcting to the same answer approves it; a label is returned as the route spells it."""
+    if verdict == "rejected":
+        return Settled("rejected", None)
+    if verdict == "corrected":
+        return _corrected(answer, model_answer, spec)
+    if not well_formed(model_answer, spec):
+        raise ApprovedUnusable(_form(spec))
+    return Settled("approved", as_spelled(model_answer, spec))
+
+
+def _corrected(answer: str | None, model_answer: str, spec: RouteSpec) -> Settled:
+    if answer is None or not answer.strip():
+        raise CorrectionMissing
+    if not well_formed(answer, spec):
+        raise UnknownLabel(spec.labels) if spec.task == "classification" else MalformedAnswer
+    right = as_spelled(answer, spec)
+    return Settled("approved" if normalise(right, spec) == normalise(model_answer, spec) else "corrected", right)
+
+
+def as_spelled(answer: str, spec: RouteSpec) -> str:
+    if spec.task != "classification":
+        return answer.strip()
+    return next(label for label in spec.labels if normalise(label, spec) == normalise(answer, spec))
+
+
+def _form(spec: RouteSpec) -> str:
+    return "one of this route's labels" if spec.task == "classification" else "well-formed"

@@ -1,0 +1,37 @@
+"""What a verdict means for a route with labels, with a schema, and with free text."""
+
+import pytest
+
+from services.review.verdicts import ApprovedUnusable, CorrectionMissing, MalformedAnswer, Settled, UnknownLabel, settle
+from tests import factories
+
+LABELS = factories.spec()
+JSON = factories.spec(task="extraction", labels=(), output_schema={"type": "object"})
+TEXT = factories.spec(task="summarisation", labels=())
+
+
+@pytest.mark.parametrize(("verdict", "answer", "model", "spec", "settled"), [
+    ("approved", None, " Delivery. ", LABELS, Settled("approved", "delivery")),
+    ("corrected", "REFUND", "delivery", LABELS, Settled("corrected", "refund")),
+    ("corrected", "delivery", "Delivery", LABELS, Settled("approved", "delivery")),
+    ("rejected", "ignored", "delivery", LABELS, Settled("rejected", None)),
+    ("corrected", '{"b": 1, "a": 2}', '{"a":2,"b":1}', JSON, Settled("approved", '{"b": 1, "a": 2}')),
+    ("corrected", " Better. ", "Worse.", TEXT, Settled("corrected", "Better.")),
+])  # fmt: skip
+def test_settles(verdict, answer, model, spec, settled) -> None:
+    assert settle(verdict, answer, model, spec) == settled
+
+
+@pytest.mark.parametrize(("verdict", "answer", "model", "spec", "error"), [
+    ("corrected", "parcel", "delivery", LABELS, UnknownLabel), ("corrected", "  ", "delivery", LABELS, CorrectionMissing),
+    ("corrected", None, "x", TEXT, CorrectionMissing), ("approved", None, "I think it is delivery", LABELS, ApprovedUnusable),
+    ("corrected", "{", "{}", JSON, MalformedAnswer), ("approved", None, "{", JSON, ApprovedUnusable),
+])  # fmt: skip
+def test_refuses(verdict, answer, model, spec, error) -> None:
+    with pytest.raises(error):
+        settle(verdict, answer, model, spec)
+
+
+def test_an_unknown_label_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(UnknownLabel, match="delivery, refund, password"):
+        settle("corrected", "parcel", "delivery", LABELS)
