@@ -1,0 +1,243 @@
+"""From events to datasets, on SQLite and on Postgres: the rule, refusals, redelivery, crashes."""
+
+import asyncio
+import random
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from schemas.route import RetrainRule
+from services.dataset_builder.adapters.ledger import JOB, BuildRunning
+from shared.blobs import folder_digest
+from shared.jobs import run_leased
+from tests import factories
+from tests.unit.dataset_builder.rig import START, Rig, known_route, verdict, verdicts
+
+
+@pytest.fixture
+async def rig(database_url: str, tmp_path: Path):
+    rig = await Rig(database_url, tmp_path).start()
+    yield rig
+    await rig.db.close()
+
+
+async def test_enough_new_verdicts_become_a_dataset_and_its_event(rig: Rig) -> None:
+    await rig.hear(known_route(), *verdicts(0, 5, audit=True), *verdicts(5, 34))
+    assert await rig.work() is None
+    await rig.hear(verdict(34))
+    await rig.work()
+    (event,) = await rig.announced()
+    assert event.because == "30 new verdicts (the route asks for 30)"
+    assert (event.recipe, event.parent, event.rows.audit) == ("tiny-cpu", None, 5)
+    assert event.dataset_id == f"acme--support-triage@{event.blob.sha256[:12]}"
+    folder = rig.blobs.get_folder(event.blob, rig.folder / "copy")
+    assert folder_digest(folder) == event.blob.sha256
+    assert sorted(p.name for p in folder.iterdir() if p.name != "_COMPLETE") == [
+        "README.md", "audit.parquet", "manifest.json", "test.parquet", "train.parquet", "validation.parquet"]  # fmt: skip
+    table = pq.read_table(folder / "train.parquet")
+    assert table.column_names == ["row_id", "inference_id", "review_id", "reviewer", "reviewed_at", "label_source", "messages", "answer", "cluster"]
+    assert table.num_rows == event.rows.train == sum(event.labels.values())
+    assert all(text.startswith('[{"role":"user"') for text in table["messages"].to_pylist())
+
+
+async def test_audit_and_rejected_verdicts_neither_count_nor_train(rig: Rig) -> None:
+    await rig.hear(known_route(), *verdicts(0, 40, audit=True), *verdicts(40, 80, verdict="rejected", answer=None), *verdicts(80, 109))
+    assert await rig.work() is None
+    await rig.hear(verdict(109))
+    await rig.work()
+    (event,) = await rig.announced()
+    assert event.rows.audit == 40
+    manifest = await rig.ledger.manifest(event.dataset_id)
+    assert manifest["dropped"]["rejected"] == 40
+
+
+async def test_users_corrections_are_kept_and_never_trained_on(rig: Rig) -> None:
+    await rig.hear(known_route(), *verdicts(0, 30), *[factories.feedback(kind="correction", text="delivery") for _ in range(50)])
+    await rig.work()
+    await rig.hear(*[factories.feedback(kind="correction", text="delivery") for _ in range(50)])
+    assert await rig.work() is None
+    (event,) = await rig.announced()
+    assert sum(event.rows.model_dump().values()) <= 30
+
+
+async def test_drift_lowers_the_threshold_for_verdicts_after_it_until_the_next_dataset(rig: Rig) -> None:
+    drift = factories.drift(occurred_at=START + timedelta(minutes=15, seconds=30))
+    await rig.hear(known_route(), *verdicts(0, 16), drift, *verdicts(16, 25))
+    assert await rig.work() is None
+    await rig.hear(verdict(25))
+    await rig.work()
+    (event,) = await rig.announced()
+    assert f"10 new verdicts after drift {drift.drift_id}" in event.because
+    assert (await rig.state()).drift_id is None
+    await rig.hear(*verdicts(26, 40))
+    assert await rig.work() is None
+
+
+async def test_verdicts_that_overtook_the_drift_event_count_for_it(rig: Rig) -> None:
+    await rig.hear(known_route(), *verdicts(0, 20))
+    assert await rig.work() is None
+    await rig.hear(factories.drift(occurred_at=START + timedelta(minutes=9, seconds=30)))
+    assert await rig.work() is not None
+
+
+async def test_verdicts_that_came_before_their_route_wait_for_it(rig: Rig) -> None:
+    await rig.hear(*verdicts(0, 30))
+    assert await rig.work() is None
+    await rig.hear(known_route())
+    assert (await rig.work()).state == "running"
+    assert len(await rig.announced()) == 1
+
+
+async def test_versions_are_cumulative_and_know_their_parent(rig: Rig) -> None:
+    await rig.hear(known_route(), *verdicts(0, 30))
+    await rig.work()
+    await rig.hear(*verdicts(30, 60))
+    await rig.work()
+    first, second = await rig.announced()
+    assert second.parent == first.dataset_id
+    assert sum(second.rows.model_dump().values()) == 60 > sum(first.rows.model_dump().values())
+
+
+async def test_redelivery_and_replay_build_once_and_leave_the_same_state(rig: Rig) -> None:
+    events = [known_route(), *verdicts(0, 30), factories.feedback(kind="comment", text="hm")]
+    await rig.hear(*events)
+    await rig.work()
+    before = await rig.contents()
+    await rig.hear(*events)
+    await rig.hear_again(*events)
+    assert await rig.work() is None
+    assert len(await rig.announced()) == 1
+    assert await rig.contents() == before
+
+
+async def test_any_order_of_arrival_gives_the_same_dataset(tmp_path: Path) -> None:
+    ids = []
+    for name in ("one", "two"):
+        rig = await Rig(f"sqlite+aiosqlite:///{tmp_path}/{name}.db", tmp_path / name).start()
+        events = [*verdicts(0, 5, audit=True), *verdicts(5, 35)]
+        random.Random(name).shuffle(events)
+        await rig.hear(known_route(), *events)
+        await rig.work()
+        ids.append((await rig.announced())[0].dataset_id)
+        await rig.db.close()
+    assert ids[0] == ids[1]
+
+
+async def test_refusal_is_kept_with_its_reason_and_not_repeated_at_every_verdict(rig: Rig) -> None:
+    await rig.hear(known_route(minimum_per_label=6), *verdicts(0, 30))
+    assert (await rig.work()) is not None
+    assert await rig.announced() == []
+    state = await rig.state()
+    assert "label '" in state.refusal and state.wait >= 30
+    tried = 0
+    for number in range(30, 150):
+        await rig.hear(verdict(number))
+        if (await rig.state()).building:
+            tried += 1
+            await rig.work()
+            if await rig.announced():
+                break
+    assert 1 <= tried <= 3
+    (event,) = await rig.announced()
+    assert (await rig.state()).refusal is None
+    assert min(event.labels.values()) >= 1
+
+
+async def test_a_route_with_lower_minimums_is_tried_at_once(rig: Rig) -> None:
+    await rig.hear(known_route(minimum_per_label=6), *verdicts(0, 30))
+    await rig.work()
+    await rig.hear(known_route(minimum_per_label=1).model_copy(update={"version": 2}))
+    await rig.work()
+    assert len(await rig.announced()) == 1
+
+
+async def test_a_command_builds_below_the_threshold_but_not_twice_at_once(rig: Rig) -> None:
+    await rig.hear(known_route(), *verdicts(0, 25))
+    async with rig.db.transaction() as tx:
+        assert await rig.ledger.command(tx, factories.ROUTE, "asked for by ada: before the audit") == 1
+    with pytest.raises(BuildRunning, match="build 1 of acme/support-triage is queued or running"):
+        async with rig.db.transaction() as tx:
+            await rig.ledger.command(tx, factories.ROUTE, "again")
+    await rig.work()
+    assert len(await rig.announced()) == 1
+
+
+async def test_nothing_new_is_refused(rig: Rig) -> None:
+    await rig.hear(known_route(), *verdicts(0, 30))
+    await rig.work()
+    async with rig.db.transaction() as tx:
+        await rig.ledger.command(tx, factories.ROUTE, "again")
+    await rig.work()
+    (event,) = await rig.announced()
+    assert f"give the same rows as {event.dataset_id}" in (await rig.state()).refusal
+
+
+async def test_verdicts_that_come_while_a_build_runs_count_for_the_next(rig: Rig) -> None:
+    await rig.hear(known_route(), *verdicts(0, 30))
+    job = await rig.jobs.claim(JOB)
+    await rig.hear(*verdicts(30, 60))
+    await run_leased(rig.jobs, job, rig.builder.run)
+    (event,) = await rig.announced()
+    assert sum(event.rows.model_dump().values()) == 30
+    await rig.work()
+    assert len(await rig.announced()) == 2
+
+
+async def test_killed_between_folder_and_commit_leaves_nothing_referenced_and_the_retry_gives_the_same_bytes(rig: Rig, monkeypatch) -> None:
+    async def killed(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    await rig.hear(known_route(), *verdicts(0, 30))
+    job = await rig.jobs.claim(JOB)
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.builder.outbox, "add", killed)
+        with pytest.raises(asyncio.CancelledError):
+            await rig.builder.run(job)
+    orphans = list((rig.folder / "artifacts" / "datasets").iterdir())
+    assert len(orphans) == 1
+    assert await rig.announced() == []
+    assert (await rig.state()).dataset_id is None
+    await rig.hear(*verdicts(30, 35))  # a verdict that came meanwhile is not in this build
+    await run_leased(rig.jobs, job, rig.builder.run)
+    (event,) = await rig.announced()
+    assert event.blob.sha256 == orphans[0].name
+
+
+async def test_a_worker_that_lost_its_lease_announces_nothing(rig: Rig) -> None:
+    await rig.hear(known_route(), *verdicts(0, 30))
+    job = await rig.jobs.claim(JOB)
+    async with rig.db.transaction() as tx:
+        await tx.execute(rig.jobs.table.update().values(token=job.token + 1))
+    with pytest.raises(Exception, match="taken over"):
+        await rig.builder.run(job)
+    assert await rig.announced() == []
+
+
+async def test_a_build_that_cannot_be_done_frees_the_route(rig: Rig, monkeypatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    await rig.hear(known_route(), *verdicts(0, 30))
+    monkeypatch.setattr(rig.builder.blobs, "put_folder", full)
+    async with rig.db.transaction() as tx:
+        await tx.execute(rig.jobs.table.update().values(attempt=3))
+    await rig.work()
+    state = await rig.state()
+    assert "No space left" in state.refusal and state.building == 0
+    monkeypatch.undo()
+    async with rig.db.transaction() as tx:
+        await rig.ledger.command(tx, factories.ROUTE, "there is space again")
+    await rig.work()
+    assert len(await rig.announced()) == 1
+
+
+async def test_replicas_decide_one_build(rig: Rig) -> None:
+    await rig.hear(known_route(after_drift=30), *verdicts(0, 25))
+    await asyncio.gather(*(rig.hear(event) for event in verdicts(25, 40)))
+    assert (await rig.state()).attempts == 1
+
+
+def test_the_rule_of_the_route_is_what_counts() -> None:
+    assert known_route(needed=5).spec.retrain == RetrainRule(min_new_verdicts=5, min_new_after_drift=10, recipe="tiny-cpu")
