@@ -1,0 +1,43 @@
+"""The clone's own environment, .venv: the six services, the trainer, the command line and the tests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+
+from infra.setup.machine import check_disk
+from infra.setup.places import CONSTRAINTS, ROOT, has_gpu, services_venv
+from infra.setup.report import say, timed
+from infra.setup.venvs import install_torch, make_venv, pip, works
+from infra.setup.work import only_one, stamp_says, write_stamp
+
+NEEDS_MB = 3000  # 2,200 MB when done, the rest while pip unpacks torch
+
+
+def services_are_ready() -> bool:
+    return works(services_venv()) and stamp_says(services_venv(), inputs())
+
+
+def make_services_venv() -> None:
+    if services_are_ready():
+        return say("services", "ready")
+    venv = services_venv()
+    with only_one("services", venv):
+        if services_are_ready():
+            return
+        check_disk(venv, NEEDS_MB)
+        with timed("services", "making .venv"):
+            make_venv("services", venv)
+            install_torch("services", venv)
+            pip("services", venv, "--no-deps", "-r", str(CONSTRAINTS))
+            # Resolves against what is there: installs the clone itself, and what pyproject.toml asks beyond the list.
+            pip("services", venv, "-c", str(CONSTRAINTS), "-e", f"{ROOT}[all,dev]")
+            write_stamp(venv, inputs())
+
+
+def inputs() -> str:
+    """What the environment is made from. Tool settings in pyproject.toml are not: a new lint rule must cost nothing."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    parts = [CONSTRAINTS.read_text(), project["build-system"], project["project"], str(ROOT), has_gpu()]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,0 +1,52 @@
+"""How a piece of set-up is done once, whole, and by one process at a time, however often and however it is interrupted."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra.setup.machine import SetupError
+from infra.setup.places import ROOT, cache_dir
+from infra.setup.report import say
+
+
+@contextmanager
+def only_one(step: str, target: Path) -> Iterator[None]:
+    """The lock goes with the process that holds it, so a killed run leaves nothing to clean up."""
+    locks = cache_dir() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / str(target).strip("/").replace("/", "-")).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(step, "waiting: another run of the set-up is making this")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def run(step: str, argv: Sequence[str], *, next_step: str) -> None:
+    """Quiet when it works; when it does not, the end of what it printed, where the rest is, and what to do."""
+    log = cache_dir() / "logs" / f"setup-{step}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as sink:
+        sink.write(f"\n$ {' '.join(argv)}\n")
+        sink.flush()
+        failed = subprocess.run(argv, cwd=ROOT, stdout=sink, stderr=subprocess.STDOUT).returncode
+    if failed:
+        tail = "\n  ".join(log.read_text(errors="replace").splitlines()[-12:])
+        raise SetupError(f"{step}: `{argv[0]} ...` failed:\n  {tail}\nAll of it: {log}. Next: {next_step}")
+
+
+def stamp_says(venv: Path, inputs: str) -> bool:
+    stamp = venv / "ratchet-stamp"
+    return stamp.is_file() and stamp.read_text() == inputs
+
+
+def write_stamp(venv: Path, inputs: str) -> None:
+    """Written last and with one rename: an environment without its stamp is one to finish, never one to use."""
+    fresh = venv / "ratchet-stamp.new"
+    fresh.write_text(inputs)
+    fresh.rename(venv / "ratchet-stamp")

@@ -1,0 +1,52 @@
+"""How vLLM is started on this machine: the command line and environment of one server, with the reasons and figures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from infra.setup import has_gpu, vllm_python
+
+HOST = "127.0.0.1"  # the router is vLLM's only client, and vLLM asks nobody for a key
+LAUNCHER = Path(__file__).with_name("vllm_cpu.py")
+MAX_RANK, SLOTS, KNOWN = 16, 2, 8  # LoRA rank; adapters in one batch (champion and challenger); adapters held in memory
+
+
+def vllm_command(
+    model_dir: str | Path, port: int, *, served_name: str = "base", max_len: int = 1024, gpu: bool | None = None, gpu_share: float = 0.4
+) -> tuple[list[str], dict[str, str]]:
+    """Arguments, and what to add to the environment. `gpu_share`: two servers and a trainer may share one GPU."""
+    on_gpu = has_gpu() if gpu is None else gpu
+    common = [
+        "--model", str(model_dir), "--served-model-name", served_name, "--host", HOST, "--port", str(port), "--max-model-len", str(max_len),
+        "--enable-lora", "--max-lora-rank", str(MAX_RANK), "--max-loras", str(SLOTS), "--max-cpu-loras", str(KNOWN), "--dtype", "bfloat16",
+        "--disable-uvicorn-access-log",
+    ]  # fmt: skip
+    if on_gpu:
+        module = ["-m", "vllm.entrypoints.openai.api_server"]
+        return [str(vllm_python()), *module, *common, "--gpu-memory-utilization", str(gpu_share)], {**SWAPPING, **offline(model_dir)}
+    # -P: this folder holds a vllm.py, which must not be taken for vLLM.
+    return [str(vllm_python()), "-P", str(LAUNCHER), *common, *CPU_ARGUMENTS], {**SWAPPING, **CPU_ENVIRONMENT, **offline(model_dir)}
+
+
+# Adapters are loaded and unloaded while it serves; the usage report would be the only connection to anywhere else.
+SWAPPING = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "VLLM_NO_USAGE_STATS": "1"}
+CPU_ARGUMENTS = [
+    "--enforce-eager",  # compiling takes a minute here, and LoRA turns it off anyway
+    "--max-num-seqs", "32", "--max-num-batched-tokens", "512",  # the warm-up runs a whole batch: 2.4 s, with the default 4.9 s
+    "--distributed-executor-backend", "uni",  # the model in the engine's own process: 11 s less to start, idle CPU 0.19 -> 0.02 cores
+]  # fmt: skip
+CPU_ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # without it vllm-cpu turns `uni` back into another process
+    "TORCHDYNAMO_DISABLE": "1",  # else the first request with logprobs compiles C++ for 22 s; without, it takes 0.7 s
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB: 46,592 tokens, 45 requests of full length
+    # One thread. A second one gains a tenth on idle cores, and costs everything on busy ones: its barriers spin, and with a
+    # trainer beside it requests went from 0.3 s to 5 s (batch 16: 8.4 requests/s with one thread, 1.5 with two).
+    "OMP_NUM_THREADS": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else two servers pin themselves to the same core
+}
+
+
+def offline(model_dir: str | Path) -> dict[str, str]:
+    """A model in a folder needs no hub, and a machine without the internet must not wait for one."""
+    return {"HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1")} if Path(model_dir).is_dir() else {}
