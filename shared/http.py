@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.auth import Keyring
 from shared.errors import RatchetError
@@ -21,7 +22,8 @@ Ready = Callable[[], Awaitable[dict[str, Any]]]
 
 def create_api(name: str, settings: ServiceSettings, routers: list[APIRouter], ready: Ready, lifespan: Any) -> FastAPI:
     # /docs would load scripts from a CDN: closed networks and our CSP forbid it; /openapi.json stays.
-    api = FastAPI(title=f"Ratchet {name}", lifespan=lifespan, docs_url=None, redoc_url=None, max_body_size=settings.max_body_bytes)
+    api = FastAPI(title=f"Ratchet {name}", lifespan=lifespan, docs_url=None, redoc_url=None)
+    api.add_middleware(BodyLimit, most=settings.max_body_bytes)
     api.state.keyring = Keyring(settings.keys_file)
     for router in routers:
         api.include_router(router)
@@ -31,6 +33,28 @@ def create_api(name: str, settings: ServiceSettings, routers: list[APIRouter], r
     api.add_exception_handler(HTTPException, _http)
     api.add_exception_handler(Exception, _unexpected)
     return api
+
+
+class BodyLimit:
+    """Refuses a large body where it is read, so that the 413 has the shape of the endpoint (FastAPI's own limit answers in plain text)."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self.app, self.most = app, most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        declared = dict(scope.get("headers") or ()).get(b"content-length", b"0")
+        size = int(declared) if declared.isdigit() else 0
+        seen = 0
+
+        async def limited() -> Message:
+            nonlocal seen
+            message = await receive() if size <= self.most else {}
+            seen += len(message.get("body", b""))
+            if max(size, seen) > self.most:
+                raise HTTPException(413, f"the body is larger than {self.most} bytes: send less at once")
+            return message
+
+        await self.app(scope, limited if scope["type"] == "http" else receive, send)
 
 
 def error_response(name: str, detail: str, status: int, retry_after: int | None = None) -> JSONResponse:
