@@ -1,0 +1,106 @@
+"""A small real HTTP server that speaks vLLM's API, and servers run inside a test's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+Answer = tuple[str, float]  # text, and the logprob of its only token
+
+
+class FakeVllm:
+    """Answers by model name; loads adapters by name and path as vLLM 0.32 does, with its errors."""
+
+    def __init__(self, answers: Callable[[str, list[dict]], Answer] | None = None) -> None:
+        self.answers = answers or (lambda model, _: ("delivery", -0.2 if model == "base" else -0.05))
+        self.adapters: dict[str, str] = {}
+        self.asked: list[dict] = []
+        self.calls: list[tuple[str, str]] = []
+        self.fail_load: tuple[int, str] | None = None
+        self.fail_chat: dict[str, tuple[int, str]] = {}
+        self.app = Starlette(routes=[
+            Route("/v1/models", self.models), Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/v1/load_lora_adapter", self.load, methods=["POST"]), Route("/v1/unload_lora_adapter", self.unload, methods=["POST"])])  # fmt: skip
+
+    def restart(self) -> None:
+        """A new process: it has forgotten every adapter."""
+        self.adapters.clear()
+
+    async def models(self, _: Request) -> Response:
+        return JSONResponse({"object": "list", "data": [{"id": name, "object": "model"} for name in ("base", *self.adapters)]})
+
+    async def chat(self, request: Request) -> Response:
+        body = await request.json()
+        self.asked.append(body)
+        model = body["model"]
+        if model != "base" and model not in self.adapters:
+            return failure(404, f"The model `{model}` does not exist.")
+        if model in self.fail_chat:
+            return failure(*self.fail_chat[model])
+        text, logprob = self.answers(model, body["messages"])
+        return JSONResponse(completion(text, logprob))
+
+    async def load(self, request: Request) -> Response:
+        body = await request.json()
+        self.calls.append(("load", body["lora_name"]))
+        if self.fail_load:
+            return failure(*self.fail_load)
+        if body["lora_name"] in self.adapters:
+            return failure(400, f"The lora adapter '{body['lora_name']}' has already been loaded. If you want to load the adapter in place, ...")
+        self.adapters[body["lora_name"]] = body["lora_path"]
+        return PlainTextResponse(f"Success: LoRA adapter '{body['lora_name']}' added successfully.")
+
+    async def unload(self, request: Request) -> Response:
+        name = (await request.json())["lora_name"]
+        self.calls.append(("unload", name))
+        if self.adapters.pop(name, None) is None:
+            return failure(404, f"The lora adapter '{name}' cannot be found.")
+        return PlainTextResponse(f"Success: LoRA adapter '{name}' removed successfully.")
+
+
+def completion(text: str, logprob: float) -> dict:
+    tokens = [{"token": text, "logprob": logprob, "bytes": list(text.encode()), "top_logprobs": [
+                  {"token": text, "logprob": logprob}, {"token": "?", "logprob": math.log(max(1e-9, 1 - math.exp(logprob)))}]},
+              {"token": "<|im_end|>", "logprob": -0.7, "bytes": list(b"<|im_end|>"), "top_logprobs": []}]  # fmt: skip
+    return {"id": "x", "object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop",
+            "logprobs": {"content": tokens}}], "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}}  # fmt: skip
+
+
+def failure(status: int, message: str) -> Response:
+    return JSONResponse({"error": {"message": message, "type": "Error", "param": None, "code": status}}, status)
+
+
+@asynccontextmanager
+async def served(app: object, port: int = 0) -> AsyncIterator[str]:
+    """The app behind a real socket, its lifespan included; yields its URL."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=1))
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        while not server.started:
+            await asyncio.sleep(0.01)
+            if running.done():
+                running.result()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await running
+        listener.close()
+
+
+async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait for what a background loop will do."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.02)
