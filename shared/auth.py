@@ -75,6 +75,11 @@ class Keyring:
         found = self._keys.get(digest(secret))
         return found if found and hmac.compare_digest(found.sha256, digest(secret)) else None
 
+    def by_id(self, key_id: str) -> Principal | None:
+        """The key behind a signed session, so that a revoked key ends its sessions too."""
+        self._refresh()
+        return next((key for key in self._keys.values() if hmac.compare_digest(key.id.encode(), key_id.encode())), None)
+
     def _refresh(self) -> None:
         if time.monotonic() - self._checked < CHECK_SECONDS:
             return
