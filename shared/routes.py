@@ -33,6 +33,10 @@ class RouteBook:
             raise RouteUnknown(route)
         return RouteChanged.model_validate_json(state)
 
+    async def names(self, tx: AsyncConnection, tenant: str) -> set[str]:
+        rows = await tx.execute(select(self.table.c.route).where(self.table.c.route.startswith(f"{tenant}/", autoescape=True)))
+        return {row.route for row in rows}
+
     async def all(self, tx: AsyncConnection) -> list[RouteChanged]:
         rows = await tx.execute(select(self.table.c.state).order_by(self.table.c.route))
         return [RouteChanged.model_validate_json(row.state) for row in rows]
