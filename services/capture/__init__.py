@@ -1,0 +1,1 @@
+"""Capture: what apps asked other models, and what people thought of any answer; redacted, durable, published once."""

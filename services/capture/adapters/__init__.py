@@ -1,0 +1,1 @@
+"""What capture stands on: its database."""

@@ -1,0 +1,23 @@
+"""The composition root of capture: settings in, a runnable service out."""
+
+from __future__ import annotations
+
+from sqlalchemy import MetaData
+
+from services.capture import api, handlers
+from services.capture.adapters.ledger import DatabaseLedger
+from services.capture.intake import Intake, Limits
+from services.capture.settings import Settings
+from shared.blobs import BlobStore
+from shared.db import Database
+from shared.outbox import Outbox, Sender
+from shared.routes import RouteBook
+from shared.service import Service
+
+
+def build(settings: Settings, sender: Sender | None = None) -> Service:
+    metadata = MetaData()
+    db, outbox, routes = Database(settings.database_url), Outbox("capture", metadata), RouteBook(metadata)
+    ledger = DatabaseLedger(db, metadata, outbox, routes)
+    intake = Intake(ledger, BlobStore(settings.artifacts_url), Limits(settings.max_items, settings.max_unpacked_bytes))
+    return Service("capture", settings, metadata, handlers.router, [api.router], db, outbox, {"routes": routes, "intake": intake}, sender=sender)

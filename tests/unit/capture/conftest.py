@@ -1,0 +1,77 @@
+"""A capture service over a real database, without a broker: its HTTP side, its tables, and what it would publish."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from services.capture.app import build
+from services.capture.handlers import on_route_changed
+from services.capture.settings import Settings
+from shared.outbox import OutboxRow
+from shared.service import Service
+from tests import factories
+
+ROUTES = ("acme/support-triage", "acme/other", "globex/support-triage")
+
+
+class Published:
+    """A sender that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.rows: list[OutboxRow] = []
+
+    async def send(self, rows: Any) -> None:
+        self.rows += rows
+
+    async def close(self) -> None: ...
+
+
+@dataclass
+class Capture:
+    service: Service
+    http: httpx.AsyncClient
+    keys: dict[str, str]
+
+    async def post(self, path: str, body: Any, tenant: str = "acme", **headers: str) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return await self.http.post(path, content=content, headers={"authorization": f"Bearer {self.keys[tenant]}"} | headers)
+
+    async def events(self) -> list[dict[str, Any]]:
+        while await self.service.relay.drain_once():
+            pass
+        return [json.loads(row.payload or b"") for row in self.service.sender.rows]
+
+
+async def serve(url: str, keys: dict[str, str], folder: Path, **changes: Any) -> Service:
+    settings = Settings(database_url=url, keys_file=keys["file"], artifacts_url=f"file://{folder}/artifacts", **changes)
+    service = build(settings, sender=Published())
+    await service.db.create_tables(service.metadata)
+    async with service.db.transaction() as tx:
+        for route in ROUTES:
+            event = factories.route_changed(tenant=route.split("/")[0], route=route, spec=factories.spec(name=route))
+            await on_route_changed(event, tx=tx, routes=service.context["routes"])
+    return service
+
+
+@pytest.fixture
+async def capture(database_url: str, keys: dict[str, str], tmp_path: Path) -> AsyncIterator[Capture]:
+    service = await serve(database_url, keys, tmp_path)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(service.api), base_url="http://capture") as http:
+        yield Capture(service, http, keys)
+    await service.db.close()
+
+
+@pytest.fixture
+async def small(tmp_path: Path, keys: dict[str, str]) -> AsyncIterator[Capture]:
+    """On SQLite alone: for what the database has no part in."""
+    service = await serve(f"sqlite+aiosqlite:///{tmp_path}/capture.db", keys, tmp_path)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(service.api), base_url="http://capture") as http:
+        yield Capture(service, http, keys)
+    await service.db.close()

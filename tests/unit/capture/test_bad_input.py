@@ -1,0 +1,115 @@
+"""Every kind of bad input gets an error that says what to do, and nothing of it is stored."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from shared.auth import new_key
+from tests.unit.capture.conftest import Capture
+
+PATH = "/v1/inferences"
+GOOD = {"route": "support-triage", "input": "hello", "answer": "hi"}
+GZIP = {"content-encoding": "gzip"}
+TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        (b"", 400, "not valid JSON"),
+        (b"{", 400, "not valid JSON"),
+        (b"\xff\xfe{}", 400, "not valid JSON"),
+        (b'{"answer": NaN}', 400, "not valid JSON"),
+        (b'{"latency_ms": Infinity}', 400, "not valid JSON"),
+        (b'{"answer": "\\ud800"}', 400, "not valid JSON"),
+        (b"[" * 100_000, 400, "recursion limit"),
+        (b'{"a":' * 100_000, 400, "recursion limit"),
+        (b"[]", 422, "send one object"),
+        (b"null", 422, "send one object"),
+        (b'"text"', 422, "send one object"),
+        (b'{"inferences": []}', 422, "send one object"),
+        (b'{"inferences": {}}', 422, "send one object"),
+        (json.dumps({"inferences": [GOOD] * 1001}).encode(), 422, "split the batch"),
+        (b"x" * (5 * 1024 * 1024), 413, ""),
+    ],
+    ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else None,
+)  # fmt: skip
+async def test_a_body_that_cannot_be_read_is_refused_whole(small: Capture, body: bytes, status: int, says: str) -> None:
+    reply = await small.post(PATH, body)
+    assert reply.status_code == status
+    assert set(reply.json()) == {"error", "detail"}
+    assert says in reply.json()["detail"]
+    assert await small.events() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"answer": 7}, "answer: Input should be a valid string"),
+        ({"answer": "\x00"}, "answer: contains the NUL character"),
+        ({"anwser": "typo"}, "anwser: Extra inputs are not permitted"),
+        ({"tenant": "globex"}, "tenant: Extra inputs are not permitted"),
+        ({"inference_id": "inf_mine"}, "inference_id: Extra inputs are not permitted"),
+        ({"route": "Not A Route"}, "route: String should match pattern"),
+        ({"route": None}, "route: Input should be a valid string"),
+        ({"route": "globex/support-triage"}, "no route 'globex/support-triage'"),
+        ({"messages": [{"role": "user", "content": "x"}]}, "send either 'messages' or 'input'"),
+        ({"input": None, "messages": []}, "messages: Tuple should have at least 1 item"),
+        ({"input": None, "messages": [{"role": "user", "content": "x"}] * 501}, "messages: Tuple should have at most 500 items"),
+        ({"input": None, "messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role: Input should be 'system'"),
+        ({"input": None, "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "only parts of type 'text'"),
+        ({"input": None, "messages": "hello"}, "messages: Input should be a valid tuple"),
+        ({"latency_ms": -1}, "latency_ms: Input should be greater than or equal to 0"),
+        ({"latency_ms": 1e999}, "not valid JSON"),
+        ({"prompt_tokens": 2**40}, "prompt_tokens: Input should be less than"),
+        ({"metadata": {"a": {"b": 1}}}, "metadata.a: Input should be a valid string"),
+        ({"metadata": {str(n): "x" for n in range(33)}}, "metadata: Dictionary should have at most 32 items"),
+        ({"client_id": ""}, "client_id: String should have at least 1 character"),
+        ({"client_id": "x" * 129}, "client_id: String should have at most 128 characters"),
+        ({"client_id": "a b"}, "client_id: String should match pattern"),
+        ({"occurred_at": "2026-11-01T10:00:00"}, "occurred_at: Input should have timezone info"),
+        ({"occurred_at": TOMORROW}, "occurred_at: lies in the future"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+async def test_a_bad_item_is_refused_with_the_reason(small: Capture, change: dict[str, object], says: str) -> None:
+    reply = await small.post(PATH, GOOD | change)
+    assert reply.status_code in (400, 422)
+    assert says in reply.json()["detail"]
+    assert await small.events() == []
+
+
+async def test_errors_never_repeat_what_was_sent(small: Capture) -> None:
+    reply = await small.post(PATH, GOOD | {"latency_ms": "ada@example.com", "prompt_tokens": "4111111111111111x"})
+    assert "ada@" not in reply.text
+    assert "4111" not in reply.text
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "error"),
+    [
+        (gzip.compress(b"0" * (17 * 1024 * 1024)), GZIP, 413, "BodyTooLarge"),
+        (gzip.compress(json.dumps(GOOD).encode())[:-12], GZIP, 400, "BadGzip"),
+        (b"not gzip", GZIP, 400, "BadGzip"),
+        (json.dumps(GOOD).encode(), {"content-encoding": "br"}, 415, "UnknownEncoding"),
+    ],
+    ids=["bomb", "cut", "plain", "brotli"],
+)  # fmt: skip
+async def test_compressed_bodies_are_bounded(small: Capture, body: bytes, headers: dict[str, str], status: int, error: str) -> None:
+    reply = await small.post(PATH, body, **headers)
+    assert (reply.status_code, reply.json()["error"]) == (status, error)
+
+
+async def test_keys_and_scopes_are_checked_first(small: Capture, tmp_path: object) -> None:
+    secret, record = new_key("reader", "acme", {"read"})
+    keyring = small.service.api.state.keyring
+    records = json.loads(keyring.path.read_text())["keys"]
+    keyring.path.write_text(json.dumps({"keys": [*records, record.model_dump(mode="json")]}))
+    keyring._checked = -1.0
+    for path in (PATH, "/v1/feedback"):
+        assert (await small.http.post(path, content=b"{")).status_code == 401
+        assert (await small.http.post(path, content=b"{", headers={"authorization": f"Bearer {secret}"})).status_code == 403
