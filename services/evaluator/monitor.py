@@ -6,6 +6,7 @@ not an approximation. Measured: 5 % rising to 15 % at a tolerated 8 % is found a
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,35 @@ class ErrorDetector:
     def update(self, wrong: bool) -> ErrorDetector:
         """After one audited label; count each label once, or the guarantee is void."""
         return ErrorDetector(self.tolerated, self.run_length, tuple(step(np.array(self.evidence), wrong, self.tolerated).tolist()))
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """The state of one route's monitors for one champion. An episode ends when champion or meaning of the route changes."""
+
+    route: str
+    tenant: str
+    adapter_id: str
+    episode: str
+    since: int  # observations up to this number belong to an earlier episode
+    cursor: int  # the next window begins after this observation; 0 until the reference is complete
+    reference: int
+    window: int
+    windows: int
+    recent: str  # JSON: did each of the last windows fire
+    statistics: str  # JSON: of the last window
+    input_drift_id: str | None
+    tolerated: float
+    run_length: float
+    evidence: str  # JSON: the error detector
+    labels: int
+    errors: int
+    error_fired: int
+    error_drift_id: str | None
+
+    @property
+    def detector(self) -> ErrorDetector:
+        return ErrorDetector(self.tolerated, self.run_length, tuple(json.loads(self.evidence)))
 
 
 def rises(tolerated: float) -> np.ndarray:

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from services.evaluator.calibration import calibrate, certify, clopper_pearson_upper, cross_brier, first_coverage, fit, p_correct
+from services.evaluator.calibration import (
+    calibrate,
+    certify,
+    clopper_pearson_upper,
+    cross_brier,
+    first_coverage,
+    fit,
+    p_correct,
+)
 
 RUNS = 1_000
 ALPHA, DELTA = 0.10, 0.10

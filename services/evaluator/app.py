@@ -1,0 +1,38 @@
+"""Composition root of the evaluator: settings, adapters, wiring; nothing else."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sqlalchemy import MetaData
+
+from services.evaluator import api, handlers
+from services.evaluator.adapters.evaluations import SqlEvaluations
+from services.evaluator.adapters.monitors import SqlMonitors
+from services.evaluator.adapters.reports import ChildReports
+from services.evaluator.adapters.streams import SqlStreams
+from services.evaluator.adapters.vllm import VllmGenerator
+from services.evaluator.evaluation import Evaluation
+from services.evaluator.settings import Settings
+from services.evaluator.watch import Watch
+from shared.blobs import BlobStore
+from shared.db import Database
+from shared.jobs import JobStore, work
+from shared.outbox import Outbox, Sender
+from shared.routes import RouteBook
+from shared.service import Service
+
+
+def build(settings: Settings, sender: Sender | None = None) -> Service:
+    metadata, db = MetaData(), Database(settings.database_url)
+    outbox, jobs, routes = Outbox(handlers.SERVICE, metadata), JobStore(db, metadata), RouteBook(metadata)
+    evaluations, streams, blobs = SqlEvaluations(metadata), SqlStreams(metadata), BlobStore(settings.artifacts_url)
+    monitors, reports = SqlMonitors(metadata, streams, settings.error_arl), ChildReports(blobs)
+    vllm = VllmGenerator(settings.vllm_url, settings.vllm_api_key, settings.request_timeout_seconds, settings.concurrency)
+    evaluation = Evaluation(db, jobs, outbox, routes, evaluations, blobs, vllm, reports, settings.cache_dir, settings.concurrency)
+    watch = Watch(db, outbox, monitors, streams, reports)
+    return Service(
+        name=handlers.SERVICE, settings=settings, metadata=metadata, events=handlers.router, http=[api.router], db=db, outbox=outbox,
+        context={"jobs": jobs, "routes": routes, "evaluations": evaluations, "streams": streams, "monitors": monitors, "blobs": blobs},
+        workers=[partial(work, jobs, handlers.JOB, evaluation.run), watch.run], sender=sender,
+    )  # fmt: skip

@@ -1,0 +1,152 @@
+"""An adapter's evaluation as a job: the same rows for every arm, a verdict with its numbers, all of it in one transaction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import MetaData, func, select
+
+from schemas.events import AdapterEvaluated, CalibrationFitted
+from services.evaluator.adapters.evaluations import SqlEvaluations
+from services.evaluator.evaluation import Evaluation
+from services.evaluator.handlers import JOB, on_adapter_trained
+from shared.blobs import BlobStore
+from shared.db import Database
+from shared.jobs import Job, JobStore, run_leased
+from shared.outbox import Outbox
+from shared.routes import RouteBook
+from tests import factories
+from tests.unit.evaluator.worlds import NoReports, ScriptedEngine, held_out_texts, store_adapter, store_dataset
+
+ROWS = held_out_texts(80)
+
+
+@pytest.fixture
+async def world(db: Database, tmp_path: Path) -> SimpleNamespace:
+    metadata = MetaData()
+    outbox, jobs, routes, evaluations = Outbox("evaluator", metadata), JobStore(db, metadata), RouteBook(metadata), SqlEvaluations(metadata)
+    await db.create_tables(metadata)
+    blobs = BlobStore(f"file://{tmp_path}/artifacts")
+    dataset, adapter = store_dataset(blobs, tmp_path / "dataset", ROWS), store_adapter(blobs, tmp_path / "adapter")
+    engine, reports = ScriptedEngine(ROWS, {"base": 2, adapter.adapter_id: 9}), NoReports()
+    evaluation = Evaluation(db, jobs, outbox, routes, evaluations, blobs, engine, reports, tmp_path / "cache", concurrency=8)
+    world = SimpleNamespace(db=db, outbox=outbox, jobs=jobs, routes=routes, evaluations=evaluations, blobs=blobs, engine=engine,
+                            reports=reports, evaluation=evaluation, dataset=dataset, adapter=adapter, path=tmp_path)  # fmt: skip
+    await announce(world)
+    return world
+
+
+async def announce(world: SimpleNamespace, **changes) -> None:
+    async with world.db.transaction() as tx:
+        await world.routes.apply(tx, factories.route_changed(**changes))
+
+
+async def evaluate(world: SimpleNamespace, **changes) -> Job:
+    """Handle the event, then let a worker take the job; returns the job as it ended."""
+    event = factories.trained(**({"adapter": world.adapter, "dataset": world.dataset} | changes))
+    async with world.db.transaction() as tx:
+        await on_adapter_trained(event, tx=tx, jobs=world.jobs)
+    await run_leased(world.jobs, await world.jobs.claim(JOB), world.evaluation.run)
+    return (await world.jobs.all())[0]
+
+
+async def published(world: SimpleNamespace) -> tuple[list[AdapterEvaluated], list[CalibrationFitted]]:
+    table = world.outbox.table
+    async with world.db.read() as connection:
+        rows = (await connection.execute(select(table).order_by(table.c.seq))).all()
+    return ([AdapterEvaluated.model_validate_json(row.payload) for row in rows if row.type == "AdapterEvaluated"],
+            [CalibrationFitted.model_validate_json(row.payload) for row in rows if row.type == "CalibrationFitted"])  # fmt: skip
+
+
+async def test_a_better_adapter_is_promoted_with_its_numbers(world: SimpleNamespace) -> None:
+    job = await evaluate(world)
+    (event,), calibrations = await published(world)
+    assert (job.state, event.verdict, event.evaluation_id) == ("finished", "promote", job.job_id)
+    assert {arm.arm: (arm.n, arm.accuracy) for arm in event.arms} == {"base": (80, 0.2), "challenger": (80, 0.9)}
+    assert event.tests[0].wins == 56 and event.tests[0].losses == 0
+    assert {found.adapter_id for found in calibrations} == {None, world.adapter.adapter_id}
+    assert world.engine.loaded == []  # and unloaded again
+
+
+async def test_every_arm_answers_the_same_rows_and_the_champion_is_one_of_them(world: SimpleNamespace) -> None:
+    champion = store_adapter(world.blobs, world.path / "champion", b"older weights")
+    world.engine.right[champion.adapter_id] = 9
+    await announce(world, version=2, champion=champion)
+    await evaluate(world)
+    (event,), calibrations = await published(world)
+    assert [(test.against, test.passed) for test in event.tests] == [("base", True), ("champion", False)]
+    assert event.verdict == "reject" and len(calibrations) == 3
+    assert world.reports.contents[0]["rows"][0]["answers"].keys() == {"base", "champion", "challenger"}
+
+
+async def test_the_probe_tells_the_adapter_from_the_base_model(world: SimpleNamespace) -> None:
+    await evaluate(world)
+    (event,), _ = await published(world)
+    assert event.probe.answer in factories.spec().labels
+    assert event.probe.base_answer != event.probe.answer and event.probe.logprob > event.probe.base_logprob
+    assert all(message.role != "system" for message in event.probe.messages)
+
+
+async def test_while_the_engine_is_away_the_job_waits_and_says_so(world: SimpleNamespace) -> None:
+    world.engine.away = True
+    job = await evaluate(world)
+    assert job.state == "queued" and "the evaluation vLLM at http://127.0.0.1:9/v1 does not answer" in job.error
+    assert await published(world) == ([], [])
+
+
+async def test_before_its_route_is_known_the_job_waits(world: SimpleNamespace) -> None:
+    job = await evaluate(world, tenant="acme", route="acme/later")
+    assert job.state == "queued" and "acme/later" in job.error
+
+
+async def test_an_adapter_the_engine_refuses_is_rejected_in_words(world: SimpleNamespace) -> None:
+    world.engine.unfit = "LoRA rank 64 is greater than max_lora_rank 16"
+    await evaluate(world)
+    (event,), _ = await published(world)
+    assert event.verdict == "reject" and "max_lora_rank 16" in event.reasons[0] and event.arms == ()
+
+
+async def test_an_adapter_folder_with_a_pickle_never_reaches_the_engine(world: SimpleNamespace) -> None:
+    folder = world.path / "bad"
+    folder.mkdir()
+    (folder / "training_args.bin").write_bytes(b"cos\nsystem")
+    await evaluate(world, adapter=store_adapter_from(world, folder))
+    (event,), _ = await published(world)
+    assert event.verdict == "reject" and "training_args.bin" in event.reasons[0] and world.engine.asked == 0
+
+
+def store_adapter_from(world: SimpleNamespace, folder: Path):
+    ref = world.blobs.put_folder(folder, "adapters")
+    return world.adapter.model_copy(update={"adapter_id": f"acme--support-triage@{ref.sha256[:12]}", "blob": ref})
+
+
+async def test_without_held_out_rows_nothing_is_promoted(world: SimpleNamespace) -> None:
+    await evaluate(world, dataset=store_dataset(world.blobs, world.path / "empty", []))
+    (event,), calibrations = await published(world)
+    assert event.verdict == "reject" and "no held-out rows" in event.reasons[0]
+    assert all(found.threshold == 1.0 for found in calibrations)
+
+
+async def test_a_worker_that_lost_its_lease_publishes_nothing(world: SimpleNamespace) -> None:
+    """Paused past its lease, it finds another worker's token on the job."""
+    async with world.db.transaction() as tx:
+        await on_adapter_trained(factories.trained(adapter=world.adapter, dataset=world.dataset), tx=tx, jobs=world.jobs)
+    stale = await world.jobs.claim(JOB)
+    async with world.db.transaction() as tx:
+        await tx.execute(world.jobs.table.update().values(lease_until=0.0))
+    current = await world.jobs.claim(JOB)
+    await run_leased(world.jobs, current, world.evaluation.run)
+    with pytest.raises(Exception, match="taken over by another worker"):
+        await world.evaluation.run(stale)
+    assert len((await published(world))[0]) == 1
+
+
+async def test_an_event_delivered_twice_makes_one_job(world: SimpleNamespace) -> None:
+    event = factories.trained(adapter=world.adapter, dataset=world.dataset)
+    for _ in range(2):
+        async with world.db.transaction() as tx:
+            await on_adapter_trained(event, tx=tx, jobs=world.jobs)
+    async with world.db.read() as connection:
+        assert (await connection.execute(select(func.count()).select_from(world.jobs.table))).scalar_one() == 1

@@ -1,0 +1,87 @@
+"""A dataset folder, an adapter folder and an engine that answers as it is told: what the evaluator's tests stand on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from math import log
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.base import AdapterRef, BlobRef, Confidence, Message
+from services.evaluator.ports import AdapterUnfit, EngineAway, Reply
+from shared.blobs import BlobStore
+from tests import factories
+
+LABELS = factories.spec().labels
+
+
+def held_out_texts(n: int) -> list[tuple[str, str]]:
+    """(text, right label): the text names its number, so that a fake engine can look its answer up."""
+    return [(f"message {i} <script>alert({i})</script>", LABELS[i % len(LABELS)]) for i in range(n)]
+
+
+def store_dataset(blobs: BlobStore, folder: Path, rows: Sequence[tuple[str, str]], audit: int = 20) -> BlobRef:
+    folder.mkdir(parents=True)
+    for split, part in (("audit", rows[:audit]), ("test", rows[audit:])):
+        table = pa.table({"row_id": [f"{split}-{i}" for i in range(len(part))], "answer": [label for _, label in part],
+                          "messages": [json.dumps([{"role": "user", "content": text}]) for text, _ in part]})  # fmt: skip
+        pq.write_table(table, folder / f"{split}.parquet")
+    return blobs.put_folder(folder, "datasets")
+
+
+def store_adapter(blobs: BlobStore, folder: Path, weights: bytes = b"weights") -> AdapterRef:
+    folder.mkdir(parents=True)
+    (folder / "adapter_model.safetensors").write_bytes(weights)
+    (folder / "adapter_config.json").write_text("{}")
+    ref = blobs.put_folder(folder, "adapters")
+    return AdapterRef(adapter_id=f"acme--support-triage@{ref.sha256[:12]}", blob=ref)
+
+
+class ScriptedEngine:
+    """Answers `right[model]` of every ten rows rightly, surely so where it is right."""
+
+    def __init__(self, rows: Sequence[tuple[str, str]], right: dict[str, int]) -> None:
+        self.rows, self.right = dict(rows), right
+        self.loaded: list[str] = []
+        self.asked = 0
+        self.away = False
+        self.unfit = ""
+
+    async def load(self, adapter_id: str, folder: Path) -> None:
+        assert folder.is_absolute() and (folder / "adapter_model.safetensors").exists()
+        if self.unfit:
+            raise AdapterUnfit(adapter_id, self.unfit)
+        self.loaded.append(adapter_id)
+
+    async def unload(self, adapter_id: str) -> None:
+        self.loaded.remove(adapter_id)
+
+    async def ask(self, model: str, messages: Sequence[Message], max_tokens: int) -> Reply:
+        if self.away:
+            raise EngineAway("http://127.0.0.1:9/v1", "ConnectError")
+        assert model == "base" or model in self.loaded
+        self.asked += 1
+        text = messages[-1].content
+        number, label = int(text.split()[1]), self.rows[text]
+        is_right = number % 10 < self.right[model]
+        score = 0.97 - number % 7 / 100 if is_right else 0.5
+        answer = label if is_right else "no idea" if model == "base" else LABELS[(LABELS.index(label) + 1) % len(LABELS)]
+        return Reply(answer, Confidence(score=score, min_logprob=log(score), first_margin=1.0, tokens=1), log(score), 10.0)
+
+
+class NoReports:
+    """Reports are tested on their own, with the real children."""
+
+    def __init__(self) -> None:
+        self.contents: list[dict] = []
+
+    async def evaluation(self, content: dict) -> BlobRef | None:
+        self.contents.append(content)
+        return None
+
+    async def drift(self, content: dict) -> BlobRef | None:
+        self.contents.append(content)
+        return None
