@@ -98,6 +98,17 @@ class JobStore:
         await self._fenced(tx, job, {"state": "queued" if retry else "failed", "error": error[:2000], "updated_at": now(),
                                      "lease_until": self.db.clock() + backoff if backoff else 0.0})  # fmt: skip
 
+    async def requeue(self, tx: AsyncConnection, job_id: str) -> bool:
+        """Give a failed job a fresh count of attempts; False when it is not failed."""
+        table, values = self.table, {"state": "queued", "attempt": 0, "lease_until": 0.0, "error": None, "updated_at": now()}
+        failed = and_(table.c.job_id == job_id, table.c.state == "failed")
+        return (await tx.execute(update(table).where(failed).values(**values))).rowcount == 1
+
+    async def get(self, job_id: str) -> Job | None:
+        async with self.db.read() as connection:
+            row = (await connection.execute(select(self.table).where(self.table.c.job_id == job_id))).first()
+        return as_job(row) if row else None
+
     async def all(self, limit: int = 50) -> list[Job]:
         async with self.db.read() as connection:
             rows = (await connection.execute(select(self.table).order_by(self.table.c.job_id.desc()).limit(limit))).all()

@@ -137,7 +137,7 @@ class Story:
     async def _watch_training(self, dataset_id: str) -> None:
         with self.view.bar("training", None) as bar:
             async def finished() -> bool:
-                job = next((j for j in await self.platform.training_jobs() if j["payload"]["dataset_id"] == dataset_id), None)
+                job = next((j for j in await self.platform.training_jobs() if j["dataset_id"] == dataset_id), None)
                 if job is None:
                     return False
                 if job["state"] == "failed":

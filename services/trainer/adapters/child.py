@@ -1,0 +1,39 @@
+"""Runs `train.py` in a child process on this machine, under python or under accelerate."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
+from services.trainer.ports import Progress
+from services.trainer.recipe import TrainingRecipe
+from shared.child import run_child
+from shared.jobs import JobFailed
+
+MODULE = "services.trainer.train"
+# A hub that cannot be reached must not be waited for; progress bars would only fill our log.
+ENVIRONMENT = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TOKENIZERS_PARALLELISM": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
+class ChildExecutor:
+    async def train(self, order: TrainingOrder, progress: Progress) -> TrainingResult:
+        order.output.mkdir(parents=True, exist_ok=True)
+        file = order.output.with_suffix(".order.json")
+        file.write_text(order.model_dump_json(indent=1))
+
+        async def hear(message: dict[str, Any]) -> None:
+            if "refused" in message:
+                raise JobFailed(message["refused"])
+            await progress(TrainingProgress.model_validate(message))
+
+        await run_child([*launcher(order.recipe, file.parent), "-m", MODULE, "--order", str(file)], hear, ENVIRONMENT)
+        return TrainingResult.model_validate_json((order.output / "training.json").read_text())
+
+
+def launcher(recipe: TrainingRecipe, _: Path) -> list[str]:
+    if recipe.launcher == "python":
+        return [sys.executable]
+    config = ["--config_file", recipe.accelerate_config] if recipe.accelerate_config else []
+    return [sys.executable, "-m", "accelerate.commands.launch", *config, "--num_processes", str(recipe.processes)]

@@ -1,0 +1,34 @@
+"""Composition root of the trainer: settings, adapters, wiring; nothing else."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sqlalchemy import MetaData
+
+from services.trainer import api, handlers
+from services.trainer.adapters.child import ChildExecutor
+from services.trainer.adapters.store import SqlAdapters
+from services.trainer.ports import Executor
+from services.trainer.settings import Settings
+from services.trainer.training import Training
+from shared.blobs import BlobStore
+from shared.db import Database
+from shared.jobs import JobStore, work
+from shared.outbox import Outbox, Sender
+from shared.routes import RouteBook
+from shared.service import Service
+
+
+def build(settings: Settings, sender: Sender | None = None, executor: Executor | None = None) -> Service:
+    metadata, db = MetaData(), Database(settings.database_url)
+    outbox, jobs, routes, adapters = Outbox(handlers.SERVICE, metadata), JobStore(db, metadata), RouteBook(metadata), SqlAdapters(metadata)
+    work_dir = settings.work_dir.absolute()
+    training = Training(
+        db, jobs, outbox, adapters, BlobStore(settings.artifacts_url), executor or ChildExecutor(), settings.base_model, work_dir,
+        settings.recipes_dir, settings.mlflow_tracking_uri or f"sqlite:///{work_dir}/mlflow.db")  # fmt: skip
+    return Service(
+        name=handlers.SERVICE, settings=settings, metadata=metadata, events=handlers.router, http=[api.router], db=db, outbox=outbox,
+        context={"jobs": jobs, "routes": routes, "adapters": adapters},
+        workers=[partial(work, jobs, handlers.JOB, training.run, training.failed)], sender=sender,
+    )  # fmt: skip

@@ -1,0 +1,28 @@
+"""Events in: a dataset becomes a stored job, in milliseconds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from faststream import Context
+from faststream.kafka import KafkaRouter
+
+from schemas import topics
+from schemas.events import DatasetBuilt, RouteChanged
+from shared.bus import Tx, subscribe
+from shared.jobs import JobStore
+from shared.routes import RouteBook
+
+SERVICE = "trainer"
+JOB = "train"
+router = KafkaRouter()
+
+
+@subscribe(router, SERVICE, topics.DATASET_BUILT)
+async def on_dataset_built(event: DatasetBuilt, tx: Tx, jobs: Annotated[JobStore, Context()]) -> None:
+    await jobs.add(tx, JOB, event.event_id, event.model_dump(mode="json"))
+
+
+@subscribe(router, SERVICE, topics.ROUTE_CHANGED)
+async def on_route_changed(event: RouteChanged, tx: Tx, routes: Annotated[RouteBook, Context()]) -> None:
+    await routes.apply(tx, event)

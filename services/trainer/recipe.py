@@ -1,0 +1,62 @@
+"""A training recipe: everything that changes the weights, in one YAML file that is hashed and kept beside the adapter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from shared.jobs import JobFailed
+
+
+class RecipeUnusable(JobFailed):
+    """No such recipe, or one with a mistake in it; the message names the field."""
+
+
+class TrainingRecipe(BaseModel):
+    """Only what vLLM can serve: plain LoRA on linear layers, a rank it accepts; no DoRA, no bias, no PiSSA (reliability page, D2)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    rank: Literal[8, 16, 32, 64] = 16
+    alpha: int = Field(32, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+    learning_rate: float = Field(2e-4, gt=0)
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_share: float = Field(0.05, ge=0, lt=1)
+    epochs: int = Field(3, ge=1)
+    batch_size: int = Field(8, ge=1, description="rows per device and step")
+    accumulation: int = Field(1, ge=1, description="steps per optimiser update")
+    max_length: int = Field(1024, ge=16, description="tokens; longer rows are dropped and counted, never cut")
+    max_dropped_share: float = Field(0.05, ge=0, le=1)
+    patience: int = Field(2, ge=1, description="validations without improvement before training stops early")
+    precision: Literal["bf16", "fp32"] = "bf16"
+    quantization: Literal["none", "nf4"] = "none"
+    gradient_checkpointing: bool = False
+    seed: int = 7
+    threads: int | None = Field(None, ge=1, description="CPU threads; all of them by default")
+    launcher: Literal["python", "accelerate"] = "python"
+    processes: int = Field(1, ge=1, description="GPUs, with the accelerate launcher")
+    accelerate_config: str | None = Field(None, description="a file beside the recipe: FSDP or DeepSpeed")
+
+    @property
+    def sha256(self) -> str:
+        """Of the content, not of the file: comments and the order of the keys do not make another recipe."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def load_recipe(folder: Path, name: str) -> TrainingRecipe:
+    path = folder / f"{name}.yaml"
+    known = sorted(found.stem for found in folder.glob("*.yaml"))
+    if path.stem not in known or path.parent != folder:
+        raise RecipeUnusable(f"no recipe '{name}' in {folder.name}/; there are: {', '.join(known)}. Set the route's retrain.recipe to one of them")
+    try:
+        return TrainingRecipe.model_validate(yaml.safe_load(path.read_text()) | {"name": name})
+    except (ValidationError, yaml.YAMLError, TypeError) as error:
+        raise RecipeUnusable(f"recipe '{name}': {error}") from error
