@@ -14,7 +14,7 @@ from fastapi import APIRouter, FastAPI
 from faststream.kafka import KafkaBroker, KafkaRouter
 from sqlalchemy import MetaData, select
 
-from shared.bus import KafkaSender, make_broker
+from shared.bus import KafkaSender, make_broker, name_members
 from shared.db import Database
 from shared.http import create_api
 from shared.outbox import Outbox, Relay, Sender
@@ -44,6 +44,7 @@ class Service:
     def __post_init__(self) -> None:
         self.broker: KafkaBroker = make_broker(self.settings, self.name, self.db, self.outbox)
         self.broker.include_router(self.events)
+        name_members(self.broker, self.settings.kafka_instance_id)
         for name, value in (self.context | {"outbox": self.outbox}).items():
             self.broker.context.set_global(name, value)
         self.sender = self.sender or KafkaSender(self.settings.kafka_bootstrap_servers, self.name)

@@ -12,6 +12,8 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
     kafka_bootstrap_servers: str = Field("127.0.0.1:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS")
+    kafka_instance_id: str | None = Field(
+        None, validation_alias="KAFKA_INSTANCE_ID", description="this replica's stable name: after a crash it has its partitions back at once")
     database_url: str = Field(validation_alias="DATABASE_URL", description="SQLAlchemy async URL; one database per service")
     artifacts_url: str = Field("file://.ratchet/artifacts", validation_alias="ARTIFACTS_URL", description="fsspec URL")
     keys_file: Path = Field(Path(".ratchet/keys.json"), validation_alias="RATCHET_KEYS_FILE")

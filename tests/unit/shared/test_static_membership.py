@@ -1,0 +1,33 @@
+"""A replica with a stable name is known to the event log by it, in every one of its groups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from faststream.kafka import KafkaRouter
+from sqlalchemy import MetaData
+
+from schemas import topics
+from schemas.events import DatasetBuilt, RouteChanged
+from shared.bus import subscribe
+from shared.db import Database
+from shared.outbox import Outbox
+from shared.service import Service
+from shared.settings import ServiceSettings
+
+
+@pytest.mark.parametrize("name", ["host-1", None])
+async def test_every_consumer_joins_under_the_replicas_name(name: str | None, tmp_path: Path) -> None:
+    events, metadata = KafkaRouter(), MetaData()
+
+    @subscribe(events, "trainer", topics.DATASET_BUILT)
+    async def on_dataset_built(event: DatasetBuilt) -> None: ...
+
+    @subscribe(events, "trainer", topics.ROUTE_CHANGED)
+    async def on_route_changed(event: RouteChanged) -> None: ...
+
+    settings = ServiceSettings(database_url=f"sqlite+aiosqlite:///{tmp_path}/x.db", kafka_instance_id=name, keys_file=tmp_path / "keys.json")
+    service = Service("trainer", settings, metadata, events, [], Database(settings.database_url), Outbox("trainer", metadata))
+    assert [subscriber._connection_args["group_instance_id"] for subscriber in service.broker.subscribers] == [name, name]
+    await service.db.close()
