@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -75,7 +77,7 @@ def service_part(name: str, url: str, port: int, environment: dict[str, str]) ->
 def service_environment(name: str, home: Home, urls: Mapping[str, str], database: str, port: int, base_model: str) -> dict[str, str]:
     """Every name here is a field of the service's settings: a test compares them."""
     common = {
-        "KAFKA_BOOTSTRAP_SERVERS": urls["broker"], "DATABASE_URL": database, "ARTIFACTS_URL": f"file://{home.path}/artifacts",
+        "KAFKA_BOOTSTRAP_SERVERS": urls["broker"], "KAFKA_INSTANCE_ID": instance_id(home), "DATABASE_URL": database, "ARTIFACTS_URL": f"file://{home.path}/artifacts",
         "RATCHET_KEYS_FILE": str(home.keys_file), "HOST": HOST, "PORT": str(port),
     }  # fmt: skip
     own = {
@@ -84,6 +86,11 @@ def service_environment(name: str, home: Home, urls: Mapping[str, str], database
         "trainer": {"TRAINER_BASE_MODEL": base_model},
     }
     return common | own.get(name, {})
+
+
+def instance_id(home: Home) -> str:
+    """The same from start to start, another for each home that shares an event log."""
+    return f"{socket.gethostname()}-{hashlib.sha256(str(home.path).encode()).hexdigest()[:8]}"
 
 
 def vllm_part(name: str, config: LocalConfig, url: str, port: int, environment: Mapping[str, str]) -> Part:
