@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 import uuid
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Self
 
@@ -38,7 +39,7 @@ def apache_missing() -> str | None:
     return None if shutil.which("java") else "no Java: Apache Kafka needs Java 17 or later"
 
 
-class Broker:
+class Broker(ABC):
     """Starts on `with`; `stop` and `start` interrupt it; it never outlives the `with`."""
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
@@ -46,8 +47,8 @@ class Broker:
         self.servers = f"127.0.0.1:{self.port}"
         self.process: subprocess.Popen | None = None
 
-    def command(self) -> list[str]:
-        raise NotImplementedError(f"{type(self).__name__} must say how it is started")
+    @abstractmethod
+    def command(self) -> list[str]: ...
 
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)

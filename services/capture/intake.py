@@ -15,19 +15,19 @@ from services.capture.ports import Contents, Entry, Kept, Ledger, Owner
 from services.capture.recording import feedback_entry, inference_entry
 from services.capture.shapes import Sent, SentFeedback, SentInference
 from shared.auth import Principal
-from shared.errors import RatchetError
+from shared.errors import Invalid, NotFound, RatchetError
 from shared.routes import RouteUnknown
 
 SLOW_BYTES = 64 * 1024  # parsing and redacting more than this takes some 10 ms: not on the event loop
 CAPTURED = Metric("ratchet_captured_total", "Items sent to capture, by kind and outcome", ["kind", "outcome"])
 
 
-class RouteNeeded(RatchetError):
+class RouteNeeded(Invalid):
     def __init__(self) -> None:
         super().__init__("capture did not record this inference itself: add 'route', the name of the route that answered")
 
 
-class InferenceUnknown(RatchetError):
+class InferenceUnknown(NotFound):
     def __init__(self, inference_id: str) -> None:
         super().__init__(f"no inference '{inference_id}'")
 
