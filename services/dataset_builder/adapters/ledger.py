@@ -49,7 +49,7 @@ class Ledger:
             "audit": event.audit, "verdict": event.verdict if answered else "rejected", "inference_id": event.inference_id,
             "reviewer": event.reviewer, "reviewed_us": microseconds(event.occurred_at), "reason": event.reason, "answer": event.answer,
             "messages": encode(m.model_dump() for m in event.messages if m.role != "system")})  # fmt: skip
-        await self.consider(tx, event.route)
+        await self._consider(tx, state)
 
     async def add_feedback(self, tx: AsyncConnection, event: FeedbackRecorded) -> None:
         """Kept beside the verdicts and never trained on: a user's correction counts once a reviewer confirmed it."""
@@ -70,10 +70,12 @@ class Ledger:
         await self.consider(tx, event.route)
 
     async def consider(self, tx: AsyncConnection, route: str) -> None:
+        await self._consider(tx, await self._locked(tx, route))
+
+    async def _consider(self, tx: AsyncConnection, state: Row[Any]) -> None:
         """Order a build when the rule says so. A route not yet announced waits for its announcement."""
-        state = await self._locked(tx, route)
         try:
-            spec = (await self.routes.get(tx, route)).spec
+            spec = (await self.routes.get(tx, state.route)).spec
         except RouteUnknown:
             return
         if because := rule.decide(await self.standing(tx, state, spec), spec.retrain):
@@ -138,8 +140,11 @@ class Ledger:
 
     async def _locked(self, tx: AsyncConnection, route: str) -> Row[Any]:
         table = self.tables.builds
+        mine = select(table).where(table.c.route == route).with_for_update()
+        if (state := (await tx.execute(mine)).first()) is not None:
+            return state
         await insert_once(tx, table, {"route": route, "attempts": 0, "built": 0, "building": 0, "wait": 0})
-        return (await tx.execute(select(table).where(table.c.route == route).with_for_update())).one()
+        return (await tx.execute(mine)).one()
 
     async def _update(self, tx: AsyncConnection, route: str, **values: Any) -> None:
         await tx.execute(update(self.tables.builds).where(self.tables.builds.c.route == route).values(**values))
