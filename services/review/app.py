@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from sqlalchemy import MetaData
+from pathlib import Path
 
-from services.review import api, handlers
+from sqlalchemy import MetaData
+from starlette.staticfiles import StaticFiles
+
+from services.review import api, handlers, pages
 from services.review.adapters.arrivals import SqlArrivals
 from services.review.adapters.contents import BlobContents
 from services.review.adapters.housekeeping import Housekeeping
 from services.review.adapters.queue import SqlQueue
+from services.review.adapters.secrets import KeptSecrets
 from services.review.adapters.statistics import SqlStatistics
 from services.review.adapters.tables import review_tables
 from services.review.desk import Desk
+from services.review.headers import SecurityHeaders
 from services.review.intake import Intake
+from services.review.sessions import Sessions
 from services.review.settings import Settings
 from shared.blobs import BlobStore
 from shared.db import Database
@@ -27,9 +33,16 @@ def build(settings: Settings, sender: Sender | None = None) -> Service:
     arrivals, queue = SqlArrivals(tables), SqlQueue(db, tables, routes, settings.claim_seconds)
     contents = BlobContents(BlobStore(settings.artifacts_url))
     housekeeping = Housekeeping(db, arrivals, settings.keep_days)
+    secret = settings.session_secret
     context = {
         "intake": Intake(arrivals, routes, settings.salt.get_secret_value()),
         "desk": Desk(db, queue, outbox, contents),
-        "statistics": SqlStatistics(tables),
+        "statistics": SqlStatistics(db, tables),
+        "sessions": Sessions(KeptSecrets(db, tables, secret.get_secret_value() if secret else None), settings.session_hours),
+        "routes": routes,
     }
-    return Service("review", settings, metadata, handlers.router, [api.router], db, outbox, context, [housekeeping.run], sender)
+    rooms = [api.router, pages.router]
+    service = Service("review", settings, metadata, handlers.router, rooms, db, outbox, context, [housekeeping.run], sender)
+    service.api.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
+    service.api.add_middleware(SecurityHeaders)
+    return service

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Row, func, select
+from sqlalchemy import ColumnElement, Row, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.review.adapters.tables import Tables
 from services.review.ports import Counts
+from shared.auth import Principal
+from shared.db import Database
 
 MEDIAN_OF = 1000  # the newest verdicts; the median of a whole history would hide how it goes today
 
 
 class SqlStatistics:
-    def __init__(self, tables: Tables) -> None:
-        self.items = tables.items
+    def __init__(self, db: Database, tables: Tables) -> None:
+        self.items, self.clock = tables.items, db.clock()
 
     async def open_count(self, tx: AsyncConnection, tenant: str, route: str | None) -> int:
         conditions = [*self._in(tenant, "open"), *([self.items.c.route == route] if route else [])]
+        return (await tx.execute(select(func.count()).where(*conditions))).scalar_one()
+
+    async def takeable_count(self, tx: AsyncConnection, who: Principal, route: str | None) -> int:
+        """Open, and not in another reviewer's hands."""
+        free = or_(self.items.c.claimed_until < self.clock, self.items.c.claimed_by == who.id)
+        conditions = [*self._in(who.tenant, "open"), free, *([self.items.c.route == route] if route else [])]
         return (await tx.execute(select(func.count()).where(*conditions))).scalar_one()
 
     async def done_since(self, tx: AsyncConnection, tenant: str, reviewer: str, since: float) -> int:

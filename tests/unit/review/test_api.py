@@ -93,6 +93,17 @@ async def test_a_label_added_to_the_route_works_at_once(reviewing_all: Review) -
         assert (await client.post(verdict[0], json=verdict[1])).json()["right_answer"] == "invoice"
 
 
+async def test_each_item_comes_with_its_own_routes_answers(reviewing_all: Review) -> None:
+    text = factories.spec(name="acme/summaries", task="summarisation", labels=(), review={"rate": 1.0})
+    await reviewing_all.hears(factories.route_changed(route=text.name, spec=text), factories.inference(route=text.name, answer="A summary."),
+                              factories.inference())  # fmt: skip
+    async with reviewing_all.client() as client:
+        summary, label = await take(client), await take(client)
+        assert (summary["route"], summary["task"], summary["labels"], summary["approvable"]) == (text.name, "summarisation", [], True)
+        assert (label["route"], label["task"], len(label["labels"])) == (factories.ROUTE, "classification", 3)
+        assert (await client.get(f"/v1/items/{summary['item_id']}")).json()["task"] == "summarisation"
+
+
 @pytest.mark.parametrize(("method", "path", "body"), [
     ("GET", "/v1/items/{id}", None), ("POST", "/v1/items/{id}/verdict", {"verdict": "approved"}), ("POST", "/v1/items/{id}/release", None)])  # fmt: skip
 async def test_another_tenants_item_is_not_found(reviewing_all: Review, method: str, path: str, body: dict | None) -> None:

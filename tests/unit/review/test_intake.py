@@ -2,10 +2,10 @@
 
 import itertools
 import zlib
+from collections.abc import Iterator
 
-import pytest
-
-from schemas.base import uuid7
+from schemas.base import Event, uuid7
+from schemas.events import InferenceRecorded, RouteChanged
 from services.review.sampling import coin
 from tests import factories
 from tests.unit.review.harness import Review
@@ -18,25 +18,39 @@ async def one(review: Review):
     return item
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-async def test_unsure_in_any_order_is_queued_once_with_its_probability(review: Review, order: tuple[int, ...]) -> None:
+def orders(*events: Event) -> Iterator[tuple[Event, ...]]:
+    """The same story in every order, each on a route of its own."""
+    for number, order in enumerate(itertools.permutations(events)):
+        names = {event.inference_id: uuid7() for event in events if not isinstance(event, RouteChanged)}
+        yield tuple(moved(event, f"acme/r{number}", names) for event in order)
+
+
+def moved(event: Event, route: str, names: dict[str, str]) -> Event:
+    change = {"spec": event.spec.model_copy(update={"name": route})} if isinstance(event, RouteChanged) else {"inference_id": names[event.inference_id]}
+    return event.model_copy(update={"route": route, **change})
+
+
+async def test_unsure_in_any_order_is_queued_once_with_its_probability(review: Review) -> None:
     inference = factories.inference(outcome="unsure")
-    events = (factories.route_changed(spec=factories.spec(review=SET_ASIDE | {"unsure_rate": 1.0})), inference,
-              factories.review_requested(inference_id=inference.inference_id))  # fmt: skip
-    await review.hears(*(events[index] for index in order))
-    item = await one(review)
-    assert (item.state, item.reason, item.probability, item.audit) == ("open", "unsure", 1.0, False)
-    assert item.coin == coin(inference.inference_id, "ratchet")
+    for events in orders(factories.route_changed(spec=factories.spec(review=SET_ASIDE)), inference,
+                         factories.review_requested(inference_id=inference.inference_id)):  # fmt: skip
+        await review.hears(*events)
+    items = await review.items()
+    assert len(items) == 6
+    for item in items:
+        assert (item.state, item.reason, item.probability, item.audit) == ("open", "unsure", 1.0, False)
+        assert item.coin == coin(item.inference_id, "ratchet")
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-async def test_a_complaint_in_any_order_queues_what_the_coin_set_aside(review: Review, order: tuple[int, ...]) -> None:
+async def test_a_complaint_in_any_order_queues_what_the_coin_set_aside(review: Review) -> None:
     inference = factories.inference()
     complaint = factories.feedback(inference_id=inference.inference_id, kind="correction", text="refund", value=None)
-    events = (factories.route_changed(spec=factories.spec(review=SET_ASIDE)), inference, complaint)
-    await review.hears(*(events[index] for index in order))
-    item = await one(review)
-    assert (item.state, item.reason, item.probability, item.suggestion, item.rank) == ("open", "feedback", 1.0, "refund", 0)
+    for events in orders(factories.route_changed(spec=factories.spec(review=SET_ASIDE)), inference, complaint):
+        await review.hears(*events)
+    items = await review.items()
+    assert len(items) == 6
+    for item in items:
+        assert (item.state, item.reason, item.probability, item.suggestion, item.rank) == ("open", "feedback", 1.0, "refund", 0)
 
 
 async def test_a_request_reaches_an_inference_that_did_not_say_unsure_itself(review: Review) -> None:
@@ -89,3 +103,16 @@ async def test_audit_follows_the_coin_whatever_the_reason(review: Review) -> Non
     assert {item.audit for item in items} == {True, False}
     assert all(item.audit == (item.coin < 0.3) and (item.state == "open") == (item.coin < item.probability) for item in items)
     assert {item.reason for item in items if item.audit} == {"audit", "unsure"}
+
+
+async def test_a_complaint_moves_what_already_waits_to_the_front(reviewing_all: Review) -> None:
+    first, second = not_audited(), not_audited()
+    await reviewing_all.hears(factories.drift(), first, second, factories.feedback(inference_id=second.inference_id, value=-1.0))
+    async with reviewing_all.client() as client:
+        taken = (await client.post("/v1/queue/next")).json()
+    assert (taken["inference_id"], taken["reason"]) == (second.inference_id, "feedback")
+
+
+def not_audited() -> InferenceRecorded:
+    ids = (uuid7() for _ in itertools.count())
+    return factories.inference(inference_id=next(one for one in ids if coin(one, "ratchet") >= 0.04))
