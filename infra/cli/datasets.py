@@ -23,8 +23,21 @@ def build(
     """
     from infra.cli.client import find_client
 
-    answer = find_client(home).post("dataset-builder", "/v1/datasets", {"route": route, "reason": reason})
-    typer.echo(answer.get("detail") or f"asked for a dataset of {route}: 'ratchet datasets list {route}' shows it when it is built")
+    find_client(home).post("dataset-builder", f"/v1/routes/{route}/datasets", {"reason": reason})
+    typer.echo(f"a dataset of {route} is being built: 'ratchet datasets list {route}' shows it when it is, or 'ratchet datasets ready {route}' why not")
+
+
+@app.command()
+def ready(route: Annotated[str, typer.Argument(help="tenant/name")], home: Home = DEFAULT_HOME) -> None:
+    """Print how many verdicts a route's next dataset still needs, and why the last build was refused.
+
+    [dim]$[/] ratchet datasets ready acme/support-triage
+    """
+    import json as jsonlib
+
+    from infra.cli.client import find_client
+
+    typer.echo(jsonlib.dumps(find_client(home).get("dataset-builder", f"/v1/routes/{route}/readiness"), indent=1))
 
 
 @app.command("list")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from infra.cli.options import DEFAULT_HOME, AsJson, Home
+
+if TYPE_CHECKING:
+    from infra.local.keys import KeyFile
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Create, list and revoke API keys.")
 KeysFile = Annotated[Path | None, typer.Option("--file", envvar="RATCHET_KEYS_FILE", help="Keys file; HOME/keys.json by default.")]
@@ -59,7 +62,7 @@ def revoke(key: Annotated[str, typer.Argument(help="Its id, or its name.")], hom
     typer.echo(f"revoked {key_file(home, file).revoke(key)}")
 
 
-def key_file(home: Path, file: Path | None):
+def key_file(home: Path, file: Path | None) -> KeyFile:
     from infra.local.home import Home as Folder
     from infra.local.keys import KeyFile
 

@@ -66,8 +66,10 @@ def add_dataset(branch: Tree, facts: dict[str, Any]) -> None:
     dataset = branch.add(line("dataset ", (facts["dataset_id"], "bold magenta")))
     if facts["adapter"]:
         dataset.add(line("digest sha256 ", facts["adapter"]["dataset"]["sha256"]))
-    if counts := (facts["dataset"] or {}).get("rows"):
-        dataset.add(", ".join(f"{split} {count}" for split, count in counts.items()))
+    if manifest := (facts["dataset"] or {}).get("manifest"):
+        dataset.add("rows: " + ", ".join(f"{split} {count}" for split, count in manifest["counts"].items()))
+        if manifest["dropped"]:
+            dataset.add("left out: " + ", ".join(f"{reason} {count}" for reason, count in manifest["dropped"].items()))
     rows = dataset.add(f"training rows ({len(facts['rows'])} of {facts.get('training_rows', 0)})")
     for row in facts["rows"]:
         rows.add(line((row["row_id"], "dim"), f" {asked(row)!r} -> ", (repr(row["answer"]), "green"), f", {row['label_source']} by {row['reviewer']}"))

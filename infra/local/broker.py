@@ -70,10 +70,8 @@ def apache(home: Home, kafka: Path, port: int, environment: Mapping[str, str]) -
 
 async def format_storage(kafka: Path, folder: Path, port: int, env: Mapping[str, str]) -> None:
     """KRaft, one node that is broker and controller. Formatted once; the ports may change from start to start."""
-    folder.mkdir(parents=True, exist_ok=True)
-    properties = folder / "server.properties"
-    properties.write_text(one_node(folder / "data", port, free_port()))
-    if (folder / "data" / "meta.properties").exists():
+    properties = write_properties(folder, port)
+    if is_formatted(folder):
         return
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     process = await asyncio.create_subprocess_exec(
@@ -82,6 +80,16 @@ async def format_storage(kafka: Path, folder: Path, port: int, env: Mapping[str,
     output, _ = await process.communicate()
     if process.returncode:
         raise KafkaUnusable(str(kafka), f"formatting its storage failed: {output.decode('utf-8', 'replace').strip()[-300:]}")
+
+
+def write_properties(folder: Path, port: int) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "server.properties").write_text(one_node(folder / "data", port, free_port()))
+    return folder / "server.properties"
+
+
+def is_formatted(folder: Path) -> bool:
+    return (folder / "data" / "meta.properties").exists()
 
 
 def one_node(data: Path, port: int, controller_port: int) -> str:

@@ -102,6 +102,6 @@ class Home:
 def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
     """Readers see the old file or the new one, never half of it."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
-        file.write(text)
+    partial.touch(mode)
+    partial.write_text(text)
     partial.replace(path)

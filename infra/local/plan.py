@@ -16,6 +16,7 @@ from infra.local.home import Home
 from infra.local.part import Part, PartUnknown, answers, service_is_ready
 from infra.local.ports import DEFAULT_BASE, HOST, plan_ports
 from schemas.topics import SERVICES
+from shared.errors import RatchetError
 
 VLLM = ("vllm-serving", "vllm-evaluation")
 PART_NAMES = ("broker", *VLLM, *SERVICES)
@@ -81,9 +82,9 @@ def service_environment(name: str, home: Home, urls: Mapping[str, str], database
         "RATCHET_KEYS_FILE": str(home.keys_file), "HOST": HOST, "PORT": str(port),
     }  # fmt: skip
     own = {
-        "router": {"ROUTER_VLLM_URL": urls["vllm-serving"]},
-        "evaluator": {"EVALUATOR_VLLM_URL": urls["vllm-evaluation"]},
-        "trainer": {"TRAINER_BASE_MODEL": base_model},
+        "router": {"ROUTER_VLLM_URL": urls["vllm-serving"], "ROUTER_ADAPTER_CACHE": str(home.path / "serving")},
+        "evaluator": {"EVALUATOR_VLLM_URL": urls["vllm-evaluation"], "EVALUATOR_CACHE_DIR": str(home.path / "evaluator")},
+        "trainer": {"TRAINER_BASE_MODEL": base_model, "TRAINER_WORK_DIR": str(home.path / "trainer")},
     }
     return common | own.get(name, {})
 
@@ -93,10 +94,26 @@ def instance_id(home: Home) -> str:
     return f"{socket.gethostname()}-{hashlib.sha256(str(home.path).encode()).hexdigest()[:8]}"
 
 
+class VllmMissing(RatchetError):
+    def __init__(self, python: Path) -> None:
+        super().__init__(f"vLLM is not set up (there is no {python}): run 'make setup', or use one elsewhere with --no-vllm")
+
+
+class ModelMissing(RatchetError):
+    def __init__(self, model: str, ours: bool) -> None:
+        super().__init__(f"there is no base model at {model}: " + ("run 'make setup'" if ours else "name a folder or a hub id with --base-model"))
+
+
 def vllm_part(name: str, config: LocalConfig, url: str, port: int, environment: Mapping[str, str]) -> Part:
+    from infra.setup import vllm_python
     from infra.vllm import vllm_command
 
-    argv, env = vllm_command(base_model_of(config), port)
+    if not vllm_python().exists():
+        raise VllmMissing(vllm_python())
+    model = base_model_of(config)
+    if model.startswith(("/", ".", "~")) and not Path(model).expanduser().is_dir():
+        raise ModelMissing(model, ours=not config.base_model)
+    argv, env = vllm_command(model, port)
     clean = {key: value for key, value in environment.items() if key != "PYTHONPATH"}  # its virtual environment is another
     return Part(name, tuple(argv), url, lambda: answers(f"{url}/health"), {**clean, **env}, (port,),
                 after="vllm-serving" if name == "vllm-evaluation" and config.wants("vllm-serving") else None,
@@ -105,7 +122,8 @@ def vllm_part(name: str, config: LocalConfig, url: str, port: int, environment: 
 
 def base_model_of(config: LocalConfig) -> str:
     if config.base_model:
-        return config.base_model
+        folder = Path(config.base_model).expanduser()
+        return str(folder.absolute()) if folder.is_dir() else config.base_model
     from infra.setup import base_model_dir
 
     return str(base_model_dir())

@@ -64,7 +64,7 @@ def test_a_revoked_key_opens_nothing(home: Home) -> None:
 
 def test_keys_that_cannot_be_meant_are_refused(home: Home) -> None:
     keys = KeyFile(home.keys_file)
-    with pytest.raises(UnknownScope, match="'everything'.*infer"):
+    with pytest.raises(UnknownScope, match=r"'everything'.*infer"):
         keys.create("ada", "acme", {"everything"})
     with pytest.raises(UnknownKey, match="ratchet keys list"):
         keys.revoke("nobody")

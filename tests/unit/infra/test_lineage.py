@@ -31,7 +31,7 @@ def facts() -> dict:
         "/v1/inferences/by-base": factories.inference(inference_id="by-base").model_dump(mode="json"),
         f"/v1/adapters/{ADAPTER}": factories.trained().model_dump(mode="json"),
         "/v1/evaluations": {"items": [factories.evaluated().model_dump(mode="json")], "next": None},
-        f"/v1/datasets/{dataset}": {"dataset_id": dataset, "rows": {"train": 250, "audit": 3}},
+        f"/v1/datasets/{dataset}": {"manifest": {"counts": {"train": 250, "audit": 3}, "dropped": {"duplicate": 4}}},
         f"/v1/datasets/{dataset}/rows": ROWS,
     }
 
@@ -69,7 +69,7 @@ def test_the_tree_shows_each_link_and_no_markup_of_users_acts(client: Client) ->
     console = Console(record=True, width=200, file=io.StringIO())
     console.print(lineage_tree(gather(client, "by-adapter", rows=1)))
     text = console.export_text()
-    for fact in (ADAPTER, "ab" * 32, "cd" * 32, "50 wins, 2 losses, mid-p 0.0001", "[bold]parcel 0[/]", "ben", "gave 84 of them", "train 250"):
+    for fact in (ADAPTER, "ab" * 32, "cd" * 32, "50 wins, 2 losses, mid-p 0.0001", "[bold]parcel 0[/]", "ben", "gave 84 of them", "train 250", "duplicate 4"):
         assert fact in text
 
 
