@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import AwareDatetime, Field
 
 from schemas.base import AdapterRef, Arm, Attempt, BlobRef, Confidence, Event, Message, Value
-from schemas.route import RouteSpec
+from schemas.route import HeardSpec
 
 Verdict = Literal["approved", "corrected", "rejected"]
 
@@ -112,7 +112,7 @@ class DatasetBuilt(Event):
     parent: str | None = None
     because: str
     recipe: str
-    spec: RouteSpec
+    spec: HeardSpec
 
 
 class TrainingProgressed(Event):
@@ -145,7 +145,7 @@ class AdapterTrained(Event):
     seconds: float
     run_id: str | None = Field(default=None, description="MLflow run")
     job_id: str
-    spec: RouteSpec
+    spec: HeardSpec
 
 
 class ArmResult(Value):
@@ -226,7 +226,7 @@ class RouteChanged(Event):
     """What serves a route now, in which shares: the whole state, not a difference. Said by the router (compacted)."""
 
     version: int = Field(ge=1)
-    spec: RouteSpec
+    spec: HeardSpec
     champion: AdapterRef | None = None
     challenger: ChallengerState | None = None
     because: str

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from schemas.base import Message, Value
 
@@ -91,3 +91,14 @@ class RouteSpec(Value):
 def with_system(prompt: str, messages: tuple[Message, ...]) -> tuple[Message, ...]:
     """The route's prompt replaces whatever system prompt the app sent: the route owns the instruction."""
     return (Message(role="system", content=prompt), *(m for m in messages if m.role != "system"))
+
+
+def _known(model: type[BaseModel], value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    types = {name: field.annotation for name, field in model.model_fields.items() if name in value}
+    return {name: _known(kind, value[name]) if isinstance(kind, type) and issubclass(kind, BaseModel) else value[name] for name, kind in types.items()}
+
+
+HeardSpec = Annotated[RouteSpec, BeforeValidator(lambda value: _known(RouteSpec, value))]
+"""A specification in an event: what a newer producer added is ignored, while a user's typo in a route's YAML is refused."""
