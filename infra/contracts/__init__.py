@@ -1,0 +1,1 @@
+"""The event contracts as files: JSON Schemas, their compatibility, the examples, and the picture of the flow."""

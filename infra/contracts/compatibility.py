@@ -1,0 +1,106 @@
+"""Whether events written under an old schema can still be read under a new one, and what to do when not. Pure.
+
+Reported: what the new schema no longer accepts, and fields that are gone (somebody reads them). Allowed: new fields with a
+default, wider types and limits, more values of an enumeration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+Schema = dict[str, Any]
+LOWER_LIMITS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
+UPPER_LIMITS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
+WIDER = {"integer": "number"}
+ADVICE = "make a new version of the event (VERSION = 2, topic '...-v2') or undo the change"
+
+
+def breaks(old: Schema, new: Schema) -> list[str]:
+    """One message for each way in which `new` breaks with `old`; none when it is compatible."""
+    return [f"{message}: {ADVICE}" for message in Comparison(old, new).compare(old, new, "event")]
+
+
+class Comparison:
+    """Two schemas with their definitions."""
+
+    def __init__(self, old: Schema, new: Schema) -> None:
+        self.old_definitions, self.new_definitions = old.get("$defs", {}), new.get("$defs", {})
+
+    def compare(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
+        old, new = resolve(old, self.old_definitions), resolve(new, self.new_definitions)
+        if "anyOf" in old or "anyOf" in new:
+            yield from self._alternatives(old, new, at)
+            return
+        yield from self._type(old, new, at)
+        yield from self._values(old, new, at)
+        yield from self._limits(old, new, at)
+        yield from self._fields(old, new, at)
+        yield from self._parts(old, new, at)
+
+    def _alternatives(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
+        """Each thing the old schema allowed must be allowed by something in the new one."""
+        candidates = new.get("anyOf", [new])
+        for one in old.get("anyOf", [old]):
+            found = [list(self.compare(one, candidate, at)) for candidate in candidates]
+            if all(found):
+                same_type = [problems for candidate, problems in zip(candidates, found, strict=True)
+                             if self._kind(candidate, self.new_definitions) == self._kind(one, self.old_definitions)]  # fmt: skip
+                yield from min(same_type, key=len, default=[f"{at} no longer accepts {self._kind(one, self.old_definitions)}"])
+
+    def _kind(self, schema: Schema, definitions: Schema) -> str:
+        resolved = resolve(schema, definitions)
+        return resolved.get("title", "object") if "properties" in resolved else str(resolved.get("type", "anything"))
+
+    def _type(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
+        before, after = old.get("type"), new.get("type")
+        if after is not None and after != before and WIDER.get(before or "") != after:
+            yield f"{at} was narrowed from {before or 'anything'} to {after}"
+
+    def _values(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
+        before, after = values(old), values(new)
+        if after is None:
+            return
+        if before is None:
+            yield f"{at} was narrowed to the values {after}"
+        elif gone := [value for value in before if value not in after]:
+            yield f"{at} no longer accepts {gone}"
+
+    def _limits(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
+        for limit in LOWER_LIMITS:
+            if new.get(limit, float("-inf")) > old.get(limit, float("-inf")):
+                yield f"{at} has a higher {limit} ({old.get(limit)} -> {new[limit]})"
+        for limit in UPPER_LIMITS:
+            if new.get(limit, float("inf")) < old.get(limit, float("inf")):
+                yield f"{at} has a lower {limit} ({old.get(limit)} -> {new[limit]})"
+        for rule in ("pattern", "format"):
+            if rule in new and new[rule] != old.get(rule):
+                yield f"{at} has another {rule} ({old.get(rule)} -> {new[rule]})"
+
+    def _fields(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
+        before, after = old.get("properties", {}), new.get("properties", {})
+        for name in sorted(set(before) - set(after)):
+            yield f"{at}.{name} was removed"
+        for name in sorted(set(new.get("required", ())) - set(old.get("required", ()))):
+            yield f"{at}.{name} is required and was {'optional' if name in before else 'not there'}: give it a default, or"
+        for name in sorted(set(before) & set(after)):
+            yield from self.compare(before[name], after[name], f"{at}.{name}")
+
+    def _parts(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
+        """What arrays and maps hold."""
+        for part in ("items", "additionalProperties"):
+            before, after = old.get(part, True), new.get(part, True)
+            if after is False and before is not False:
+                yield f"{at} no longer allows further fields"
+            elif isinstance(after, dict):
+                yield from self.compare(before if isinstance(before, dict) else {}, after, f"{at}[]")
+
+
+def resolve(schema: Schema, definitions: Schema) -> Schema:
+    if "$ref" in schema:
+        return resolve(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
+    return schema
+
+
+def values(schema: Schema) -> list[Any] | None:
+    return [schema["const"]] if "const" in schema else schema.get("enum")
