@@ -108,7 +108,7 @@ async def _owned(request: Request, tenant: str, name: str, caller: Principal) ->
 async def _target(routes: Any, tx: Any, state: RouteState, to: str | None) -> AdapterRef | None:
     """The adapter to go back to; None is the base model."""
     if state.champion is None and state.challenger is None and to is None:
-        raise CannotRollBack(f"{state.route} serves the base model already; name an adapter with {{\"to\": ...}}")
+        raise CannotRollBack(f'{state.route} serves the base model already; name an adapter with {{"to": ...}}')
     if to in (None, "base"):
         return state.previous if to is None else None
     found = await routes.evaluation(tx, state.route, to)

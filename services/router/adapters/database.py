@@ -66,7 +66,7 @@ class RouteDatabase:
         wanted = (table.c.route == route) & (table.c.version < before) if before else table.c.route == route
         rows = await connection.execute(select(table.c.version, table.c.champion, table.c.challenger, table.c.because, table.c.actor, table.c.at)
                                         .where(wanted).order_by(table.c.version.desc()).limit(limit))  # fmt: skip
-        return [dict(row._mapping) for row in rows]
+        return [dict(row) for row in rows.mappings()]
 
     async def served_before(self, tx: AsyncConnection, route: str, adapter_id: str) -> bool:
         table = self.tables.history

@@ -45,9 +45,9 @@ class Vllm:
         return frozenset(model["id"] for model in body["data"])
 
     async def load(self, adapter_id: str, folder: Path) -> None:
-        """Loading what is loaded already is a success: the content behind an adapter's name never changes."""
+        """`folder` is absolute. Loading what is loaded already is a success: the content behind an adapter's name never changes."""
         try:
-            await self._post("/v1/load_lora_adapter", {"lora_name": adapter_id, "lora_path": str(folder.resolve())}, adapter_id, ADMIN_SECONDS)
+            await self._post("/v1/load_lora_adapter", {"lora_name": adapter_id, "lora_path": str(folder)}, adapter_id, ADMIN_SECONDS)
         except UpstreamRefused as error:
             if "already been loaded" not in str(error):
                 raise AdapterUnfit(adapter_id, str(error)) from error
