@@ -13,7 +13,13 @@ MAX_RANK, SLOTS, KNOWN = 16, 2, 8  # LoRA rank; adapters in one batch (champion 
 
 
 def vllm_command(
-    model_dir: str | Path, port: int, *, served_name: str = "base", max_len: int = 1024, gpu: bool | None = None, gpu_share: float = 0.4
+    model_dir: str | Path,
+    port: int,
+    *,
+    served_name: str = "base",
+    max_len: int = 1024,
+    gpu: bool | None = None,
+    gpu_share: float = 0.4,
 ) -> tuple[list[str], dict[str, str]]:
     """Arguments, and what to add to the environment. `gpu_share`: two servers and a trainer may share one GPU."""
     on_gpu = has_gpu() if gpu is None else gpu
@@ -22,11 +28,12 @@ def vllm_command(
         "--enable-lora", "--max-lora-rank", str(MAX_RANK), "--max-loras", str(SLOTS), "--max-cpu-loras", str(KNOWN), "--dtype", "bfloat16",
         "--disable-uvicorn-access-log",
     ]  # fmt: skip
+    env = {**SWAPPING, **offline(model_dir)}
     if on_gpu:
-        module = ["-m", "vllm.entrypoints.openai.api_server"]
-        return [str(vllm_python()), *module, *common, "--gpu-memory-utilization", str(gpu_share)], {**SWAPPING, **offline(model_dir)}
+        start = ["-m", "vllm.entrypoints.openai.api_server", *common, "--gpu-memory-utilization", str(gpu_share)]
+        return [str(vllm_python()), *start], env
     # -P: this folder holds a vllm.py, which must not be taken for vLLM.
-    return [str(vllm_python()), "-P", str(LAUNCHER), *common, *CPU_ARGUMENTS], {**SWAPPING, **CPU_ENVIRONMENT, **offline(model_dir)}
+    return [str(vllm_python()), "-P", str(LAUNCHER), *common, *CPU_ARGUMENTS], {**env, **CPU_ENVIRONMENT}
 
 
 # Adapters are loaded and unloaded while it serves; the usage report would be the only connection to anywhere else.
@@ -43,6 +50,7 @@ CPU_ENVIRONMENT = {
     # One thread. A second one gains a tenth on idle cores, and costs everything on busy ones: its barriers spin, and with a
     # trainer beside it requests went from 0.3 s to 5 s (batch 16: 8.4 requests/s with one thread, 1.5 with two).
     "OMP_NUM_THREADS": "1",
+    "PYTHONDONTWRITEBYTECODE": "",  # where an image sets it, every start would compile 4,000 files again: 10 s of CPU
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else two servers pin themselves to the same core
 }
 

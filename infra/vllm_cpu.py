@@ -4,6 +4,8 @@ Runs inside vLLM's own virtual environment, so it imports vLLM and nothing of Ra
 each small, each measured on 2 cores (docs/decisions/0001-dependencies.md); on a GPU none of this is used.
 """
 
+# mypy: disable-error-code="import-not-found"
+
 import gc
 import os
 import runpy

@@ -12,9 +12,9 @@ class SetupError(Exception):
 
 
 def check_python() -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  a user's Python may be older than the project's
         have = ".".join(str(part) for part in sys.version_info[:3])
-        raise SetupError(f"Ratchet needs Python 3.11 or newer, and this is {have}. Next: make setup PYTHON=python3.11 (or newer)")
+        raise SetupError(f"Ratchet needs Python 3.11 or newer, and this is {have}. Next: make setup PYTHON=python3.11")
     try:
         import ensurepip  # noqa: F401  Debian leaves it out of python3
     except ImportError:

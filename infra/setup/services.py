@@ -8,11 +8,13 @@ import tomllib
 
 from infra.setup.machine import check_disk
 from infra.setup.places import CONSTRAINTS, ROOT, has_gpu, services_venv
-from infra.setup.report import say, timed
+from infra.setup.report import timed
 from infra.setup.venvs import install_torch, make_venv, pip, works
-from infra.setup.work import only_one, stamp_says, write_stamp
+from infra.setup.work import once, run, stamp_says, write_stamp
 
 NEEDS_MB = 3000  # 2,200 MB when done, the rest while pip unpacks torch
+# Proves that it works, and compiles what the first start would (the install leaves that out).
+IMPORTS = "aiokafka, evidently, fastapi, faststream.kafka, mlflow, peft, pytest, sqlalchemy.ext.asyncio, torch, transformers, trl, typer"
 
 
 def services_are_ready() -> bool:
@@ -20,20 +22,20 @@ def services_are_ready() -> bool:
 
 
 def make_services_venv() -> None:
-    if services_are_ready():
-        return say("services", "ready")
+    once("services", services_venv(), services_are_ready, make)
+
+
+def make() -> None:
     venv = services_venv()
-    with only_one("services", venv):
-        if services_are_ready():
-            return
-        check_disk(venv, NEEDS_MB)
-        with timed("services", "making .venv"):
-            make_venv("services", venv)
-            install_torch("services", venv)
-            pip("services", venv, "--no-deps", "-r", str(CONSTRAINTS))
-            # Resolves against what is there: installs the clone itself, and what pyproject.toml asks beyond the list.
-            pip("services", venv, "-c", str(CONSTRAINTS), "-e", f"{ROOT}[all,dev]")
-            write_stamp(venv, inputs())
+    check_disk(venv, NEEDS_MB)
+    with timed("services", "making .venv"):
+        make_venv("services", venv)
+        install_torch("services", venv)
+        pip("services", venv, "--no-deps", "-r", str(CONSTRAINTS))
+        # Resolves against what is there: installs the clone itself, and what pyproject.toml asks beyond the list.
+        pip("services", venv, "-c", str(CONSTRAINTS), "-e", f"{ROOT}[all,dev]")
+        run("services", [str(venv / "bin" / "python"), "-c", f"import {IMPORTS}"], next_step="rm -r .venv, make setup")
+        write_stamp(venv, inputs())
 
 
 def inputs() -> str:

@@ -14,7 +14,7 @@ from infra.setup.work import run
 TORCH = "2.13.0"
 PYTORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # --no-deps: the list is complete, and resolving 150 packages again costs as long as installing them.
-# --no-compile: pip would byte-compile 40,000 files of which a process imports a fraction; Python does those as it goes.
+# --no-compile: pip would byte-compile 40,000 files of which a process imports a fraction; what is used is compiled on first use.
 FAST = ["install", "--quiet", "--no-compile", "--prefer-binary", "--disable-pip-version-check"]
 NEXT = "check the network or your package index, then run the same command again: it goes on where it stopped"
 
@@ -35,11 +35,12 @@ def pip(step: str, venv: Path, *arguments: str) -> None:
 
 def install_torch(step: str, venv: Path) -> None:
     """Without a GPU the CPU build (750 MB; the CUDA build is 5.5 GB), from wherever pip looks, else from PyTorch itself."""
-    if has_gpu() or platform.system() == "Darwin":
-        return pip(step, venv, "--no-deps", f"torch=={TORCH}")
-    wanted = ["--no-deps", f"torch=={TORCH}+cpu"]
+    build = "" if has_gpu() or platform.system() == "Darwin" else "+cpu"  # PyTorch names no CPU build for a Mac
+    wanted = ["--no-deps", f"torch=={TORCH}{build}"]
     try:
         pip(step, venv, *wanted)
     except SetupError:
+        if not build:
+            raise
         say(step, f"torch {TORCH}+cpu is not in your package index; taking it from PyTorch's")
         pip(step, venv, *wanted, "--extra-index-url", PYTORCH_CPU_INDEX)

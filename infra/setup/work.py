@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from infra.setup.machine import SetupError
 from infra.setup.places import ROOT, cache_dir
 from infra.setup.report import say
+
+BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}  # many images set it, and then every start would compile torch again: 10 s
 
 
 @contextmanager
@@ -27,6 +30,14 @@ def only_one(step: str, target: Path) -> Iterator[None]:
         yield
 
 
+def once(step: str, target: Path, ready: Callable[[], bool], make: Callable[[], None]) -> None:
+    if not ready():
+        with only_one(step, target):
+            if not ready():  # another run may have made it while this one waited
+                make()
+    say(step, "ready")
+
+
 def run(step: str, argv: Sequence[str], *, next_step: str) -> None:
     """Quiet when it works; when it does not, the end of what it printed, where the rest is, and what to do."""
     log = cache_dir() / "logs" / f"setup-{step}.log"
@@ -34,7 +45,8 @@ def run(step: str, argv: Sequence[str], *, next_step: str) -> None:
     with log.open("a") as sink:
         sink.write(f"\n$ {' '.join(argv)}\n")
         sink.flush()
-        failed = subprocess.run(argv, cwd=ROOT, stdout=sink, stderr=subprocess.STDOUT).returncode
+        env = {**os.environ, **BYTECODE}
+        failed = subprocess.run(argv, cwd=ROOT, env=env, stdout=sink, stderr=subprocess.STDOUT).returncode
     if failed:
         tail = "\n  ".join(log.read_text(errors="replace").splitlines()[-12:])
         raise SetupError(f"{step}: `{argv[0]} ...` failed:\n  {tail}\nAll of it: {log}. Next: {next_step}")

@@ -1,0 +1,35 @@
+# The verbs of this repository. `make help` lists them.
+PYTHON ?= python3
+RATCHET = .venv/bin/ratchet
+export PYTHONDONTWRITEBYTECODE =# many images set it, and then every command compiles its imports again
+.DEFAULT_GOAL := help
+.PHONY: help setup venv up down demo test lint fmt types schemas flow lock clean
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+venv: ## make or refresh .venv (enough for tests)
+	@$(PYTHON) -m infra.setup services
+setup: ## make this machine ready: .venv, vLLM's environment, the base model
+	@$(PYTHON) -m infra.setup all
+up: setup ## start the whole system (ARGS="..." goes to ratchet up)
+	@$(RATCHET) up $(ARGS)
+down: ## stop it
+	@$(RATCHET) down $(ARGS)
+demo: setup ## close the loop twice, from wrong answers to better ones (ARGS="...")
+	@$(RATCHET) demo $(ARGS)
+test: venv ## unit, contract and pipeline tests (ARGS="tests/unit -k gate")
+	.venv/bin/python -m pytest $(ARGS)
+lint: venv ## ruff and the import contracts
+	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports
+fmt: venv ## format and mend what ruff can
+	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+types: venv ## mypy
+	.venv/bin/mypy services shared schemas infra
+schemas: venv ## regenerate schemas/json from the events
+	.venv/bin/python -m schemas.generate
+flow: venv ## redraw docs/flow.md from schemas/topics.py
+	.venv/bin/python -m infra.flow
+lock: venv ## write constraints.txt from what .venv holds
+	@{ head -1 constraints.txt; .venv/bin/python -m pip freeze --all --exclude-editable | sed -n '/^pip==/d; s/+cpu$$//; /==/p' | LC_ALL=C sort -f; } > constraints.new && mv constraints.new constraints.txt
+clean: ## remove caches and build outputs (not .venv, not .ratchet)
+	rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis dist build && find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
