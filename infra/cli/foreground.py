@@ -6,7 +6,6 @@ import asyncio
 import signal
 import time
 
-import typer
 from rich.console import Console
 
 from infra.local.broker import EMBEDDED_WARNING
@@ -18,11 +17,10 @@ READY_SECONDS = 600  # a first start may compile or download; what dies is notic
 
 
 def run_in_foreground(config: LocalConfig, quiet: bool) -> None:
-    if asyncio.run(serve(config, Console(), quiet)) == "killed":
-        raise typer.Exit(1)
+    asyncio.run(serve(config, Console(), quiet))
 
 
-async def serve(config: LocalConfig, console: Console, quiet: bool) -> str:
+async def serve(config: LocalConfig, console: Console, quiet: bool) -> None:
     system = Supervisor(config, [LogStream(console, quiet)])
     stop = asyncio.Event()
     async with system:
@@ -38,7 +36,6 @@ async def serve(config: LocalConfig, console: Console, quiet: bool) -> str:
             await stopped
         ready.cancel()
     console.print("stopped; nothing is left running", style="dim")
-    return "stopped"
 
 
 def listen_for_signals(system: Supervisor, stop: asyncio.Event, console: Console) -> None:

@@ -67,7 +67,7 @@ def down(home: Home = DEFAULT_HOME) -> None:
 
 
 def status(home: Home = DEFAULT_HOME, json: AsJson = False) -> None:
-    """Show each part and its health, how far the consumers are behind, and what serves each route.
+    """Show each part and its health, how far the consumers are behind, and what serves each route. Exit code 1 unless all is well.
 
     [dim]$[/] ratchet status
     [dim]$[/] ratchet status --json | jq '.parts[] | select(.state != "ready")'

@@ -61,7 +61,7 @@ class KeyFile:
 
     def _write(self, keys: list[dict[str, Any]]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, json.dumps({"keys": keys}, indent=1), 0o600)
+        write_atomically(self.path, json.dumps({"keys": keys}, indent=1))  # digests of 256-bit secrets: nothing to hide from the services' user
 
 
 def development_credentials(home: Home) -> dict[str, str]:
