@@ -30,8 +30,8 @@ def similar_pairs(texts: Sequence[str], at_least: float) -> Pairs:
     """All (i, j), i < j, whose shingles overlap by at least `at_least`, with the exact overlap."""
     lengths = np.array([text.count(" ") + 1 for text in texts])
     short, long = np.flatnonzero(lengths < CHARACTERS_BELOW), np.flatnonzero(lengths >= WORDS_FROM)
-    found = _among(short, *character_shingles([texts[i] for i in short]), at_least)
-    return found | _among(long, *word_shingles([texts[i] for i in long]), at_least)
+    found = _among(short, *character_shingles([texts[i] for i in short.tolist()]), at_least)
+    return found | _among(long, *word_shingles([texts[i] for i in long.tolist()]), at_least)
 
 
 def character_shingles(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
