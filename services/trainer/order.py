@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -27,15 +28,26 @@ class TrainingOrder(BaseModel):
     output: Path
     tracking_uri: str
 
+    @property
+    def base_model_name(self) -> str:
+        """How the world knows the base model: a folder of this machine means nothing elsewhere."""
+        return Path(self.base_model).name if Path(self.base_model).exists() else self.base_model
+
+    @property
+    def result_file(self) -> Path:
+        """Beside the adapter, not in it: the time a run took must not change the digest of what it learned."""
+        return self.output.with_suffix(".result.json")
+
 
 class TrainingResult(BaseModel):
-    """`training.json`: the facts of the run that are true of the adapter wherever it goes."""
+    """How the run went. `facts` are true of the adapter wherever it goes, and equal for equal runs: `training.json`."""
 
     dataset_id: str
     dataset_sha256: str
     base_model: str
     recipe: str
     recipe_sha256: str
+    seed: int
     rows: int
     dropped_rows: int
     steps: int
@@ -43,7 +55,11 @@ class TrainingResult(BaseModel):
     train_loss: float
     validation_loss: float | None
     tokens_per_second: float
+    curve: list[dict[str, float]] = []
     run_id: str | None = None
+
+    def facts(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude={"run_id", "tokens_per_second"})
 
 
 class TrainingProgress(BaseModel):

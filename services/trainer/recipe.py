@@ -39,6 +39,9 @@ class TrainingRecipe(BaseModel):
     precision: Literal["bf16", "fp32"] = "bf16"
     quantization: Literal["none", "nf4"] = "none"
     gradient_checkpointing: bool = False
+    attention: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"
+    share_prefix: bool = Field(False, description="short rows only: compute the tokens all rows begin with once a batch (packing.py)")
+    keep: Literal["best", "last"] = Field("best", description="best: the epoch with the lowest validation loss")
     seed: int = 7
     threads: int | None = Field(None, ge=1, description="CPU threads; all of them by default")
     launcher: Literal["python", "accelerate"] = "python"
@@ -49,6 +52,9 @@ class TrainingRecipe(BaseModel):
     def sha256(self) -> str:
         """Of the content, not of the file: comments and the order of the keys do not make another recipe."""
         return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+    def as_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
 def load_recipe(folder: Path, name: str) -> TrainingRecipe:
