@@ -11,6 +11,7 @@ from services.evaluator.adapters.evaluations import SqlEvaluations
 from services.evaluator.adapters.monitors import SqlMonitors
 from services.evaluator.adapters.reports import ChildReports
 from services.evaluator.adapters.streams import SqlStreams
+from services.evaluator.adapters.transcript import FileTranscripts
 from services.evaluator.adapters.vllm import VllmGenerator
 from services.evaluator.evaluation import Evaluation
 from services.evaluator.settings import Settings
@@ -29,7 +30,8 @@ def build(settings: Settings, sender: Sender | None = None) -> Service:
     evaluations, streams, blobs = SqlEvaluations(metadata), SqlStreams(metadata), BlobStore(settings.artifacts_url)
     monitors, reports = SqlMonitors(metadata, streams, settings.error_arl), ChildReports(blobs)
     vllm = VllmGenerator(settings.vllm_url, settings.vllm_api_key, settings.request_timeout_seconds, settings.concurrency)
-    evaluation = Evaluation(db, jobs, outbox, routes, evaluations, blobs, vllm, reports, settings.cache_dir, settings.concurrency)
+    transcripts = FileTranscripts(settings.cache_dir / "transcripts")
+    evaluation = Evaluation(db, jobs, outbox, routes, evaluations, blobs, vllm, transcripts, reports, settings.cache_dir, settings.concurrency)
     watch = Watch(db, outbox, monitors, streams, reports)
     return Service(
         name=handlers.SERVICE, settings=settings, metadata=metadata, events=handlers.router, http=[api.router], db=db, outbox=outbox,

@@ -87,7 +87,7 @@ def certify(p: np.ndarray, correct: np.ndarray, max_risk: float, delta: float = 
     """
     falling = np.sort(p)[::-1]
     passed = None
-    for coverage in COVERAGES[COVERAGES >= first_coverage(len(p), max_risk, delta)]:
+    for coverage in COVERAGES[first_coverage(len(p), max_risk, delta) <= COVERAGES]:
         threshold = float(falling[int(np.ceil(coverage * len(p))) - 1])
         accepted = p >= threshold  # ties with the threshold are accepted in serving, so they are tested too
         if clopper_pearson_upper(int((~correct[accepted]).sum()), int(accepted.sum()), delta) > max_risk:

@@ -15,7 +15,7 @@ from services.evaluator.champions import state_of
 from services.evaluator.findings import Findings, judge, report_rows
 from services.evaluator.gates import Decision
 from services.evaluator.heldout import Answered, Contender, HeldOutRow, mark, read_held_out
-from services.evaluator.ports import AdapterUnfit, Evaluations, Generator, Reply, Reports
+from services.evaluator.ports import AdapterUnfit, Evaluations, Generator, Reply, Reports, Transcripts
 from services.evaluator.probe import choose_probe
 from shared.blobs import BlobStore
 from shared.db import Database
@@ -33,9 +33,10 @@ class Evaluation:
     """Everything an evaluation needs; `run` is the job."""
 
     def __init__(self, db: Database, jobs: JobStore, outbox: Outbox, routes: RouteBook, store: Evaluations, blobs: BlobStore,
-                 generator: Generator, reporter: Reports, cache_dir: Path, concurrency: int) -> None:  # fmt: skip
+                 generator: Generator, transcripts: Transcripts, reporter: Reports, cache_dir: Path, concurrency: int) -> None:  # fmt: skip
         self.db, self.jobs, self.outbox, self.routes, self.store, self.blobs = db, jobs, outbox, routes, store, blobs
-        self.generator, self.reporter, self.cache_dir, self.concurrency = generator, reporter, cache_dir.resolve(), concurrency
+        self.generator, self.transcripts, self.reporter = generator, transcripts, reporter
+        self.cache_dir, self.concurrency = cache_dir.resolve(), concurrency
 
     async def run(self, job: Job) -> None:
         started, trained = time.monotonic(), AdapterTrained.model_validate(job.payload)
@@ -54,6 +55,7 @@ class Evaluation:
         probe = await choose_probe(self.generator, rows, answered[-1], answered[0], trained.spec)
         report = await self.reporter.evaluation(_report_content(job, trained, findings, report_rows(rows, answered, trained.spec)))
         await self._publish(job, trained, findings, probe, report, started)
+        self.transcripts.drop(job.job_id)
         await self._unload(contenders)
 
     async def _champion(self, route: str) -> AdapterRef | None:
@@ -83,19 +85,20 @@ class Evaluation:
 
     async def _ask_all(self, job: Job, contenders: list[Contender], rows: list[HeldOutRow], trained: AdapterTrained) -> list[Answered]:
         """Row by row through all arms, so that every arm meets the same load and latencies compare."""
-        gate, asked, total = asyncio.Semaphore(self.concurrency), 0, len(rows) * len(contenders)
+        gate, replies, total = asyncio.Semaphore(self.concurrency), self.transcripts.read(job.job_id), len(rows) * len(contenders)
 
         async def ask(contender: Contender, row: HeldOutRow) -> Reply:
-            nonlocal asked
-            async with gate:
-                reply = await self.generator.ask(contender.model, contender.prompt(trained.spec, row.messages), trained.spec.max_tokens)
-            asked += 1
-            return reply
+            key = contender.model, row.row_id
+            if key not in replies:
+                async with gate:
+                    replies[key] = await self.generator.ask(contender.model, contender.prompt(trained.spec, row.messages), trained.spec.max_tokens)
+                self.transcripts.add(job.job_id, *key, replies[key])
+            return replies[key]
 
         async def watch() -> None:
             while True:
                 await asyncio.sleep(PROGRESS_SECONDS)
-                await self.jobs.renew(job, {"asked": asked, "of": total})
+                await self.jobs.renew(job, {"asked": len(replies), "of": total})
 
         watching = asyncio.create_task(watch())
         tasks = [[asyncio.create_task(ask(contender, row)) for contender in contenders] for row in rows]

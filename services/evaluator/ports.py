@@ -88,6 +88,15 @@ class Reports(Protocol):
     async def drift(self, content: dict[str, Any]) -> BlobRef | None: ...
 
 
+@runtime_checkable
+class Transcripts(Protocol):
+    """What the arms have answered in a job so far, by (model, row id)."""
+
+    def read(self, job_id: str) -> dict[tuple[str, str], Reply]: ...
+    def add(self, job_id: str, model: str, row_id: str, reply: Reply) -> None: ...
+    def drop(self, job_id: str) -> None: ...
+
+
 class EngineAway(Retryable):
     """The evaluation waits for it, however long that takes."""
 

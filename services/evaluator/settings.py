@@ -16,5 +16,5 @@ class Settings(ServiceSettings):
     vllm_api_key: str = Field("", description="sent as a bearer key where the engine asks for one")
     cache_dir: Path = Field(Path(".ratchet/evaluator"), description="datasets and adapters on this machine; vLLM must see it too")
     concurrency: int = Field(16, ge=1, le=256, description="questions to vLLM in flight")
-    request_timeout_seconds: float = Field(120.0, gt=0)
+    request_timeout_seconds: float = Field(300.0, gt=0, description="an engine that shares its cores may be slow without being away")
     error_arl: float = Field(2000.0, ge=10, description="labels on average to a false error alarm")

@@ -34,11 +34,12 @@ class SqlMonitors:
                             Column("route", String(200), nullable=False, index=True), Column("event", String, nullable=False))  # fmt: skip
 
     async def get(self, tx: AsyncConnection, route: str) -> Monitor | None:
-        row = (await tx.execute(select(self.table).where(self.table.c.route == route).with_for_update())).first()
-        return Monitor(**row._mapping) if row else None
+        row = (await tx.execute(select(self.table).where(self.table.c.route == route).with_for_update())).mappings().first()
+        return Monitor(**row) if row else None
 
     async def all(self, connection: AsyncConnection) -> list[Monitor]:
-        return [Monitor(**row._mapping) for row in await connection.execute(select(self.table).order_by(self.table.c.route))]
+        rows = await connection.execute(select(self.table).order_by(self.table.c.route))
+        return [Monitor(**row) for row in rows.mappings()]
 
     async def follow(self, tx: AsyncConnection, state: RouteChanged) -> None:
         """Start over when the route's champion or meaning changed; stop when it has no champion."""

@@ -27,8 +27,11 @@ class VllmGenerator:
             limits=httpx.Limits(max_connections=connections + 2), headers={"authorization": f"Bearer {api_key}"} if api_key else {})  # fmt: skip
 
     async def load(self, adapter_id: str, folder: Path) -> None:
-        """`load_inplace` stays unset: vLLM would read the disk again at every step (reliability page, D2)."""
-        response = await self._post("/v1/load_lora_adapter", {"lora_name": adapter_id, "lora_path": str(folder.resolve())})
+        """`folder` is absolute: vLLM would look for anything else on a model hub.
+
+        `load_inplace` stays unset: with it the disk is read again at every step (reliability page, D2).
+        """
+        response = await self._post("/v1/load_lora_adapter", {"lora_name": adapter_id, "lora_path": str(folder)})
         if response.status_code >= 400 and "already been loaded" not in response.text:
             raise AdapterUnfit(adapter_id, _detail(response))
 

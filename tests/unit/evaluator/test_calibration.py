@@ -84,7 +84,7 @@ WORLDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "good": lambda u: 0.6 + 0.4 * u**0.5,
     "bump": lambda u: np.where(u > 0.95, 0.7, np.where(u > 0.6, 0.97, 0.7)),
     "flat at alpha": lambda u: np.full_like(u, 1 - ALPHA - 1e-6),
-    "all wrong": lambda u: np.zeros_like(u),
+    "all wrong": np.zeros_like,
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from services.evaluator.drift import ALPHA, BUCKETS, Sample, compare, fingerprint, holm, sustained
 
 WINDOWS, PER_REFERENCE = 1_000, 10
-REFERENCE, WINDOW = 120, 50
+REFERENCE, WINDOW = 80, 40
 LABELS = np.array(["delivery", "refund", "password", "invoice", "cancel", "address", "damage", "praise"])
 SHARES = np.array([0.3, 0.2, 0.15, 0.1, 0.1, 0.08, 0.05, 0.02])
 

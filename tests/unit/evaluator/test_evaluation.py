@@ -10,6 +10,7 @@ from sqlalchemy import MetaData, func, select
 
 from schemas.events import AdapterEvaluated, CalibrationFitted
 from services.evaluator.adapters.evaluations import SqlEvaluations
+from services.evaluator.adapters.transcript import FileTranscripts
 from services.evaluator.evaluation import Evaluation
 from services.evaluator.handlers import JOB, on_adapter_trained
 from shared.blobs import BlobStore
@@ -31,7 +32,8 @@ async def world(db: Database, tmp_path: Path) -> SimpleNamespace:
     blobs = BlobStore(f"file://{tmp_path}/artifacts")
     dataset, adapter = store_dataset(blobs, tmp_path / "dataset", ROWS), store_adapter(blobs, tmp_path / "adapter")
     engine, reports = ScriptedEngine(ROWS, {"base": 2, adapter.adapter_id: 9}), NoReports()
-    evaluation = Evaluation(db, jobs, outbox, routes, evaluations, blobs, engine, reports, tmp_path / "cache", concurrency=8)
+    evaluation = Evaluation(db, jobs, outbox, routes, evaluations, blobs, engine, FileTranscripts(tmp_path / "transcripts"), reports,
+                            tmp_path / "cache", concurrency=8)  # fmt: skip
     world = SimpleNamespace(db=db, outbox=outbox, jobs=jobs, routes=routes, evaluations=evaluations, blobs=blobs, engine=engine,
                             reports=reports, evaluation=evaluation, dataset=dataset, adapter=adapter, path=tmp_path)  # fmt: skip
     await announce(world)
@@ -94,6 +96,20 @@ async def test_while_the_engine_is_away_the_job_waits_and_says_so(world: SimpleN
     job = await evaluate(world)
     assert job.state == "queued" and "the evaluation vLLM at http://127.0.0.1:9/v1 does not answer" in job.error
     assert await published(world) == ([], [])
+
+
+async def test_an_interrupted_evaluation_asks_only_what_was_not_answered(world: SimpleNamespace) -> None:
+    world.engine.breaks_after = 100
+    assert (await evaluate(world)).state == "queued"
+    transcript = next((world.path / "transcripts").iterdir())
+    transcript.write_text(transcript.read_text()[:-20])  # a crash in the middle of a line
+    world.engine.breaks_after, world.engine.asked = None, 0
+    async with world.db.transaction() as tx:
+        await tx.execute(world.jobs.table.update().values(lease_until=0.0))
+    await run_leased(world.jobs, await world.jobs.claim(JOB), world.evaluation.run)
+    (event,), _ = await published(world)
+    assert event.verdict == "promote" and 61 <= world.engine.asked <= 75  # 60 left of 160, the spoiled one, and the probe
+    assert not transcript.exists()
 
 
 async def test_before_its_route_is_known_the_job_waits(world: SimpleNamespace) -> None:

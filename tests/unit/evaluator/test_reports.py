@@ -69,4 +69,4 @@ async def test_evidently_draws_the_window_against_the_reference(blobs: BlobStore
 
 
 async def test_a_child_that_dies_leaves_the_report_out(blobs: BlobStore) -> None:
-    assert await ChildReports(blobs).drift({"reference": [], "current": []}) is None
+    assert await ChildReports(blobs).evaluation({"rows": []}) is None

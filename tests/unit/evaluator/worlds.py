@@ -48,6 +48,7 @@ class ScriptedEngine:
         self.loaded: list[str] = []
         self.asked = 0
         self.away = False
+        self.breaks_after: int | None = None
         self.unfit = ""
 
     async def load(self, adapter_id: str, folder: Path) -> None:
@@ -60,7 +61,7 @@ class ScriptedEngine:
         self.loaded.remove(adapter_id)
 
     async def ask(self, model: str, messages: Sequence[Message], max_tokens: int) -> Reply:
-        if self.away:
+        if self.away or self.breaks_after == self.asked:
             raise EngineAway("http://127.0.0.1:9/v1", "ConnectError")
         assert model == "base" or model in self.loaded
         self.asked += 1
