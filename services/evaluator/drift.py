@@ -3,6 +3,9 @@
 The adapter's confidence (KS), the length of the input (KS), the labels it answers (chi-square) and the wording (energy
 distance on hashed character trigrams); the last two by permutation. Holm over the tests keeps a window's false alarms at ALPHA, and an
 alarm needs two of the last three windows (methods page, section 5a).
+
+Measured on the bundled messages: the wording test sees another language or template at 50 answers, but new intents worded
+like the old ones hardly (half of them new: 3 % of windows of 50, 17 % of 200). Those are the confidence's and labels' part.
 """
 
 from __future__ import annotations
