@@ -25,6 +25,11 @@ class NoRows(JobFailed):
         super().__init__(f"dataset {dataset_id} has no training rows; build one with more reviewed answers")
 
 
+class DatasetUnreadable(JobFailed):
+    def __init__(self, split: str, cause: Exception) -> None:
+        super().__init__(f"{split}.parquet is not a table of messages and answers ({type(cause).__name__}); build the dataset again")
+
+
 class EndNotLearned(JobFailed):
     def __init__(self) -> None:
         super().__init__("the chat template does not end an assistant's answer with the tokenizer's end token: the adapter would never learn "
@@ -56,8 +61,11 @@ class Row:
 
 
 def read_split(dataset: Path, split: str) -> list[tuple[tuple[Message, ...], str]]:
-    table = parquet.read_table(dataset / f"{split}.parquet", columns=["messages", "answer"])
-    return [(tuple(Message(**turn) for turn in json.loads(row["messages"])), row["answer"]) for row in table.to_pylist()]
+    try:
+        table = parquet.read_table(dataset / f"{split}.parquet", columns=["messages", "answer"])
+        return [(tuple(Message(**turn) for turn in json.loads(row["messages"])), str(row["answer"])) for row in table.to_pylist()]
+    except (OSError, ValueError, TypeError, LookupError) as error:  # the folder's digest was checked: reading it again cannot help
+        raise DatasetUnreadable(split, error) from error
 
 
 def render(tokenizer: Any, spec: RouteSpec, messages: tuple[Message, ...], answer: str) -> Row:

@@ -69,7 +69,9 @@ def run(order: TrainingOrder) -> TrainingResult:
         rows, held_out, dropped = prepare(order, tokenizer)
         trainer, result = train(order, model, tokenizer, rows, held_out, dropped, tracking)
         return save(order, trainer, result, tracking) if trainer.is_world_process_zero() else result
-    except (MemoryError, RuntimeError) as error:
+    except Exception as error:
+        if tracking:
+            tracking.finish({"error": type(error).__name__})
         if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
             raise OutOfMemory from error
         raise
@@ -89,7 +91,7 @@ def load(order: TrainingOrder) -> tuple[Any, Any]:
         tokenizer = AutoTokenizer.from_pretrained(order.base_model)
         model = AutoModelForCausalLM.from_pretrained(order.base_model, dtype=dtype, attn_implementation=recipe.attention,
                                                      quantization_config=four_bits if recipe.quantization == "nf4" else None)  # fmt: skip
-    except OSError as error:
+    except (OSError, ImportError, ValueError) as error:
         raise ModelMissing(order.base_model_name, error) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

@@ -12,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import AdapterRef, BlobRef
 from schemas.events import AdapterTrained, DatasetBuilt, TrainingProgressed
-from services.trainer.order import ADAPTER_FILES, TrainingOrder, TrainingProgress, TrainingResult
+from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Adapters, Executor
 from services.trainer.recipe import load_recipe
+from services.trainer.verify import check_adapter
 from shared.blobs import BlobStore
 from shared.db import Database
-from shared.jobs import Job, JobFailed, JobStore
+from shared.jobs import Job, JobStore
 from shared.outbox import Outbox
 from shared.telemetry import log
 
@@ -45,7 +46,7 @@ class Training:
         progress = Reporter(self, job, event)
         await progress.say(TrainingProgress(detail="loading the model"))
         result = await self.executor.train(order, progress.say)
-        check_folder(order.output)
+        await asyncio.to_thread(check_adapter, order.output, order.recipe.rank)
         blob = await asyncio.to_thread(self.blobs.put_folder, order.output, "adapters")
         await self._publish(job, event, order, result, blob, time.monotonic() - started)
         await asyncio.to_thread(shutil.rmtree, self._folder(job), ignore_errors=True)
@@ -55,6 +56,8 @@ class Training:
         event = DatasetBuilt.model_validate(job.payload)
         state = "queued" if retry else "failed"
         await self.outbox.add(tx, progressed(job, event, TrainingProgress(**job.progress | {"detail": reason[:500]}), state))
+        if not retry:  # a copy of reviewed texts must not stay behind; a retry on command fetches them again
+            await asyncio.to_thread(shutil.rmtree, self._folder(job), ignore_errors=True)
 
     async def _order(self, job: Job, event: DatasetBuilt) -> TrainingOrder:
         recipe = load_recipe(self.recipes_dir, event.recipe)
@@ -107,9 +110,3 @@ def progressed(job: Job, event: DatasetBuilt, progress: TrainingProgress, state:
 def adapter_ref(route: str, blob: BlobRef) -> AdapterRef:
     return AdapterRef(adapter_id=f"{route.replace('/', '--')}@{blob.sha256[:12]}", blob=blob)
 
-
-def check_folder(folder: Path) -> None:
-    """An adapter is exactly these files: nothing half-written, nothing executable."""
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    if found != set(ADAPTER_FILES):
-        raise JobFailed(f"the adapter's folder holds {sorted(found)} instead of {sorted(ADAPTER_FILES)}")

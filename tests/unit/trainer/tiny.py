@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as parquet
+from pyarrow import parquet
 
 TEMPLATE = "{% for m in messages %}<s>{{ m['role'] }} {{ m['content'] }}</s>{% endfor %}{% if add_generation_prompt %}<s>assistant {% endif %}"
 TEXTS = {"delivery": ("where is my parcel", "the box is late"), "refund": ("I want money back", "pay me back please"), "password": ("I cannot log in", "reset my login")}

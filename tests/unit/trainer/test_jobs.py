@@ -1,0 +1,146 @@
+"""A dataset becomes a job, the job an adapter: once, whoever dies on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from schemas.events import AdapterTrained, DatasetBuilt
+from services.trainer.handlers import JOB, on_dataset_built
+from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
+from services.trainer.ports import Progress
+from shared.blobs import BlobStore
+from shared.child import ChildDied
+from shared.jobs import MAX_ATTEMPTS, Job, JobFailed, LeaseLost, run_leased
+from shared.service import Service
+from tests.unit.trainer.worlds import Fake, dataset_event, raises, result_of, succeeds, trainer_service, write_adapter
+
+KILLED = raises(ChildDied(-9, "gone"))
+
+
+class World:
+    """A trainer with a fake executor, and one dataset it was told of."""
+
+    def __init__(self, folder: Path, database_url: str, keys: dict[str, str]) -> None:
+        self.folder, self.fake = folder, Fake()
+        self.service: Service = trainer_service(folder, database_url, keys["file"], self.fake)
+        self.jobs, self.training = self.service.context["jobs"], self.service.workers[0].args[2].__self__
+
+    async def told(self, event: DatasetBuilt) -> None:
+        async with self.service.db.transaction() as tx:
+            await on_dataset_built(event, tx=tx, jobs=self.jobs)
+
+    async def claimed(self) -> Job:
+        job = await self.jobs.claim(JOB)
+        assert job
+        return job
+
+    async def attempt(self, *behaviours) -> None:
+        for behaviour in behaviours:
+            self.fake.attempts.append(behaviour)
+            await run_leased(self.jobs, await self.claimed(), self.training.run, self.training.failed)
+
+    async def published(self, kind: str) -> list[dict]:
+        table = self.service.outbox.table
+        async with self.service.db.read() as connection:
+            rows = await connection.execute(select(table.c.payload).where(table.c.type == kind).order_by(table.c.seq))
+        return [json.loads(row.payload) for row in rows]
+
+
+@pytest.fixture
+async def world(tmp_path: Path, database_url: str, keys: dict[str, str]) -> AsyncIterator[World]:
+    world = World(tmp_path, database_url, keys)
+    await world.service.db.create_tables(world.service.metadata)
+    yield world
+    await world.service.db.close()
+
+
+async def test_a_dataset_becomes_one_adapter_under_its_digest(world: World, tmp_path: Path) -> None:
+    event = dataset_event(tmp_path)
+    await world.told(event)
+    await world.told(event)  # delivered again
+    await world.attempt(succeeds)
+    assert await world.jobs.claim(JOB) is None
+    [trained] = [AdapterTrained.model_validate(body) for body in await world.published("AdapterTrained")]
+    assert trained.adapter.adapter_id == f"acme--support-triage@{trained.adapter.blob.sha256[:12]}"
+    assert (trained.dataset_id, trained.dataset, trained.run_id, trained.base_model) == (event.dataset_id, event.blob, "run-1", "org/some-model")
+    stored = BlobStore(f"file://{tmp_path}/artifacts").get_folder(trained.adapter.blob, tmp_path / "copy")  # verifies the digest
+    assert (stored / "recipe.yaml").exists()
+    assert [body["state"] for body in await world.published("TrainingProgressed")][-1] == "finished"
+    assert not list((tmp_path / "work").iterdir())  # no copy of reviewed texts stays behind
+
+
+async def test_a_killed_child_is_tried_again_and_finds_its_checkpoints(world: World, tmp_path: Path) -> None:
+    await world.told(dataset_event(tmp_path))
+    await world.attempt(KILLED, succeeds)
+    first, second = world.fake.orders
+    assert first.checkpoints == second.checkpoints and first.output != second.output
+    assert len(await world.published("AdapterTrained")) == 1
+    assert "killed by SIGKILL" in next(body["detail"] for body in await world.published("TrainingProgressed") if body["state"] == "queued")
+
+
+async def test_what_cannot_be_cured_fails_at_once_and_says_why(world: World, tmp_path: Path) -> None:
+    await world.told(dataset_event(tmp_path))
+    await world.attempt(raises(JobFailed("the loss became NaN at step 3")))
+    [job] = await world.jobs.all()
+    assert (job.state, job.error) == ("failed", "the loss became NaN at step 3")
+    last = (await world.published("TrainingProgressed"))[-1]
+    assert (last["state"], last["detail"]) == ("failed", "the loss became NaN at step 3")
+    assert not await world.published("AdapterTrained")
+    assert not list((tmp_path / "work").iterdir())
+
+
+async def test_a_child_that_always_dies_is_given_up(world: World, tmp_path: Path) -> None:
+    await world.told(dataset_event(tmp_path))
+    await world.attempt(*[KILLED] * MAX_ATTEMPTS)
+    assert await world.jobs.claim(JOB) is None
+    assert (await world.published("TrainingProgressed"))[-1]["state"] == "failed"
+
+
+async def test_an_unknown_recipe_fails_with_the_known_ones(world: World, tmp_path: Path) -> None:
+    await world.told(dataset_event(tmp_path, recipe="no-such"))
+    await world.attempt(succeeds)
+    assert "tiny-cpu" in (await world.jobs.all())[0].error
+
+
+async def test_a_half_written_adapter_is_never_published(world: World, tmp_path: Path) -> None:
+    async def forgets_the_manifest(order: TrainingOrder, progress: Progress) -> TrainingResult:
+        write_adapter(order, result_of(order))
+        (order.output / "training.json").unlink()
+        return result_of(order)
+
+    await world.told(dataset_event(tmp_path))
+    await world.attempt(forgets_the_manifest)
+    assert (await world.jobs.all())[0].state == "failed"
+    assert not await world.published("AdapterTrained")
+
+
+async def test_a_worker_that_lost_its_lease_publishes_nothing(world: World, tmp_path: Path) -> None:
+    async def taken_over(order: TrainingOrder, progress: Progress) -> TrainingResult:
+        async with world.service.db.transaction() as tx:
+            await tx.execute(world.jobs.table.update().values(token=world.jobs.table.c.token + 1))
+        write_adapter(order, result_of(order))
+        return result_of(order)
+
+    await world.told(dataset_event(tmp_path))
+    with pytest.raises(LeaseLost):
+        await world.attempt(taken_over)
+    assert not await world.published("AdapterTrained")
+
+
+async def test_progress_is_kept_and_published_at_most_every_two_seconds(world: World, tmp_path: Path) -> None:
+    async def chatters(order: TrainingOrder, progress: Progress) -> TrainingResult:
+        for step in range(1, 50):
+            await progress(TrainingProgress(step=step, steps=100, loss=1.0))
+            await asyncio.sleep(0)
+        return await succeeds(order, progress)
+
+    await world.told(dataset_event(tmp_path))
+    await world.attempt(chatters)
+    assert len(await world.published("TrainingProgressed")) <= 5  # loading, a few, the last step, finished
+    assert (await world.jobs.all())[0].progress["validation_loss"] == 0.6

@@ -1,0 +1,74 @@
+"""From reviewed rows to training sequences: as served, with an end, uncut, and with the shared beginning once."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.base import Message
+from services.trainer.packing import common_prefix, lay_out
+from services.trainer.rendering import IGNORED, EndNotLearned, PromptNotKept, Row, TooManyTooLong, fitting, render
+from tests.factories import spec
+
+TURN = (Message(role="user", content="late"),)
+
+
+class Characters:
+    """A tokenizer of one token a character; `$` ends an answer."""
+
+    eos_token_id = ord("$")
+
+    def __init__(self, end: str = "$\n", rewrites: bool = False) -> None:
+        self.end, self.rewrites = end, rewrites
+
+    def apply_chat_template(self, messages: list[dict], tokenize: bool, add_generation_prompt: bool = False) -> str:
+        if self.rewrites and messages[-1]["role"] == "assistant":
+            messages = messages[1:]
+        text = "".join(f"{m['role'][0]}:{m['content']}{self.end if m['role'] == 'assistant' else ';'}" for m in messages)
+        return text + ("a:" if add_generation_prompt else "")
+
+    def __call__(self, text: str, add_special_tokens: bool) -> dict:
+        return {"input_ids": [ord(letter) for letter in text]}
+
+
+def text(ids: list[int]) -> str:
+    return "".join(map(chr, ids))
+
+
+def test_the_loss_is_at_the_answer_and_its_end_alone() -> None:
+    row = render(Characters(), spec(system_prompt="Sort"), TURN, "delivery")
+    assert text(row.prompt) == "s:Sort;u:late;a:"
+    assert text(row.answer) == "delivery$"  # not the line break the template adds: it is never generated
+    assert row.labelled()["labels"] == [IGNORED] * len(row.prompt) + row.answer
+
+
+def test_an_answer_that_never_ends_is_fatal() -> None:
+    with pytest.raises(EndNotLearned):
+        render(Characters(end="\n"), spec(), TURN, "delivery")
+
+
+def test_a_template_that_rewrites_the_prompt_is_fatal() -> None:
+    with pytest.raises(PromptNotKept):
+        render(Characters(rewrites=True), spec(), TURN, "delivery")
+
+
+def test_long_rows_are_dropped_and_counted_never_cut() -> None:
+    rows = [Row([1] * 5, [2])] * 19 + [Row([1] * 50, [2])]
+    assert fitting(rows, 10, 0.05) == (rows[:19], 1)
+    with pytest.raises(TooManyTooLong, match="2 of 20"):
+        fitting(rows[:18] + rows[19:] * 2, 10, 0.05)
+
+
+@pytest.mark.parametrize(("prompts", "expected"), [
+    ([[1, 2, 3, 4], [1, 2, 9, 4]], 2), ([[1, 2, 3], [1, 2, 3]], 2), ([[1, 2], [1, 2, 3, 4]], 1), ([[5], [6]], 0), ([[1, 2, 3]], 2),
+    ([[1, 5, 9], [1, 4, 9], [1, 4, 8]], 1)])  # fmt: skip
+def test_the_prefix_leaves_each_row_a_token_of_its_own(prompts: list[list[int]], expected: int) -> None:
+    assert common_prefix(prompts) == expected
+
+
+def test_rows_share_a_prefix_and_keep_their_positions() -> None:
+    rows = [Row([1, 2, 3], [4, 9]).labelled(), Row([1, 2, 5, 6], [7, 9]).labelled()]
+    layout = lay_out(rows, 2)
+    assert layout.input_ids == [1, 2, 3, 4, 9, 5, 6, 7, 9]
+    assert layout.positions == [0, 1, 2, 3, 4, 2, 3, 4, 5]
+    assert layout.segments == [0, 0, 1, 1, 1, 2, 2, 2, 2]
+    assert layout.labels == [IGNORED, IGNORED, IGNORED, 4, 9, IGNORED, IGNORED, 7, 9]
