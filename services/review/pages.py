@@ -35,7 +35,7 @@ async def visit(request: Request, session: Annotated[Session | None, Depends(ope
 Visiting = Annotated[Visit, Depends(visit)]
 
 
-def desk_of(request: Request) -> Desk:
+async def desk_of(request: Request) -> Desk:
     return request.app.state.desk
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel
 
@@ -51,14 +51,14 @@ class ItemView(BaseModel):
     decided_at: datetime | None
 
     @classmethod
-    def of(cls, item: Item) -> ItemView:
+    def of(cls, item: Item, **more: Any) -> Self:
         asked = item.asked
         return cls(
             item_id=item.item_id, inference_id=item.inference_id, route=item.route, state="claimed" if item.claimed else item.state,
             reason=item.shown_reason, why=WHY[item.shown_reason], messages=asked.messages, answer=asked.answer,
             suggestion=item.suggestion, confidence=asked.confidence and ConfidenceView.of(asked.confidence),
             asked_at=asked.occurred_at, claimed_until=moment(item.claimed_until) if item.claimed else None, verdict=item.verdict,
-            right_answer=item.answer, reviewer=item.reviewer, decided_at=moment(item.done_at),
+            right_answer=item.answer, reviewer=item.reviewer, decided_at=moment(item.done_at), **more,
         )  # fmt: skip
 
 
@@ -70,9 +70,8 @@ class CardView(ItemView):
     approvable: bool
 
     @classmethod
-    def of(cls, card: Card) -> CardView:
-        view = ItemView.of(card.item)
-        return cls(**dict(view), task=card.spec.task, labels=card.spec.labels, approvable=card.approvable)
+    def of_card(cls, card: Card) -> CardView:
+        return cls.of(card.item, task=card.spec.task, labels=card.spec.labels, approvable=card.approvable)
 
 
 class QueueView(BaseModel):

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import uuid7
@@ -21,6 +21,9 @@ NEW_RANK = 2
 class SqlArrivals:
     def __init__(self, tables: Tables) -> None:
         self.items, self.batches = tables.items, tables.batches
+        self._update = update(self.items).where(self.items.c.item_id == bindparam("this"))
+        left = (self.batches.c.route == bindparam("on_route"), self.batches.c.remaining > 0)
+        self._take = update(self.batches).where(*left).values(remaining=self.batches.c.remaining - 1)
 
     async def meet(self, tx: AsyncConnection, tenant: str, route: str, inference_id: str, coin: float) -> Arrival:
         new = Arrival(uuid7(), "awaited", coin, unsure=False, complaint=False, rank=NEW_RANK)
@@ -35,7 +38,7 @@ class SqlArrivals:
         await self.mark(tx, item_id, route=route, asked=asked.pack(), unsure=unsure, state="unrouted")
 
     async def mark(self, tx: AsyncConnection, item_id: str, **facts: Any) -> None:
-        await tx.execute(update(self.items).where(self.items.c.item_id == item_id).values(**facts))
+        await tx.execute(self._update, {"this": item_id} | facts)
 
     async def place(self, tx: AsyncConnection, arrival: Arrival, decision: Decision) -> None:
         """Into the queue or aside. What is in the queue already keeps its turn, or moves ahead."""
@@ -56,9 +59,7 @@ class SqlArrivals:
         await upsert(tx, self.batches, {"route": route, "drift_id": drift_id, "remaining": size})
 
     async def take_from_batch(self, tx: AsyncConnection, route: str) -> bool:
-        left = (self.batches.c.route == route, self.batches.c.remaining > 0)
-        taken = await tx.execute(update(self.batches).where(*left).values(remaining=self.batches.c.remaining - 1))
-        return taken.rowcount == 1
+        return (await tx.execute(self._take, {"on_route": route})).rowcount == 1
 
     async def forget(self, tx: AsyncConnection, before: float) -> int:
         """Drop what nobody was asked to review and what never met its inference."""
