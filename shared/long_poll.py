@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
 from aiokafka.consumer.fetcher import Fetcher
@@ -20,7 +21,8 @@ async def _patient_fetch(self: Fetcher, assignment: Any, node_id: int, request: 
     began = time.monotonic()
     found = await _fetch(self, assignment, node_id, request)
     if not found:
-        await asyncio.sleep(max(0.0, self._fetch_max_wait_ms / 1000 - (time.monotonic() - began)))
+        with suppress(asyncio.CancelledError):  # aiokafka cancels and then awaits its fetches: they must end quietly
+            await asyncio.sleep(max(0.0, self._fetch_max_wait_ms / 1000 - (time.monotonic() - began)))
     return found
 
 
