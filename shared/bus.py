@@ -26,6 +26,7 @@ from shared.db import Database
 from shared.errors import Fatal, RatchetError
 from shared.long_poll import wait_between_empty_fetches
 from shared.outbox import BrokerUnavailable, Outbox, OutboxRow
+from shared.pacing import pace_empty_fetches
 from shared.settings import ServiceSettings
 from shared.telemetry import EVENT_SECONDS, EVENTS_HANDLED, log
 
@@ -50,6 +51,7 @@ def subscribe(router: KafkaRouter, service: str, topic: Topic) -> Callable[..., 
 
 def make_broker(settings: ServiceSettings, service: str, db: Database, outbox: Outbox) -> KafkaBroker:
     """A broker that consumes safely. Publishing goes through the outbox and its relay, never through the broker."""
+    pace_empty_fetches()
     wait_between_empty_fetches()
     return KafkaBroker(
         settings.kafka_bootstrap_servers, client_id=service, ack_policy=AckPolicy.NACK_ON_ERROR,
@@ -64,7 +66,7 @@ def name_members(broker: KafkaBroker, instance: str | None) -> None:
     name only where a subscriber is declared, which is before settings are read; hence its private dictionary.
     """
     for subscriber in broker.subscribers:
-        subscriber._connection_args["group_instance_id"] = instance
+        subscriber._connection_args["group_instance_id"] = instance  # noqa: SLF001
 
 
 class ReliableConsume(BaseMiddleware):
