@@ -24,7 +24,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.topics import Topic
 from shared.db import Database
 from shared.errors import Fatal, RatchetError
-from shared.long_poll import wait_between_empty_fetches
 from shared.outbox import BrokerUnavailable, Outbox, OutboxRow
 from shared.pacing import pace_empty_fetches
 from shared.settings import ServiceSettings
@@ -52,7 +51,6 @@ def subscribe(router: KafkaRouter, service: str, topic: Topic) -> Callable[..., 
 def make_broker(settings: ServiceSettings, service: str, db: Database, outbox: Outbox) -> KafkaBroker:
     """A broker that consumes safely. Publishing goes through the outbox and its relay, never through the broker."""
     pace_empty_fetches()
-    wait_between_empty_fetches()
     return KafkaBroker(
         settings.kafka_bootstrap_servers, client_id=service, ack_policy=AckPolicy.NACK_ON_ERROR,
         allow_auto_create_topics=False, enable_idempotence=True, graceful_timeout=GRACEFUL_SECONDS,
