@@ -39,7 +39,7 @@ class Platform:
         return (await self._get("evaluator", "/v1/evaluations", route=name))["items"]
 
     async def drift_alarms(self, name: str) -> list[dict[str, Any]]:
-        return (await self._get("evaluator", "/v1/drift", route=name))["alarms"]
+        return (await self._get("evaluator", "/v1/drift", route=name))["items"]
 
     async def _get(self, service: str, path: str, **query: str) -> Any:
         return (await patiently(lambda: self.client.get(f"{self.urls[service]}{path}", params=query))).json()

@@ -24,8 +24,10 @@ from infra.demo.story import Story
 from infra.demo.traffic import Answered, App
 from infra.demo.view import View
 from infra.lineage import gather
+from infra.local.home import AlreadyRunning, Home
 from infra.local.plan import LocalConfig
 from infra.local.supervisor import Supervisor
+from shared.errors import RatchetError
 
 REVIEWERS = ("reviewer-1", "reviewer-2", "reviewer-3")
 # A canary of a production's size would be most of a ten-minute demo.
@@ -44,8 +46,7 @@ class Options:
 async def run_demo(data: DemoData, options: Options, console: Console) -> bool:
     """True when both acts succeeded by measurement."""
     started = time.monotonic()
-    if options.home.exists():
-        shutil.rmtree(options.home)
+    clear(options.home)
     view = View(console)
     config = LocalConfig(home=options.home, port_base=options.port_base, environment=dict(os.environ) | CANARY)
     async with Supervisor(config) as system:
@@ -65,6 +66,15 @@ async def run_demo(data: DemoData, options: Options, console: Console) -> bool:
             with suppress(asyncio.CancelledError):
                 await working
     return all(passed for _, passed, _ in story.verdicts())
+
+
+def clear(folder: Path) -> None:
+    """Every demo starts from nothing; a folder that something runs in, or that is not a demo's, is left alone."""
+    if Home(folder).is_running():
+        raise AlreadyRunning(folder, Home(folder).state()["pid"])
+    if folder.exists() and any(folder.iterdir()) and not (folder / "lock").exists():
+        raise RatchetError(f"{folder} is not the home of a demo: name an empty folder with --home")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def make_story(system: Supervisor, data: DemoData, options: Options, view: View, started: float) -> Story:
