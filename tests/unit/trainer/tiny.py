@@ -12,7 +12,7 @@ TEMPLATE = "{% for m in messages %}<s>{{ m['role'] }} {{ m['content'] }}</s>{% e
 TEXTS = {"delivery": ("where is my parcel", "the box is late"), "refund": ("I want money back", "pay me back please"), "password": ("I cannot log in", "reset my login")}
 
 
-def build_model(folder: Path, seed: int = 0, weight: float | None = None) -> Path:
+def build_model(folder: Path, seed: int = 0, weight: float | None = None, hidden: int = 32) -> Path:
     """`weight` fills the embedding: infinity makes every loss NaN."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -25,7 +25,7 @@ def build_model(folder: Path, seed: int = 0, weight: float | None = None) -> Pat
                                                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))  # fmt: skip
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>", chat_template=TEMPLATE).save_pretrained(folder)
     torch.manual_seed(seed)
-    model = LlamaForCausalLM(LlamaConfig(vocab_size=tokenizer.get_vocab_size(), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=tokenizer.get_vocab_size(), hidden_size=hidden, intermediate_size=2 * hidden, num_hidden_layers=2, num_attention_heads=4,
                                          num_key_value_heads=2, max_position_embeddings=256, bos_token_id=0, eos_token_id=1, pad_token_id=1))  # fmt: skip
     if weight is not None:
         model.model.embed_tokens.weight.data.fill_(weight)

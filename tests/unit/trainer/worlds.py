@@ -13,6 +13,7 @@ from services.trainer.card import model_card
 from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Progress
 from services.trainer.settings import Settings
+from shared.blobs import BlobStore
 from shared.service import Service
 from tests import factories
 from tests.unit.trainer.tiny import build_dataset
@@ -63,14 +64,12 @@ def write_adapter(order: TrainingOrder, result: TrainingResult) -> None:
     (folder / "training.json").write_text(json.dumps(result.facts()))
 
 
-def trainer_service(folder: Path, database_url: str, keys_file: str, executor: object) -> Service:
-    settings = Settings(database_url=database_url, artifacts_url=f"file://{folder}/artifacts", keys_file=keys_file, base_model="org/some-model",
-                        work_dir=folder / "work")  # fmt: skip
+def trainer_service(folder: Path, database_url: str, keys_file: str, executor: object, **settings: object) -> Service:
+    settings = Settings(**({"database_url": database_url, "artifacts_url": f"file://{folder}/artifacts", "keys_file": keys_file,
+                            "base_model": "org/some-model", "work_dir": folder / "work"} | settings))  # fmt: skip
     return build(settings, executor=executor)
 
 
 def dataset_event(folder: Path, **changes) -> DatasetBuilt:
-    from shared.blobs import BlobStore
-
     blob = BlobStore(f"file://{folder}/artifacts").put_folder(build_dataset(folder / "dataset"), "datasets")
     return factories.dataset(**({"blob": blob} | changes))
