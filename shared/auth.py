@@ -13,10 +13,10 @@ import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import Depends, Request
-from fastapi.security import HTTPBearer
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict
 
 from shared.errors import Fatal, RatchetError
@@ -96,7 +96,7 @@ class Keyring:
 def require(scope: Scope) -> Callable[..., Principal]:
     """A FastAPI dependency: the principal behind the bearer key, which must hold `scope`."""
 
-    async def principal(request: Request, credentials=Depends(bearer)) -> Principal:  # noqa: ANN001
+    async def principal(request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Principal:
         found = request.app.state.keyring.authenticate(credentials.credentials) if credentials else None
         if found is None:
             raise Unauthenticated

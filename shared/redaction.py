@@ -23,7 +23,7 @@ _PEM = re.compile(
     """,
     re.VERBOSE,
 )
-_SECRET = r"""
+_KEY = r"""
     (?<![A-Za-z0-9_-])
     (?: (?:sk|rk|pk)[-_](?=[A-Za-z_-]*+\d)[A-Za-z0-9_-]{16,}+           # OpenAI, Anthropic, Stripe, Ratchet
       | (?:AKIA|ASIA)[0-9A-Z]{16}(?![0-9A-Za-z])
@@ -33,12 +33,12 @@ _SECRET = r"""
       | eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]*+      # JWT
     )
 """
-_SECRET_HINTS = ("sk-", "sk_", "rk-", "rk_", "pk-", "pk_", "AKIA", "ASIA", "gh", "glpat-", "hf_", "npm_", "xox", "AIza", "eyJ")
-_NAMED_SECRET = r"""
+_KEY_HINTS = ("sk-", "sk_", "rk-", "rk_", "pk-", "pk_", "AKIA", "ASIA", "gh", "glpat-", "hf_", "npm_", "xox", "AIza", "eyJ")
+_NAMED_KEY = r"""
     (?<![A-Za-z])(?P<keep> bearer[ \t]++ | (?:api[_-]?key|secret|token|passwo?r?d)["']?[ \t]*+[:=][ \t]*+["']? )
     (?=[A-Za-z_.~+/=-]{0,64}+\d)[A-Za-z0-9_.~+/=-]{12,}+
 """
-_URL_PASSWORD = r"(?P<keep>://)[^\s/:@]++:[^\s/@]++(?=@)"
+_URL_LOGIN = r"(?P<keep>://)[^\s/:@]++:[^\s/@]++(?=@)"
 _EMAIL = r"(?<![\w.%+-])(?<!\w')[\w.%+-]++(?:'[\w.%+-]++)*+@(?:[\w-]++\.)+(?:xn--[\w-]++|[^\W\d_]{2,})"
 
 _IBAN = r"[A-Za-z](?<![A-Za-z0-9].)[A-Za-z]\d\d(?:[ \u00a0-]?[A-Za-z0-9]{4}){2,7}(?:[ \u00a0-]?[A-Za-z0-9]{1,3})?"
@@ -189,9 +189,9 @@ def mod97(iban: str) -> bool:
 
 
 RULES = (
-    Rule("SECRET", _SECRET_HINTS, re.compile(_SECRET, re.VERBOSE), _whole),
-    Rule("SECRET", ("bearer", "key", "secret", "token", "pass"), re.compile(_NAMED_SECRET, re.VERBOSE | re.IGNORECASE), _whole),
-    Rule("SECRET", ("://",), re.compile(_URL_PASSWORD), _whole),
+    Rule("SECRET", _KEY_HINTS, re.compile(_KEY, re.VERBOSE), _whole),
+    Rule("SECRET", ("bearer", "key", "secret", "token", "pass"), re.compile(_NAMED_KEY, re.VERBOSE | re.IGNORECASE), _whole),
+    Rule("SECRET", ("://",), re.compile(_URL_LOGIN), _whole),
     Rule("EMAIL", ("@",), re.compile(_EMAIL), _whole),
     Rule("IBAN", (), re.compile(_IBAN), _if_iban),
     Rule("CARD", (), re.compile(_CARD, re.VERBOSE), _if_card),

@@ -12,9 +12,9 @@ OUTBOX_PENDING = Gauge("ratchet_outbox_pending", "Events committed here and not 
 BROKER_UP = Gauge("ratchet_broker_up", "1 while the consumers are started")
 
 
-def configure_logging(level: str, format: str) -> None:
+def configure_logging(level: str, form: str) -> None:
     """`console` for people, `json` for machines; the standard library's loggers go the same way."""
-    renderer = structlog.processors.JSONRenderer() if format == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    renderer = structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=False)
     shared = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level,
               structlog.processors.TimeStamper(fmt="iso", utc=True)]  # fmt: skip
     structlog.configure(processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -12,7 +12,7 @@ class RecordingSender:
     def __init__(self) -> None:
         self.sent: list[str] = []
 
-    async def send(self, rows) -> None:  # noqa: ANN001
+    async def send(self, rows) -> None:
         self.sent += [row.id for row in rows]
 
     async def close(self) -> None: ...
