@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from services.trainer.handlers import JOB
 from shared.auth import Principal, require
 from shared.errors import Conflict, NotFound
 from shared.jobs import Job
@@ -66,7 +65,7 @@ async def retry_job(job_id: str, request: Request, who: Admin) -> dict[str, Any]
 
 async def owned_job(request: Request, who: Principal, job_id: str) -> Job:
     job = await request.app.state.jobs.get(job_id)
-    if job is None or job.kind != JOB or job.payload["tenant"] != who.tenant:
+    if job is None or job.payload["tenant"] != who.tenant:
         raise JobUnknown(job_id)
     return job
 
