@@ -6,8 +6,22 @@ from typing import Any
 
 from schemas.base import AdapterRef, BlobRef, Confidence, Message, uuid7
 from schemas.events import (
-    AdapterEvaluated, AdapterTrained, ArmResult, CalibrationFitted, DatasetBuilt, DriftDetected, FeedbackRecorded, InferenceRecorded,
-    PairedTest, Probe, ReviewCompleted, ReviewRequested, RouteChanged, SplitSizes, Statistic, TrainingProgressed,
+    AdapterEvaluated,
+    AdapterTrained,
+    ArmResult,
+    CalibrationFitted,
+    DatasetBuilt,
+    DriftDetected,
+    FeedbackRecorded,
+    InferenceRecorded,
+    PairedTest,
+    Probe,
+    ReviewCompleted,
+    ReviewRequested,
+    RouteChanged,
+    SplitSizes,
+    Statistic,
+    TrainingProgressed,
 )  # fmt: skip
 from schemas.route import RouteSpec
 
