@@ -9,12 +9,12 @@ from faststream.kafka import KafkaRouter
 
 from schemas import topics
 from schemas.events import DatasetBuilt, RouteChanged
+from services.trainer.order import JOB
 from shared.bus import Tx, subscribe
 from shared.jobs import JobStore
 from shared.routes import RouteBook
 
 SERVICE = "trainer"
-JOB = "train"
 router = KafkaRouter()
 
 

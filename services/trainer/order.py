@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from schemas.route import RouteSpec
 from services.trainer.recipe import TrainingRecipe
 
+JOB = "train"  # the kind of the stored job
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json", "README.md", "recipe.yaml", "training.json")
 
 
