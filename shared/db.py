@@ -43,7 +43,7 @@ class Database:
         """One atomic unit of work: commits on exit, rolls back on any error."""
         async with self._writer:
             try:
-                async with self.engine.begin() as connection:
+                async with self._connected() as connection, connection.begin():
                     yield connection
             except DBAPIError as error:
                 if error.connection_invalidated or "database is locked" in str(error):
@@ -54,8 +54,20 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A snapshot to read from; takes no write lock on SQLite."""
-        async with self.engine.connect() as connection:
+        async with self._connected() as connection:
             yield await connection.execution_options(read_only=True)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        connection = self.engine.connect()
+        try:
+            await connection.start()
+        except OSError as error:  # the driver's own: nothing listens there
+            raise DatabaseUnavailable(error) from error
+        try:
+            yield connection
+        finally:
+            await asyncio.shield(connection.close())  # a cancelled request must still give its connection back
 
     def clock(self) -> ColumnElement[float]:
         """Seconds since the epoch by the database's clock: the only clock that leases may use."""
