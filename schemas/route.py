@@ -81,6 +81,11 @@ class RouteSpec(Value):
         """What an adapter is asked, in training and in serving alike: any difference costs accuracy."""
         return with_system(self.system_prompt, messages)
 
+    @property
+    def base_choices(self) -> tuple[str, ...]:
+        """The only answers the base model may give (constrained decoding); empty: any. An adapter has learned them instead."""
+        return self.labels if self.task == "classification" else ()
+
     def detailed_messages(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """What the base model is asked."""
         described = "\n".join(f"- {label}: {self.label_descriptions.get(label, label)}" for label in self.labels)

@@ -91,7 +91,8 @@ class Evaluation:
             key = contender.model, row.row_id
             if key not in replies:
                 async with gate:
-                    replies[key] = await self.generator.ask(contender.model, contender.prompt(trained.spec, row.messages), trained.spec.max_tokens)
+                    replies[key] = await self.generator.ask(
+                        contender.model, contender.prompt(trained.spec, row.messages), trained.spec.max_tokens, contender.choices(trained.spec))
                 self.transcripts.add(job.job_id, *key, replies[key])
             return replies[key]
 

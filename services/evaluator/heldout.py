@@ -44,6 +44,9 @@ class Contender:
         """An adapter is asked as it was trained; the base model gets the best prompt there is."""
         return spec.tuned_messages(messages) if self.adapter_id else spec.detailed_messages(messages)
 
+    def choices(self, spec: RouteSpec) -> tuple[str, ...]:
+        return () if self.adapter_id else spec.base_choices
+
 
 @dataclass(frozen=True)
 class Answered:

@@ -74,7 +74,7 @@ class Gateway:
     async def _attempt(self, view: RouteView, asked: Asked, arm: Arm, adapter_id: str | None) -> tuple[Attempt, Reply]:
         spec, model, started = view.state.spec, adapter_id or self.base_model, time.perf_counter()
         messages = spec.tuned_messages(asked.messages) if adapter_id else spec.detailed_messages(asked.messages)
-        reply = await self.upstream.ask(model, messages, spec.max_tokens)
+        reply = await self.upstream.ask(model, messages, spec.max_tokens, () if adapter_id else spec.base_choices)
         return Attempt(
             arm=arm, model=model, adapter_id=adapter_id, answer=reply.answer.strip(), latency_ms=(time.perf_counter() - started) * 1000,
             confidence=view.calibrate(reply.confidence, adapter_id),

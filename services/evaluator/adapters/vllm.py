@@ -38,10 +38,12 @@ class VllmGenerator:
     async def unload(self, adapter_id: str) -> None:
         await self._post("/v1/unload_lora_adapter", {"lora_name": adapter_id})
 
-    async def ask(self, model: str, messages: Sequence[Message], max_tokens: int) -> Reply:
+    async def ask(self, model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()) -> Reply:
         """A question the engine refuses (too long for the model, say) counts as unanswered, thus wrong."""
         body = {"model": model, "messages": [message.model_dump() for message in messages], "max_tokens": max_tokens,
                 "temperature": 0, "logprobs": True, "top_logprobs": 5}  # fmt: skip
+        if choices:
+            body["structured_outputs"] = {"choice": list(choices)}
         started = time.perf_counter()
         response = await self._post("/v1/chat/completions", body)
         if response.status_code == 404:  # it restarted and forgot its adapters: the next attempt loads them again

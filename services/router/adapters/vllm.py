@@ -23,6 +23,11 @@ TOP_LOGPROBS = 5
 AWAY = (httpx.TransportError, asyncio.TimeoutError)
 
 
+def only(choices: Sequence[str]) -> dict[str, Any]:
+    """Constrained decoding: the answer is one of these, and its logprobs are renormalised over them (methods page, section 1)."""
+    return {"structured_outputs": {"choice": list(choices)}} if choices else {}
+
+
 class Vllm:
     """One client with one pool of connections, made when first used (it belongs to the running loop)."""
 
@@ -31,10 +36,10 @@ class Vllm:
         self._timeout = httpx.Timeout(timeout, connect=CONNECT_SECONDS)
         self._client: httpx.AsyncClient | None = None
 
-    async def ask(self, model: str, messages: Sequence[Message], max_tokens: int) -> Reply:
+    async def ask(self, model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()) -> Reply:
         body = await self._post("/v1/chat/completions", {
             "model": model, "messages": [{"role": m.role, "content": m.content} for m in messages], "max_tokens": max_tokens,
-            "temperature": 0, "logprobs": True, "top_logprobs": TOP_LOGPROBS}, model)  # fmt: skip
+            "temperature": 0, "logprobs": True, "top_logprobs": TOP_LOGPROBS, **only(choices)}, model)  # fmt: skip
         try:
             return as_reply(body)
         except (KeyError, IndexError, TypeError, ValueError) as error:

@@ -60,7 +60,7 @@ class ScriptedEngine:
     async def unload(self, adapter_id: str) -> None:
         self.loaded.remove(adapter_id)
 
-    async def ask(self, model: str, messages: Sequence[Message], max_tokens: int) -> Reply:
+    async def ask(self, model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()) -> Reply:
         if self.away or self.breaks_after == self.asked:
             raise EngineAway("http://127.0.0.1:9/v1", "ConnectError")
         assert model == "base" or model in self.loaded
