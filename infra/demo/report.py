@@ -15,6 +15,7 @@ from infra.demo.story import Phase, Story
 from infra.demo.traffic import Answered, accuracy
 
 WINDOW = 40  # requests in the moving average of the plot
+QUIET_SECONDS = 15
 MARKS = {"promotion": "#1a7f4b", "drift": "#c0392b", "labels": "#8a6d1a"}
 
 
@@ -51,18 +52,19 @@ def print_tables(console: Console, story: Story, total_seconds: float) -> None:
 
 
 def write_html(path: Path, story: Story, lineage: str, total_seconds: float, machine: str) -> None:
+    plot = Markup(accuracy_plot(story))  # noqa: S704 - matplotlib escapes what it draws
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     path.write_text(environment.get_template("report.html.j2").render(
         columns=COLUMNS, rows=[phase_row(phase) for phase in story.phases], steps=[*story.steps, ("everything", total_seconds)],
-        verdicts=story.verdicts(), evaluations=story.evaluations, plot=Markup(accuracy_plot(story)), lineage=lineage, machine=machine,
+        verdicts=story.verdicts(), evaluations=story.evaluations, plot=plot, lineage=lineage, machine=machine,
         reviewed=story.reviewers.done, corrected=story.reviewers.corrected, erred=story.reviewers.erred, route=story.data.spec.name))  # fmt: skip
 
 
 def accuracy_plot(story: Story) -> str:
     """An inline SVG: moving accuracy over time, all requests and late labels, with every promotion and drift event."""
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")
+    mpl.use("Agg")
     import matplotlib.pyplot as plt
 
     answered = sorted(story.app.answered, key=lambda one: one.at)
@@ -70,12 +72,12 @@ def accuracy_plot(story: Story) -> str:
     for rows, label, style in ((answered, "all requests", "-"), ([a for a in answered if a.late], "late labels only", "--")):
         times, values = moving_accuracy(rows)
         axes.plot(times, values, style, label=f"{label} (moving average of {WINDOW})", linewidth=2)
-    for at, kind, text in story.happened:
+    for i, (at, kind, text) in enumerate(story.happened):
         axes.axvline(at, color=MARKS[kind], linewidth=1.4)
-        axes.annotate(text, (at, 1.02), xycoords=("data", "axes fraction"), rotation=30, fontsize=8, color=MARKS[kind])
+        axes.annotate(text, (at, 1.02 + 0.05 * (i % 2)), xycoords=("data", "axes fraction"), fontsize=8, color=MARKS[kind])
     axes.set(xlabel="seconds since the start", ylabel="accuracy", ylim=(0, 1))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", bbox_inches="tight")
     plt.close(figure)
@@ -83,9 +85,13 @@ def accuracy_plot(story: Story) -> str:
 
 
 def moving_accuracy(answered: list[Answered]) -> tuple[list[float], list[float]]:
+    """Breaks (NaN) where nothing was asked for a while: the line must not draw what nobody measured."""
     times, values = [], []
     for end in range(min(10, len(answered)), len(answered) + 1):
         window = answered[max(0, end - WINDOW) : end]
+        if times and window[-1].at - times[-1] > QUIET_SECONDS:
+            times.append(window[-1].at)
+            values.append(float("nan"))
         times.append(window[-1].at)
         values.append(accuracy(window))
     return times, values

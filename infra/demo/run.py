@@ -96,9 +96,9 @@ async def until_told(story: Story, working: asyncio.Task) -> None:
 
 
 def last_tuned(answered: list[Answered]) -> Answered:
-    """The last answer that an adapter gave; of those, a right one where there is one."""
+    """The last answer that an adapter gave; of those, a confident and right one where there is one."""
     tuned = [one for one in answered if one.arm != "base"] or answered
-    return next((one for one in reversed(tuned) if one.correct), tuned[-1])
+    return max(reversed(tuned), key=lambda one: (one.outcome == "confident", one.correct))
 
 
 def lineage_of(system: Supervisor, answered: Answered) -> str:
