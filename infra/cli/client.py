@@ -61,7 +61,7 @@ class Client:
         offset: Any = None
         while True:
             page = self.get(service, path, limit=PAGE, offset=offset, **query)
-            yield from page["items"] if "items" in page else page[path.rpartition("/")[2]]  # the router's page of routes
+            yield from page["items"]
             offset = page.get("next")
             if offset is None:
                 return

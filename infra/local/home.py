@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import shutil
 from pathlib import Path
 from typing import IO, Any
@@ -94,6 +95,13 @@ class Home:
 
     def credentials(self) -> dict[str, str]:
         return json.loads(self.credentials_file.read_text()) if self.credentials_file.exists() else {}
+
+    def secret(self, name: str) -> str:
+        """A random secret, made on first use and the same from then on."""
+        file = self.path / f"{name}.secret"
+        if not file.exists():
+            write_atomically(file, secrets.token_urlsafe(32), 0o600)
+        return file.read_text()
 
     def _read(self) -> dict[str, Any]:
         return json.loads(self._state_file.read_text()) if self._state_file.exists() else {}

@@ -82,6 +82,8 @@ def service_environment(name: str, home: Home, urls: Mapping[str, str], database
         "RATCHET_KEYS_FILE": str(home.keys_file), "HOST": HOST, "PORT": str(port),
     }  # fmt: skip
     own = {
+        # Who knows the salt can tell which answers are audited.
+        "review": {"REVIEW_SALT": home.secret("review-salt")},
         "router": {"ROUTER_VLLM_URL": urls["vllm-serving"], "ROUTER_ADAPTER_CACHE": str(home.path / "serving")},
         "evaluator": {"EVALUATOR_VLLM_URL": urls["vllm-evaluation"], "EVALUATOR_CACHE_DIR": str(home.path / "evaluator")},
         "trainer": {"TRAINER_BASE_MODEL": base_model, "TRAINER_WORK_DIR": str(home.path / "trainer")},

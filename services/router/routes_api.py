@@ -63,7 +63,7 @@ async def put_route(spec: RouteSpec, request: Request, admin: Admin) -> Response
 async def list_routes(request: Request, reader: Reader, limit: Limit = 100, offset: Annotated[int, Query(ge=0)] = 0) -> dict[str, Any]:
     views = await request.app.state.table.owned_by(reader.tenant)
     following = offset + limit if len(views) > offset + limit else None
-    return {"routes": [shown(view, request) for view in views[offset : offset + limit]], "next": following}
+    return {"items": [shown(view, request) for view in views[offset : offset + limit]], "next": following}
 
 
 @router.get("/routes/{tenant}/{name}")

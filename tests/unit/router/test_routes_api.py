@@ -37,8 +37,8 @@ async def test_bad_specs_and_foreign_names_are_refused(router: Running) -> None:
 async def test_routes_of_another_tenant_do_not_exist(router: Running) -> None:
     await router.create()
     async with router.http() as mine, router.http("globex") as other:
-        assert [route["route"] for route in (await mine.get("/v1/routes")).json()["routes"]] == [factories.ROUTE]
-        assert (await other.get("/v1/routes")).json() == {"routes": [], "next": None}
+        assert [route["route"] for route in (await mine.get("/v1/routes")).json()["items"]] == [factories.ROUTE]
+        assert (await other.get("/v1/routes")).json() == {"items": [], "next": None}
         assert (await other.get(f"/v1/routes/{factories.ROUTE}")).status_code == 404
         assert (await other.post(f"/v1/routes/{factories.ROUTE}/rollback")).status_code == 404
 
@@ -49,7 +49,7 @@ async def test_listings_are_paginated(router: Running) -> None:
     async with router.http() as http:
         first = (await http.get("/v1/routes", params={"limit": 2})).json()
         second = (await http.get("/v1/routes", params={"limit": 2, "offset": first["next"]})).json()
-    assert [route["route"] for route in first["routes"] + second["routes"]] == [f"acme/route-{n}" for n in range(3)]
+    assert [route["route"] for route in first["items"] + second["items"]] == [f"acme/route-{n}" for n in range(3)]
     assert second["next"] is None
 
 
