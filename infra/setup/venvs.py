@@ -11,6 +11,7 @@ from infra.setup.places import has_gpu
 from infra.setup.report import say
 from infra.setup.work import run
 
+PIP = "26.3"  # Python 3.11 brings 23.2, which takes twice as long for the same list: 54 s against 25 s
 TORCH = "2.13.0"
 PYTORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # --no-deps: the list is complete, and resolving 150 packages again costs as long as installing them.
@@ -23,6 +24,7 @@ def make_venv(step: str, venv: Path) -> None:
     """Also mends one that an interrupted run or a moved Python left broken."""
     if not works(venv):
         run(step, [sys.executable, "-m", "venv", "--clear", str(venv)], next_step="apt-get install python3-venv")
+        pip(step, venv, f"pip=={PIP}")
 
 
 def works(venv: Path) -> bool:
