@@ -58,7 +58,7 @@ class ReviewCompleted(Event):
     verdict: Verdict
     messages: tuple[Message, ...]
     model_answer: str
-    answer: str | None = Field(description="the right answer; None when rejected as unusable")
+    answer: str | None = Field(description="the right answer; None when rejected: wrong, and none can be given")
     content: BlobRef | None = Field(default=None, description="messages and model_answer when they exceed 256 KiB; both are empty then")
     reviewer: str
     reason: str = Field(description="why the item was sampled: audit, sampled, unsure, drift, feedback")

@@ -108,7 +108,7 @@ def balanced(samples: list[Sample]) -> list[Sample]:
 
 def demo_spec(spec: RouteSpec) -> RouteSpec:
     """The route's own file, with the windows the length of this demo allows."""
-    return spec.model_copy(update={"drift": spec.drift.model_copy(update={"reference": 80, "window": 40})})
+    return spec.model_copy(update={"drift": spec.drift.model_copy(update={"reference": 80, "window": 40, "tolerated_error": 0.25})})
 
 
 def generic_spec(labels: list[str]) -> RouteSpec:

@@ -57,7 +57,7 @@ def write_html(path: Path, story: Story, lineage: str, total_seconds: float, mac
     path.write_text(environment.get_template("report.html.j2").render(
         columns=COLUMNS, rows=[phase_row(phase) for phase in story.phases], steps=[*story.steps, ("everything", total_seconds)],
         verdicts=story.verdicts(), evaluations=story.evaluations, plot=plot, lineage=lineage, machine=machine,
-        reviewed=story.reviewers.done, corrected=story.reviewers.corrected, erred=story.reviewers.erred, route=story.data.spec.name))  # fmt: skip
+        reviewed=story.reviewers.done, corrected=story.reviewers.corrected, rejected=story.reviewers.rejected, erred=story.reviewers.erred, route=story.data.spec.name))  # fmt: skip
 
 
 def accuracy_plot(story: Story) -> str:

@@ -30,8 +30,9 @@ from infra.local.supervisor import Supervisor
 from shared.errors import RatchetError
 
 REVIEWERS = ("reviewer-1", "reviewer-2", "reviewer-3")
-# A canary of a production's size would be most of a ten-minute demo.
-CANARY = {"ROUTER_CANARY_SHARE": "0.5", "ROUTER_CANARY_REQUESTS": "10"}
+# A canary of a production's size would be most of a ten-minute demo, and so would an error monitor that may raise one false
+# alarm in 2,000 labels.
+HURRIED = {"ROUTER_CANARY_SHARE": "0.5", "ROUTER_CANARY_REQUESTS": "10", "EVALUATOR_ERROR_ARL": "500"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ async def run_demo(data: DemoData, options: Options, console: Console) -> bool:
     started = time.monotonic()
     clear(options.home)
     view = View(console)
-    config = LocalConfig(home=options.home, port_base=options.port_base, environment=dict(os.environ) | CANARY)
+    config = LocalConfig(home=options.home, port_base=options.port_base, environment=dict(os.environ) | HURRIED)
     async with Supervisor(config) as system:
         with view.spinner("starting the event log, six services and vLLM"):
             await system.wait_ready()

@@ -61,12 +61,15 @@ class SqlMonitors:
             error_fired=0, error_drift_id=None))  # fmt: skip
 
     async def count(self, tx: AsyncConnection, event: ReviewCompleted) -> None:
-        """One audited verdict on the champion's own answer moves the error detector by one label."""
+        """One audited verdict on the champion's own answer moves the error detector by one label.
+
+        A rejected answer counts as wrong: that no label fits is how a new kind of request first shows (decision 0007).
+        """
         monitor = await self.get(tx, event.route)
-        counts = event.audit and event.arm == "champion" and event.verdict != "rejected"
+        counts = event.audit and event.arm == "champion"
         if monitor is None or not counts or event.adapter_id != monitor.adapter_id:
             return
-        wrong = event.verdict == "corrected"
+        wrong = event.verdict != "approved"
         detector = monitor.detector.update(wrong)
         await self.save(tx, replace(monitor, evidence=json.dumps(detector.evidence), labels=monitor.labels + 1,
                                     errors=monitor.errors + wrong, error_fired=int(monitor.error_fired or detector.fired)))  # fmt: skip

@@ -68,5 +68,5 @@ class SqlStreams:
     async def audited(self, tx: AsyncConnection, route: str, adapter_id: str, limit: int = 2000) -> list[Any]:
         """The newest audited verdicts on a champion's answers, oldest first."""
         table = self.reviews
-        wanted = select(table).where(table.c.route == route, table.c.adapter_id == adapter_id, table.c.audit == 1, table.c.verdict != "rejected")
+        wanted = select(table).where(table.c.route == route, table.c.adapter_id == adapter_id, table.c.audit == 1)
         return list(reversed((await tx.execute(wanted.order_by(table.c.at.desc()).limit(limit))).all()))

@@ -143,15 +143,16 @@ async def test_rising_errors_raise_one_alarm(world: SimpleNamespace) -> None:
 async def test_only_audited_verdicts_on_the_champions_answers_count_and_each_once(world: SimpleNamespace) -> None:
     await promote(world)
     await verdicts(world, 3, wrong=True)
-    for changes in ({"audit": False}, {"arm": "base", "adapter_id": None}, {"adapter_id": "acme--support-triage@ffffffffffff"}, {"verdict": "rejected"}):
+    for changes in ({"audit": False}, {"arm": "base", "adapter_id": None}, {"adapter_id": "acme--support-triage@ffffffffffff"}):
         await verdicts(world, 2, wrong=True, **changes)
+    await verdicts(world, 2, wrong=True, verdict="rejected")
     again = factories.review(audit=True, arm="champion", adapter_id=CHAMPION.adapter_id)
     for event_id in ("first-delivery", "second-delivery"):
         async with world.db.transaction() as tx:
             await on_review_completed(again.model_copy(update={"event_id": event_id}), tx=tx, streams=world.streams, monitors=world.monitors)
     async with world.db.transaction() as tx:
         monitor = await world.monitors.get(tx, factories.ROUTE)
-    assert (monitor.labels, monitor.errors) == (4, 4)
+    assert (monitor.labels, monitor.errors) == (6, 6)
 
 
 async def test_compared_windows_are_forgotten(world: SimpleNamespace) -> None:
