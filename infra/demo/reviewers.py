@@ -30,7 +30,7 @@ class Reviewers:
             while True:
                 await self.working.wait()
                 if not await self._one(client):
-                    await asyncio.sleep(0.3)
+                    await asyncio.sleep(1.0)
 
     async def _one(self, client: httpx.AsyncClient) -> bool:
         """Review one item; False when the queue was empty."""
