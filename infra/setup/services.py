@@ -13,7 +13,7 @@ from infra.setup.venvs import install_torch, make_venv, pip, works
 from infra.setup.work import once, run, stamp_says, write_stamp
 
 NEEDS_MB = 3000  # 2,200 MB when done, the rest while pip unpacks torch
-IMPORTS = "aiokafka, fastapi, faststream.kafka, sqlalchemy.ext.asyncio, torch, typer"  # does it work? 6 s; with trl 38 s
+IMPORTS = "aiokafka, fastapi, faststream.kafka, sqlalchemy.ext.asyncio, torch, typer"  # a proof in 6 s; trl adds 30
 
 
 def services_are_ready() -> bool:
