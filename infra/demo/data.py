@@ -16,6 +16,7 @@ from shared.redaction import redact
 
 BUNDLED = Path(__file__).parents[2] / "examples/support"
 LATE_SHARE = 0.6  # of the traffic after the new kinds of requests appeared
+MORE_LATE_SHARE = 0.8  # while the new labels are being learned: the new product is in the news
 NEEDED_PER_LABEL = 60
 
 
@@ -120,7 +121,7 @@ def generic_spec(labels: list[str]) -> RouteSpec:
         "detailed_prompt": "You sort customer messages. Choose the one label that fits what the customer wants.\n\nLabels:\n{label_descriptions}\n\n"
                            "Answer with exactly one of these labels and nothing else: {labels}",
         "max_tokens": max(8, longest // 2), "review": {"rate": 0.2, "audit_rate": 0.2, "unsure_rate": 1.0},
-        "retrain": {"min_new_verdicts": 200, "min_new_after_drift": 100}, "targets": {"accuracy": 0.6}, "minimum_per_label": 10}))  # fmt: skip
+        "retrain": {"min_new_verdicts": 205, "min_new_after_drift": 120}, "targets": {"accuracy": 0.6}, "minimum_per_label": 10}))  # fmt: skip
 
 
 def spoken(label: str) -> str:

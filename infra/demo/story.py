@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.demo.data import LATE_SHARE, DemoData, Sample
+from infra.demo.data import LATE_SHARE, MORE_LATE_SHARE, DemoData, Sample
 from infra.demo.patience import until
 from infra.demo.platform import Platform
 from infra.demo.reviewers import Reviewers
@@ -16,7 +16,7 @@ from infra.demo.traffic import Answered, App, accuracy
 from infra.demo.view import View
 from shared.errors import RatchetError
 
-BASELINE, AFTER, CHUNK, MAX_CHUNKS, MORE_LATE, CANARY = 290, 90, 30, 6, 140, 8
+BASELINE, AFTER, CHUNK, MAX_CHUNKS, MORE_LATE, CANARY = 290, 90, 30, 6, 170, 8
 ACT_1_POINTS, ACT_2_POINTS = 30, 20
 BUILD_SECONDS, TRAIN_SECONDS, EVALUATE_SECONDS, CANARY_SECONDS, DRIFT_SECONDS = 90, 900, 400, 240, 60
 
@@ -64,7 +64,7 @@ class Story:
         self.view.act("Act 2: new kinds of requests appear; drift is detected; version 2 is trained, proven and promoted")
         await self._drift()
         await self._add_labels()
-        await self._traffic("4 labels added", self.data.take(MORE_LATE, LATE_SHARE))
+        await self._traffic("4 labels added", self.data.take(MORE_LATE, MORE_LATE_SHARE))
         await self._promotion(number=2, late_share=LATE_SHARE)
         await self._traffic("5 version 2", self.data.take(AFTER, LATE_SHARE))
 
