@@ -3,7 +3,7 @@ PYTHON ?= python3
 RATCHET = .venv/bin/ratchet
 export PYTHONDONTWRITEBYTECODE =# many images set it, and then every command compiles its imports again
 .DEFAULT_GOAL := help
-.PHONY: help setup venv up down demo test lint fmt types schemas flow lock clean
+.PHONY: help setup venv up down demo test lint types schemas flow lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -20,15 +20,13 @@ demo: setup ## close the loop twice, from wrong answers to better ones (ARGS="..
 test: venv ## unit, contract and pipeline tests (ARGS="tests/unit -k gate")
 	.venv/bin/python -m pytest $(ARGS)
 lint: venv ## ruff and the import contracts
-	.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/lint-imports
-fmt: venv ## format and mend what ruff can
-	.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+	.venv/bin/ruff check . && .venv/bin/lint-imports
 types: venv ## mypy
 	.venv/bin/mypy services shared schemas infra
 schemas: venv ## regenerate schemas/json from the events
-	.venv/bin/python -m schemas.generate
+	.venv/bin/python -m infra.contracts schemas
 flow: venv ## redraw docs/flow.md from schemas/topics.py
-	.venv/bin/python -m infra.flow
+	.venv/bin/python -m infra.contracts flow
 lock: venv ## write constraints.txt from what .venv holds
 	@{ head -1 constraints.txt; .venv/bin/python -m pip freeze --all --exclude-editable | sed -n '/^pip==/d; s/+cpu$$//; /==/p' | LC_ALL=C sort -f; } > constraints.new && mv constraints.new constraints.txt
 clean: ## remove caches and build outputs (not .venv, not .ratchet)
