@@ -52,7 +52,7 @@ async def run_demo(data: DemoData, options: Options, console: Console) -> bool:
     config = LocalConfig(home=options.home, port_base=options.port_base, environment=dict(os.environ) | HURRIED)
     async with Supervisor(config) as system:
         with view.spinner("starting the event log, six services and vLLM"):
-            await system.wait_ready()
+            await system.wait_ready(*(part for part in system.parts if part != "vllm-evaluation"))  # not needed before a training ended
         view.note(f"everything runs after {time.monotonic() - started:.0f} s; reviewers' pages: {system.urls['review']}, logs: {system.home.logs}")
         story = make_story(system, data, options, view, started)
         working = asyncio.create_task(story.reviewers.run())
