@@ -12,6 +12,7 @@ import httpx
 
 from schemas.base import Confidence, Message
 from services.evaluator.ports import AdapterUnfit, EngineAway, Reply
+from shared.completion import completion_request
 from shared.confidence import answer_tokens, read_confidence
 
 SILENCE = Reply("", Confidence(score=0.0, min_logprob=0.0, first_margin=0.0, tokens=0), 0.0, 0.0)
@@ -40,12 +41,8 @@ class VllmGenerator:
 
     async def ask(self, model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()) -> Reply:
         """A question the engine refuses (too long for the model, say) counts as unanswered, thus wrong."""
-        body = {"model": model, "messages": [message.model_dump() for message in messages], "max_tokens": max_tokens,
-                "temperature": 0, "logprobs": True, "top_logprobs": 5}  # fmt: skip
-        if choices:
-            body["structured_outputs"] = {"choice": list(choices)}
         started = time.perf_counter()
-        response = await self._post("/v1/chat/completions", body)
+        response = await self._post("/v1/chat/completions", completion_request(model, messages, max_tokens, choices))
         if response.status_code == 404:  # it restarted and forgot its adapters: the next attempt loads them again
             raise EngineAway(self.url, f"it no longer serves {model}")
         return _reply(response.json(), 1000 * (time.perf_counter() - started)) if response.status_code == 200 else SILENCE

@@ -15,17 +15,12 @@ from pydantic_core import from_json, to_json
 
 from schemas.base import Message
 from services.router.ports import AdapterUnfit, ModelMissing, Reply, UpstreamAway, UpstreamFailed, UpstreamRefused
+from shared.completion import completion_request
 from shared.confidence import read_confidence
 
 CONNECT_SECONDS = 2.0
 ADMIN_SECONDS = 30.0  # loading took 35 ms on a CPU; a GPU server compiles nothing either
-TOP_LOGPROBS = 5
 AWAY = (httpx.TransportError, asyncio.TimeoutError)
-
-
-def only(choices: Sequence[str]) -> dict[str, Any]:
-    """Constrained decoding: the answer is one of these, and its logprobs are renormalised over them (methods page, section 1)."""
-    return {"structured_outputs": {"choice": list(choices)}} if choices else {}
 
 
 class Vllm:
@@ -37,9 +32,7 @@ class Vllm:
         self._client: httpx.AsyncClient | None = None
 
     async def ask(self, model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()) -> Reply:
-        body = await self._post("/v1/chat/completions", {
-            "model": model, "messages": [{"role": m.role, "content": m.content} for m in messages], "max_tokens": max_tokens,
-            "temperature": 0, "logprobs": True, "top_logprobs": TOP_LOGPROBS, **only(choices)}, model)  # fmt: skip
+        body = await self._post("/v1/chat/completions", completion_request(model, messages, max_tokens, choices), model)
         try:
             return as_reply(body)
         except (KeyError, IndexError, TypeError, ValueError) as error:
