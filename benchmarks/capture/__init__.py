@@ -1,0 +1,1 @@
+"""Capture beside Arize Phoenix and beside the bare producer, on one core, in one run."""

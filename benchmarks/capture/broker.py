@@ -1,0 +1,78 @@
+"""The event log of a run: the embedded broker beside the load generator, and how far each topic has grown."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from benchmarks.capture.processes import LOAD_CORE, Pinned, free_port
+from infra.local.broker import embedded
+from infra.local.home import Home
+from infra.topics import BrokerAway, ProvisioningFailed, provision
+from schemas.base import Event
+from shared.outbox import cloudevent_headers
+
+START_SECONDS = 60.0
+POLL_SECONDS = 0.02
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[str]:
+    """Address of an embedded broker with every topic."""
+    port = free_port()
+    argv = embedded(Home(folder), port, os.environ).argv
+    with Pinned("broker", argv, folder, LOAD_CORE):
+        wait_until_provisioned(f"127.0.0.1:{port}")
+        yield f"127.0.0.1:{port}"
+
+
+def wait_until_provisioned(servers: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            provision(servers)
+            return
+        except (BrokerAway, ProvisioningFailed):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+async def publish(servers: str, event: Event) -> None:
+    headers = [(name, value.encode()) for name, value in cloudevent_headers(event, "router").items()]
+    async with AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True) as producer:
+        await producer.send_and_wait(
+            event.topic_name(), event.model_dump_json().encode(), key=event.route.encode(), headers=headers
+        )
+
+
+class Growth:
+    """How many records a topic holds."""
+
+    def __init__(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
+        self.consumer, self.partitions = consumer, partitions
+
+    async def records(self) -> int:
+        return sum((await self.consumer.end_offsets(self.partitions)).values())
+
+    async def reaches(self, count: int, patience: float = 300.0) -> None:
+        async with asyncio.timeout(patience):
+            while await self.records() < count:
+                await asyncio.sleep(POLL_SECONDS)
+
+
+@asynccontextmanager
+async def watching(servers: str, topic: str, partitions: int) -> AsyncIterator[Growth]:
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        # not assigned to it: then it would fetch, and its fetches would cost the core of the load generator
+        yield Growth(consumer, [TopicPartition(topic, number) for number in range(partitions)])
+    finally:
+        await consumer.stop()

@@ -1,0 +1,83 @@
+"""Processes under measurement: pinned to one core, with their CPU time and memory read from /proc."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from shared.errors import RatchetError
+
+SERVER_CORE, LOAD_CORE = 0, 1
+TICKS = os.sysconf("SC_CLK_TCK")
+START_SECONDS = 180.0  # Phoenix imports for half a minute on a busy machine
+
+
+class DidNotStart(RatchetError):
+    def __init__(self, name: str, log: Path) -> None:
+        super().__init__(
+            f"{name} did not start; the end of its log ({log}):\n{log.read_text(errors='replace')[-1500:]}"
+        )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Pinned:
+    """A program on one core; never outlives its `with`."""
+
+    def __init__(
+        self, name: str, argv: Sequence[str], folder: Path, core: int, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self.name, self.argv, self.core = name, ["taskset", "-c", str(core), *argv], core
+        self.folder, self.log, self.environment = folder, folder / f"{name}.log", dict(environment or {})
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.argv,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                env=os.environ | self.environment,
+                cwd=Path.cwd(),
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def wait_for_port(self, port: int) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while self.process.poll() is None and time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                return
+            time.sleep(0.1)
+        raise DidNotStart(self.name, self.log)
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def memory_mb(self) -> float:
+        return memory_mb(self.process.pid)
+
+
+def memory_mb(pid: int | str = "self") -> float:
+    """Resident, at its highest."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024

@@ -1,0 +1,100 @@
+"""What a run leaves behind: a table to read, JSON to compare, a plot to show."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.capture.figures import Figures
+
+COLUMNS = (
+    ("inferences/s\nanswered", "answered_per_s", "{:,.0f}"), ("inferences/s\nstored", "stored_per_s", "{:,.0f}"),
+    ("CPU s per\n1,000", "cpu_s_per_1000", "{:.3f}"), ("p50 ms\nat {rate:.0f}/s", "p50_ms", "{:.1f}"), ("p99 ms\nat {rate:.0f}/s", "p99_ms", "{:.1f}"),
+    ("memory\nMB", "memory_mb", "{:.0f}"), ("load\nbefore", "load_before", "{:.1f}"),
+)  # fmt: skip
+
+
+def machine() -> dict[str, object]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "cores": os.cpu_count(),
+        "memory_gib": round(memory),
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }
+
+
+def write(found: list[Figures], plan: dict[str, object], out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    verdict = bars(found)
+    results = {"machine": machine(), "plan": plan, "bars": verdict, "systems": [figures.as_json() for figures in found]}
+    (out / "capture.json").write_text(json.dumps(results, indent=1) + "\n")
+    console = Console(width=150)
+    console.print(table(found, float(str(plan["rate"]))))
+    for bar, (measured, held) in verdict.items():
+        console.print(f"{'holds' if held else '[red]missed[/red]'}: {bar} (measured: {measured:,.1f})")
+    plot(found, out)
+
+
+def table(found: list[Figures], rate: float) -> Table:
+    made = Table(title="Capture on one core, batches of 100")
+    made.add_column("system")
+    for title, _, _ in COLUMNS:
+        made.add_column(title.format(rate=rate), justify="right")
+    for figures in found:
+        values = [(getattr(figures, name), form) for _, name, form in COLUMNS]
+        made.add_row(
+            f"{figures.system}\n[dim]{figures.note}[/dim]",
+            *("-" if value is None else form.format(value) for value, form in values),
+        )
+    return made
+
+
+def bars(found: list[Figures]) -> dict[str, tuple[float, bool]]:
+    """DESIGN section 5. Each with what was measured and whether it holds."""
+    by_name = {figures.system.split()[0]: figures for figures in found}
+    ours, phoenix = by_name.get("ratchet"), by_name.get("Arize")
+    verdict: dict[str, tuple[float, bool]] = {}
+    if ours and ours.stored_per_s and ours.p99_ms:
+        verdict["at least 10,000 inferences/s in batches of 100, published"] = (
+            ours.stored_per_s,
+            ours.stored_per_s >= 10_000,
+        )
+        verdict["p99 under 10 ms at 500 single requests/s"] = (ours.p99_ms, ours.p99_ms < 10)
+        if phoenix and phoenix.stored_per_s:
+            ratio = ours.stored_per_s / phoenix.stored_per_s
+            verdict["at least 25 times Phoenix"] = (ratio, ratio >= 25)
+    return verdict
+
+
+def plot(found: list[Figures], out: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    panels = (
+        ("inferences/s until stored", "stored_per_s"),
+        ("p99 ms at 500 single requests/s", "p99_ms"),
+        ("memory, MB", "memory_mb"),
+    )
+    figure, axes = plt.subplots(1, len(panels), figsize=(13, 3.2), layout="constrained")
+    for axis, (title, name) in zip(axes, panels, strict=True):
+        shown = [figures for figures in found if getattr(figures, name) is not None][::-1]
+        drawn = axis.barh(
+            [figures.system for figures in shown],
+            [getattr(figures, name) for figures in shown],
+            log=True,
+            color="#3b6ea5",
+        )
+        axis.bar_label(drawn, fmt="{:,.1f}" if name == "p99_ms" else "{:,.0f}", padding=3)
+        axis.margins(x=0.35)
+        axis.set_title(title, fontsize=10)
+    for suffix in ("png", "svg"):
+        figure.savefig(out / f"capture.{suffix}", dpi=150)
+    plt.close(figure)
