@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared import redaction
 from shared.redaction import luhn, mod97, redact, redact_counted
 from tests.unit.shared.redaction_corpus import HARMLESS, PERSONAL
 
@@ -77,7 +78,9 @@ FRAGMENTS = [
     *(plain(line) for line in PERSONAL), *HARMLESS, *(match["value"] for line in PERSONAL for match in LABEL.finditer(line)),
     PEM, "@", "+", "-", ".", " ", "\n", "0", "1", "a", "tel ", "order ", "bearer ", "[EMAIL]", "[PHONE]", "://", ":", "-----BEGIN PRIVATE KEY-----",
 ]  # fmt: skip
-jumbles = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=6) | st.text("0123456789+-.() /", max_size=20), max_size=12).map("".join)
+jumbles = st.lists(
+    st.sampled_from(FRAGMENTS) | st.text(max_size=6) | st.text("0123456789+-.() /", max_size=20), max_size=12
+).map("".join)
 
 
 @given(jumbles)
@@ -85,6 +88,36 @@ jumbles = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=6) | st.text("0
 def test_redacting_twice_changes_nothing(text: str) -> None:
     once = redact(text)
     assert redact(once) == once
+
+
+@given(jumbles)
+@settings(max_examples=400, deadline=None)
+def test_the_cheap_signs_never_hide_a_find(text: str) -> None:
+    assert redact_counted(text) == without_signs(text)
+
+
+def test_a_sign_that_is_missed_would_be_noticed() -> None:
+    lines = [plain(line) for line in PERSONAL]
+    for blind in range(len(redaction.RULES)):
+        rules = tuple(
+            (sign if number != blind else never, group) for number, (sign, group) in enumerate(redaction.RULES)
+        )
+        assert any(with_rules(rules, line) != without_signs(line) for line in lines)
+    assert all(redact_counted(line) == without_signs(line) for line in lines + HARMLESS)
+
+
+def never(_: str) -> bool:
+    return False
+
+
+def without_signs(text: str) -> tuple[str, dict[str, int]]:
+    return with_rules(tuple((lambda _: True, group) for _, group in redaction.RULES), text)
+
+
+def with_rules(rules: tuple, text: str) -> tuple[str, dict[str, int]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redaction, "RULES", rules)
+        return redact_counted(text)
 
 
 @given(st.text())
