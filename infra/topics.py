@@ -33,6 +33,9 @@ class ProvisioningFailed(RatchetError):
         super().__init__(f"Kafka at {servers} refused: {str(cause)[:400]}")
 
 
+LARGEST_EVENT = 1_048_588  # bytes: Kafka's own default for max.message.bytes
+
+
 @dataclass(frozen=True)
 class TopicPlan:
     name: str
@@ -42,6 +45,8 @@ class TopicPlan:
     def config(self, replication: int) -> dict[str, str]:
         """Two replicas must have an event before it counts as written, where there are three."""
         config = {"cleanup.policy": "compact"} if self.compacted else {}
+        if self.name.endswith("-dlq"):  # an event of the largest size must fit with the reasons why it could not be digested
+            config["max.message.bytes"] = str(LARGEST_EVENT + 64 * 1024)
         return config | ({"min.insync.replicas": "2"} if replication >= 3 else {})
 
 

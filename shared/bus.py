@@ -7,13 +7,11 @@ new group has not seen [A1], NACK alone spins on a poison message for ever [A2],
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy, BaseMiddleware, Context
 from faststream.kafka import KafkaBroker, KafkaRouter
@@ -22,15 +20,17 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.topics import Topic
+from shared import failpoints
 from shared.db import Database
 from shared.errors import Fatal, RatchetError
-from shared.outbox import BrokerUnavailable, Outbox, OutboxRow
+from shared.log_guard import ConsumerGuard, Partition, event_id_of, watch_connections
+from shared.outbox import Outbox, Place
 from shared.pacing import pace_empty_fetches
 from shared.settings import ServiceSettings
-from shared.telemetry import EVENT_SECONDS, EVENTS_HANDLED, log
+from shared.telemetry import COMMIT_FAILURES, EVENT_SECONDS, EVENTS_HANDLED, log
 
-MAX_ATTEMPTS = 5
-FIRST_BACKOFF = 0.2  # seconds; doubles, so five attempts stay under 10 s, far below max_poll_interval (300 s)
+MAX_ATTEMPTS = 10
+FIRST_BACKOFF, LONGEST_BACKOFF = 0.2, 15.0  # seconds, doubling: ten attempts take about 55 s, far below max_poll_interval (300 s)
 SESSION_TIMEOUT_MS = 15_000  # how long a killed consumer's partitions wait; handlers never block the loop that long
 GRACEFUL_SECONDS = 25.0  # pods need terminationGracePeriodSeconds >= 45
 
@@ -48,13 +48,14 @@ def subscribe(router: KafkaRouter, service: str, topic: Topic) -> Callable[..., 
     )  # fmt: skip
 
 
-def make_broker(settings: ServiceSettings, service: str, db: Database, outbox: Outbox) -> KafkaBroker:
+def make_broker(settings: ServiceSettings, service: str, db: Database, outbox: Outbox, guard: ConsumerGuard) -> KafkaBroker:
     """A broker that consumes safely. Publishing goes through the outbox and its relay, never through the broker."""
     pace_empty_fetches()
+    watch_connections()
     return KafkaBroker(
         settings.kafka_bootstrap_servers, client_id=service, ack_policy=AckPolicy.NACK_ON_ERROR,
         allow_auto_create_topics=False, enable_idempotence=True, graceful_timeout=GRACEFUL_SECONDS,
-        middlewares=[lambda msg, context: ReliableConsume(msg, context=context, db=db, outbox=outbox)], logger=None,
+        middlewares=[lambda msg, context: ReliableConsume(msg, context=context, db=db, outbox=outbox, guard=guard)], logger=None,
     )  # fmt: skip
 
 
@@ -73,50 +74,81 @@ class ReliableConsume(BaseMiddleware):
     Returning normally acknowledges the message. Only a failure to commit (or to dead-letter) is raised, and nacks.
     """
 
-    def __init__(self, msg: Any, /, *, context: Any, db: Database, outbox: Outbox) -> None:
+    def __init__(self, msg: Any, /, *, context: Any, db: Database, outbox: Outbox, guard: ConsumerGuard) -> None:
         super().__init__(msg, context=context)
-        self.db, self.outbox = db, outbox
+        self.db, self.outbox, self.guard = db, outbox, guard
         self.log = log("bus")
 
     async def consume_scope(self, call_next: Callable[[Any], Any], msg: Any) -> None:
         record = msg.raw_message
-        event_id = msg.headers.get("ce_id") or f"{record.topic}/{record.partition}/{record.offset}"
+        if not await self.guard.reads_on(msg.consumer, Partition(record.topic, record.partition)):
+            return  # the consumer starts this partition again; acknowledging commits its new position
+        count_commit_failures(msg, record.topic)
         with EVENT_SECONDS.labels(record.topic).time():
-            for attempt in range(1, MAX_ATTEMPTS + 1):
-                try:
-                    outcome = await self._digest(call_next, msg, record.topic, event_id)
-                    EVENTS_HANDLED.labels(record.topic, outcome).inc()
-                    return
-                except Fatal:
-                    raise
-                except Exception as error:  # noqa: BLE001 - whatever a handler raises must end in a retry or in the DLQ
-                    if is_retryable(error) and attempt < MAX_ATTEMPTS:
-                        await asyncio.sleep(FIRST_BACKOFF * 2 ** (attempt - 1) * random.uniform(0.8, 1.2))
-                        continue
-                    await self._dead_letter(record, event_id, error, attempt)
-                    return
+            outcome = await self._outcome(call_next, msg, event_id_of(record))
+        EVENTS_HANDLED.labels(record.topic, outcome).inc()
 
-    async def _digest(self, call_next: Callable[[Any], Any], msg: Any, topic: str, event_id: str) -> str:
+    async def _outcome(self, call_next: Callable[[Any], Any], msg: Any, event_id: str) -> str:
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                return await self._digest(call_next, msg, event_id)
+            except Fatal:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a handler raises must end in a retry or in the DLQ
+                if not is_retryable(error) or attempt == MAX_ATTEMPTS:
+                    await self._dead_letter(msg, event_id, error, attempt)
+                    break
+            await asyncio.sleep(min(FIRST_BACKOFF * 2 ** (attempt - 1), LONGEST_BACKOFF) * random.uniform(0.8, 1.2))
+        return "dead-lettered"
+
+    async def _digest(self, call_next: Callable[[Any], Any], msg: Any, event_id: str) -> str:
         async with self.db.transaction() as tx:
-            if not await self.outbox.first_time(tx, topic, event_id):
+            if not await self._lets_in(tx, msg, event_id):
                 return "duplicate"
+            failpoints.reach("handler.before-effect")
             with self.context.scope("tx", tx):
                 await call_next(msg)
+            failpoints.reach("handler.before-commit")
+        failpoints.reach("handler.after-commit")
         return "handled"
 
-    async def _dead_letter(self, record: Any, event_id: str, error: Exception, attempts: int) -> None:
+    async def _lets_in(self, tx: AsyncConnection, msg: Any, event_id: str) -> bool:
+        record = msg.raw_message
+        replayed = msg.headers.get("x-replay") == self.outbox.service
+        return await self.outbox.first_time(tx, record.topic, event_id, Place(record.partition, record.offset), replayed)
+
+    async def _dead_letter(self, msg: Any, event_id: str, error: Exception, attempts: int) -> None:
+        record = msg.raw_message
         self.log.error("dead-lettered", topic=record.topic, event_id=event_id, error=type(error).__name__, attempts=attempts)
-        headers = {key: value.decode("utf-8", "replace") for key, value in record.headers or ()}
-        headers |= {
-            "x-origin-topic": record.topic, "x-origin-partition": str(record.partition), "x-origin-offset": str(record.offset),
-            "x-attempts": str(attempts), "x-error-type": type(error).__name__, "x-error": describe(error)[:500],
-            "x-failed-at": datetime.now(UTC).isoformat(),
-        }  # fmt: skip
         key = record.key.decode("utf-8", "replace") if record.key else None
         async with self.db.transaction() as tx:
-            if await self.outbox.first_time(tx, record.topic, event_id):
-                await self.outbox.dead_letter(tx, event_id, key, record.value or b"", headers)
-        EVENTS_HANDLED.labels(record.topic, "dead-lettered").inc()
+            if await self._lets_in(tx, msg, event_id):
+                await self.outbox.dead_letter(tx, record.topic, event_id, key, record.value, dead_letter_headers(record, error, attempts))
+
+
+def dead_letter_headers(record: Any, error: Exception, attempts: int) -> dict[str, str]:
+    """What came, where it stood, and why it could not be digested."""
+    headers = {key: value.decode("utf-8", "replace") for key, value in record.headers or () if key != "x-replay"}
+    origin = {"topic": record.topic, "partition": str(record.partition), "offset": str(record.offset)}
+    origin |= {"key": record.key.hex()} if record.key is not None else {}
+    return headers | {f"x-origin-{name}": value for name, value in origin.items()} | {
+        "x-attempts": str(attempts), "x-error-type": type(error).__name__, "x-error": describe(error)[:500],
+        "x-failed-at": datetime.now(UTC).isoformat(),
+    }  # fmt: skip
+
+
+def count_commit_failures(msg: Any, topic: str) -> None:
+    """FastStream logs a failed commit and goes on [A2]: right, since the inbox absorbs what comes again, but somebody should know."""
+    acknowledge = msg.ack
+
+    async def counted() -> None:
+        try:
+            await acknowledge()
+        except KafkaError:
+            COMMIT_FAILURES.labels(topic).inc()
+            raise
+
+    msg.ack = counted
 
 
 def is_retryable(error: BaseException) -> bool:
@@ -131,42 +163,3 @@ def describe(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False))
     return str(error)
-
-
-class KafkaSender:
-    """Publishes outbox rows with an idempotent producer; builds a new producer after an error (aiokafka #1017)."""
-
-    def __init__(self, bootstrap_servers: str, client_id: str) -> None:
-        self._bootstrap_servers, self._client_id = bootstrap_servers, client_id
-        self._producer: AIOKafkaProducer | None = None
-
-    async def send(self, rows: Sequence[OutboxRow]) -> None:
-        try:
-            producer = await self._started()
-            # Appending in order keeps the order within a partition; awaiting each ack alone would cost a round trip per event.
-            acks = [await producer.send(row.aggregatetype, value=row.payload, key=row.aggregateid.encode() if row.aggregateid else None,
-                                        headers=[(k, v.encode()) for k, v in json.loads(row.headers).items()]) for row in rows]  # fmt: skip
-            await asyncio.gather(*acks)
-        except (KafkaError, OSError) as error:
-            await self.close()
-            raise BrokerUnavailable(error) from error
-
-    async def close(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer:
-            try:
-                await asyncio.wait_for(producer.stop(), 5)
-            except (KafkaError, OSError, TimeoutError):
-                pass
-
-    async def _started(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap_servers, client_id=self._client_id, enable_idempotence=True,
-                                        acks="all", linger_ms=2, max_request_size=4 * 1024 * 1024)  # fmt: skip
-            try:
-                await producer.start()
-            except BaseException:
-                await producer.stop()
-                raise
-            self._producer = producer
-        return self._producer

@@ -11,9 +11,14 @@ from sqlalchemy import Column, ColumnElement, DateTime, Float, MetaData, Table, 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from shared import failpoints
 from shared.errors import Retryable
+
+SQLITE_MAY_PASS = ("database is locked", "disk is full", "disk I/O error", "readonly database")
+POSTGRES_MAY_PASS = ("40001", "40P01", "53", "57P", "08")  # serialisation, deadlock, out of resources, shutting down, connection
 
 
 class DatabaseUnavailable(Retryable):
@@ -39,17 +44,20 @@ class Database:
             await tx.run_sync(metadata.create_all)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """One atomic unit of work: commits on exit, rolls back on any error."""
+    async def transaction(self, wake: bool = True) -> AsyncIterator[AsyncConnection]:
+        """One atomic unit of work: commits on exit, rolls back on any error. `wake`: the relay looks whether there is something to send."""
         async with self._writer:
             try:
                 async with self._connected() as connection, connection.begin():
                     yield connection
+                    failpoints.reach("commit.before")
             except DBAPIError as error:
-                if error.connection_invalidated or "database is locked" in str(error):
+                if may_pass(error):
                     raise DatabaseUnavailable(error) from error
                 raise
-        self.committed.set()
+        failpoints.reach("commit.after")
+        if wake:
+            self.committed.set()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -62,7 +70,7 @@ class Database:
         connection = self.engine.connect()
         try:
             await connection.start()
-        except OSError as error:  # the driver's own: nothing listens there
+        except (OSError, DBAPIError, PoolExhausted) as error:  # OSError is the driver's own: nothing listens there
             raise DatabaseUnavailable(error) from error
         try:
             yield connection
@@ -77,6 +85,14 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+
+def may_pass(error: DBAPIError) -> bool:
+    """Whether the same transaction may succeed later: locked, cut off, in conflict with another one, out of space."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state:
+        return state.startswith(POSTGRES_MAY_PASS)
+    return error.connection_invalidated or any(words in str(error.orig) for words in SQLITE_MAY_PASS)
 
 
 def make_engine(url: str) -> AsyncEngine:

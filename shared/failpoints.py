@@ -13,9 +13,8 @@ from typing import Literal
 
 Action = Literal["kill", "stop", "error"]
 POINTS = (
-    "commit.before", "commit.after",  # any database transaction
+    "commit.before", "commit.after",  # any database transaction: of a request, a handler, a job, the relay
     "handler.before-effect", "handler.before-commit", "handler.after-commit",  # an event: in the inbox; done; committed, not acknowledged
-    "request.after-commit",  # capture, review, router: stored, the client does not know yet
     "relay.before-send", "relay.after-send", "relay.after-mark",  # an outbox batch: chosen; acknowledged by the log; marked
     "job.claimed", "job.before-finish", "job.after-finish",
     "blob.half-written", "blob.before-promote",

@@ -20,14 +20,14 @@ from shared.telemetry import log
 Ready = Callable[[], Awaitable[dict[str, Any]]]
 
 
-def create_api(name: str, settings: ServiceSettings, routers: list[APIRouter], ready: Ready, lifespan: Any) -> FastAPI:
+def create_api(name: str, settings: ServiceSettings, routers: list[APIRouter], ready: Ready, trouble: Callable[[], str | None], lifespan: Any) -> FastAPI:
     # /docs would load scripts from a CDN: closed networks and our CSP forbid it; /openapi.json stays.
     api = FastAPI(title=f"Ratchet {name}", lifespan=lifespan, docs_url=None, redoc_url=None)
     api.add_middleware(BodyLimit, most=settings.max_body_bytes)
     api.state.keyring = Keyring(settings.keys_file)
     for router in routers:
         api.include_router(router)
-    api.include_router(_operations(ready))
+    api.include_router(_operations(ready, trouble))
     api.add_exception_handler(RatchetError, _expected)
     api.add_exception_handler(RequestValidationError, _invalid)
     api.add_exception_handler(HTTPException, _http)
@@ -82,12 +82,15 @@ async def _unexpected(request: Request, error: Exception) -> Response:
     return error_response("InternalError", "something broke on our side; the log of this service says what", 500)
 
 
-def _operations(ready: Ready) -> APIRouter:
+def _operations(ready: Ready, trouble: Callable[[], str | None]) -> APIRouter:
     router = APIRouter(tags=["operations"])
 
     @router.get("/health/live")
-    async def live() -> dict[str, str]:
-        return {"status": "alive"}
+    async def live() -> Response:
+        """Whether this process gets on. 503: it is alive and stuck, restart it."""
+        if reason := trouble():
+            return error_response("Stuck", reason, 503)
+        return JSONResponse({"status": "alive"})
 
     @router.get("/health/ready")
     async def readiness() -> dict[str, Any]:

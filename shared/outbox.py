@@ -1,26 +1,26 @@
 """Inbox and outbox: effect, "I have seen this event" and "these events follow" commit in one transaction.
 
-The outbox table has the columns of Debezium's event router (id, aggregatetype, aggregateid, type, payload), so that
-change data capture can replace our relay. The relay publishes what is committed and unsent, in order.
+The outbox table has the columns of Debezium's event router (id, aggregatetype, aggregateid, type, payload), so that change
+data capture can replace our relay (relay.py). Sent rows are kept for a while: a log that loses its end is filled from them.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import (
     BigInteger,
     Column,
     DateTime,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
     String,
     Table,
-    func,
+    and_,
     insert,
     select,
     update,
@@ -30,24 +30,36 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.base import Event
 from schemas.topics import dead_letter_topic, published_by, topic_of
 from shared.clock import now
-from shared.db import Database, insert_once
+from shared.db import insert_once
 from shared.errors import Retryable
-from shared.telemetry import EVENTS_PUBLISHED, OUTBOX_PENDING, log
 
-BATCH = 500
-POLL_SECONDS = 1.0  # a commit in this process wakes the relay at once; this is for rows another process left
+HANDLED, DEAD_LETTERED, DROPPED = "handled", "dead-lettered", "dropped"
+"""What became of an event (inbox.outcome); an operator drops a dead letter that nobody wants any more."""
+
+
+class Place(NamedTuple):
+    """Where a record stands in the log."""
+
+    partition: int
+    offset: int
 
 
 def outbox_tables(metadata: MetaData) -> tuple[Table, Table]:
     inbox = Table("inbox", metadata, Column("topic", String(128), primary_key=True),
                   Column("event_id", String(128), primary_key=True),
-                  Column("received_at", DateTime(timezone=True), nullable=False))  # fmt: skip
+                  Column("received_at", DateTime(timezone=True), nullable=False),
+                  Column("outcome", String(16), nullable=False), Column("log_partition", Integer), Column("log_offset", BigInteger),
+                  Index("inbox_place", "topic", "log_partition", "log_offset"))  # fmt: skip
     outbox = Table("outbox", metadata, Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
                    Column("id", String(128), nullable=False), Column("aggregatetype", String(128), nullable=False),
                    Column("aggregateid", String(256)), Column("type", String(128), nullable=False),
                    Column("payload", LargeBinary), Column("headers", String, nullable=False),
                    Column("created_at", DateTime(timezone=True), nullable=False),
-                   Column("sent_at", DateTime(timezone=True), index=True))  # fmt: skip
+                   Column("sent_at", DateTime(timezone=True)), Column("log_partition", Integer), Column("log_offset", BigInteger))  # fmt: skip
+    unsent = outbox.c.sent_at.is_(None)
+    Index("outbox_unsent", outbox.c.seq, sqlite_where=unsent, postgresql_where=unsent)
+    sent = outbox.c.sent_at.is_not(None)
+    Index("outbox_place", outbox.c.aggregatetype, outbox.c.log_partition, outbox.c.log_offset, sqlite_where=sent, postgresql_where=sent)
     return inbox, outbox
 
 
@@ -69,15 +81,43 @@ class Outbox:
         if events:
             await tx.execute(insert(self.table), [self._row(event) for event in events])
 
-    async def dead_letter(self, tx: AsyncConnection, event_id: str, key: str | None, body: bytes, headers: dict[str, str]) -> None:
-        """Put an undigested event on this service's DLQ, its bytes unchanged."""
-        topic = dead_letter_topic(self.service)
-        await tx.execute(insert(self.table).values(id=event_id, aggregatetype=topic, aggregateid=key, type="dead-letter",
+    async def dead_letter(self, tx: AsyncConnection, topic: str, event_id: str, key: str | None, body: bytes | None, headers: dict[str, str]) -> None:
+        """Put an event that `first_time` let in on this service's DLQ, its bytes unchanged, and remember that it is there."""
+        await tx.execute(update(self.inbox).where(self._this(topic, event_id)).values(outcome=DEAD_LETTERED))
+        await tx.execute(insert(self.table).values(id=event_id, aggregatetype=dead_letter_topic(self.service), aggregateid=key, type="dead-letter",
                                                    payload=body, headers=json.dumps(headers), created_at=now()))  # fmt: skip
 
-    async def first_time(self, tx: AsyncConnection, topic: str, event_id: str) -> bool:
-        """Record that the event was digested; False when it was before (its effect must not happen again)."""
-        return await insert_once(tx, self.inbox, {"topic": topic, "event_id": event_id, "received_at": now()})
+    async def first_time(self, tx: AsyncConnection, topic: str, event_id: str, place: Place | None = None, replayed: bool = False) -> bool:
+        """Record that the event is being digested; False when it was before (its effect must not happen again).
+
+        A dead letter that an operator replays is let in once more.
+        """
+        at = {"log_partition": place.partition, "log_offset": place.offset} if place else {}
+        fresh = {"topic": topic, "event_id": event_id, "received_at": now(), "outcome": HANDLED, **at}
+        if await insert_once(tx, self.inbox, fresh):
+            return True
+        known = self._this(topic, event_id)
+        if at:  # after a lost log the same event stands elsewhere
+            await tx.execute(update(self.inbox).where(known).values(**at))
+        if not replayed:
+            return False
+        again = update(self.inbox).where(known, self.inbox.c.outcome == DEAD_LETTERED).values(outcome=HANDLED)
+        return (await tx.execute(again)).rowcount == 1
+
+    async def last_seen(self, connection: AsyncConnection, topic: str, partition: int) -> tuple[str, int] | None:
+        """Id and offset of the event that this service read furthest down a partition."""
+        table = self.inbox
+        here = and_(table.c.topic == topic, table.c.log_partition == partition)
+        row = (await connection.execute(select(table.c.event_id, table.c.log_offset).where(here).order_by(table.c.log_offset.desc()).limit(1))).first()
+        return (row.event_id, row.log_offset) if row else None
+
+    async def forget_places(self, tx: AsyncConnection, topic: str, partition: int) -> None:
+        """The partition is not the one these offsets were read from any more."""
+        here = and_(self.inbox.c.topic == topic, self.inbox.c.log_partition == partition)
+        await tx.execute(update(self.inbox).where(here).values(log_partition=None, log_offset=None))
+
+    def _this(self, topic: str, event_id: str) -> Any:
+        return and_(self.inbox.c.topic == topic, self.inbox.c.event_id == event_id)
 
     def _row(self, event: Event) -> dict[str, Any]:
         if type(event) not in self._declared:
@@ -109,62 +149,15 @@ class OutboxRow(Protocol):
 
 
 class Sender(Protocol):
-    """Publishes rows in order and returns when the broker has acknowledged all of them."""
+    """Publishes rows in order and returns when the log has acknowledged all of them, with the place of each.
 
-    async def send(self, rows: Sequence[OutboxRow]) -> None: ...
+    Each message carries the row's id in the header `id`, as Debezium's event router does.
+    """
+
+    async def send(self, rows: Sequence[OutboxRow]) -> Sequence[Place]: ...
     async def close(self) -> None: ...
 
 
 class BrokerUnavailable(Retryable):
     def __init__(self, cause: BaseException) -> None:
         super().__init__(f"the event log did not answer: {type(cause).__name__}: {cause}")
-
-
-class Relay:
-    """Publishes what is committed and unsent, oldest first. One relay per database keeps the order within a key."""
-
-    def __init__(self, db: Database, outbox: Outbox, sender: Sender) -> None:
-        self.db, self.outbox, self.sender = db, outbox, sender
-        self.log = log("relay")
-
-    async def run(self) -> None:
-        """For ever: drain, then wait for the next commit. Back-off while the broker is away."""
-        delay = 0.2
-        while True:
-            try:
-                self.db.committed.clear()
-                while await self.drain_once():
-                    pass
-                delay = 0.2
-                await self._next_commit()
-            except Retryable as error:
-                self.log.warning("not published, will retry", error=str(error), seconds=delay)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 5.0)
-
-    async def drain_once(self) -> int:
-        """Publish one batch; returns how many events it held."""
-        table = self.outbox.table
-        async with self.db.read() as connection:
-            rows = (await connection.execute(select(table).where(table.c.sent_at.is_(None)).order_by(table.c.seq).limit(BATCH))).all()
-        if not rows:
-            OUTBOX_PENDING.set(0)
-            return 0
-        OUTBOX_PENDING.set(len(rows))
-        await self.sender.send(rows)
-        async with self.db.transaction() as tx:
-            await tx.execute(update(table).where(table.c.seq.in_([row.seq for row in rows])).values(sent_at=now()))
-        for row in rows:
-            EVENTS_PUBLISHED.labels(row.aggregatetype).inc()
-        return len(rows)
-
-    async def pending(self) -> int:
-        table = self.outbox.table
-        async with self.db.read() as connection:
-            return (await connection.execute(select(func.count()).where(table.c.sent_at.is_(None)))).scalar_one()
-
-    async def _next_commit(self) -> None:
-        try:
-            await asyncio.wait_for(self.db.committed.wait(), POLL_SECONDS)
-        except TimeoutError:
-            pass

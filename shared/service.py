@@ -14,10 +14,17 @@ from fastapi import APIRouter, FastAPI
 from faststream.kafka import KafkaBroker, KafkaRouter
 from sqlalchemy import MetaData, select
 
-from shared.bus import KafkaSender, make_broker, name_members
+from schemas.base import uuid7
+from shared.bus import make_broker, name_members
 from shared.db import Database
+from shared.errors import Retryable
+from shared.health import Health
+from shared.housekeeping import Housekeeping
 from shared.http import create_api
-from shared.outbox import Outbox, Relay, Sender
+from shared.kafka_sender import KafkaSender
+from shared.log_guard import ConsumerGuard, KafkaLogReader
+from shared.outbox import Outbox, Sender
+from shared.relay import Relay, lease_table
 from shared.settings import ServiceSettings
 from shared.telemetry import BROKER_UP, configure_logging, log
 
@@ -42,15 +49,20 @@ class Service:
     on_stop: Sequence[Worker] = ()  # clients to close
 
     def __post_init__(self) -> None:
-        self.broker: KafkaBroker = make_broker(self.settings, self.name, self.db, self.outbox)
+        instance, servers = self.settings.kafka_instance_id, self.settings.kafka_bootstrap_servers
+        reader = KafkaLogReader(servers, self.name)
+        guard = ConsumerGuard(self.db, self.outbox, reader)
+        self.broker: KafkaBroker = make_broker(self.settings, self.name, self.db, self.outbox, guard)
         self.broker.include_router(self.events)
-        name_members(self.broker, self.settings.kafka_instance_id)
+        name_members(self.broker, instance)
+        self.health = Health(self.broker, guard)
         for name, value in (self.context | {"outbox": self.outbox}).items():
             self.broker.context.set_global(name, value)
-        self.sender = self.sender or KafkaSender(self.settings.kafka_bootstrap_servers, self.name)
-        self.relay = Relay(self.db, self.outbox, self.sender)
+        self.relay = Relay(self.db, self.outbox, self.sender or KafkaSender(servers, self.name), reader, lease_table(self.metadata), instance or uuid7())
+        self.sender = self.relay.sender
+        self.housekeeping = Housekeeping(self.relay, self.settings.outbox_keep_hours)
         self.consuming = False
-        self.api: FastAPI = create_api(self.name, self.settings, list(self.http), self.ready, self._lifespan)
+        self.api: FastAPI = create_api(self.name, self.settings, list(self.http), self.ready, self.health.trouble, self._lifespan)
         for name, value in (self.context | {"db": self.db, "outbox": self.outbox}).items():
             setattr(self.api.state, name, value)
 
@@ -63,10 +75,10 @@ class Service:
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         await self.db.create_tables(self.metadata)
-        loops = [self._consume, self.relay.run, *self.workers]
-        tasks = [asyncio.create_task(loop(), name=getattr(loop, "__name__", "worker")) for loop in loops]
+        loops = [self._consume, self.relay.run, self.health.watch, self.housekeeping.run, *self.workers]
+        tasks = [asyncio.create_task(loop(), name=getattr(loop, "__qualname__", "worker")) for loop in loops]
         for task in tasks:
-            task.add_done_callback(_complain)
+            task.add_done_callback(self._complain)
         try:
             yield
         finally:
@@ -76,6 +88,8 @@ class Service:
             await asyncio.gather(*tasks, return_exceptions=True)
             for stop in self.on_stop:
                 await stop()
+            with suppress(Retryable):
+                await self.relay.stand_down()
             await self.sender.close()
             await self.db.close()
 
@@ -101,7 +115,7 @@ class Service:
         uvicorn.run(self.api, host=self.settings.host, port=self.settings.port, log_config=None, access_log=False,
                     timeout_graceful_shutdown=10, server_header=False)  # fmt: skip
 
-
-def _complain(task: asyncio.Task) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        log("service").error("a background loop died", loop=task.get_name(), error=f"{type(error).__name__}: {error}", exc_info=error)
+    def _complain(self, task: asyncio.Task) -> None:
+        if not task.cancelled() and (error := task.exception()):
+            self.health.dead_loops.append(task.get_name())
+            log(self.name).error("a background loop died", loop=task.get_name(), error=f"{type(error).__name__}: {error}", exc_info=error)

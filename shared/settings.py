@@ -15,6 +15,8 @@ class ServiceSettings(BaseSettings):
     kafka_instance_id: str | None = Field(
         None, validation_alias="KAFKA_INSTANCE_ID", description="this replica's stable name: after a crash it has its partitions back at once")
     database_url: str = Field(validation_alias="DATABASE_URL", description="SQLAlchemy async URL; one database per service")
+    outbox_keep_hours: float = Field(
+        72.0, gt=0, validation_alias="OUTBOX_KEEP_HOURS", description="how long sent events are kept, to fill a log that lost them")
     artifacts_url: str = Field("file://.ratchet/artifacts", validation_alias="ARTIFACTS_URL", description="fsspec URL")
     keys_file: Path = Field(Path(".ratchet/keys.json"), validation_alias="RATCHET_KEYS_FILE")
     host: str = Field("127.0.0.1", validation_alias="HOST")

@@ -8,7 +8,12 @@ from prometheus_client import Counter, Gauge, Histogram
 EVENTS_HANDLED = Counter("ratchet_events_handled_total", "Events by outcome", ["topic", "outcome"])
 EVENT_SECONDS = Histogram("ratchet_event_seconds", "Time from receipt to commit", ["topic"])
 EVENTS_PUBLISHED = Counter("ratchet_events_published_total", "Events acknowledged by the broker", ["topic"])
-OUTBOX_PENDING = Gauge("ratchet_outbox_pending", "Events committed here and not yet acknowledged by the broker")
+EVENTS_RESENT = Counter("ratchet_events_resent_total", "Events sent again because the log had lost them", ["topic"])
+LOG_REWINDS = Counter("ratchet_log_rewinds_total", "Partitions read from their beginning again because the log had lost events", ["topic"])
+COMMIT_FAILURES = Counter("ratchet_commit_failures_total", "Offsets that could not be committed; the events come again and are absorbed", ["topic"])
+CONSUMER_LAG = Gauge("ratchet_consumer_lag", "Events in the log that this consumer has not read", ["topic", "partition"])
+OUTBOX_PENDING = Gauge("ratchet_outbox_pending", "Events of the next batch: committed here, not yet acknowledged by the broker")
+OUTBOX_AGE = Gauge("ratchet_outbox_oldest_seconds", "Age of the oldest event committed here and not yet acknowledged by the broker")
 BROKER_UP = Gauge("ratchet_broker_up", "1 while the consumers are started")
 
 

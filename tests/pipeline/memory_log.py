@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 from faststream.kafka import TestKafkaBroker
 
-from shared.outbox import OutboxRow
+from shared.outbox import OutboxRow, Place
 from shared.service import Service
 
 
@@ -19,12 +19,13 @@ class MemoryLog:
         self.services: list[Service] = []
         self.history: list[tuple[str, dict]] = []
 
-    async def send(self, rows: Sequence[OutboxRow]) -> None:
+    async def send(self, rows: Sequence[OutboxRow]) -> list[Place]:
         for row in rows:
             self.history.append((row.aggregatetype, json.loads(row.payload)))
             for service in self.services:
                 if row.aggregatetype in subscribed(service):
                     await service.broker.publish(row.payload, row.aggregatetype, key=row.aggregateid.encode(), headers=json.loads(row.headers))
+        return [Place(0, row.seq) for row in rows]
 
     async def close(self) -> None: ...
 

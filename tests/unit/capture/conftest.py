@@ -14,7 +14,7 @@ import pytest
 from services.capture.app import build
 from services.capture.handlers import on_route_changed
 from services.capture.settings import Settings
-from shared.outbox import OutboxRow
+from shared.outbox import OutboxRow, Place
 from shared.service import Service
 from tests import factories
 
@@ -27,8 +27,9 @@ class Published:
     def __init__(self) -> None:
         self.rows: list[OutboxRow] = []
 
-    async def send(self, rows: Any) -> None:
+    async def send(self, rows: Any) -> list[Place]:
         self.rows += rows
+        return [Place(0, row.seq) for row in rows]
 
     async def close(self) -> None: ...
 

@@ -25,7 +25,7 @@ async def length(body: Body) -> int:
 @pytest.fixture
 def client(keys: dict[str, str]) -> httpx.AsyncClient:
     settings = ServiceSettings(database_url="sqlite+aiosqlite://", keys_file=keys["file"], max_body_bytes=1000)
-    api = create_api("test", settings, [router], ready=lambda: None, lifespan=None)
+    api = create_api("test", settings, [router], ready=lambda: None, trouble=lambda: None, lifespan=None)
     return httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://test")
 
 

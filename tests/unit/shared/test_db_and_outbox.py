@@ -4,7 +4,8 @@ import pytest
 from sqlalchemy import MetaData
 
 from shared.db import Database
-from shared.outbox import Outbox, Relay, UndeclaredEvent
+from shared.outbox import Outbox, Place, UndeclaredEvent
+from shared.relay import Relay
 from tests import factories
 
 
@@ -12,8 +13,9 @@ class RecordingSender:
     def __init__(self) -> None:
         self.sent: list[str] = []
 
-    async def send(self, rows) -> None:
+    async def send(self, rows) -> list[Place]:
         self.sent += [row.id for row in rows]
+        return [Place(0, row.seq) for row in rows]
 
     async def close(self) -> None: ...
 

@@ -1,0 +1,185 @@
+"""Notices when the event log has lost what it once acknowledged, and puts consumers back to where it begins again.
+
+The embedded log keeps events in memory, and even a Kafka can lose a log (unclean election, a lost disk). A log that lost its
+end cannot be told by its length: it grows again. But nothing is lost without a connection breaking first. So each broken
+connection makes the log suspect, and before anything more is read or sent, the last known event of each partition is read
+back and compared by its id. Reading one record costs a few ms, and nothing at all while connections hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import CloseReason
+from aiokafka.errors import IllegalStateError, KafkaError
+
+from shared.db import Database
+from shared.errors import Retryable
+from shared.outbox import BrokerUnavailable, Outbox
+from shared.telemetry import LOG_REWINDS, log
+
+READ_SECONDS = 10.0
+_suspicions = 0
+
+
+class Partition(NamedTuple):
+    topic: str
+    number: int
+
+
+def losses_suspected() -> int:
+    """Grows by one whenever a connection to the event log ended without our asking for it."""
+    return _suspicions
+
+
+def watch_connections() -> None:
+    """Once per process. aiokafka tells nobody when a connection breaks, hence its private method."""
+    original = AIOKafkaClient._on_connection_closed  # noqa: SLF001
+    if hasattr(original, "__wrapped__"):
+        return
+
+    @functools.wraps(original)
+    def closed(self: AIOKafkaClient, connection: Any, reason: Any) -> None:
+        global _suspicions  # noqa: PLW0603
+        if reason != CloseReason.SHUTDOWN:
+            _suspicions += 1
+        original(self, connection, reason)
+
+    AIOKafkaClient._on_connection_closed = closed  # noqa: SLF001
+
+
+def event_id_of(record: Any) -> str:
+    """The id that makes consumers idempotent: ours, CloudEvents', or for a foreign record its place in the log."""
+    headers = dict(record.headers or ())
+    found = headers.get("id") or headers.get("ce_id")
+    return found.decode("utf-8", "replace") if found else f"{record.topic}/{record.partition}/{record.offset}"
+
+
+class LogReader(Protocol):
+    """Reads the log back. Raises BrokerUnavailable."""
+
+    async def lost(self, ends: Mapping[Partition, tuple[str, int]]) -> list[Partition]:
+        """The partitions that do not hold the event of that id at that offset any more, though they should."""
+
+    async def contents(self, partition: Partition) -> tuple[int, set[str]]:
+        """The first offset of a partition, and the ids of all events in it."""
+
+
+class KafkaLogReader:
+    def __init__(self, bootstrap_servers: str, client_id: str) -> None:
+        self._bootstrap_servers, self._client_id = bootstrap_servers, f"{client_id}-log-reader"
+
+    async def lost(self, ends: Mapping[Partition, tuple[str, int]]) -> list[Partition]:
+        if not ends:
+            return []
+        async with _Reading(self, ends) as consumer:
+            starts = await consumer.beginning_offsets(_topic_partitions(ends))
+            stops = await consumer.end_offsets(_topic_partitions(ends))
+            gone = [at for at, (_, offset) in ends.items() if offset >= stops[TopicPartition(*at)]]
+            there = {at: end for at, end in ends.items() if at not in gone and end[1] >= starts[TopicPartition(*at)]}
+            found = await self._at(consumer, there)
+            return gone + [at for at, (event_id, offset) in there.items() if found[at] not in (event_id, None)]
+
+    async def contents(self, partition: Partition) -> tuple[int, set[str]]:
+        at, ids = TopicPartition(*partition), set()
+        async with _Reading(self, [partition]) as consumer:
+            start, stop = (await consumer.beginning_offsets([at]))[at], (await consumer.end_offsets([at]))[at]
+            consumer.seek(at, start)
+            while await consumer.position(at) < stop:
+                for records in (await consumer.getmany(timeout_ms=500)).values():
+                    ids |= {event_id_of(record) for record in records}
+        return start, ids
+
+    async def _at(self, consumer: AIOKafkaConsumer, ends: Mapping[Partition, tuple[str, int]]) -> dict[Partition, str | None]:
+        """The id at each offset; None where compaction took the record."""
+        found: dict[Partition, str | None] = {}
+        for at, (_, offset) in ends.items():
+            consumer.seek(TopicPartition(*at), offset)
+        async with asyncio.timeout(READ_SECONDS):
+            while waiting := [TopicPartition(*at) for at in ends if at not in found]:
+                for at, records in (await consumer.getmany(*waiting, timeout_ms=200, max_records=len(waiting) * 10)).items():
+                    here = Partition(*at)
+                    found.setdefault(here, event_id_of(records[0]) if records[0].offset == ends[here][1] else None)
+        return found
+
+
+class _Reading:
+    """A consumer of no group, assigned to these partitions alone."""
+
+    def __init__(self, reader: KafkaLogReader, partitions: Iterable[Partition]) -> None:
+        self.consumer = AIOKafkaConsumer(bootstrap_servers=reader._bootstrap_servers, client_id=reader._client_id, group_id=None,  # noqa: SLF001
+                                         auto_offset_reset="none", enable_auto_commit=False, request_timeout_ms=int(READ_SECONDS * 1000))  # fmt: skip
+        self.partitions = _topic_partitions(partitions)
+
+    async def __aenter__(self) -> AIOKafkaConsumer:
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                await self.consumer.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            await self.consumer.stop()
+            raise BrokerUnavailable(error) from error
+        self.consumer.assign(self.partitions)
+        return self.consumer
+
+    async def __aexit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        await self.consumer.stop()
+        if isinstance(error, KafkaError | OSError | TimeoutError):
+            raise BrokerUnavailable(error) from error
+
+
+def _topic_partitions(partitions: Iterable[Partition]) -> list[TopicPartition]:
+    return [TopicPartition(*partition) for partition in partitions]
+
+
+class ConsumerGuard:
+    """Before a service reads on from a suspect partition: is the last event it digested still where it was?"""
+
+    def __init__(self, db: Database, outbox: Outbox, reader: LogReader) -> None:
+        self.db, self.outbox, self.reader = db, outbox, reader
+        self._intact: dict[Partition, int] = {}
+        self._looking = asyncio.Lock()
+
+    async def reads_on(self, consumer: AIOKafkaConsumer, partition: Partition) -> bool:
+        """False when the partition was lost: the consumer is back at its beginning, and what it just read must be left alone."""
+        suspected = losses_suspected()
+        if self._intact.get(partition, -1) == suspected:
+            return True
+        async with self._looking:
+            if self._intact.get(partition, -1) == suspected:
+                return True
+            intact = await self._patiently(partition)
+            if not intact:
+                await self._begin_again(consumer, partition)
+            self._intact[partition] = suspected
+            return intact
+
+    async def sweep(self, consumers: Iterable[AIOKafkaConsumer]) -> None:
+        """A partition on which nothing new arrives must be looked at too: what it lost may have come back below our position."""
+        for consumer in consumers:
+            for at in consumer.assignment():
+                await self.reads_on(consumer, Partition(at.topic, at.partition))
+
+    async def _patiently(self, partition: Partition) -> bool:
+        while True:
+            try:
+                async with self.db.read() as connection:
+                    seen = await self.outbox.last_seen(connection, *partition)
+                return not await self.reader.lost({partition: seen} if seen else {})
+            except Retryable:
+                await asyncio.sleep(0.5)
+
+    async def _begin_again(self, consumer: AIOKafkaConsumer, partition: Partition) -> None:
+        async with self.db.transaction(wake=False) as tx:
+            await self.outbox.forget_places(tx, *partition)
+        try:
+            await consumer.seek_to_beginning(TopicPartition(*partition))
+        except IllegalStateError:
+            pass  # taken away meanwhile: who has it now looks for itself
+        LOG_REWINDS.labels(partition.topic).inc()
+        log("bus").error("the log lost events; reading it from its beginning", topic=partition.topic, partition=partition.number)
