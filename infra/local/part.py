@@ -32,6 +32,7 @@ class Part:
     probe: Probe
     env: dict[str, str] = field(default_factory=dict)
     ports: tuple[int, ...] = ()
+    alive: Probe | None = None  # asked for as long as it lives; a part that stops saying yes is killed and started again
     after: str | None = None
     prepare: Prepare | None = None
     nice: int = 0
@@ -51,6 +52,10 @@ async def answers(url: str, check: Callable[[httpx.Response], bool] = lambda res
 
 async def service_is_ready(url: str) -> bool:
     return await answers(f"{url}/health/ready", lambda response: response.is_success and response.json().get("consuming") is True)
+
+
+async def service_is_alive(url: str) -> bool:
+    return await answers(f"{url}/health/live")
 
 
 async def port_is_open(host: str, port: int) -> bool:

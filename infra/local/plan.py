@@ -13,7 +13,7 @@ from pathlib import Path
 from infra.local.broker import broker_part
 from infra.local.databases import database_urls
 from infra.local.home import Home
-from infra.local.part import Part, PartUnknown, answers, service_is_ready
+from infra.local.part import Part, PartUnknown, answers, service_is_alive, service_is_ready
 from infra.local.ports import DEFAULT_BASE, HOST, plan_ports
 from schemas.topics import SERVICES
 from shared.errors import RatchetError
@@ -72,7 +72,7 @@ def service_part(name: str, url: str, port: int, environment: dict[str, str]) ->
     package = f"services.{name.replace('-', '_')}"
     paths = os.pathsep.join([*filter(None, [environment.get("PYTHONPATH")]), str(ROOT)])
     return Part(name, (sys.executable, "-P", "-m", package), url, lambda: service_is_ready(url), {**environment, "PYTHONPATH": paths}, (port,),
-                after="broker", nice=NICE.get(name, 0))  # fmt: skip
+                alive=lambda: service_is_alive(url), after="broker", nice=NICE.get(name, 0))  # fmt: skip
 
 
 def service_environment(name: str, home: Home, urls: Mapping[str, str], database: str, port: int, base_model: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ FIRST_BACKOFF = 0.2  # seconds; doubles
 LONGEST_BACKOFF = 30.0
 HEALTHY_SECONDS = 60.0  # a part that lived this long starts again at the first back-off
 PROBE_SECONDS = 0.2
+ALIVE_SECONDS, ALIVE_FAILURES = 5.0, 6  # a part that is stuck, or stopped, for half a minute is started again
 TAIL_LINES = 30
 
 
@@ -98,7 +99,7 @@ class Supervised:
         self._tell_guard(f"+{self.process.pid}")
         self._set("starting")
         self._pumping = asyncio.create_task(self._pump(self.process.stdout))
-        started, probing = time.monotonic(), asyncio.create_task(self._become_ready())
+        started, probing = time.monotonic(), asyncio.create_task(self._probe())
         try:
             code = await self.process.wait()
         finally:
@@ -110,6 +111,16 @@ class Supervised:
         die_with_parent()
         if self.part.nice:
             os.nice(self.part.nice)
+
+    async def _probe(self) -> None:
+        await self._become_ready()
+        failures = 0
+        while self.part.alive and failures < ALIVE_FAILURES:
+            await asyncio.sleep(ALIVE_SECONDS)
+            failures = 0 if await self.part.alive() else failures + 1
+        if self.part.alive:
+            self._set("restarting", "it was alive and stuck, and was killed")
+            self.kill()
 
     async def _become_ready(self) -> None:
         self._set("starting")

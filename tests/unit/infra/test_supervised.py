@@ -14,7 +14,7 @@ from typing import Self
 
 import pytest
 
-from infra.local import guard
+from infra.local import guard, process
 from infra.local.part import Part
 from infra.local.process import Supervised
 from infra.local.supervisor import already
@@ -67,6 +67,22 @@ async def test_a_killed_part_is_started_again() -> None:
         heard.it.kill()
         await until(lambda: heard.it.restarts == 1 and heard.it.state == "ready" and heard.it.pid != first)
     assert ("restarting", "was killed by SIGKILL; starts again in 0.2 s") in heard.states
+
+
+async def test_a_part_that_is_alive_and_stuck_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "ALIVE_SECONDS", 0.01)
+    stuck: set[int] = set()
+
+    async def gets_on() -> bool:
+        return heard.it.pid not in stuck
+
+    async with Heard(FOREVER, alive=gets_on) as heard:
+        await asyncio.wait_for(heard.it.first_ready.wait(), 20)
+        await asyncio.sleep(0.2)
+        assert heard.it.restarts == 0, "a part that gets on is left alone"
+        stuck.add(heard.it.pid)
+        await until(lambda: heard.it.restarts == 1 and heard.it.state == "ready")
+    assert ("restarting", "it was alive and stuck, and was killed") in heard.states
 
 
 async def test_a_part_that_keeps_dying_is_started_ever_more_slowly() -> None:
