@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from shared.jobs import JobFailed
 
@@ -27,6 +27,7 @@ class TrainingRecipe(BaseModel):
     alpha: int = Field(32, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
     target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+    first_layer: int = Field(0, ge=0, description="adapt layers from this one on; with share_prefix those under it are computed once, not every epoch")
     learning_rate: float = Field(2e-4, gt=0)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_share: float = Field(0.05, ge=0, lt=1)
@@ -47,6 +48,18 @@ class TrainingRecipe(BaseModel):
     launcher: Literal["python", "accelerate"] = "python"
     processes: int = Field(1, ge=1, description="GPUs, with the accelerate launcher")
     accelerate_config: str | None = Field(None, description="a file beside the recipe: FSDP or DeepSpeed")
+
+    @model_validator(mode="after")
+    def layers_have_names(self) -> Self:
+        """peft takes a choice of layers only with a list of modules; and a trunk computed once needs rows that share one prefix."""
+        if self.first_layer and (self.target_modules == "all-linear" or not self.share_prefix):
+            raise ValueError("first_layer needs share_prefix: true and the names of the target_modules")
+        return self
+
+    @property
+    def lean(self) -> bool:
+        """Whether the adapted layers can take the short cut of lean.py."""
+        return not self.dropout and self.quantization == "none"
 
     @property
     def sha256(self) -> str:

@@ -16,6 +16,7 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,11 @@ class ModelMissing(JobFailed):
 class LossNotFinite(JobFailed):
     def __init__(self, step: int) -> None:
         super().__init__(f"the loss became NaN or infinite at step {step}: lower the recipe's learning_rate, or train in fp32")
+
+
+class LayerMissing(JobFailed):
+    def __init__(self, first: int, layers: int) -> None:
+        super().__init__(f"the recipe adapts layers from {first} on, but the base model has only {layers}: lower first_layer")
 
 
 class OutOfMemory(JobFailed):
@@ -116,20 +122,15 @@ def train(order: TrainingOrder, model: Any, tokenizer: Any, rows: list[Row], hel
           tracking: Tracking | None) -> tuple[Any, TrainingResult]:  # fmt: skip
     """Low-rank matrices learn, the base stays; the epoch with the best validation loss is kept."""
     from datasets import Dataset
-    from peft import LoraConfig
     from transformers import PrinterCallback
 
     recipe, watch = order.recipe, make_watch(sum(map(len, rows)), tracking)
-    prefix = common_prefix([row.prompt for row in [*rows, *held_out]]) if recipe.share_prefix else 0
     trainer = make_trainer(recipe.share_prefix)(
         model=model, args=training_arguments(order, bool(held_out)), processing_class=tokenizer,
-        data_collator=make_collator(prefix, recipe.precision) if recipe.share_prefix else None,
+        data_collator=batches(recipe, model, rows, held_out) if recipe.share_prefix else None,
         train_dataset=Dataset.from_list([row.labelled() for row in rows]),
         eval_dataset=Dataset.from_list([row.labelled() for row in held_out]) if held_out else None,
-        callbacks=[watch, *make_early_stopping(recipe, bool(held_out))],
-        peft_config=LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=recipe.dropout, bias="none", task_type="CAUSAL_LM",
-                               target_modules=recipe.target_modules if isinstance(recipe.target_modules, str) else list(recipe.target_modules)),
-    )  # fmt: skip
+        callbacks=[watch, *make_early_stopping(recipe, bool(held_out))], peft_config=lora_config(recipe, model))  # fmt: skip
     trainer.remove_callback(PrinterCallback)  # it prints dicts, and stdout is ours to speak JSON on
     done = trainer.train(resume_from_checkpoint=last_complete(checkpoint_folder(order)))
     if not math.isfinite(done.training_loss):
@@ -138,6 +139,20 @@ def train(order: TrainingOrder, model: Any, tokenizer: Any, rows: list[Row], hel
         dataset_id=order.dataset_id, dataset_sha256=order.dataset_sha256, base_model=order.base_model_name, recipe=recipe.name,
         recipe_sha256=recipe.sha256, seed=recipe.seed, rows=len(rows), dropped_rows=dropped, steps=done.global_step, epochs=trainer.state.epoch or 0.0,
         tokens_per_second=watch.tokens_per_second, **losses(trainer.state.log_history, recipe.keep))  # fmt: skip
+
+
+def lora_config(recipe: TrainingRecipe, model: Any) -> Any:
+    from peft import LoraConfig
+    from torch.nn import Linear
+
+    from services.trainer.lean import LeanLinear
+
+    config = LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=recipe.dropout, bias="none", task_type="CAUSAL_LM",
+                        target_modules=recipe.target_modules if isinstance(recipe.target_modules, str) else list(recipe.target_modules),
+                        layers_to_transform=list(range(recipe.first_layer, model.config.num_hidden_layers)) if recipe.first_layer else None)  # fmt: skip
+    if recipe.lean:
+        config._register_custom_module({Linear: LeanLinear})  # noqa: SLF001 - peft documents it, as experimental
+    return config
 
 
 def save(order: TrainingOrder, trainer: Any, result: TrainingResult, tracking: Tracking | None) -> TrainingResult:
@@ -168,7 +183,8 @@ def training_arguments(order: TrainingOrder, validates: bool) -> Any:
         per_device_train_batch_size=recipe.batch_size, per_device_eval_batch_size=recipe.batch_size, gradient_accumulation_steps=recipe.accumulation,
         learning_rate=recipe.learning_rate, warmup_steps=recipe.warmup_share,
         lr_scheduler_type="constant_with_warmup" if recipe.schedule == "constant" else recipe.schedule,
-        bf16=recipe.precision == "bf16", use_cpu=not on_gpu(), gradient_checkpointing=recipe.gradient_checkpointing,
+        bf16=recipe.precision == "bf16" and not recipe.lean,  # autocast; the lean layers cast for themselves
+        use_cpu=not on_gpu(), gradient_checkpointing=recipe.gradient_checkpointing,
         max_length=None, shuffle_dataset=False,  # rows are tokenised already, and too long ones left out: nothing is cut here
         eval_strategy="epoch" if validates else "no", save_strategy="epoch", save_total_limit=2, prediction_loss_only=True,
         load_best_model_at_end=best, metric_for_best_model="eval_loss" if best else None, greater_is_better=False if best else None,
@@ -196,12 +212,33 @@ def make_trainer(share_prefix: bool) -> Any:
     return SharedPrefixTrainer if share_prefix else SFTTrainer
 
 
+def batches(recipe: TrainingRecipe, model: Any, rows: list[Row], held_out: list[Row]) -> Any:
+    """How rows that begin alike become a batch, with the layers that do not learn computed beforehand."""
+    from services.trainer.lean import Trunk
+
+    everything = [*rows, *held_out]
+    prefix = common_prefix([row.prompt for row in everything])
+    collate = make_collator(prefix, recipe.precision)
+    if not recipe.first_layer:
+        return collate
+    if recipe.first_layer >= model.config.num_hidden_layers:
+        raise LayerMissing(recipe.first_layer, model.config.num_hidden_layers)
+    trunk = Trunk(model, recipe.first_layer, [row.labelled() for row in everything], prefix, collate)
+
+    def collate_upon_trunk(rows: list[dict[str, list[int]]]) -> dict[str, Any]:
+        batch = collate(rows)
+        del batch["input_ids"]
+        return batch | {"inputs_embeds": trunk.states(rows)}
+
+    return collate_upon_trunk
+
+
 def make_collator(prefix: int, precision: str) -> Any:
     import torch
 
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
 
-    def collate(rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+    def collate(rows: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
         layout = lay_out(rows, prefix)
         segments = torch.tensor(layout.segments)
         sees = ((segments[:, None] == segments) | (segments == 0)).tril()

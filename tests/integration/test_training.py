@@ -145,6 +145,80 @@ def test_sharing_the_prefix_changes_neither_loss_nor_gradients(model: Path, data
     assert all(torch.allclose(together[name], value.grad, atol=2e-4, rtol=1e-3) for name, value in base.named_parameters())
 
 
+SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def adapted(job: TrainingOrder) -> Any:
+    """The base model with an adapter that already says something: B begins as zeros, and zeros hide mistakes."""
+    import torch
+    from peft import get_peft_model
+
+    from services.trainer import train as stages
+
+    _, base = stages.load(job)
+    model = get_peft_model(base, stages.lora_config(job.recipe, base))
+    generator = torch.Generator().manual_seed(1)
+    for name, value in model.named_parameters():
+        if "lora_" in name:
+            value.data.normal_(std=0.1, generator=generator)
+    return model
+
+
+def gradients(model: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    from torch.nn.functional import cross_entropy
+
+    labels = batch.pop("labels")[0, 1:]
+    cross_entropy(model(**batch).logits[0, :-1], labels).backward()
+    return {name: value.grad for name, value in model.named_parameters() if value.requires_grad}
+
+
+def test_lean_layers_learn_what_those_of_peft_learn(model: Path, dataset: Path, tmp_path: Path) -> None:
+    import torch
+
+    from services.trainer import train as stages
+    from services.trainer.lean import LeanLinear
+
+    job = order(tmp_path, model, dataset)
+    tokenizer, _ = stages.load(job)
+    rows = [row.labelled() for row in stages.prepare(job, tokenizer)[0][:8]]
+    lean = adapted(job)
+    assert sum(isinstance(module, LeanLinear) for module in lean.modules()) == 2 * 7
+    stock = adapted(order(tmp_path, model, dataset, dropout=1e-9))  # any dropout asks for peft's own layers
+    assert not any(isinstance(module, LeanLinear) for module in stock.modules())
+    ours, theirs = (gradients(each, stages.make_collator(3, "fp32")(rows)) for each in (lean, stock.eval()))
+    assert all(torch.allclose(ours[name], theirs[name], atol=1e-5, rtol=1e-3) for name in theirs)
+
+
+def test_layers_computed_once_change_neither_loss_nor_gradients(model: Path, dataset: Path, tmp_path: Path) -> None:
+    import torch
+
+    from services.trainer import train as stages
+
+    job = order(tmp_path, model, dataset, first_layer=1, target_modules=SEVEN)
+    tokenizer, _ = stages.load(job)
+    rows, held_out, _ = stages.prepare(job, tokenizer)
+    batch = [row.labelled() for row in (*rows[3:9], *held_out[:2])]
+    prefix = stages.common_prefix([row.prompt for row in (*rows, *held_out)])
+    every_time = gradients(adapted(job), stages.make_collator(prefix, "fp32")(batch))
+    cut = adapted(job)
+    once = gradients(cut, stages.batches(job.recipe, cut.get_base_model(), rows, held_out)(batch))
+    assert len(once) == 7 * 2 and all(".layers.1." in name for name in once)
+    assert all(torch.allclose(once[name], every_time[name], atol=1e-5, rtol=1e-3) for name in every_time)
+
+
+def test_half_the_layers_train_resume_and_can_be_served(model: Path, dataset: Path, tmp_path: Path) -> None:
+    job = order(tmp_path / "once", model, dataset, first_layer=1, target_modules=SEVEN)
+    train(job)
+    check_adapter(job.output, RECIPE.rank)
+    assert len(weights(job.output)) == 7 * 2 and all(".layers.1." in name for name in weights(job.output))
+    again = job.model_copy(update={"output": tmp_path / "again"})
+    newest = max(job.checkpoints.rglob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    (newest / "_COMPLETE").unlink()
+    train(again)
+    once, resumed = weights(job.output), weights(again.output)
+    assert all((resumed[name] - once[name]).abs().max() < 1e-6 for name in once)
+
+
 def test_a_loss_that_is_not_a_number_stops_with_a_reason(dataset: Path, tmp_path: Path) -> None:
     broken = build_model(tmp_path / "broken", weight=float("inf"))
     with pytest.raises(JobFailed, match="NaN or infinite at step 1"):
@@ -152,7 +226,7 @@ def test_a_loss_that_is_not_a_number_stops_with_a_reason(dataset: Path, tmp_path
 
 
 @pytest.mark.parametrize(("case", "reason"), [
-    ({"recipe": {"max_length": 16}}, "longer than max_length=16"), ({"base": "no/such-model"}, "could not be loaded"), ({"rows": 0}, "no training rows")])  # fmt: skip
+    ({"recipe": {"max_length": 16}}, "longer than max_length=16"), ({"recipe": {"first_layer": 2, "target_modules": SEVEN}}, "has only 2"), ({"base": "no/such-model"}, "could not be loaded"), ({"rows": 0}, "no training rows")])  # fmt: skip
 def test_bad_input_is_refused_with_a_reason(model: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: dict, reason: str) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     data = build_dataset(tmp_path / "data", train=case["rows"]) if "rows" in case else dataset

@@ -30,7 +30,8 @@ def test_the_digest_is_of_the_content_not_of_the_file(tmp_path: Path) -> None:
     assert load_recipe(tmp_path, "a").sha256 != before
 
 
-@pytest.mark.parametrize("typo", [{"epoch": 3}, {"rank": 12}, {"use_dora": True}, {"bias": "all"}, {"learning_rate": 0}])
+@pytest.mark.parametrize("typo", [{"epoch": 3}, {"rank": 12}, {"use_dora": True}, {"bias": "all"}, {"learning_rate": 0},
+                                  {"first_layer": 1, "share_prefix": True}, {"first_layer": 1, "target_modules": ["q_proj"]}])  # fmt: skip
 def test_what_vllm_cannot_serve_or_nobody_knows_is_refused(typo: dict) -> None:
     with pytest.raises(ValidationError):
         TrainingRecipe(name="x", **typo)
