@@ -1,0 +1,44 @@
+"""One zygote for the whole run, brokers of each kind, and worlds that are gone after their test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.forking import Zygote
+from tests.faults.world import World
+from tests.kafka import ApacheKafka, Broker, EmbeddedBroker, apache_missing
+
+KINDS = {"embedded": EmbeddedBroker, "apache": ApacheKafka}
+
+
+@pytest.fixture(scope="session")
+def zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Zygote]:
+    with Zygote(tmp_path_factory.mktemp("zygote") / "zygote.log") as zygote:
+        yield zygote
+
+
+@pytest.fixture(params=["embedded", pytest.param("apache", marks=pytest.mark.faults)])
+def broker(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:
+    if request.param == "apache" and (reason := apache_missing()):
+        pytest.skip(reason)
+    with KINDS[request.param](tmp_path / "broker") as broker:
+        yield broker
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[Broker]:
+    with EmbeddedBroker(tmp_path / "broker") as broker:
+        yield broker
+
+
+@pytest.fixture
+def new_world(tmp_path: Path, zygote: Zygote) -> Callable[..., World]:
+    return lambda servers, postgres=None: World(tmp_path / "world", servers, zygote, postgres)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest) -> str:
+    return request.param

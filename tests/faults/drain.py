@@ -1,0 +1,40 @@
+"""Wait until nothing is on the way any more: every event digested by every consumer, every outbox empty, every job ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from tests.faults.evidence import Evidence, read_databases
+from tests.faults.world import World
+
+LOOK_SECONDS = 0.5
+QUIET_LOOKS = 2  # a job that ends between two looks may have started another one
+
+
+async def drain(world: World, seconds: float = 60.0) -> Counter[str]:
+    """What was still on the way when patience ended: nothing, when the promise holds."""
+    left, quiet, seen = Counter({"everything": 1}), 0, -1
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    while loop.time() < deadline:
+        evidence = Evidence()
+        await read_databases(evidence, world.databases)
+        left, size = on_the_way(evidence), sum(len(rows) for rows in evidence.outboxes.values())
+        quiet = quiet + 1 if not left and size == seen else 0
+        if quiet == QUIET_LOOKS:
+            return left
+        seen = size
+        await asyncio.sleep(LOOK_SECONDS)
+    return left
+
+
+def on_the_way(evidence: Evidence) -> Counter[str]:
+    left = evidence.undigested()
+    for service, rows in evidence.outboxes.items():
+        left[f"outbox of {service}"] += sum(not row.published for row in rows)
+    for service in ("dataset-builder", "trainer", "evaluator"):
+        left[f"jobs of {service}"] += sum(
+            job["state"] in ("queued", "running") for job in evidence.tables[service]["jobs"]
+        )
+    return +left

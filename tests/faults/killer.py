@@ -1,0 +1,94 @@
+"""Kills every service again and again while all of them work, each time at the next seeded point or moment, and starts it again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schemas.topics import SERVICES
+from shared.failpoints import POINTS
+from tests.faults.life import Armed
+from tests.faults.world import World
+
+LONGEST_LIFE = 4.0  # seconds: a point that was not reached by then is not waited for
+SHORTEST_LIFE = 0.3
+AT_A_MOMENT = "any moment"
+WITH_JOBS = ("dataset-builder", "trainer", "evaluator")
+RARE = tuple(point for point in POINTS if point.startswith(("job.", "blob.")))
+COMMON = tuple(point for point in POINTS if point not in RARE and not point.startswith("request."))
+
+
+@dataclass
+class Toll:
+    """How often each service was ended at each point."""
+
+    kills: Counter[tuple[str, str]] = field(default_factory=Counter)
+    early: list[str] = field(default_factory=list)  # ends that nobody planned
+
+    @property
+    def total(self) -> int:
+        return sum(self.kills.values())
+
+
+class Killer:
+    """One seed gives the same plan; what the machine makes of it differs from run to run."""
+
+    def __init__(self, world: World, seed: int, kills: int) -> None:
+        self.world, self.seed, self.left, self.toll = world, seed, kills, Toll()
+
+    async def run(self) -> None:
+        """Ends when the last planned kill happened and every service is up again, with nothing armed."""
+        await asyncio.gather(*(self._haunt(service) for service in SERVICES))
+        await self.world.until_ready(*SERVICES)
+
+    async def _haunt(self, service: str) -> None:
+        rng = random.Random(f"{self.seed}/{service}")
+        await self.world.stop(service, signal.SIGKILL)
+        while self.left > 0:
+            self.left -= 1
+            await self._one_life(service, rng)
+        self.world.start(service)
+
+    async def _one_life(self, service: str, rng: random.Random) -> None:
+        pid = self.world.start(service, armed=self._arm(service, rng))
+        patience = rng.uniform(SHORTEST_LIFE, LONGEST_LIFE)
+        born = time.monotonic()
+        try:
+            status = await asyncio.wait_for(self.world.zygote.end_of(pid), patience)
+            point = fired(self.world.folder / f"{service}.fired", pid)
+            if status != -signal.SIGKILL or point is None:
+                self.toll.early.append(
+                    f"{service} ended with {status} after {time.monotonic() - born:.2f} s, at {point}"
+                )
+        except TimeoutError:
+            point = AT_A_MOMENT
+            await self.world.stop(service, signal.SIGKILL)
+        self.toll.kills[service, point or "nothing planned"] += 1
+
+    def _arm(self, service: str, rng: random.Random) -> tuple[Armed, ...]:
+        """The point that this service died at least often, or nothing; and, while a job may come along, one of the jobs' points."""
+        if rng.random() < 0.2:
+            return ()
+        order = sorted(COMMON, key=lambda point: (self.toll.kills[service, point], rng.random()))
+        chosen = [order[0] if rng.random() < 0.5 else rng.choice(COMMON)]
+        if service in WITH_JOBS and rng.random() < 0.6:
+            chosen.append(rng.choice(RARE))
+        return tuple(Armed(point, "kill", nth(point, rng)) for point in chosen)
+
+
+def nth(point: str, rng: random.Random) -> int:
+    """A start commits some ten times, and dying there every time would let nothing happen."""
+    return (
+        rng.randint(1, 40) if point.startswith("commit.") else rng.randint(1, 2) if point in RARE else rng.randint(1, 8)
+    )
+
+
+def fired(path: Path, pid: int) -> str | None:
+    """The failpoint that ended this process, as it noted itself."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.split(" ", 1)[1] for line in reversed(lines) if line.startswith(f"{pid} ")), None)

@@ -1,0 +1,117 @@
+"""Instruments in the forked child: the witness of each committed effect, a wrong clock, and guards switched off on purpose.
+
+The witness is a table without a unique key, written in the transaction of the effect: an effect that happened twice has two
+rows there, even where the domain's own keys would hide it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import and_, text, update
+
+from shared import bus, clock, failpoints, jobs, kafka_sender, log_guard, outbox, relay
+from shared.outbox import OutboxRow, Place
+
+WITNESS = "create table if not exists witness (service varchar(64), topic varchar(128), event_id varchar(128))"
+_saw = text("insert into witness values (:service, :topic, :event_id)")
+
+
+def witness_effects(service: str) -> None:
+    original = bus.ReliableConsume.consume_scope
+
+    async def consume_scope(self: bus.ReliableConsume, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:
+        async def witnessed(message: Any) -> Any:
+            result = await call_next(message)
+            record = message.raw_message
+            seen = {"service": service, "topic": record.topic, "event_id": log_guard.event_id_of(record)}
+            await self.context.get("tx").execute(_saw, seen)
+            return result
+
+        return await original(self, witnessed, msg)
+
+    bus.ReliableConsume.consume_scope = consume_scope
+
+
+def note_what_fires(path: str) -> None:
+    """A process that kills itself cannot say afterwards what did it."""
+    original = failpoints.reach
+
+    def reach(name: str) -> None:
+        armed = failpoints._armed.get(name)
+        if armed and armed[1] <= 1:
+            with Path(path).open("a") as file:
+                file.write(f"{os.getpid()} {name}\n")
+        original(name)
+
+    failpoints.reach = reach
+
+
+def set_clock(wrong_by: float) -> None:
+    """Every clock of this process that is not the database's. What is imported by name is replaced where it was imported."""
+    right, right_time = clock.now, time.time
+
+    def now() -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=wrong_by)
+
+    for module in list(sys.modules.values()):
+        if getattr(module, "now", None) is right:
+            module.now = now
+    time.time = lambda: right_time() + wrong_by
+
+
+def no_inbox() -> None:
+    """Every delivery counts as the first."""
+    original = outbox.Outbox.first_time
+
+    async def first_time(self: outbox.Outbox, *arguments: Any, **options: Any) -> bool:
+        await original(self, *arguments, **options)
+        return True
+
+    outbox.Outbox.first_time = first_time
+
+
+def no_acknowledgement() -> None:
+    """The relay takes an event for sent once it has begun to send it: an outbox in name only."""
+    original = kafka_sender.KafkaSender.send
+    sending: set[asyncio.Task] = set()
+
+    async def send(self: kafka_sender.KafkaSender, rows: Sequence[OutboxRow]) -> list[Place]:
+        async def later() -> None:
+            await asyncio.sleep(0.2)
+            await original(self, rows)
+
+        sending.add(asyncio.create_task(later()))
+        return [Place(None, None) for _ in rows]
+
+    kafka_sender.KafkaSender.send = send
+
+
+def no_fence() -> None:
+    """Whoever finishes a job is believed."""
+
+    async def fenced(self: jobs.JobStore, tx: Any, job: jobs.Job, values: dict[str, Any]) -> None:
+        await tx.execute(update(self.table).where(and_(self.table.c.job_id == job.job_id)).values(**values))
+
+    jobs.JobStore._fenced = fenced
+
+
+def no_resend() -> None:
+    """A relay that trusts the log to keep what it acknowledged."""
+
+    async def find_losses(self: relay.Relay) -> None:
+        self._intact = relay.losses_suspected()
+
+    relay.Relay.find_losses = find_losses
+
+
+SWITCHES: dict[str, Callable[[], None]] = {
+    "no-inbox": no_inbox, "no-acknowledgement": no_acknowledgement, "no-fence": no_fence, "no-resend": no_resend,
+}  # fmt: skip
