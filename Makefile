@@ -3,7 +3,7 @@ PYTHON ?= python3
 RATCHET = .venv/bin/ratchet
 export PYTHONDONTWRITEBYTECODE =# many images set it, and then every command compiles its imports again
 .DEFAULT_GOAL := help
-.PHONY: help setup venv up down demo test lint types schemas flow lock clean
+.PHONY: help setup venv up down demo test test-faults lint types schemas flow lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -19,6 +19,8 @@ demo: setup ## close the loop twice, from wrong answers to better ones (ARGS="..
 	@$(RATCHET) demo $(ARGS)
 test: venv ## unit, contract and pipeline tests (ARGS="tests/unit -k gate")
 	.venv/bin/python -m pytest $(ARGS)
+test-faults: venv ## kill, stop, cut off and poison everything (FAULT_KILLS=1000 FAULT_SEED=7 ARGS="-k kills")
+	.venv/bin/python -m pytest tests/faults -m "faults or not faults" $(ARGS)
 lint: venv ## ruff and the import contracts
 	.venv/bin/ruff check . && .venv/bin/lint-imports
 types: venv ## mypy
