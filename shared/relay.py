@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, Float, MetaData, String, Table, and_, bindparam, delete, func, or_, select, update
+from sqlalchemy import Column, Float, MetaData, String, Table, and_, delete, func, or_, select, update
 
 from schemas.topics import TOPICS, dead_letter_topic, published_by
 from shared import failpoints
+from shared.bulk import stored, update_many
 from shared.clock import now
 from shared.db import Database, insert_once
 from shared.errors import Retryable
@@ -46,8 +48,6 @@ class Relay:
         self._intact = -1  # the suspicion up to which the log was looked at
         table = outbox.table
         self._unsent = select(table).where(table.c.sent_at.is_(None)).order_by(table.c.seq).limit(BATCH)
-        self._mark = update(table).where(table.c.seq == bindparam("this")).values(
-            sent_at=bindparam("at"), log_partition=bindparam("partition"), log_offset=bindparam("offset"))  # fmt: skip
 
     async def run(self) -> None:
         """For ever: drain, then wait for the next commit. Back-off while the log or the database is away."""
@@ -107,12 +107,12 @@ class Relay:
         return len(rows)
 
     async def _mark_sent(self, rows: Sequence[OutboxRow], places: Sequence[Place]) -> None:
-        at = now()
-        marks = [{"this": row.seq, "at": at, "partition": place.partition, "offset": place.offset} for row, place in zip(rows, places, strict=True)]
         async with self.db.transaction(wake=False) as tx:
-            await tx.execute(self._mark, marks)
-        for row in rows:
-            EVENTS_PUBLISHED.labels(row.aggregatetype).inc()
+            at = stored(self.outbox.table.c.sent_at, now(), tx.dialect)
+            marks = [(at, place.partition, place.offset, row.seq) for row, place in zip(rows, places, strict=True)]
+            await update_many(tx, self.outbox.table, ("sent_at", "log_partition", "log_offset"), "seq", marks)
+        for topic, count in Counter(row.aggregatetype for row in rows).items():
+            EVENTS_PUBLISHED.labels(topic).inc(count)
 
     async def find_losses(self) -> None:
         """After a connection to the log broke: does it still end where it was acknowledged to end? What is missing is unsent again."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import uvloop
 from rich.console import Console
@@ -17,7 +18,7 @@ from benchmarks.capture.figures import Figures
 from benchmarks.capture.plan import Plan
 from benchmarks.capture.processes import LOAD_CORE
 
-Measure = Callable[[Plan, Path], Awaitable[Figures]]
+Measure = Callable[[Plan, Path], Coroutine[Any, Any, Figures]]
 SYSTEMS: dict[str, Measure] = {
     "generator": generator.measure,
     "ratchet": ratchet.measure,

@@ -16,7 +16,7 @@ from infra.local.broker import embedded
 from infra.local.home import Home
 from infra.topics import BrokerAway, ProvisioningFailed, provision
 from schemas.base import Event
-from shared.outbox import cloudevent_headers
+from shared.rendering import cloudevent_headers
 
 START_SECONDS = 60.0
 POLL_SECONDS = 0.02

@@ -19,7 +19,8 @@ from schemas.events import DatasetBuilt
 from shared.bus import Tx, subscribe
 from shared.db import Database
 from shared.errors import Retryable
-from shared.outbox import Outbox, cloudevent_headers
+from shared.outbox import Outbox
+from shared.rendering import cloudevent_headers
 from shared.service import Service
 from shared.settings import ServiceSettings
 from tests import factories

@@ -45,6 +45,7 @@ class Capture:
         return await self.http.post(path, content=content, headers={"authorization": f"Bearer {self.keys[tenant]}"} | headers)
 
     async def events(self) -> list[dict[str, Any]]:
+        await self.service.relay.find_losses()  # as the relay does before its first batch
         while await self.service.relay.drain_once():
             pass
         return [json.loads(row.payload or b"") for row in self.service.sender.rows]
