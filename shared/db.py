@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
-from sqlalchemy import Column, ColumnElement, DateTime, Float, MetaData, Table, event, func
+from sqlalchemy import Column, ColumnElement, DateTime, Float, Insert, MetaData, Table, event, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -17,6 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from shared import failpoints
 from shared.errors import Retryable
 
+DIALECTS = {"sqlite": sqlite, "postgresql": postgresql}
 SQLITE_MAY_PASS = ("database is locked", "disk is full", "disk I/O error", "readonly database")
 POSTGRES_MAY_PASS = ("40001", "40P01", "53", "57P", "08")  # serialisation, deadlock, out of resources, shutting down, connection
 
@@ -121,17 +123,25 @@ def _begin_sqlite(connection) -> None:  # noqa: ANN001
 
 async def insert_once(tx: AsyncConnection, table: Table, values: dict) -> bool:
     """Insert unless the primary (or a unique) key exists; says whether a row was inserted."""
-    dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
-    result = await tx.execute(dialect.insert(table).values(**values).on_conflict_do_nothing())
-    return result.rowcount == 1
+    return (await tx.execute(_insert_once(table, tx.dialect.name), values)).rowcount == 1
 
 
 async def upsert(tx: AsyncConnection, table: Table, values: dict) -> None:
     """Insert, or replace the row with the same primary key."""
-    dialect = sqlite if tx.dialect.name == "sqlite" else postgresql
-    keys = [column.name for column in table.primary_key]
-    rest = {name: value for name, value in values.items() if name not in keys}
-    await tx.execute(dialect.insert(table).values(**values).on_conflict_do_update(index_elements=keys, set_=rest))
+    await tx.execute(_upsert(table, tx.dialect.name, frozenset(values)), values)
+
+
+# Building a statement takes more CPU (about 0.6 ms) than executing it.
+@functools.lru_cache(maxsize=256)
+def _insert_once(table: Table, dialect: str) -> Insert:
+    return DIALECTS[dialect].insert(table).on_conflict_do_nothing()
+
+
+@functools.lru_cache(maxsize=256)
+def _upsert(table: Table, dialect: str, names: frozenset[str]) -> Insert:
+    insert, keys = DIALECTS[dialect].insert(table), [column.name for column in table.primary_key]
+    rest = {name: insert.excluded[name] for name in names if name not in keys}
+    return insert.on_conflict_do_update(index_elements=keys, set_=rest)
 
 
 def timestamp(name: str, **options) -> Column:  # noqa: ANN003
