@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
-from sqlalchemy import Column, ColumnElement, DateTime, Float, Insert, MetaData, Table, event, func
+from sqlalchemy import ClauseElement, Column, ColumnElement, DateTime, Float, Insert, MetaData, Table, event, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -123,7 +123,9 @@ def _begin_sqlite(connection) -> None:  # noqa: ANN001
 
 async def insert_once(tx: AsyncConnection, table: Table, values: dict) -> bool:
     """Insert unless the primary (or a unique) key exists; says whether a row was inserted."""
-    return (await tx.execute(_insert_once(table, tx.dialect.name), values)).rowcount == 1
+    expressions = {name: value for name, value in values.items() if isinstance(value, ClauseElement)}  # the database's clock, say
+    statement, plain = _insert_once(table, tx.dialect.name), {name: value for name, value in values.items() if name not in expressions}
+    return (await tx.execute(statement.values(**expressions) if expressions else statement, plain)).rowcount == 1
 
 
 async def upsert(tx: AsyncConnection, table: Table, values: dict) -> None:
