@@ -26,7 +26,8 @@ def postgres_missing() -> str | None:
 class PostgresServer:
     """Listens on loopback only; runs as `postgres` (or nobody) when the tests run as root, which PostgreSQL refuses."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, durable: bool = False) -> None:
+        self.fsync = "on" if durable else "off"
         self.data = Path("/tmp") / f"ratchet-pg-{uuid.uuid4().hex[:8]}"  # pytest's own folders are closed to other users
         self.log = folder / "postgres.log"
         self.port = _free_port()
@@ -38,7 +39,7 @@ class PostgresServer:
             shutil.chown(self.data, self._user)
         self._run(_binary("initdb"), "-D", str(self.data), "-U", "ratchet", "-A", "trust", "--no-sync", "-E", "UTF8")
         self.process = subprocess.Popen(
-            [_binary("postgres"), "-D", str(self.data), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off",
+            [_binary("postgres"), "-D", str(self.data), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-c", f"fsync={self.fsync}",
              "-c", f"unix_socket_directories={self.data}", "-c", "max_connections=200"],
             user=self._user, stdout=self.log.open("w"), stderr=subprocess.STDOUT, cwd="/tmp")  # fmt: skip
         self._wait()
