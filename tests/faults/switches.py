@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import and_, text, update
 
-from shared import bus, clock, failpoints, jobs, kafka_sender, log_guard, outbox, relay
+from shared import clock, consume, failpoints, job_store, kafka_sender, log_guard, outbox, relay
 from shared.outbox import OutboxRow, Place
 
 WITNESS = "create table if not exists witness (service varchar(64), topic varchar(128), event_id varchar(128))"
@@ -25,9 +25,9 @@ _saw = text("insert into witness values (:service, :topic, :event_id)")
 
 
 def witness_effects(service: str) -> None:
-    original = bus.ReliableConsume.consume_scope
+    original = consume.ReliableConsume.consume_scope
 
-    async def consume_scope(self: bus.ReliableConsume, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:
+    async def consume_scope(self: consume.ReliableConsume, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:
         async def witnessed(message: Any) -> Any:
             result = await call_next(message)
             record = message.raw_message
@@ -37,7 +37,7 @@ def witness_effects(service: str) -> None:
 
         return await original(self, witnessed, msg)
 
-    bus.ReliableConsume.consume_scope = consume_scope
+    consume.ReliableConsume.consume_scope = consume_scope
 
 
 def note_what_fires(path: str) -> None:
@@ -97,10 +97,10 @@ def no_acknowledgement() -> None:
 def no_fence() -> None:
     """Whoever finishes a job is believed."""
 
-    async def fenced(self: jobs.JobStore, tx: Any, job: jobs.Job, values: dict[str, Any]) -> None:
+    async def fenced(self: job_store.JobStore, tx: Any, job: Any, values: dict[str, Any]) -> None:
         await tx.execute(update(self.table).where(and_(self.table.c.job_id == job.job_id)).values(**values))
 
-    jobs.JobStore._fenced = fenced
+    job_store.JobStore._fenced = fenced
 
 
 def no_resend() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +27,11 @@ from tests.unit.router.fakes import FakeVllm, served
 TENANT = "acme"
 SCOPES = {"infer", "capture:write", "feedback:write", "review", "admin", "read"}
 PATIENCE = 60.0
+
+
+class NotReady(Exception):
+    def __init__(self, service: str, log: str) -> None:
+        super().__init__(f"{service} did not become ready; its log ends with\n{log}")
 
 
 class World:
@@ -100,9 +106,12 @@ class World:
         return await self.zygote.end_of(pid)
 
     async def until_ready(self, *services: str, seconds: float = PATIENCE) -> None:
-        async with asyncio.timeout(seconds):
-            while not all([await self.ready(service) for service in services]):
-                await asyncio.sleep(0.1)
+        late, deadline = set(services), time.monotonic() + seconds
+        while late := {service for service in late if not await self.ready(service)}:
+            for service in late & self.pids.keys():
+                if self.zygote.ended.get(self.pids[service]) is not None or time.monotonic() > deadline:
+                    raise NotReady(service, Path(self.life(service).log).read_text()[-3000:])
+            await asyncio.sleep(0.1)
 
     async def ready(self, service: str) -> bool:
         try:
