@@ -8,14 +8,21 @@ import json
 import os
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from shared.errors import RatchetError
 
 PR_SET_PDEATHSIG = 1
 STDERR_LINES = 40
+# The file that the heartbeat of the current job touches, and the seconds after which silence means that the job is lost.
+LEASE: ContextVar[tuple[str, float] | None] = ContextVar("lease", default=None)
+LEASE_FILE, LEASE_SECONDS = "RATCHET_CHILD_LEASE_FILE", "RATCHET_CHILD_LEASE_SECONDS"  # how the child is told
 
 
 class ChildDied(RatchetError):
@@ -30,8 +37,8 @@ class ChildDied(RatchetError):
 async def run_child(argv: list[str], on_message: Callable[[dict[str, Any]], Awaitable[None]], env: dict[str, str] | None = None) -> None:
     """Run `argv`; each JSON line of its stdout goes to `on_message`. Raises ChildDied unless it exits with 0."""
     process = await asyncio.create_subprocess_exec(
-        *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=os.environ | (env or {}),
-        preexec_fn=die_with_parent if sys.platform == "linux" else None, limit=16 * 1024 * 1024)  # fmt: skip
+        *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=os.environ | leased() | (env or {}),
+        preexec_fn=_killed_with_parent if sys.platform == "linux" else None, limit=16 * 1024 * 1024)  # fmt: skip
     stderr = asyncio.create_task(_tail(process.stderr))
     try:
         async for line in process.stdout:
@@ -46,9 +53,38 @@ async def run_child(argv: list[str], on_message: Callable[[dict[str, Any]], Awai
             await process.wait()
 
 
+def leased() -> dict[str, str]:
+    lease = LEASE.get()
+    return {LEASE_FILE: lease[0], LEASE_SECONDS: str(lease[1])} if lease else {}
+
+
 def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies, so that `kill -9` of a service leaves no trainer behind."""
+    """In the child: be killed when the parent dies, so that `kill -9` of a service leaves no trainer behind; and stop by oneself
+    when the parent no longer renews the lease. A parent that is merely stopped would not be noticed otherwise, and its successor
+    would share the GPU with us."""  # fmt: skip
+    _killed_with_parent()
+    if LEASE_FILE in os.environ:
+        Thread(target=_watch_lease, args=(Path(os.environ[LEASE_FILE]), float(os.environ[LEASE_SECONDS])), daemon=True).start()
+
+
+def _killed_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _watch_lease(path: Path, seconds: float) -> None:
+    """Only asks whether the file was touched since the last look: no two clocks are compared."""
+    touched, since = 0, time.monotonic()
+    while time.monotonic() - since < seconds:
+        time.sleep(seconds / 10)
+        try:
+            latest = path.stat().st_mtime_ns
+        except OSError:  # removed: the job has ended, or was taken from our parent
+            break
+        if latest != touched:
+            touched, since = latest, time.monotonic()
+    sys.stderr.write("the lease of this job was not renewed: its worker is stopped, or no longer has it\n")
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def say(**message: Any) -> None:

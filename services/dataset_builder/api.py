@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.auth import Principal, require
+from shared.jobs import Job
 from shared.routes import RouteUnknown
 
 router = APIRouter(tags=["datasets"])
@@ -78,8 +79,6 @@ async def build_dataset(request: Request, principal: Admin, tenant: str, name: s
     return {"route": route, "build": build, "state": "queued"}
 
 
-@router.get("/v1/jobs")
-async def list_jobs(request: Request, principal: Reader, offset: Offset = 0, limit: Limit = 50) -> dict[str, Any]:
-    """Builds, newest first: queued, running, finished (with a dataset or a refusal) or failed."""
-    async with request.app.state.db.read() as connection:
-        return page(await request.app.state.views.jobs(connection, principal.tenant, offset, limit), offset, limit)
+def described(job: Job) -> dict[str, Any]:
+    """What a build is about, beside what every job shows."""
+    return {name: job.payload[name] for name in ("build", "because")}

@@ -15,6 +15,7 @@ from services.dataset_builder.worker import Builder
 from shared.blobs import BlobStore
 from shared.db import Database
 from shared.jobs import JobStore, work
+from shared.jobs_api import jobs_api
 from shared.outbox import Outbox, Sender
 from shared.routes import RouteBook
 from shared.service import Service
@@ -27,7 +28,8 @@ def build(settings: Settings, sender: Sender | None = None) -> Service:
     ledger, blobs = Ledger(db, metadata, jobs, routes), BlobStore(settings.artifacts_url)
     builder = Builder(db, jobs, ledger, blobs, outbox, write_folder)
     return Service(
-        name=handlers.SERVICE, settings=settings, metadata=metadata, events=handlers.router, http=[api.router], db=db, outbox=outbox,
+        name=handlers.SERVICE, settings=settings, metadata=metadata, events=handlers.router, db=db, outbox=outbox,
+        http=[api.router, jobs_api(jobs, api.described, builder.gave_up, builder.reopen)],
         context={"ledger": ledger, "views": Views(ledger), "blobs": blobs, "read_rows": read_rows},
         workers=[partial(work, jobs, JOB, builder.run, builder.gave_up)], sender=sender,
     )  # fmt: skip

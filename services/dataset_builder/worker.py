@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,6 +17,7 @@ from services.dataset_builder import manifest as describe
 from services.dataset_builder.assemble import NothingChanged, Refused, assemble
 from services.dataset_builder.ports import FolderWriter, Ledger, Order
 from services.dataset_builder.rows import Row
+from shared.atomic import private_folder
 from shared.blobs import BlobStore
 from shared.db import Database
 from shared.jobs import Job, JobStore
@@ -45,11 +44,11 @@ class Builder:
 
     def build(self, order: Order, rows: Sequence[Row], rejected: int, before: dict[str, Any] | None) -> tuple[BlobRef, dict[str, Any]]:
         assembled = assemble(rows, rejected, order.spec, order.parent)
-        with TemporaryDirectory(prefix="ratchet-dataset-") as folder:
-            manifest = self.write_folder(Path(folder), assembled.parts, assembled.facts)
+        with private_folder("ratchet-dataset") as folder:
+            manifest = self.write_folder(folder, assembled.parts, assembled.facts)
             if before and order.parent and describe.same_content(manifest, before):
                 raise NothingChanged(order.parent)
-            return self.blobs.put_folder(Path(folder), "datasets"), manifest
+            return self.blobs.put_folder(folder, "datasets"), manifest
 
     async def announce(self, job: Job, order: Order, blob: BlobRef, manifest: dict[str, Any]) -> None:
         event = dataset_built(order, blob, manifest)
@@ -66,9 +65,12 @@ class Builder:
         self.log.info("build refused", route=order.route, build=order.build, reason=refusal.name, missing=refusal.missing)
 
     async def gave_up(self, tx: AsyncConnection, job: Job, reason: str, will_retry: bool) -> None:
-        """After the last attempt the route is free again; its next verdicts, or a command, order a new build."""
+        """After the last attempt, or cancelled, the route is free again; its next verdicts, or a command, order a new build."""
         if not will_retry:
             await self.ledger.refused(tx, Order.model_validate(job.payload), "BuildFailed", reason, 0)
+
+    async def reopen(self, tx: AsyncConnection, job: Job) -> None:
+        await self.ledger.reopen(tx, Order.model_validate(job.payload))
 
 
 def dataset_built(order: Order, blob: BlobRef, manifest: dict[str, Any]) -> DatasetBuilt:

@@ -1,4 +1,4 @@
-"""HTTP in: evaluations and their reports, the state of the drift monitors and their evidence, and the jobs."""
+"""HTTP in: evaluations and their reports, the state of the drift monitors and their evidence."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from schemas.base import BlobRef
 from services.evaluator.monitor import Monitor
 from shared.auth import Principal, require
 from shared.errors import NotFound
+from shared.jobs import Job
 
 router = APIRouter(tags=["evaluations"])
 Reader = Annotated[Principal, Depends(require("read"))]
@@ -71,14 +72,6 @@ async def show_evidence(request: Request, principal: Reader, drift_id: str) -> H
     return await _report(request, event, drift_id, DRAWN)
 
 
-@router.get("/v1/jobs")
-async def list_jobs(request: Request, principal: Reader, limit: Limit = 50) -> dict[str, Any]:
-    """Evaluations under way or done, and why one waits or failed."""
-    jobs = [job for job in await request.app.state.jobs.all(limit=1000) if job.payload["tenant"] == principal.tenant]
-    return {"items": [{"job_id": job.job_id, "state": job.state, "attempt": job.attempt, "progress": job.progress, "result": job.result, "error": job.error,
-                       "route": job.payload["route"], "adapter_id": job.payload["adapter"]["adapter_id"]} for job in jobs[:limit]]}  # fmt: skip
-
-
 async def _report(request: Request, event: dict[str, Any], about: str, policy: str) -> HTMLResponse:
     if event["report"] is None:
         raise NoReport(about)
@@ -95,3 +88,8 @@ def as_json(monitor: Monitor) -> dict[str, Any]:
         "errors": {"tolerated": monitor.tolerated, "labels": monitor.labels, "errors": monitor.errors, "statistic": monitor.detector.statistic,
                    "threshold": monitor.run_length, "drift_id": monitor.error_drift_id},
     }  # fmt: skip
+
+
+def described(job: Job) -> dict[str, Any]:
+    """What an evaluation is about, beside what every job shows."""
+    return {"adapter_id": job.payload["adapter"]["adapter_id"], "dataset_id": job.payload["dataset_id"]}

@@ -19,6 +19,7 @@ from services.evaluator.watch import Watch
 from shared.blobs import BlobStore
 from shared.db import Database
 from shared.jobs import JobStore, work
+from shared.jobs_api import jobs_api
 from shared.outbox import Outbox, Sender
 from shared.routes import RouteBook
 from shared.service import Service
@@ -34,7 +35,8 @@ def build(settings: Settings, sender: Sender | None = None) -> Service:
     evaluation = Evaluation(db, jobs, outbox, routes, evaluations, blobs, vllm, transcripts, reports, settings.cache_dir, settings.concurrency)
     watch = Watch(db, outbox, monitors, streams, reports)
     return Service(
-        name=handlers.SERVICE, settings=settings, metadata=metadata, events=handlers.router, http=[api.router], db=db, outbox=outbox,
+        name=handlers.SERVICE, settings=settings, metadata=metadata, events=handlers.router, db=db, outbox=outbox,
+        http=[api.router, jobs_api(jobs, api.described)],
         context={"jobs": jobs, "routes": routes, "evaluations": evaluations, "streams": streams, "monitors": monitors, "blobs": blobs},
-        workers=[partial(work, jobs, handlers.JOB, evaluation.run), watch.run], sender=sender,
+        workers=[partial(work, jobs, handlers.JOB, evaluation.run, None, evaluation.tidy), watch.run], sender=sender,
     )  # fmt: skip

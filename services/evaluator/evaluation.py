@@ -55,8 +55,13 @@ class Evaluation:
         probe = await choose_probe(self.generator, rows, answered[-1], answered[0], trained.spec)
         report = await self.reporter.evaluation(_report_content(job, trained, findings, report_rows(rows, answered, trained.spec)))
         await self._publish(job, trained, findings, probe, report, started)
-        self.transcripts.drop(job.job_id)
+        self.transcripts.drop(job.name)
         await self._unload(contenders)
+
+    async def tidy(self) -> None:
+        """What was answered for a job that is over is not kept: it is what users wrote, and what models said to it."""
+        for name in await self.jobs.over(self.transcripts.names()):
+            self.transcripts.drop(name)
 
     async def _champion(self, route: str) -> AdapterRef | None:
         async with self.db.read() as connection:
@@ -85,21 +90,23 @@ class Evaluation:
 
     async def _ask_all(self, job: Job, contenders: list[Contender], rows: list[HeldOutRow], trained: AdapterTrained) -> list[Answered]:
         """Row by row through all arms, so that every arm meets the same load and latencies compare."""
-        gate, replies, total = asyncio.Semaphore(self.concurrency), self.transcripts.read(job.job_id), len(rows) * len(contenders)
+        gate, replies, total = asyncio.Semaphore(self.concurrency), self.transcripts.read(job.name), len(rows) * len(contenders)
 
         async def ask(contender: Contender, row: HeldOutRow) -> Reply:
             key = contender.model, row.row_id
             if key not in replies:
                 async with gate:
                     replies[key] = await self.generator.ask(
-                        contender.model, contender.prompt(trained.spec, row.messages), trained.spec.max_tokens, contender.choices(trained.spec))
-                self.transcripts.add(job.job_id, *key, replies[key])
+                        contender.model, contender.prompt(trained.spec, row.messages), trained.spec.max_tokens, contender.choices(trained.spec)
+                    )
+                self.transcripts.add(job.name, job.token, *key, replies[key])
             return replies[key]
 
         async def watch() -> None:
             while True:
                 await asyncio.sleep(PROGRESS_SECONDS)
-                await self.jobs.renew(job, {"asked": len(replies), "of": total})
+                async with self.db.transaction() as tx:
+                    await self.jobs.report(tx, job, {"asked": len(replies), "of": total})
 
         watching = asyncio.create_task(watch())
         tasks = [[asyncio.create_task(ask(contender, row)) for contender in contenders] for row in rows]

@@ -15,6 +15,7 @@ from services.trainer.training import Training
 from shared.blobs import BlobStore
 from shared.db import Database
 from shared.jobs import JobStore, work
+from shared.jobs_api import jobs_api
 from shared.outbox import Outbox, Sender
 from shared.routes import RouteBook
 from shared.service import Service
@@ -28,7 +29,7 @@ def build(settings: Settings, sender: Sender | None = None, executor: Executor |
         db, jobs, outbox, adapters, BlobStore(settings.artifacts_url), executor or ChildExecutor(), settings.base_model, work_dir,
         settings.recipes_dir, settings.mlflow_tracking_uri or f"sqlite:///{work_dir}/mlflow.db")  # fmt: skip
     return Service(
-        name=handlers.SERVICE, settings=settings, metadata=metadata, events=handlers.router, http=[api.router], db=db, outbox=outbox,
-        context={"jobs": jobs, "routes": routes, "adapters": adapters},
-        workers=[partial(work, jobs, handlers.JOB, training.run, training.failed)], sender=sender,
+        name=handlers.SERVICE, settings=settings, metadata=metadata, events=handlers.router, db=db, outbox=outbox,
+        http=[api.router, jobs_api(jobs, api.described, training.failed)], context={"jobs": jobs, "routes": routes, "adapters": adapters},
+        workers=[partial(work, jobs, handlers.JOB, training.run, training.failed, training.tidy)], sender=sender,
     )  # fmt: skip

@@ -15,7 +15,7 @@ ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json", "README.md"
 
 
 class TrainingOrder(BaseModel):
-    """`checkpoints` outlives an attempt, so that the next one resumes; `output` belongs to this attempt alone."""
+    """Both folders belong to this attempt alone; `checkpoints` begins with a copy of what the attempts before it had learned."""
 
     model_config = ConfigDict(frozen=True)
     job_id: str

@@ -32,6 +32,11 @@ class BuildRunning(Conflict):
         super().__init__(f"build {build} of {route} is queued or running; GET /v1/jobs shows it, ask again when it has ended")
 
 
+class BuildOutdated(Conflict):
+    def __init__(self, order: Order) -> None:
+        super().__init__(f"build {order.build} of {order.route} is not its newest: 'ratchet datasets build {order.route}' makes one of all verdicts")
+
+
 def microseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1_000_000)
 
@@ -125,6 +130,15 @@ class Ledger:
         await self._locked(tx, order.route)
         await self._update(tx, order.route, building=0, wait=wait, refusal=json.dumps(refusal))
         await self.consider(tx, order.route)
+
+    async def reopen(self, tx: AsyncConnection, order: Order) -> None:
+        """The same build once more, as long as no newer one was ordered."""
+        state = await self._locked(tx, order.route)
+        if state.building:
+            raise BuildRunning(order.route, state.building)
+        if state.attempts != order.build:
+            raise BuildOutdated(order)
+        await self._update(tx, order.route, building=order.build)
 
     async def manifest(self, dataset_id: str) -> dict[str, Any]:
         table = self.tables.datasets

@@ -1,4 +1,4 @@
-"""What the API shows: datasets, how near a route is to its next one, jobs. Reads only, always within one tenant."""
+"""What the API shows: datasets, how near a route is to its next one. Reads only, always within one tenant."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from schemas.route import RouteSpec
 from services.dataset_builder.adapters.ledger import Ledger
 from services.dataset_builder.minimums import needs
 from shared.errors import NotFound
-from shared.jobs import as_job
 
 
 class DatasetUnknown(NotFound):
@@ -41,12 +40,6 @@ class Views:
         if row is None:
             raise DatasetUnknown(dataset_id)
         return DatasetBuilt.model_validate_json(row.event), json.loads(row.manifest)
-
-    async def jobs(self, connection: AsyncConnection, tenant: str, offset: int, limit: int) -> list[dict[str, Any]]:
-        table = self.ledger.jobs.table
-        mine = table.c.key.startswith(f"{tenant}/", autoescape=True)
-        rows = await connection.execute(select(table).where(mine).order_by(table.c.job_id.desc()).offset(offset).limit(limit))
-        return [_job(row) for row in rows]
 
     async def readiness(self, connection: AsyncConnection, route: str) -> dict[str, Any]:
         """How far a route is from its next dataset, and what stands in the way."""
@@ -101,10 +94,3 @@ class Views:
         total = (await connection.execute(given)).scalar_one()
         waiting = (await connection.execute(given.where(table.c.kind == "correction", ~reviewed))).scalar_one()
         return {"received": total, "corrections_awaiting_review": waiting}
-
-
-def _job(row: Row[Any]) -> dict[str, Any]:
-    job = as_job(row)
-    return {"job_id": job.job_id, "kind": job.kind, "route": job.payload["route"], "build": job.payload["build"],
-            "because": job.payload["because"], "state": job.state, "attempt": job.attempt, "result": job.result, "error": job.error,
-            "created_at": row.created_at.isoformat(), "updated_at": row.updated_at.isoformat()}  # fmt: skip

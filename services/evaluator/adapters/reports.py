@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from schemas.base import BlobRef
+from shared.atomic import private_folder
 from shared.blobs import BlobStore
 from shared.child import ChildDied, run_child
 from shared.telemetry import log
@@ -30,8 +29,8 @@ class ChildReports:
 
     async def _make(self, module: str, content: dict[str, Any]) -> BlobRef | None:
         """The rows pass through a private folder that is gone afterwards: they hold what users wrote."""
-        with tempfile.TemporaryDirectory(prefix="ratchet-report-") as folder:
-            source, target = Path(folder) / "in.json", Path(folder) / "out.html"
+        with private_folder("ratchet-report") as folder:
+            source, target = folder / "in.json", folder / "out.html"
             source.write_text(json.dumps(content))
             try:
                 async with asyncio.timeout(PATIENCE):

@@ -11,7 +11,7 @@ import pytest
 from schemas.route import RetrainRule
 from services.dataset_builder.adapters.ledger import JOB, BuildRunning
 from shared.blobs import folder_digest
-from shared.jobs import run_leased
+from shared.jobs import MAX_ATTEMPTS, run_leased
 from tests import factories
 from tests.unit.dataset_builder.rig import START, Rig, known_route, verdict, verdicts
 
@@ -216,19 +216,18 @@ async def test_a_worker_that_lost_its_lease_announces_nothing(rig: Rig) -> None:
 
 
 async def test_a_build_that_cannot_be_done_frees_the_route(rig: Rig, monkeypatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    def broken(*_: object) -> None:
+        raise ValueError("a row that Parquet does not like")
 
     await rig.hear(known_route(), *verdicts(0, 30))
-    monkeypatch.setattr(rig.builder.blobs, "put_folder", full)
-    async with rig.db.transaction() as tx:
-        await tx.execute(rig.jobs.table.update().values(attempt=3))
-    await rig.work()
+    monkeypatch.setattr(rig.builder.blobs, "put_folder", broken)
+    for _ in range(MAX_ATTEMPTS):
+        await rig.work()
     state = await rig.state()
-    assert "No space left" in state.refusal and state.building == 0
+    assert "Parquet does not like" in state.refusal and state.building == 0
     monkeypatch.undo()
     async with rig.db.transaction() as tx:
-        await rig.ledger.command(tx, factories.ROUTE, "there is space again")
+        await rig.ledger.command(tx, factories.ROUTE, "it was repaired")
     await rig.work()
     assert len(await rig.announced()) == 1
 

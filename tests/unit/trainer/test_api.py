@@ -54,17 +54,5 @@ async def test_another_tenant_finds_nothing(service: Service, keys: dict[str, st
         assert (await http.get("/v1/jobs")).json()["items"] == []
         assert (await http.get(f"/v1/adapters/{event.adapter.adapter_id}")).status_code == 404
         assert (await http.get(f"/v1/jobs/{job_id}")).status_code == 404
-        assert (await http.post(f"/v1/jobs/{job_id}/retry")).status_code == 404
-
-
-async def test_only_a_failed_job_is_tried_again(service: Service, keys: dict[str, str]) -> None:
-    job_id, jobs = await queued(service), service.context["jobs"]
-    async with client(service, keys["acme"]) as http:
-        refused = await http.post(f"/v1/jobs/{job_id}/retry")
-        assert refused.status_code == 409 and "only a failed job" in refused.json()["detail"]
-        job = await jobs.claim(JOB)
-        async with service.db.transaction() as tx:
-            await jobs.fail(tx, job, "out of memory", retry=False)
-        assert (await http.get(f"/v1/jobs/{job_id}")).json()["error"] == "out of memory"
-        again = await http.post(f"/v1/jobs/{job_id}/retry")
-    assert again.status_code == 202 and again.json()["state"] == "queued" and again.json()["attempt"] == 0
+        for act in ("retry", "cancel"):
+            assert (await http.post(f"/v1/jobs/{job_id}/{act}", json={"reason": "why not"})).status_code == 404

@@ -44,6 +44,7 @@ class World:
         for behaviour in behaviours:
             self.fake.attempts.append(behaviour)
             await run_leased(self.jobs, await self.claimed(), self.training.run, self.training.failed)
+            await self.training.tidy()
 
     async def published(self, kind: str) -> list[dict]:
         table = self.service.outbox.table
@@ -58,6 +59,28 @@ async def world(tmp_path: Path, database_url: str, keys: dict[str, str]) -> Asyn
     await world.service.db.create_tables(world.service.metadata)
     yield world
     await world.service.db.close()
+
+
+def save_checkpoint(checkpoints: Path, step: int, complete: bool = True, best: int | None = None) -> Path:
+    folder = checkpoints / "recipe" / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    state = {"best_model_checkpoint": str(folder.with_name(f"checkpoint-{best or step}")), "global_step": step}
+    (folder / "trainer_state.json").write_text(json.dumps(state))
+    if complete:
+        (folder / "_COMPLETE").touch()
+    return folder
+
+
+def resumes_at(step: int):
+    """Finds the checkpoint of that step in its own folder, and the best one named there too."""
+
+    async def train(order: TrainingOrder, progress: Progress) -> TrainingResult:
+        [found] = order.checkpoints.rglob("_COMPLETE")
+        assert found.parent.name == f"checkpoint-{step}"
+        assert json.loads((found.parent / "trainer_state.json").read_text())["best_model_checkpoint"] == str(found.parent)
+        return await succeeds(order, progress)
+
+    return train
 
 
 async def test_a_dataset_becomes_one_adapter_under_its_digest(world: World, tmp_path: Path) -> None:
@@ -76,10 +99,15 @@ async def test_a_dataset_becomes_one_adapter_under_its_digest(world: World, tmp_
 
 
 async def test_a_killed_child_is_tried_again_and_finds_its_checkpoints(world: World, tmp_path: Path) -> None:
+    async def learns_and_is_killed(order: TrainingOrder, progress: Progress) -> TrainingResult:
+        save_checkpoint(order.checkpoints, 3)
+        save_checkpoint(order.checkpoints, 6, complete=False)
+        raise ChildDied(-9, "gone")
+
     await world.told(dataset_event(tmp_path))
-    await world.attempt(KILLED, succeeds)
+    await world.attempt(learns_and_is_killed, resumes_at(3))
     first, second = world.fake.orders
-    assert first.checkpoints == second.checkpoints and first.output != second.output
+    assert first.checkpoints != second.checkpoints and first.output != second.output
     assert len(await world.published("AdapterTrained")) == 1
     assert "killed by SIGKILL" in next(body["detail"] for body in await world.published("TrainingProgressed") if body["state"] == "queued")
 
