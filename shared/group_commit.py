@@ -14,14 +14,20 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.db import Database
 
 Item = TypeVar("Item")
-MAX_BATCH = 256
+MAX_WEIGHT = 256
 
 
 class GroupCommit(Generic[Item]):
-    """`write(tx, items)` stores a batch; when a batch fails its items are tried alone, so that one bad item harms no other."""
+    """`write(tx, items)` stores a batch; when a batch fails its items are tried alone, so that one bad item harms no other.
 
-    def __init__(self, db: Database, write: Callable[[AsyncConnection, list[Item]], Awaitable[None]]) -> None:
-        self.db, self.write = db, write
+    A batch ends before the item that would make it weigh more than `most`.
+    """
+
+    def __init__(
+        self, db: Database, write: Callable[[AsyncConnection, list[Item]], Awaitable[None]],
+        weigh: Callable[[Item], int] = lambda _: 1, most: int = MAX_WEIGHT,
+    ) -> None:  # fmt: skip
+        self.db, self.write, self.weigh, self.most = db, write, weigh, most
         self._waiting: list[tuple[Item, asyncio.Future[None]]] = []
         self._leader: asyncio.Task[None] | None = None
 
@@ -35,13 +41,24 @@ class GroupCommit(Generic[Item]):
 
     async def _lead(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+            batch = self._next()
             failure = await self._attempt(batch)
             if failure and len(batch) > 1:
                 for one in batch:
                     _settle([one], await self._attempt([one]))
             else:
                 _settle(batch, failure)
+
+    def _next(self) -> list[tuple[Item, asyncio.Future[None]]]:
+        """As many of the oldest as fit, and always one."""
+        count, weight = 1, self.weigh(self._waiting[0][0])
+        for item, _ in self._waiting[1:]:
+            weight += self.weigh(item)
+            if weight > self.most:
+                break
+            count += 1
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return batch
 
     async def _attempt(self, batch: list[tuple[Item, asyncio.Future[None]]]) -> Exception | None:
         try:

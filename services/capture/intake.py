@@ -12,7 +12,7 @@ from prometheus_client import Counter as Metric
 
 from services.capture.parsing import Parsed, Rejection, parse
 from services.capture.ports import Contents, Entry, Kept, Ledger, Owner
-from services.capture.recording import feedback_entry, inference_entry
+from services.capture.recording import Inferences, feedback_entry
 from services.capture.shapes import Sent, SentFeedback, SentInference
 from shared.auth import Principal
 from shared.errors import Invalid, NotFound, RatchetError
@@ -65,8 +65,8 @@ class Intake:
         slow = is_slow(body, encoding)
         parsed = await self._parse(body, encoding, SentInference, "inferences", slow)
         known = await self._known(principal.tenant, parsed)
-        entries = await self._entries(parsed, slow, lambda sent: inference_entry(
-            sent, principal.tenant, find_route(sent.route, principal.tenant, known), self.contents))  # fmt: skip
+        write = Inferences(principal.tenant, len(parsed.items), self.contents).entry
+        entries = await self._entries(parsed, slow, lambda sent: write(sent, find_route(sent.route, principal.tenant, known)))
         return await self._record("inference", principal.tenant, parsed, entries)
 
     async def feedback(self, principal: Principal, body: bytes, encoding: str) -> Receipt:

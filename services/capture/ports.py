@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from schemas.base import BlobRef, Event
+from schemas.base import BlobRef
+from shared.rendering import Rendered
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """Something to record once. `key` is the digest of tenant and client id; `public_id` is what the app gets back."""
 
     key: str
     public_id: str
-    events: tuple[Event, ...]
+    tenant: str
+    route: str
+    events: tuple[Rendered, ...]
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(NamedTuple):
     public_id: str
     fresh: bool
 

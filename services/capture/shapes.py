@@ -7,7 +7,6 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from schemas.base import Message
 from shared.clock import now
 
 MAX_MESSAGES = 500
@@ -86,10 +85,11 @@ class SentInference(Sent):
             raise ValueError("send either 'messages' or 'input'")
         return self
 
-    def conversation(self) -> tuple[Message, ...]:
+    def conversation(self) -> list[tuple[str, str]]:
+        """Who said what."""
         if self.messages is None:
-            return (Message(role="user", content=self.input or ""),)
-        return tuple(Message(role=message.role, content=message.content) for message in self.messages)
+            return [("user", self.input or "")]
+        return [(message.role, message.content) for message in self.messages]
 
 
 class SentFeedback(Sent):
