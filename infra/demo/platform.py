@@ -29,6 +29,9 @@ class Platform:
     async def datasets(self, name: str) -> list[dict[str, Any]]:
         return (await self._get("dataset-builder", "/v1/datasets", route=name))["items"]
 
+    async def order_dataset(self, name: str, reason: str) -> None:
+        await patiently(lambda: self.client.post(f"{self.urls['dataset-builder']}/v1/routes/{name}/datasets", json={"reason": reason}))
+
     async def readiness(self, name: str) -> dict[str, Any]:
         return await self._get("dataset-builder", f"/v1/routes/{name}/readiness")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 
 import httpx
 
@@ -13,13 +14,12 @@ from schemas.route import RouteSpec
 
 
 class Reviewers:
-    """Work while `working` is set. A message for which the route has no label is rejected: no right answer can be given."""
+    """A message for which the route has no label is rejected: no right answer can be given."""
 
-    def __init__(self, review_url: str, keys: dict[str, str], truth: dict[str, str], error_rate: float, seed: int) -> None:
-        self.url, self.keys, self.truth, self.error_rate = review_url, keys, truth, error_rate
+    def __init__(self, review_url: str, keys: dict[str, str], spec: RouteSpec, truth: dict[str, str], error_rate: float, seed: int) -> None:
+        self.url, self.keys, self.spec, self.truth, self.error_rate = review_url, keys, spec, truth, error_rate
         self.random = random.Random(seed)
-        self.spec: RouteSpec | None = None
-        self.working = asyncio.Event()
+        self._busy = time.monotonic()
         self.done = self.corrected = self.rejected = self.erred = 0
 
     async def run(self) -> None:
@@ -28,7 +28,6 @@ class Reviewers:
     async def _work(self, key: str) -> None:
         async with httpx.AsyncClient(base_url=self.url, headers={"authorization": f"Bearer {key}"}, timeout=30) as client:
             while True:
-                await self.working.wait()
                 if not await self._one(client):
                     await asyncio.sleep(1.0)
 
@@ -37,6 +36,7 @@ class Reviewers:
         claimed = await patiently(lambda: client.post("/v1/queue/next", json={"route": self.spec.name}))
         if claimed.status_code == 204:
             return False
+        self._busy = time.monotonic()
         item = claimed.json()
         answer = self._opinion(next(m["content"] for m in item["messages"] if m["role"] == "user"))
         if answer in self.spec.labels and answer not in item["labels"]:  # review has not heard of the new labels yet
@@ -51,6 +51,10 @@ class Reviewers:
         self.corrected += verdict["verdict"] == "corrected"
         self.rejected += verdict["verdict"] == "rejected"
         return True
+
+    def idle_seconds(self) -> float:
+        """Since the last item any of them got."""
+        return time.monotonic() - self._busy
 
     def _opinion(self, text: str) -> str:
         truth = self.truth[text]

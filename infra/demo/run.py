@@ -55,6 +55,7 @@ async def run_demo(data: DemoData, options: Options, console: Console) -> bool:
             await system.wait_ready(*(part for part in system.parts if part != "vllm-evaluation"))  # not needed before a training ended
         view.note(f"everything runs after {time.monotonic() - started:.0f} s; reviewers' pages: {system.urls['review']}, logs: {system.home.logs}")
         story = make_story(system, data, options, view, started)
+        await story.platform.put_route(data.spec)
         working = asyncio.create_task(story.reviewers.run())
         try:
             await until_told(story, working)
@@ -83,7 +84,7 @@ def make_story(system: Supervisor, data: DemoData, options: Options, view: View,
     return Story(
         app=App(system.urls["router"], system.credentials["app"], data.spec, set(data.late), started), data=data,
         platform=Platform(system.urls, system.credentials["admin"]), view=view, started=started,
-        reviewers=Reviewers(system.urls["review"], keys, data.true_labels(), options.error_rate, options.seed))  # fmt: skip
+        reviewers=Reviewers(system.urls["review"], keys, data.spec, data.true_labels(), options.error_rate, options.seed))  # fmt: skip
 
 
 async def until_told(story: Story, working: asyncio.Task) -> None:

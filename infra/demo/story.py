@@ -16,9 +16,10 @@ from infra.demo.traffic import Answered, App, accuracy
 from infra.demo.view import View
 from shared.errors import RatchetError
 
-BASELINE, AFTER, CHUNK, MAX_CHUNKS, MORE_LATE, CANARY = 290, 90, 30, 6, 170, 8
+BASELINE, AFTER, CHUNK, MAX_CHUNKS, MORE_LATE, CORRECTIONS, CANARY = 290, 90, 30, 6, 170, 90, 8
+TRIES, QUIET_SECONDS = 3, 3
 ACT_1_POINTS, ACT_2_POINTS = 30, 20
-BUILD_SECONDS, TRAIN_SECONDS, EVALUATE_SECONDS, CANARY_SECONDS, DRIFT_SECONDS = 90, 900, 400, 240, 60
+BUILD_SECONDS, TRAIN_SECONDS, EVALUATE_SECONDS, CANARY_SECONDS, DRIFT_SECONDS, REVIEW_SECONDS = 90, 900, 400, 240, 60, 90
 
 
 class StoryStopped(RatchetError):
@@ -46,11 +47,9 @@ class Story:
     happened: list[tuple[float, str, str]] = field(default_factory=list)
     steps: list[tuple[str, float]] = field(default_factory=list)
     evaluations: list[dict[str, Any]] = field(default_factory=list)
+    followed: int = 0  # datasets whose adapter was judged
 
     async def tell(self) -> None:
-        self.reviewers.spec = self.data.spec
-        await self.platform.put_route(self.data.spec)
-        self.reviewers.working.set()
         await self.act_one()
         await self.act_two()
 
@@ -110,24 +109,53 @@ class Story:
         self.view.note(f"reviewers found no label for {self.reviewers.rejected} answers; the team adds {', '.join(self.data.late)}")
 
     async def _promotion(self, number: int, late_share: float) -> None:
-        """Follow a version from the last correction to serving; the loop itself is not helped along."""
-        name, previous = self.data.spec.name, await self.platform.champion(self.data.spec.name)
-        with self._timed(f"version {number}: dataset"):
-            dataset = await until(lambda: self._dataset(number), await self._why_no_dataset(), BUILD_SECONDS)
+        """Follow a version from the last correction to serving. A refused one is not the end: corrections go on, the next is tried."""
+        evaluation = await self._candidate(f"version {number}")
+        for again in range(2, TRIES + 1):
+            if evaluation["verdict"] == "promote":
+                break
+            self.view.note(f"the gate refused it, and the route goes on as before; more corrections, then try {again} of {TRIES}")
+            await self._correct_more(late_share)
+            evaluation = await self._candidate(f"version {number}, try {again}")
+        if evaluation["verdict"] != "promote":
+            raise StoryStopped(f"the gate refused {TRIES} adapters, the last because: {'; '.join(evaluation['reasons'])}")
+        await self._serving(number, late_share)
+
+    async def _candidate(self, name: str) -> dict[str, Any]:
+        """Dataset, training and verdict; the loop itself is not helped along."""
+        with self._timed(f"{name}: dataset"):
+            dataset = await until(self._dataset, await self._why_no_dataset(), BUILD_SECONDS)
         self.view.note(f"dataset {dataset['dataset_id']}: {dataset['rows']}")
-        with self._timed(f"version {number}: training"):
+        with self._timed(f"{name}: training"):
             await self._watch_training(dataset["dataset_id"])
-        with self._timed(f"version {number}: evaluation"), self.view.spinner("evaluating base, champion and challenger on held-out rows"):
+        with self._timed(f"{name}: evaluation"), self.view.spinner("evaluating base, champion and challenger on held-out rows"):
             evaluation = await until(lambda: self._evaluation(dataset["dataset_id"]), "the evaluation", EVALUATE_SECONDS)
-        self._judge(evaluation)
+        self.followed += 1
+        self.evaluations.append(evaluation)
+        self.view.gate(evaluation)
+        return evaluation
+
+    async def _correct_more(self, late_share: float) -> None:
+        """As an ML engineer would: let corrections come in, and order a dataset unless the route's rule has built one."""
+        await self._traffic("more corrections", self.data.take(CORRECTIONS, late_share))
+        await until(self._reviewed, "the end of the reviews", REVIEW_SECONDS)
+        if not await self._dataset():
+            await self.platform.order_dataset(self.data.spec.name, "the gate refused the last adapter; there are more corrections now")
+
+    async def _reviewed(self) -> bool:
+        return self.reviewers.idle_seconds() > QUIET_SECONDS
+
+    async def _serving(self, number: int, late_share: float) -> None:
+        name = self.data.spec.name
         with self._timed(f"version {number}: canary"):
-            await until(lambda: self._canary(previous, late_share), "the promotion", CANARY_SECONDS, every=0)
+            await until(lambda: self._canary(number, late_share), "the promotion", CANARY_SECONDS, every=0)
         self._mark("promotion", f"version {number} serves")
         self.view.note(f"{await self.platform.champion(name)} serves all traffic of {name}")
 
-    async def _dataset(self, number: int) -> dict[str, Any] | None:
+    async def _dataset(self) -> dict[str, Any] | None:
+        """The newest, when it is one that was not followed yet."""
         found = await self.platform.datasets(self.data.spec.name)
-        return found[0] if len(found) >= number else None
+        return found[0] if len(found) > self.followed else None
 
     async def _why_no_dataset(self) -> str:
         return f"the dataset build (dataset-builder says {await self.platform.readiness(self.data.spec.name)})"
@@ -148,18 +176,12 @@ class Story:
     async def _evaluation(self, dataset_id: str) -> dict[str, Any] | None:
         return next((e for e in await self.platform.evaluations(self.data.spec.name) if e["dataset_id"] == dataset_id), None)
 
-    def _judge(self, evaluation: dict[str, Any]) -> None:
-        self.evaluations.append(evaluation)
-        self.view.gate(evaluation)
-        if evaluation["verdict"] != "promote":
-            raise StoryStopped(f"the gate rejected the adapter: {'; '.join(evaluation['reasons'])}")
-
-    async def _canary(self, previous: str | None, late_share: float) -> bool:
+    async def _canary(self, number: int, late_share: float) -> bool:
         """Live traffic while the new version answers only a share of it."""
-        if await self.platform.champion(self.data.spec.name) != previous:
+        if await self.platform.champion(self.data.spec.name) == self.evaluations[-1]["adapter"]["adapter_id"]:
             return True
         answered = await self.app.send("canary", self.data.take(CANARY, late_share), lambda: None)
-        self._keep(f"canary of version {len(self.evaluations)}", answered, 0)
+        self._keep(f"canary of version {number}", answered, 0)
         return False
 
     def _mark(self, kind: str, text: str) -> None:
