@@ -6,7 +6,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from infra.cli import datasets, keys, lineage, routes, system, topics
+from infra.cli import datasets, dlq, jobs, keys, lineage, reconcile, replay, routes, system, topics, trace
 
 
 class Group(TyperGroup):
@@ -50,10 +50,15 @@ app.command()(system.down)
 app.command()(system.status)
 app.command()(system.logs)
 app.command()(lineage.lineage)
+app.command()(trace.trace)
+app.command()(reconcile.reconcile)
+app.command()(replay.replay)
 app.add_typer(routes.app, name="routes")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
+app.add_typer(dlq.app, name="dlq")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)

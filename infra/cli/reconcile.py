@@ -1,0 +1,136 @@
+"""`ratchet reconcile`: is anything lost?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from infra.cli.operations import Database, Servers
+from infra.cli.options import DEFAULT_HOME, AsJson, Home
+
+if TYPE_CHECKING:
+    from infra.operations.accounts import Account, Balance, OnLog
+
+SHOWN = 20
+
+
+def reconcile(
+    home: Home = DEFAULT_HOME,
+    servers: Servers = None,
+    database: Database = None,
+    read_log: Annotated[bool, typer.Option("--log/--no-log", help="Read the topics from end to end, too.")] = True,
+    json: AsJson = False,
+) -> None:
+    """Check the promise over everything: of each topic and consumer, accepted = handled + dead-lettered + dropped + pending.
+
+    Reads the services' databases and the event log, also while services are down or traffic goes on. What is on none of the four
+    sides is [bold]lost[/]: its ids are printed, and the exit code is 1. Sent events are kept for OUTBOX_KEEP_HOURS, and only those
+    can be accounted for; how many are older is said.
+
+    [dim]$[/] ratchet reconcile
+    [dim]$[/] ratchet reconcile --json | jq '.accounts[] | select(.lost != [])'
+    [dim]$[/] RATCHET_DATABASE_URL=postgresql+asyncpg://me@db KAFKA_BOOTSTRAP_SERVERS=kafka:9092 ratchet reconcile
+    """
+    import asyncio
+    import json as jsonlib
+
+    balance = asyncio.run(checked(home, servers, database, read_log, json))
+    if json:
+        typer.echo(jsonlib.dumps(balance.as_json(), indent=1))
+    else:
+        show(balance)
+    if not balance.holds:
+        raise typer.Exit(1)
+
+
+async def checked(home: Any, servers: str | None, database: str | None, read_log: bool, quiet: bool) -> Balance:
+    from infra.cli.operations import database_urls, keep_hours, progress_bar, servers_of
+    from infra.operations.books import open_books
+    from infra.operations.reconcile import reconcile as check
+
+    log = servers_of(home, servers)
+    async with open_books(database_urls(home, database)) as books:
+        with progress_bar(quiet) as progress:
+            bar = progress.add_task("counting", total=None)
+
+            def advance(what: str, rows: int) -> None:
+                progress.update(bar, description=what, advance=rows)
+
+            total = await rows_to_read(books)
+            progress.update(bar, total=total)
+            return await check(books, log, keep_hours(), read_log, advance)
+
+
+async def rows_to_read(books: Any) -> int:
+    """Of the databases; the log holds about as many records as the outboxes, or fewer."""
+    outboxes = [await book.count(book.outbox) for book in books.open.values()]
+    return sum(outboxes) * 2 + sum([await book.count(book.inbox) for book in books.open.values()])
+
+
+def show(balance: Balance) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table("topic", "consumer", box=None, header_style="bold", pad_edge=False)
+    for name in ("accepted", "handled", "dead", "dropped", "pending", "lost"):
+        table.add_column(name, justify="right")
+    for account in balance.accounts:
+        counts = [
+            str(account.outcomes[name] or "") if account.consumer else ""
+            for name in ("handled", "dead-lettered", "dropped")
+        ]
+        pending = f"{account.pending or ''}{f' ({account.unsent} unsent)' if account.unsent else ''}"
+        lost = f"[bold red]{len(account.lost)}[/]" if account.lost else ("[green]0[/]" if account.consumer else "")
+        table.add_row(
+            account.topic, account.consumer or "[dim](watched only)[/]", str(account.accepted), *counts, pending, lost
+        )
+    console.print(table)
+    for line, style in remarks(balance):
+        console.print(line, style=style, soft_wrap=True, highlight=False)
+    doubled = sum(map(len, balance.doubled.values()))
+    verdict = "nothing is lost" if balance.holds else f"✗ {balance.lost} lost, {doubled} doubled"
+    style = "bold green" if balance.holds else "bold red"
+    console.print(f"{verdict} ({balance.seconds:.1f} s)", style=style, highlight=False)
+
+
+def remarks(balance: Balance) -> Iterator[tuple[str, str]]:
+    """What the table does not hold, in words; nothing is hidden because its column would be narrow."""
+    for account in balance.accounts:
+        yield from account_remarks(account, balance.keep_hours)
+    for topic, ids in balance.doubled.items():
+        if ids:
+            yield f"✗ {topic}: accepted twice under one id: {some(ids)}", "red"
+    for on_log in balance.log:
+        yield from log_remarks(on_log)
+    for service in balance.absent:
+        yield f"{service} never stored anything here", "dim"
+
+
+def account_remarks(account: Account, keep_hours: float) -> Iterator[tuple[str, str]]:
+    who, strangers = f"{account.topic} at {account.consumer}", len(account.strangers)
+    if account.lost:
+        yield f"✗ lost: {who}: {some(account.lost)}", "red"
+    if account.superseded:
+        yield f"{who}: {account.superseded} states were replaced by newer ones before they were read (compacted)", "dim"
+    if account.strangers:
+        yield f"{who}: {strangers} handled that no outbox accounts for: {some(account.strangers)}", "yellow"
+    if account.older:
+        yield f"{who}: {account.older} are older than the outbox is kept ({keep_hours:g} h)", "dim"
+
+
+def log_remarks(found: OnLog) -> Iterator[tuple[str, str]]:
+    if found.vanished:
+        again = "the relay sends them again while its service runs"
+        yield f"{found.topic}: the log lost {found.vanished} that it had acknowledged; {again}", "yellow"
+    if found.strangers:
+        yield f"{found.topic}: {found.strangers} on the log that no outbox accounts for", "yellow"
+    if found.repeated or found.older:
+        counts = f"{found.repeated} repeated (absorbed), {found.older} older than the outbox is kept"
+        yield f"{found.topic}: {found.records} records on the log, {counts}", "dim"
+
+
+def some(ids: list[str]) -> str:
+    return ", ".join(ids[:SHOWN]) + (f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")

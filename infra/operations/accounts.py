@@ -1,0 +1,90 @@
+"""The promise, counted: of each topic and each of its consumers, accepted = handled + dead-lettered + dropped + pending."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from infra.operations.log import Span
+from shared.log_guard import Partition
+from shared.outbox import DEAD_LETTERED, DROPPED, HANDLED
+
+
+def digest(event_id: str) -> bytes:
+    """16 bytes for an id: a set of 1,000,000 takes about 120 MB instead of 200."""
+    return blake2b(event_id.encode(), digest_size=16).digest()
+
+
+@dataclass
+class Account:
+    """What became of a topic's kept events at one consumer. `superseded`: a compacted topic replaced them before they were read."""
+
+    topic: str
+    consumer: str
+    accepted: int = 0
+    outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys((HANDLED, DEAD_LETTERED, DROPPED), 0))
+    unsent: int = 0
+    unread: int = 0
+    superseded: int = 0
+    lost: list[str] = field(default_factory=list)
+    strangers: list[str] = field(default_factory=list)
+    older: int = 0
+
+    @property
+    def pending(self) -> int:
+        return self.unsent + self.unread
+
+    def as_json(self) -> dict[str, Any]:
+        return {"topic": self.topic, "consumer": self.consumer, "accepted": self.accepted, **self.outcomes, "pending": self.pending,
+                "unsent": self.unsent, "unread": self.unread, "superseded": self.superseded, "lost": self.lost,
+                "strangers": self.strangers, "older": self.older}  # fmt: skip
+
+
+@dataclass
+class OnLog:
+    """A topic as the log holds it. `vanished`: acknowledged, kept in an outbox, and not in the log any more."""
+
+    topic: str
+    records: int = 0
+    repeated: int = 0
+    strangers: int = 0
+    older: int = 0
+    vanished: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        return vars(self)
+
+
+@dataclass
+class Balance:
+    """Everything `ratchet reconcile` found."""
+
+    accounts: list[Account] = field(default_factory=list)
+    log: list[OnLog] = field(default_factory=list)
+    doubled: dict[str, list[str]] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+    keep_hours: float = 72.0
+    seconds: float = 0.0
+
+    @property
+    def lost(self) -> int:
+        return sum(len(account.lost) for account in self.accounts)
+
+    @property
+    def holds(self) -> bool:
+        return not self.lost and not any(self.doubled.values())
+
+    def as_json(self) -> dict[str, Any]:
+        return {"holds": self.holds, "lost": self.lost, "doubled": self.doubled, "absent": self.absent, "keep_hours": self.keep_hours,
+                "seconds": round(self.seconds, 2), "accounts": [account.as_json() for account in self.accounts],
+                "log": [topic.as_json() for topic in self.log]}  # fmt: skip
+
+
+def unread(row: Any, spans: Mapping[Partition, Span], topic: str, committed: Mapping[int, int]) -> bool:
+    """Whether a group still has this published event before it: at or after its offset, and not forgotten by the log before it came there."""
+    if row.log_partition is None:
+        return False
+    span = spans.get(Partition(topic, row.log_partition))
+    return span is not None and row.log_offset >= max(committed.get(row.log_partition, 0), span.begin)

@@ -1,0 +1,42 @@
+"""Moments as operators write them: `2h` ago, or an ISO time."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from shared.clock import now
+from shared.errors import Invalid
+
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class NoMoment(Invalid):
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            f"'{text}' is no time: write how long ago (90s, 30m, 2h, 3d), or 2026-11-25T03:00 (UTC unless it says otherwise)"
+        )
+
+
+def moment(text: str) -> datetime:
+    if ago := re.fullmatch(r"(\d+)\s*([smhd])", text.strip()):
+        return now() - timedelta(**{UNITS[ago[2]]: int(ago[1])})
+    try:
+        return utc(datetime.fromisoformat(text.strip()))
+    except ValueError:
+        raise NoMoment(text) from None
+
+
+def utc(at: datetime) -> datetime:
+    """SQLite gives times back without their zone."""
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def born(event_id: str) -> datetime | None:
+    """When an event's id was made: our ids are UUIDs of version 7, which begin with the time in milliseconds."""
+    try:
+        value = UUID(event_id)
+    except ValueError:
+        return None
+    return datetime.fromtimestamp((value.int >> 80) / 1000, UTC) if value.version == 7 else None

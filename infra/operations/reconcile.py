@@ -1,0 +1,195 @@
+"""`ratchet reconcile`: every kept event is looked for at every consumer, topic by topic, in streams.
+
+The order of reading is what makes it right while the system runs: the groups' offsets and the ends of the log first, then the
+outboxes, then the inboxes. An event below a committed offset was in the inbox before we looked there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+
+from infra.operations.accounts import Account, Balance, OnLog, digest, unread
+from infra.operations.books import Book, Books
+from infra.operations.log import Survey, every_group, records, survey
+from infra.operations.moments import born, utc
+from schemas.topics import TOPICS, Topic
+from shared.clock import now
+from shared.housekeeping import INBOX_KEEP
+from shared.log_guard import Partition, event_id_of
+
+Progress = Callable[[str, int], None]
+"""Told what is being read, and how many rows or records were read since last time."""
+STEP = 5000
+MARKED_WITHIN = timedelta(minutes=1)
+
+
+def silent(_: str, __: int) -> None:
+    pass
+
+
+async def reconcile(
+    books: Books, servers: str, keep_hours: float = 72.0, read_log: bool = True, progress: Progress = silent
+) -> Balance:
+    started = time.monotonic()
+    seen = await asyncio.to_thread(survey, servers, [topic.name for topic in TOPICS], every_group())
+    balance = Balance(absent=books.absent, keep_hours=keep_hours)
+    window = now() - min(timedelta(hours=keep_hours), INBOX_KEEP)
+    for topic in TOPICS:
+        ledger = TopicLedger(topic, books, seen, window, progress)
+        balance.doubled[topic.name] = await ledger.read_accepted()
+        balance.accounts += [await ledger.account(service) for service in topic.consumers] or [ledger.unheard()]
+        if read_log:
+            balance.log.append(await ledger.on_log(servers))
+    balance.seconds = time.monotonic() - started
+    return balance
+
+
+class TopicLedger:
+    """One topic: what its producers accepted, held against what each consumer did and what the log holds."""
+
+    def __init__(self, topic: Topic, books: Books, seen: Survey, window: datetime, progress: Progress) -> None:
+        self.topic, self.books, self.seen, self.window, self.progress = topic, books, seen, window, progress
+        self.began = now() - MARKED_WITHIN  # what was sent later may stand behind the end that we surveyed
+        self.spans = seen.of(topic.name)
+        self.accepted: set[bytes] = set()
+        self.unsent = 0
+
+    async def read_accepted(self) -> list[str]:
+        """Fills `accepted`; returns the ids that stand there twice."""
+        doubled = []
+        for producer in self.producers:
+            table, counted = (
+                producer.outbox,
+                Counted(self.progress, f"{self.topic.name}: accepted by {producer.service}"),
+            )
+            rows = select(table.c.id, table.c.sent_at.is_(None).label("unsent")).where(
+                table.c.aggregatetype == self.topic.name
+            )
+            async for event_id, unsent in producer.rows(rows):
+                counted.one()
+                self.unsent += bool(unsent)
+                if (known := digest(event_id)) in self.accepted:
+                    doubled.append(event_id)
+                self.accepted.add(known)
+            counted.done()
+        return doubled
+
+    def unheard(self) -> Account:
+        """A topic that people watch and no service consumes: published is all that is promised."""
+        return Account(self.topic.name, "", accepted=len(self.accepted), unsent=self.unsent)
+
+    async def account(self, service: str) -> Account:
+        account, missing = Account(self.topic.name, service, accepted=len(self.accepted)), self.accepted.copy()
+        for book in self.books.of([service]):
+            await self._read_inbox(book, account, missing)
+        await self._place_missing(account, missing)
+        return account
+
+    async def _read_inbox(self, book: Book, account: Account, missing: set[bytes]) -> None:
+        inbox, counted = book.inbox, Counted(self.progress, f"{self.topic.name}: seen by {book.service}")
+        rows = select(inbox.c.event_id, inbox.c.outcome, inbox.c.received_at).where(inbox.c.topic == self.topic.name)
+        unknown = []
+        async for event_id, outcome, received_at in book.rows(rows):
+            counted.one()
+            if (known := digest(event_id)) in self.accepted:
+                account.outcomes[outcome] = account.outcomes.get(outcome, 0) + 1
+                missing.discard(known)
+            elif (born(event_id) or utc(received_at)) < self.window:
+                account.older += 1
+            else:
+                unknown.append(event_id)
+        counted.done()
+        late = await self._accepted_since(unknown)
+        account.strangers = [event_id for event_id in unknown if event_id not in late]
+
+    async def _accepted_since(self, event_ids: list[str]) -> set[str]:
+        """Which of them an outbox holds now: accepted after we read it, and handled before we read the inbox."""
+        wanted, found = set(event_ids), set()
+        for producer in self.producers if wanted else ():
+            async for (event_id,) in producer.rows(
+                select(producer.outbox.c.id).where(producer.outbox.c.aggregatetype == self.topic.name)
+            ):
+                found |= wanted & {event_id}
+        return found
+
+    async def _place_missing(self, account: Account, missing: set[bytes]) -> None:
+        """Of the events that the consumer has not seen: which are on their way, which were replaced by newer ones, which are lost."""
+        if not missing:
+            return
+        committed = self.seen.committed.get(f"{account.consumer}.{self.topic.name}", {})
+        newest, left = {}, []
+        for producer in self.producers:
+            table = producer.outbox
+            rows = select(table.c.id, table.c.aggregateid, table.c.sent_at, table.c.log_partition, table.c.log_offset)
+            async for row in producer.rows(rows.where(table.c.aggregatetype == self.topic.name).order_by(table.c.seq)):
+                newest[row.aggregateid if self.topic.compacted else None] = row.id
+                if digest(row.id) not in missing:
+                    continue
+                if row.sent_at is None:
+                    account.unsent += 1
+                elif unread(row, self.spans, self.topic.name, committed):
+                    account.unread += 1
+                else:
+                    left.append((row.aggregateid, row.id))
+        replaced = [event_id for key, event_id in left if self.topic.compacted and newest[key] != event_id]
+        account.superseded, gone = len(replaced), set(replaced)
+        account.lost = [event_id for _, event_id in left if event_id not in gone]
+
+    async def on_log(self, servers: str) -> OnLog:
+        found, there = OnLog(self.topic.name), set()
+        counted = Counted(self.progress, f"{self.topic.name}: on the log")
+        async for record in records(servers, self.spans):
+            counted.one()
+            event_id = event_id_of(record)
+            known = digest(event_id)
+            found.records += 1
+            found.repeated += known in there
+            if known not in self.accepted and known not in there:
+                older = (
+                    born(event_id) or datetime.fromtimestamp(record.timestamp / 1000, self.window.tzinfo)
+                ) < self.window
+                found.older, found.strangers = found.older + older, found.strangers + (not older)
+            there.add(known)
+        counted.done()
+        found.vanished = await self._vanished(there)
+        return found
+
+    async def _vanished(self, there: set[bytes]) -> int:
+        """Compaction takes records on purpose, and retention takes the oldest; whatever else is missing, the log lost."""
+        if self.topic.compacted or self.accepted <= there:
+            return 0
+        vanished = 0
+        for producer in self.producers:
+            table = producer.outbox
+            rows = select(table.c.id, table.c.log_partition, table.c.log_offset).where(
+                table.c.aggregatetype == self.topic.name, table.c.log_partition.is_not(None), table.c.sent_at < self.began)  # fmt: skip
+            async for event_id, partition, offset in producer.rows(rows):
+                span = self.spans.get(Partition(self.topic.name, partition))
+                vanished += span is not None and offset >= span.begin and digest(event_id) not in there
+        return vanished
+
+    @property
+    def producers(self) -> list[Book]:
+        return self.books.of(self.topic.producers)
+
+
+class Counted:
+    """Tells of progress now and then: telling of each row would cost more than reading it."""
+
+    def __init__(self, progress: Progress, what: str) -> None:
+        self.progress, self.what, self.rows = progress, what, 0
+        progress(what, 0)
+
+    def one(self) -> None:
+        self.rows += 1
+        if self.rows == STEP:
+            self.done()
+
+    def done(self) -> None:
+        self.progress(self.what, self.rows)
+        self.rows = 0

@@ -1,0 +1,102 @@
+"""Re-delivery: a stopped service's consumer groups set back, so that it reads a part of the log once more when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import OffsetSpec, OffsetTimestamp
+from kafka.errors import CoordinatorNotAvailableError, NoError
+from kafka.structs import OffsetAndMetadata
+
+from infra.operations.moments import moment
+from infra.topics import admin, committed_offsets, offsets, partitions_of
+from schemas.topics import consumed_by
+from shared.errors import Conflict, Invalid
+from shared.log_guard import Partition
+
+
+class StillReading(Conflict):
+    def __init__(self, service: str, group: str) -> None:
+        super().__init__(
+            f"{service} is reading (group {group} has members): stop it first, or what it commits next would undo this"
+        )
+
+
+class NoSuchPlace(Invalid):
+    def __init__(self, place: str, topics: list[str]) -> None:
+        super().__init__(
+            f"'{place}' is no place in the log: write TOPIC/PARTITION/OFFSET, with a topic that the service reads ({', '.join(topics)})"
+        )
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where to read from: the beginning of everything, a moment, or one place in one partition."""
+
+    at: datetime | None = None
+    place: tuple[Partition, int] | None = None
+
+    @property
+    def beginning(self) -> bool:
+        return self.at is None and self.place is None
+
+
+def start_of(text: str, service: str) -> Start:
+    if text == "beginning":
+        return Start()
+    if "/" not in text:
+        return Start(at=moment(text))
+    topics, (topic, _, rest) = [topic.name for topic in consumed_by(service)], text.partition("/")
+    number, _, offset = rest.partition("/")
+    if topic not in topics or not (number.isdigit() and offset.isdigit()):
+        raise NoSuchPlace(text, topics)
+    return Start(place=(Partition(topic, int(number)), int(offset)))
+
+
+def rewind(service: str, servers: str, start: Start, dry_run: bool) -> dict[str, int]:
+    """How many events of each topic will be read again. Nothing is set forward: what was never read stays to be read."""
+    again: dict[str, int] = {}
+    with admin(servers) as client:
+        there = partitions_of(client)
+        groups = {topic.name: f"{service}.{topic.name}" for topic in consumed_by(service)}
+        for topic, group in groups.items():
+            refuse_members(client, service, group)
+            committed = committed_offsets(client, group)
+            wanted = {
+                at: offset
+                for at, offset in wanted_offsets(client, topic, there.get(topic, 0), start).items()
+                if offset < committed.get(at, 0)
+            }
+            if wanted and not dry_run:
+                set_back(client, service, group, wanted)
+            again[topic] = sum(committed[at] - offset for at, offset in wanted.items())
+    return again
+
+
+def refuse_members(client: KafkaAdminClient, service: str, group: str) -> None:
+    try:
+        found = client.describe_groups([group])[group]
+    except CoordinatorNotAvailableError:  # a fresh cluster in which no group ever committed
+        return
+    if found["members"]:
+        raise StillReading(service, group)
+
+
+def wanted_offsets(client: KafkaAdminClient, topic: str, partitions: int, start: Start) -> dict[TopicPartition, int]:
+    every = [TopicPartition(topic, number) for number in range(partitions)]
+    first = offsets(client, every, OffsetSpec.EARLIEST)
+    if start.place:
+        at, offset = start.place
+        return {found: max(offset, first[found]) for found in every if found == TopicPartition(*at)}
+    if start.at is None:
+        return first
+    found = offsets(client, every, OffsetTimestamp(int(start.at.timestamp() * 1000)))
+    return {at: offset for at, offset in found.items() if offset >= 0}  # -1: nothing was written since
+
+
+def set_back(client: KafkaAdminClient, service: str, group: str, wanted: dict[TopicPartition, int]) -> None:
+    said = client.alter_group_offsets(group, {at: OffsetAndMetadata(offset, "", -1) for at, offset in wanted.items()})
+    if any(error is not NoError for error in said.values()):
+        raise StillReading(service, group)
