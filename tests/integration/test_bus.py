@@ -133,7 +133,7 @@ async def test_poison_is_set_aside_unchanged_and_the_next_event_is_processed(bro
     async with trainer(broker.servers, tmp_path) as (service, effects), producer(broker.servers) as sender:
         before = len(await everything_on(broker.servers, "trainer-dlq"))
         for name, body in poison.items():
-            await sender.send_and_wait("dataset-built", body, key=b"acme/support-triage", headers=[("x-poison", name.encode())])
+            await sender.send_and_wait("dataset-built", body, key=b"acme/support-triage", headers=[("x-poison", name.encode()), ("x-bytes", b"\xff\xfe")])
         await send(sender, factories.dataset(because=f"healthy-{kind}"))
         await eventually(lambda: effects.seen(f"healthy-{kind}"))
         await eventually(lambda: drained(service))

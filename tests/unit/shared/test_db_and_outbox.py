@@ -1,7 +1,8 @@
 """Effects, inbox and outbox commit together, on SQLite and on Postgres."""
 
 import pytest
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, insert
+from sqlalchemy.exc import DBAPIError
 
 from shared.db import Database
 from shared.outbox import Outbox, Place, UndeclaredEvent
@@ -58,3 +59,11 @@ async def test_a_service_cannot_publish_what_the_map_does_not_grant(db: Database
     with pytest.raises(UndeclaredEvent, match="trainer may not publish RouteChanged"):
         async with db.transaction() as tx:
             await outbox.add(tx, factories.route_changed())
+
+
+async def test_an_error_of_the_database_tells_no_content(db: Database, outbox: Outbox) -> None:
+    """Its words go into logs, into DLQ headers and beside failed jobs."""
+    with pytest.raises(DBAPIError) as raised:
+        async with db.transaction() as tx:
+            await tx.execute(insert(outbox.inbox), {"topic": "my secret message", "event_id": None})
+    assert "my secret message" not in str(raised.value)
