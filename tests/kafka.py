@@ -73,6 +73,11 @@ class Broker(ABC):
                 self.process.kill()
                 self.process.wait()
 
+    def kill(self) -> None:
+        """As `kill -9` does."""
+        self.process.kill()
+        self.process.wait()
+
     def __enter__(self) -> Self:
         self.start()
         return self

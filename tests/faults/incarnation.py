@@ -13,7 +13,7 @@ from shared import failpoints
 from shared.service import Service
 from tests.faults.life import Life
 from tests.faults.stand_ins import QuickExecutor, QuickReports
-from tests.faults.switches import SWITCHES, note_what_fires, set_clock, witness_effects
+from tests.faults.switches import SWITCHES, note_what_fires, set_clock, take_detours, witness_effects
 
 
 def import_everything() -> None:
@@ -34,6 +34,7 @@ def live(life: Life) -> None:
         setattr(importlib.import_module(module), name, value)
     if life.clock:
         set_clock(life.clock)
+    take_detours({int(port): proxy for port, proxy in life.detours.items()})
     witness_effects(life.service)
     for switch in life.switches:
         SWITCHES[switch]()

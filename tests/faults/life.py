@@ -29,6 +29,7 @@ class Life:
     clock: float = 0.0
     training_seconds: float = 0.2
     constants: dict[str, float] = field(default_factory=dict)  # "shared.jobs.LEASE_SECONDS": 2.0
+    detours: dict[str, int] = field(default_factory=dict)  # port of a broker: the port of the proxy in front of it
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

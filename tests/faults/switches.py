@@ -10,14 +10,15 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from aiokafka.conn import AIOKafkaConnection
 from sqlalchemy import and_, text, update
 
-from shared import clock, consume, failpoints, job_store, kafka_sender, log_guard, outbox, relay
+from shared import clock, consume, db, failpoints, job_store, kafka_sender, log_guard, outbox, relay
 from shared.outbox import OutboxRow, Place
 
 WITNESS = "create table if not exists witness (service varchar(64), topic varchar(128), event_id varchar(128))"
@@ -52,6 +53,16 @@ def note_what_fires(path: str) -> None:
         original(name)
 
     failpoints.reach = reach
+
+
+def take_detours(ports: Mapping[int, int]) -> None:
+    """Brokers tell clients where they are: a proxy in front of one would be gone round after the first answer."""
+    original = AIOKafkaConnection.__init__
+
+    def init(self: AIOKafkaConnection, host: str, port: int, **options: Any) -> None:
+        original(self, host, ports.get(port, port), **options)
+
+    AIOKafkaConnection.__init__ = init
 
 
 def set_clock(wrong_by: float) -> None:
@@ -94,6 +105,25 @@ def no_acknowledgement() -> None:
     kafka_sender.KafkaSender.send = send
 
 
+def no_outbox() -> None:
+    """Events are kept in memory until they are sent, instead of in the transaction of their effect: nothing of them survives a kill."""
+
+    async def add(self: outbox.Outbox, tx: Any, events: Sequence[Any]) -> None:
+        sending.add(asyncio.create_task(direct(self, events)))
+
+    async def direct(self: outbox.Outbox, events: Sequence[Any]) -> None:
+        await asyncio.sleep(0.2)
+        async with databases[0].transaction() as tx:
+            await original(self, tx, events)
+
+    def remember(self: db.Database, url: str) -> None:
+        make(self, url)
+        databases.append(self)
+
+    original, make, databases, sending = outbox.Outbox.add_rendered, db.Database.__init__, [], set()
+    outbox.Outbox.add_rendered, db.Database.__init__ = add, remember
+
+
 def no_fence() -> None:
     """Whoever finishes a job is believed."""
 
@@ -113,5 +143,5 @@ def no_resend() -> None:
 
 
 SWITCHES: dict[str, Callable[[], None]] = {
-    "no-inbox": no_inbox, "no-acknowledgement": no_acknowledgement, "no-fence": no_fence, "no-resend": no_resend,
+    "no-inbox": no_inbox, "no-outbox": no_outbox, "no-acknowledgement": no_acknowledgement, "no-fence": no_fence, "no-resend": no_resend,
 }  # fmt: skip
