@@ -3,7 +3,7 @@ PYTHON ?= python3
 RATCHET = .venv/bin/ratchet
 export PYTHONDONTWRITEBYTECODE =# many images set it, and then every command compiles its imports again
 .DEFAULT_GOAL := help
-.PHONY: help setup venv up down demo test test-faults lint types schemas flow lock clean
+.PHONY: help setup venv up down demo test test-faults lint types schemas flow migration lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -29,6 +29,8 @@ schemas: venv ## regenerate schemas/json from the events
 	.venv/bin/python -m infra.contracts schemas
 flow: venv ## redraw docs/flow.md from schemas/topics.py
 	.venv/bin/python -m infra.contracts flow
+migration: venv ## write the next migration of each service whose tables changed (MESSAGE="what changes")
+	.venv/bin/python -m infra.migrations "$(MESSAGE)"
 lock: venv ## write constraints.txt from what .venv holds
 	@{ head -1 constraints.txt; .venv/bin/python -m pip freeze --all --exclude-editable | sed -n '/^pip==/d; s/+cpu$$//; /==/p' | LC_ALL=C sort -f; } > constraints.new && mv constraints.new constraints.txt
 clean: ## remove caches and build outputs (not .venv, not .ratchet)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -23,6 +24,7 @@ from shared.housekeeping import Housekeeping
 from shared.http import create_api
 from shared.kafka_sender import KafkaSender
 from shared.log_guard import ConsumerGuard, KafkaLogReader
+from shared.migrations import Migrations
 from shared.outbox import Outbox, Sender
 from shared.relay import Relay, lease_table
 from shared.settings import ServiceSettings
@@ -47,6 +49,7 @@ class Service:
     sender: Sender | None = None
     report: Callable[[], dict[str, Any]] | None = None  # what `/health/ready` says beyond the common parts
     on_stop: Sequence[Worker] = ()  # clients to close
+    migrations: Path | None = None  # the folder of its revisions; without one, its tables are made as `metadata` says
 
     def __post_init__(self) -> None:
         instance, servers = self.settings.kafka_instance_id, self.settings.kafka_bootstrap_servers
@@ -74,7 +77,7 @@ class Service:
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
-        await self.db.create_tables(self.metadata)
+        await self.prepare_database()
         loops = [self._consume, self.relay.run, self.health.watch, self.housekeeping.run, *self.workers]
         tasks = [asyncio.create_task(loop(), name=getattr(loop, "__qualname__", "worker")) for loop in loops]
         for task in tasks:
@@ -92,6 +95,12 @@ class Service:
                 await self.relay.stand_down()
             await self.sender.close()
             await self.db.close()
+
+    async def prepare_database(self) -> None:
+        if self.migrations:
+            await Migrations(self.migrations).upgrade(self.db)
+        else:
+            await self.db.create_tables(self.metadata)
 
     async def _consume(self) -> None:
         """Start the consumers; while the broker is away the service goes on with what it has."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqlalchemy import MetaData
 
 from services.capture import api, handlers
@@ -20,4 +22,5 @@ def build(settings: Settings, sender: Sender | None = None) -> Service:
     db, outbox, routes = Database(settings.database_url), Outbox("capture", metadata), RouteBook(metadata)
     ledger = DatabaseLedger(db, metadata, outbox, routes)
     intake = Intake(ledger, BlobStore(settings.artifacts_url), Limits(settings.max_items, settings.max_unpacked_bytes))
-    return Service("capture", settings, metadata, handlers.router, [api.router], db, outbox, {"routes": routes, "intake": intake}, sender=sender)
+    return Service("capture", settings, metadata, handlers.router, [api.router], db, outbox, {"routes": routes, "intake": intake}, sender=sender,
+                   migrations=Path(__file__).with_name("migrations"))  # fmt: skip

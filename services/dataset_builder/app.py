@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from sqlalchemy import MetaData
 
@@ -31,5 +32,5 @@ def build(settings: Settings, sender: Sender | None = None) -> Service:
         name=handlers.SERVICE, settings=settings, metadata=metadata, events=handlers.router, db=db, outbox=outbox,
         http=[api.router, jobs_api(jobs, api.described, builder.gave_up, builder.reopen)],
         context={"ledger": ledger, "views": Views(ledger), "blobs": blobs, "read_rows": read_rows},
-        workers=[partial(work, jobs, JOB, builder.run, builder.gave_up)], sender=sender,
+        workers=[partial(work, jobs, JOB, builder.run, builder.gave_up)], sender=sender, migrations=Path(__file__).with_name("migrations"),
     )  # fmt: skip

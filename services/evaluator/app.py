@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from sqlalchemy import MetaData
 
@@ -38,5 +39,5 @@ def build(settings: Settings, sender: Sender | None = None) -> Service:
         name=handlers.SERVICE, settings=settings, metadata=metadata, events=handlers.router, db=db, outbox=outbox,
         http=[api.router, jobs_api(jobs, api.described)],
         context={"jobs": jobs, "routes": routes, "evaluations": evaluations, "streams": streams, "monitors": monitors, "blobs": blobs},
-        workers=[partial(work, jobs, handlers.JOB, evaluation.run, None, evaluation.tidy), watch.run], sender=sender,
+        workers=[partial(work, jobs, handlers.JOB, evaluation.run, None, evaluation.tidy), watch.run], sender=sender, migrations=Path(__file__).with_name("migrations"),
     )  # fmt: skip

@@ -42,7 +42,8 @@ def build(settings: Settings, sender: Sender | None = None) -> Service:
         "routes": routes,
     }
     rooms = [api.router, pages.router]
-    service = Service("review", settings, metadata, handlers.router, rooms, db, outbox, context, [housekeeping.run], sender)
+    service = Service("review", settings, metadata, handlers.router, rooms, db, outbox, context, [housekeeping.run], sender,
+                      migrations=Path(__file__).with_name("migrations"))  # fmt: skip
     service.api.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     service.api.add_middleware(SecurityHeaders)
     return service

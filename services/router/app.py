@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from sqlalchemy import MetaData
 
 from services.router import api, handlers, routes_api
@@ -41,5 +43,5 @@ def build(settings: Settings, sender: Sender | None = None, upstream: Upstream |
         context={"routes": routes, "decisions": routes, "table": table, "fleet": fleet, "gateway": gateway, "canary_rule": rule,
                  "limits": Limits(settings.max_messages, settings.max_characters)},
         workers=[table.watch, reconciler.run, Canaries(db, table, fleet, routes, rule).run], sender=sender, report=fleet.report,
-        on_stop=[upstream.close],
+        on_stop=[upstream.close], migrations=Path(__file__).with_name("migrations"),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 from sqlalchemy import MetaData
 
@@ -31,5 +32,5 @@ def build(settings: Settings, sender: Sender | None = None, executor: Executor |
     return Service(
         name=handlers.SERVICE, settings=settings, metadata=metadata, events=handlers.router, db=db, outbox=outbox,
         http=[api.router, jobs_api(jobs, api.described, training.failed)], context={"jobs": jobs, "routes": routes, "adapters": adapters},
-        workers=[partial(work, jobs, handlers.JOB, training.run, training.failed, training.tidy)], sender=sender,
+        workers=[partial(work, jobs, handlers.JOB, training.run, training.failed, training.tidy)], sender=sender, migrations=Path(__file__).with_name("migrations"),
     )  # fmt: skip

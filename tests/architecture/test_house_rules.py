@@ -34,7 +34,9 @@ def says_what_it_is_for(_: str, tree: ast.Module) -> Iterator[str]:
         yield "has no docstring"
 
 
-def functions_are_short(_: str, tree: ast.Module) -> Iterator[str]:
+def functions_are_short(path: str, tree: ast.Module) -> Iterator[str]:
+    if "/migrations/versions/" in path:  # a list of statements
+        return
     for function, lines in functions(tree):
         if lines > LONGEST_FUNCTION:
             yield f"{function.name} has {lines} lines; at most {LONGEST_FUNCTION}"
