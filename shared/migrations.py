@@ -7,6 +7,7 @@ steps of one move commit together or not at all. Alembic is imported only when t
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,6 +104,7 @@ class Migrations:
 
     def run(self, connection: Connection, to: str) -> None:
         """Within the transaction that `connection` is in."""
+        logging.getLogger("alembic").setLevel(logging.WARNING)  # it announces its plugins
         from alembic.operations import Operations
         from alembic.runtime.migration import MigrationContext
         from alembic.script import ScriptDirectory
