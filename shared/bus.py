@@ -27,7 +27,19 @@ IDLE_MS = 100  # how long a consumer that found nothing waits before it looks ag
 SESSION_TIMEOUT_MS = 15_000  # how long a killed consumer's partitions wait; handlers never block the loop that long
 GRACEFUL_SECONDS = 25.0  # pods need terminationGracePeriodSeconds >= 45
 
-Tx = Annotated[AsyncConnection, Context("tx")]
+class _Given(type(Context())):
+    """FastStream's own is looked up in a thread: two hops of 0.2 ms for each event."""
+
+    async def use(self, /, **arguments: Any) -> dict[str, Any]:
+        return super().use(**arguments)
+
+
+def Given(name: str = "") -> Any:  # noqa: N802 - an annotation, like FastStream's
+    """In a handler: what the service was built with, under the parameter's own name."""
+    return _Given(name)
+
+
+Tx = Annotated[AsyncConnection, Given("tx")]
 """In a handler: the transaction that also holds the inbox entry. Effects and outbox rows go through it."""
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from faststream import Context
 from faststream.kafka import KafkaRouter
 
 from schemas import topics
 from schemas.events import RouteChanged
-from shared.bus import Tx, subscribe
+from shared.bus import Given, Tx, subscribe
 from shared.routes import RouteBook
 
 router = KafkaRouter()
 
 
 @subscribe(router, "capture", topics.ROUTE_CHANGED)
-async def on_route_changed(event: RouteChanged, tx: Tx, routes: Annotated[RouteBook, Context()]) -> None:
+async def on_route_changed(event: RouteChanged, tx: Tx, routes: Annotated[RouteBook, Given()]) -> None:
     await routes.apply(tx, event)

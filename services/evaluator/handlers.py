@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from faststream import Context
 from faststream.kafka import KafkaRouter
 
 from schemas import topics
@@ -12,7 +11,7 @@ from schemas.events import AdapterTrained, FeedbackRecorded, InferenceRecorded, 
 from services.evaluator import ports
 from services.evaluator.champions import state_of
 from services.evaluator.observed import champions_attempt, observe
-from shared.bus import Tx, subscribe
+from shared.bus import Given, Tx, subscribe
 from shared.jobs import JobStore
 from shared.routes import RouteBook
 
@@ -20,13 +19,13 @@ SERVICE = "evaluator"
 JOB = "evaluate"
 router = KafkaRouter()
 
-Routes = Annotated[RouteBook, Context()]
-Streams = Annotated[ports.Streams, Context()]
-Monitors = Annotated[ports.Monitors, Context()]
+Routes = Annotated[RouteBook, Given()]
+Streams = Annotated[ports.Streams, Given()]
+Monitors = Annotated[ports.Monitors, Given()]
 
 
 @subscribe(router, SERVICE, topics.ADAPTER_TRAINED)
-async def on_adapter_trained(event: AdapterTrained, tx: Tx, jobs: Annotated[JobStore, Context()]) -> None:
+async def on_adapter_trained(event: AdapterTrained, tx: Tx, jobs: Annotated[JobStore, Given()]) -> None:
     await jobs.add(tx, JOB, event.event_id, event.model_dump(mode="json"))
 
 

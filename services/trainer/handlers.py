@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from faststream import Context
 from faststream.kafka import KafkaRouter
 
 from schemas import topics
 from schemas.events import DatasetBuilt, RouteChanged
 from services.trainer.order import JOB
-from shared.bus import Tx, subscribe
+from shared.bus import Given, Tx, subscribe
 from shared.jobs import JobStore
 from shared.routes import RouteBook
 
@@ -19,10 +18,10 @@ router = KafkaRouter()
 
 
 @subscribe(router, SERVICE, topics.DATASET_BUILT)
-async def on_dataset_built(event: DatasetBuilt, tx: Tx, jobs: Annotated[JobStore, Context()]) -> None:
+async def on_dataset_built(event: DatasetBuilt, tx: Tx, jobs: Annotated[JobStore, Given()]) -> None:
     await jobs.add(tx, JOB, event.event_id, event.model_dump(mode="json"))
 
 
 @subscribe(router, SERVICE, topics.ROUTE_CHANGED)
-async def on_route_changed(event: RouteChanged, tx: Tx, routes: Annotated[RouteBook, Context()]) -> None:
+async def on_route_changed(event: RouteChanged, tx: Tx, routes: Annotated[RouteBook, Given()]) -> None:
     await routes.apply(tx, event)

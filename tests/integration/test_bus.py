@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Annotated
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from faststream import Context
 from faststream.kafka import KafkaRouter
 from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select
 
 from schemas import topics
 from schemas.base import Event
 from schemas.events import DatasetBuilt
-from shared.bus import Tx, subscribe
+from shared.bus import Given, Tx, subscribe
 from shared.db import Database
 from shared.errors import Retryable
 from shared.outbox import Outbox
@@ -61,7 +60,7 @@ async def trainer(servers: str, folder: Path) -> AsyncIterator[tuple[Service, Ef
     router = KafkaRouter()
 
     @subscribe(router, "trainer", topics.DATASET_BUILT)
-    async def on_dataset_built(event: DatasetBuilt, tx: Tx, effects: Annotated[Effects, Context()]) -> None:
+    async def on_dataset_built(event: DatasetBuilt, tx: Tx, effects: Annotated[Effects, Given()]) -> None:
         await effects.handle(tx, event)
 
     settings = ServiceSettings(kafka_bootstrap_servers=servers, database_url=f"sqlite+aiosqlite:///{folder}/trainer.db", keys_file=folder / "keys.json")
