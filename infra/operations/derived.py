@@ -49,9 +49,11 @@ ROUTES = Derived("routes", ("route",), ("version", "state"))
 ORDERED_JOBS = Derived(
     "jobs",
     ("key",),
-    ("kind", "payload"),
+    ("kind", "route", "payload"),
     without="state, lease, progress and result, which are the worker's, and times",
 )
+
+ATTEMPTS = {"job_history": "attempts at jobs, and what people cancelled or repeated"}
 
 REBUILDS: Mapping[str, Rebuild] = {
     "capture": Rebuild((ROUTES,), {"ledger": "ids that came over HTTP"}),
@@ -72,9 +74,10 @@ REBUILDS: Mapping[str, Rebuild] = {
                     without="build, which counts the builds that had begun"),
             Derived("feedback", ("feedback_id",), ("route", "inference_id", "kind", "value", "text", "source", "given_us")),
         ),
-        {"builds": "how builds went, and builds asked for over HTTP", "datasets": "made by jobs", "jobs": "numbered by how builds went, and asked for over HTTP"},
+        {"builds": "how builds went, and builds asked for over HTTP", "datasets": "made by jobs", "jobs": "numbered by how builds went, and asked for over HTTP",
+         **ATTEMPTS},
     ),
-    "trainer": Rebuild((ROUTES, ORDERED_JOBS), {"adapters": "made by jobs"}),
+    "trainer": Rebuild((ROUTES, ORDERED_JOBS), {"adapters": "made by jobs", **ATTEMPTS}),
     "evaluator": Rebuild(
         (
             ROUTES, ORDERED_JOBS,
@@ -83,7 +86,8 @@ REBUILDS: Mapping[str, Rebuild] = {
             Derived("reviews", ("review_id",), ("inference_id", "route", "adapter_id", "arm", "at", "verdict", "audit", "probability", "score")),
             Derived("feedback", ("feedback_id",), ("inference_id", "route", "kind", "value", "at")),
         ),
-        {"monitors": "moved by the watch, which compares windows in its own time", "drift_alarms": "raised by the watch", "evaluations": "made by jobs"},
+        {"monitors": "moved by the watch, which compares windows in its own time", "drift_alarms": "raised by the watch", "evaluations": "made by jobs",
+         **ATTEMPTS},
     ),
     "router": Rebuild(
         (
