@@ -37,8 +37,3 @@ def embedded(tmp_path: Path) -> Iterator[Broker]:
 @pytest.fixture
 def new_world(tmp_path: Path, zygote: Zygote) -> Callable[..., World]:
     return lambda servers, postgres=None: World(tmp_path / "world", servers, zygote, postgres)
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def database(request: pytest.FixtureRequest) -> str:
-    return request.param

@@ -8,6 +8,7 @@ from collections import Counter
 from tests.faults.evidence import Evidence, read_databases
 from tests.faults.world import World
 
+WITH_JOBS = ("dataset-builder", "trainer", "evaluator")
 LOOK_SECONDS = 0.5
 QUIET_LOOKS = 2  # a job that ends between two looks may have started another one
 
@@ -20,6 +21,7 @@ async def drain(world: World, seconds: float = 60.0) -> Counter[str]:
     while loop.time() < deadline:
         evidence = Evidence()
         await read_databases(evidence, world.databases)
+        await retry_what_died(world, evidence)
         left, size = on_the_way(evidence), sum(len(rows) for rows in evidence.outboxes.values())
         quiet = quiet + 1 if not left and size == seen else 0
         if quiet == QUIET_LOOKS:
@@ -27,6 +29,16 @@ async def drain(world: World, seconds: float = 60.0) -> Counter[str]:
         seen = size
         await asyncio.sleep(LOOK_SECONDS)
     return left
+
+
+async def retry_what_died(world: World, evidence: Evidence) -> None:
+    """As an operator does: a job whose workers were killed too often waits for a person."""
+    for service in WITH_JOBS:
+        for job in evidence.tables[service]["jobs"]:
+            if job["state"] == "failed" and " died" in (job["error"] or ""):
+                await world.call(
+                    service, f"/v1/jobs/{job['job_id']}/retry", {"reason": "its workers were killed by a test"}
+                )
 
 
 def on_the_way(evidence: Evidence) -> Counter[str]:

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from schemas.topics import SERVICES
 from shared.failpoints import POINTS
+from tests.faults.drain import WITH_JOBS
 from tests.faults.life import Armed
 from tests.faults.world import World
 
-LONGEST_LIFE = 4.0  # seconds: a point that was not reached by then is not waited for
-SHORTEST_LIFE = 0.3
+LONGEST_WAIT = 6.0  # seconds: a point that was not reached by then is not waited for
+LIVES = (0.3, 3.0)  # seconds, where no point is chosen
+AT_ONCE = 4  # of six services: while all of them die, nothing happens that a kill could interrupt
 AT_A_MOMENT = "any moment"
-WITH_JOBS = ("dataset-builder", "trainer", "evaluator")
 RARE = tuple(point for point in POINTS if point.startswith(("job.", "blob.")))
 COMMON = tuple(point for point in POINTS if point not in RARE and not point.startswith("request."))
 
@@ -40,6 +41,7 @@ class Killer:
 
     def __init__(self, world: World, seed: int, kills: int) -> None:
         self.world, self.seed, self.left, self.toll = world, seed, kills, Toll()
+        self._dying = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
         """Ends when the last planned kill happened and every service is up again, with nothing armed."""
@@ -48,18 +50,22 @@ class Killer:
 
     async def _haunt(self, service: str) -> None:
         rng = random.Random(f"{self.seed}/{service}")
-        await self.world.stop(service, signal.SIGKILL)
         while self.left > 0:
-            self.left -= 1
-            await self._one_life(service, rng)
-        self.world.start(service)
+            async with self._dying:
+                await self.world.stop(service, signal.SIGKILL)
+                while self.left > 0 and rng.random() < 0.8:
+                    self.left -= 1
+                    await self._one_life(service, rng)
+                self.world.start(service)
+            await asyncio.sleep(rng.uniform(0.5, 2.0))
 
     async def _one_life(self, service: str, rng: random.Random) -> None:
-        pid = self.world.start(service, armed=self._arm(service, rng))
-        patience = rng.uniform(SHORTEST_LIFE, LONGEST_LIFE)
-        born = time.monotonic()
+        armed = self._arm(service, rng)
+        pid, born = self.world.start(service, armed=armed), time.monotonic()
         try:
-            status = await asyncio.wait_for(self.world.zygote.end_of(pid), patience)
+            status = await asyncio.wait_for(
+                self.world.zygote.end_of(pid), LONGEST_WAIT if armed else rng.uniform(*LIVES)
+            )
             point = fired(self.world.folder / f"{service}.fired", pid)
             if status != -signal.SIGKILL or point is None:
                 self.toll.early.append(
@@ -71,21 +77,19 @@ class Killer:
         self.toll.kills[service, point or "nothing planned"] += 1
 
     def _arm(self, service: str, rng: random.Random) -> tuple[Armed, ...]:
-        """The point that this service died at least often, or nothing; and, while a job may come along, one of the jobs' points."""
-        if rng.random() < 0.2:
+        """Nothing, for a kill at any moment; or a point where this service died seldom, and one of the jobs' in case a job comes along."""
+        if rng.random() < 0.15:
             return ()
         order = sorted(COMMON, key=lambda point: (self.toll.kills[service, point], rng.random()))
-        chosen = [order[0] if rng.random() < 0.5 else rng.choice(COMMON)]
-        if service in WITH_JOBS and rng.random() < 0.6:
-            chosen.append(rng.choice(RARE))
-        return tuple(Armed(point, "kill", nth(point, rng)) for point in chosen)
+        chosen = {order[0] if rng.random() < 0.5 else rng.choice(COMMON)}
+        if service in WITH_JOBS:
+            chosen.add(rng.choice(RARE))
+        return tuple(Armed(point, "kill", nth(point, rng)) for point in sorted(chosen))
 
 
 def nth(point: str, rng: random.Random) -> int:
-    """A start commits some ten times, and dying there every time would let nothing happen."""
-    return (
-        rng.randint(1, 40) if point.startswith("commit.") else rng.randint(1, 2) if point in RARE else rng.randint(1, 8)
-    )
+    """A start commits a few times, and dying there every time would let nothing happen."""
+    return rng.randint(1, 12) if point.startswith("commit.") else 1 if point in RARE else rng.randint(1, 3)
 
 
 def fired(path: Path, pid: int) -> str | None:

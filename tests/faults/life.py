@@ -28,7 +28,9 @@ class Life:
     file_limit: int | None = None  # bytes: larger files cannot be written, as on a full disk
     clock: float = 0.0
     training_seconds: float = 0.2
-    constants: dict[str, float] = field(default_factory=dict)  # "shared.jobs.LEASE_SECONDS": 2.0
+    job_lease: float | None = None  # seconds
+    session: float | None = None  # seconds after which a silent consumer loses its partitions
+    constants: dict[str, float] = field(default_factory=dict)  # "shared.relay.LEASE_SECONDS": 2.0
     detours: dict[str, int] = field(default_factory=dict)  # port of a broker: the port of the proxy in front of it
 
     def as_json(self) -> dict[str, Any]:

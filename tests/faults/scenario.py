@@ -11,6 +11,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from infra.operations.accounts import Balance
+from infra.operations.books import open_books
+from infra.operations.reconcile import reconcile
 from schemas.route import RouteSpec
 from tests.faults.checker import Verdict
 from tests.faults.domain import check_everything
@@ -37,6 +40,7 @@ class Outcome:
     operations: dict[str, dict[str, int]]
     seconds: float
     evidence: Evidence
+    balance: Balance  # `ratchet reconcile` over the same world
     refused: list[str] = field(default_factory=list)
     toll: Toll = field(default_factory=Toll)
 
@@ -44,11 +48,13 @@ class Outcome:
         return "\n".join([
             f"seed {self.seed} (repeat with FAULT_SEED={self.seed}), {self.seconds:.0f} s, {self.toll.total} kills {dict(self.toll.kills)}",
             f"operations {self.operations}", f"still on the way {dict(self.left)}", f"unplanned ends {self.toll.early[:5]}",
-            f"refused {self.refused[:5]}", self.verdict.explain()])  # fmt: skip
+            f"refused {self.refused[:5]}",
+                f"reconcile: {self.balance.lost} lost, doubled { {topic: len(ids) for topic, ids in self.balance.doubled.items() if ids} }", self.verdict.explain()])  # fmt: skip
 
     def must_hold(self) -> None:
         assert not self.left, self.explain()
         assert self.verdict.holds, self.explain()
+        assert self.balance.holds, self.explain()
 
 
 async def run_scenario(world: World, seed: int, during: Callable[[Clients], Awaitable[Toll | None]], *, pause: float = 0.1, route: RouteSpec | None = None,
@@ -63,7 +69,10 @@ async def run_scenario(world: World, seed: int, during: Callable[[Clients], Awai
     clients.stopping = True
     await working
     left = await drain(world, patience)
-    evidence = await gather(world.databases, servers or world.servers, history, foreign)
+    servers = servers or world.servers
+    evidence = await gather(world.databases, servers, history, foreign)
+    async with open_books(world.databases) as books:
+        balance = await reconcile(books, servers)
     return Outcome(
         seed,
         check_everything(evidence),
@@ -71,6 +80,7 @@ async def run_scenario(world: World, seed: int, during: Callable[[Clients], Awai
         history.counts(),
         time.monotonic() - started,
         evidence,
+        balance,
         clients.refused,
         toll,
     )
@@ -83,7 +93,7 @@ def report(name: str, outcome: Outcome) -> None:
     facts = {
         "name": name, "seed": outcome.seed, "seconds": round(outcome.seconds, 1), "kills": outcome.toll.total, "lost": verdict.count("lost"),
         "doubled": verdict.count("doubled"), "pending": verdict.count("pending") + outcome.left.total(), "findings": len(verdict.findings),
-        "operations": outcome.operations, "numbers": dict(verdict.numbers),
+        "operations": outcome.operations, "numbers": dict(verdict.numbers), "reconcile": {"holds": outcome.balance.holds, "lost": outcome.balance.lost},
         "kills_by_service_and_point": {service: {point: n for (s, point), n in sorted(outcome.toll.kills.items()) if s == service} for service in services},
     }  # fmt: skip
     (REPORTS / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")

@@ -26,7 +26,7 @@ def spec(number: int = 0, **changes: Any) -> RouteSpec:
     """The route's owner edits a description now and then, so that `route-changed` has something to say."""
     return factories.spec(**{
         "labels": ("delivery", "refund"), "label_descriptions": {"refund": f"edition {number}"}, "minimum_rows": 4,
-        "minimum_per_label": 1, "review": {"rate": 0.6, "audit_rate": 0.2}, "retrain": {"min_new_verdicts": 12}, "task": "classification",
+        "minimum_per_label": 1, "review": {"rate": 0.6, "audit_rate": 0.2}, "retrain": {"min_new_verdicts": 8}, "task": "classification",
         **changes})  # fmt: skip
 
 
@@ -121,7 +121,7 @@ class Clients:
         return None
 
     async def owner(self, rng: random.Random, turn: int) -> None:
-        await asyncio.sleep(20 * self.pause)
+        await asyncio.sleep(10 * self.pause)
         await self.set_route(turn)
 
     async def set_route(self, number: int, route: RouteSpec | None = None) -> None:

@@ -114,8 +114,11 @@ class World:
             await asyncio.sleep(0.1)
 
     async def ready(self, service: str) -> bool:
+        return await self.ready_at(self.urls[service])
+
+    async def ready_at(self, url: str) -> bool:
         try:
-            answer = await self.client.get(f"{self.urls[service]}/health/ready")
+            answer = await self.client.get(f"{url}/health/ready")
             return answer.status_code == 200 and answer.json()["consuming"]
         except httpx.HTTPError:
             return False

@@ -1,0 +1,35 @@
+"""A second replica of a service: another port and another name in the consumer groups, the same database."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+from tests.faults.world import World
+from tests.kafka import free_port
+
+
+@dataclass
+class Replica:
+    world: World
+    service: str
+    number: int
+    pid: int = 0
+    port: int = 0
+
+    def start(self, **arranged: Any) -> Replica:
+        self.port = self.port or free_port()
+        own = {"port": self.port, "kafka_instance_id": f"faults-{self.service}-{self.number}"}
+        self.pid = self.world.zygote.fork(self.world.life(self.service, settings=own, **arranged))
+        return self
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 60.0) -> int:
+        self.world.zygote.signal(self.pid, number)
+        return await asyncio.wait_for(self.world.zygote.end_of(self.pid), seconds)
+
+    async def until_consuming(self, seconds: float = 60.0) -> None:
+        async with asyncio.timeout(seconds):
+            while not await self.world.ready_at(f"http://127.0.0.1:{self.port}"):
+                await asyncio.sleep(0.1)

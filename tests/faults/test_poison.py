@@ -1,0 +1,132 @@
+"""Row 7: poison on every topic. It ends on the DLQ of each consumer with its bytes unchanged, and the next event is digested."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from schemas.topics import SERVICES, TOPICS, Topic, dead_letter_topic
+from tests import factories
+from tests.faults.evidence import query
+from tests.faults.scenario import run_scenario, seed_of_this_run
+from tests.faults.workload import Clients
+from tests.faults.world import World
+from tests.kafka import Broker
+
+NewWorld = Callable[..., World]
+NEXT_SECONDS = 20.0  # on two busy cores; alone it takes under one
+VALID: dict[str, Callable[..., Any]] = {
+    "inference-recorded": factories.inference, "feedback-recorded": factories.feedback, "review-requested": factories.review_requested,
+    "review-completed": factories.review, "drift-detected": factories.drift, "dataset-built": factories.dataset,
+    "adapter-trained": factories.trained, "adapter-evaluated": factories.evaluated, "calibration-fitted": factories.calibration,
+    "route-changed": factories.route_changed,
+}  # fmt: skip
+
+
+def corpus(topic: str) -> dict[str, tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]:
+    """By name: key, value, headers. All of it can be written to a topic by anybody who may write there."""
+    valid = VALID[topic]().model_dump(mode="json")
+    key, ids = factories.ROUTE.encode(), [("ce_type", b"Whatever")]
+    return {
+        "invalid utf-8": (key, b"\xff\xfe{nonsense", ids),
+        "wrong schema": (key, json.dumps({"tenant": 1, "route": None}).encode(), ids),
+        "large": (key, json.dumps(valid | {"tenant": "x" * 900_000}).encode()[:-1], ids),
+        "deep": (key, b"[" * 100_000, ids),
+        "deep and closed": (key, b'{"tenant":' + b"[" * 50_000 + b"]" * 50_000 + b"}", ids),
+        "NaN": (key, json.dumps(valid | {"occurred_at": float("nan")}).encode(), ids),
+        "lone surrogate": (key, json.dumps(valid | {"tenant": "\ud800"}).encode(), ids),
+        "null key": (None, b"{}", ids),
+        "unknown type": (key, b'{"hello": "world"}', [("ce_type", b"NobodyKnows"), ("ce_id", b"unknown-type")]),
+        "tombstone": (key, None, ids),
+        "empty": (key, b"", ids),
+        "a number": (key, b"7", ids),
+        "headers that are not utf-8": (b"\xff\xfe", b"null", [("ce_type", b"\xff\xfe"), ("\u00fc", b"\x00")]),
+    }  # fmt: skip
+
+
+async def feed(servers: str, topic: str) -> dict[str, bytes | None]:
+    """Returns what was put there, by its own mark."""
+    async with AIOKafkaProducer(bootstrap_servers=servers, max_request_size=8 << 20) as producer:
+        given = {}
+        for name, (key, value, headers) in corpus(topic).items():
+            mark = f"{topic}/{name}"
+            await producer.send_and_wait(topic, value, key=key, headers=[*headers, ("x-mark", mark.encode())])
+            given[mark] = value
+        return given
+
+
+async def letters(world: World, service: str) -> dict[str, bytes | None]:
+    (rows,) = await query(
+        world.databases[service],
+        f"select payload, headers from outbox where aggregatetype = '{dead_letter_topic(service)}'",
+    )
+    marks = [json.loads(row["headers"]).get("x-mark") for row in rows]
+    assert not [mark for mark, times in Counter(marks).items() if times > 1], "a letter was written twice"
+    return {mark: row["payload"] for mark, row in zip(marks, rows, strict=True) if mark}
+
+
+def expected(service: str, given: dict[str, dict[str, bytes | None]]) -> dict[str, bytes | None]:
+    return {mark: body for topic in TOPICS if service in topic.consumers for mark, body in given[topic.name].items()}
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(400)
+async def test_poison_on_every_topic(broker: Broker, new_world: NewWorld) -> None:
+    consumed: list[Topic] = [topic for topic in TOPICS if topic.consumers]
+    took: list[float] = []
+
+    async def during(clients: Clients) -> None:
+        await asyncio.sleep(1)
+        given.update({topic.name: await feed(broker.servers, topic.name) for topic in consumed})
+        started = time.monotonic()
+        while not all([set(await letters(world, service)) >= set(expected(service, given)) for service in SERVICES]):
+            assert time.monotonic() - started < 60, await behind(world, given)
+            await asyncio.sleep(0.5)
+        took.append(time.monotonic() - started)
+        await next_event(clients)
+
+    given: dict[str, dict[str, bytes | None]] = {}
+    async with new_world(broker.servers) as world:
+        outcome = await run_scenario(world, seed_of_this_run(14), during)
+        for service in SERVICES:
+            wanted, found = expected(service, given), await letters(world, service)
+            assert {mark: found.get(mark) or b"" for mark in wanted} == {
+                mark: body or b"" for mark, body in wanted.items()
+            }
+            assert {mark for mark in wanted if found[mark] is None} == {
+                mark for mark, body in wanted.items() if body is None
+            }, "a tombstone stays one"
+    strange = [finding for finding in outcome.verdict.findings if finding.kind != "orphan"]
+    assert not strange, outcome.explain()
+    print(f"{sum(map(len, given.values()))} poisonous records on {len(given)} topics were set aside in {took[0]:.1f} s")
+
+
+async def behind(world: World, given: dict[str, dict[str, bytes | None]]) -> str:
+    return "; ".join(
+        [
+            f"{service} lacks {sorted(set(expected(service, given)) - set(await letters(world, service)))[:5]}"
+            for service in SERVICES
+        ]
+    )
+
+
+async def next_event(clients: Clients) -> None:
+    """What comes after the poison is digested within seconds."""
+    started = time.monotonic()
+    given = await clients._captured([{"client_id": "after-poison", "input": "is anybody there"}], "inference")
+    while time.monotonic() - started < NEXT_SECONDS:
+        (found,) = await query(
+            clients.world.databases["review"],
+            f"select item_id from items where inference_id = '{given['after-poison']}'",
+        )
+        if found:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"the event after the poison was not digested within {NEXT_SECONDS} s")

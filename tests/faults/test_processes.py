@@ -1,0 +1,151 @@
+"""Rows 2, 4 and 9: processes that are told to stop, that are stopped and wake up as zombies, that come and go."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from schemas.topics import SERVICES
+from tests.faults.life import Armed
+from tests.faults.replicas import Replica
+from tests.faults.scenario import Outcome, run_scenario, seed_of_this_run
+from tests.faults.workload import Clients
+from tests.faults.world import World
+from tests.kafka import Broker
+
+NewWorld = Callable[..., World]
+CONSUMERS = ("review", "dataset-builder", "evaluator", "trainer")
+RELAY_LEASE = {"shared.relay.LEASE_SECONDS": 2.0, "shared.relay.RENEW_SECONDS": 0.5}
+SHORT: dict[str, Any] = {"job_lease": 2.0, "session": 6.0, "constants": RELAY_LEASE}
+STOPPED_IN_ORDER = -signal.SIGTERM  # uvicorn shuts down, then raises the signal again
+LONGER_THAN_LEASES = 6.0  # seconds; stands for the 60 s of the matrix against leases of 15 s
+
+
+async def test_a_rolling_restart_under_load(embedded: Broker, new_world: NewWorld) -> None:
+    """SIGTERM to each service in turn while clients work; it finishes what it began and its successor goes on."""
+    world, statuses = new_world(embedded.servers), {}
+
+    async def during(_: Clients) -> None:
+        for service in SERVICES:
+            statuses[service] = await asyncio.wait_for(world.stop(service, signal.SIGTERM), 45)
+            world.start(service)
+            await world.until_ready(service)
+
+    async with world:
+        outcome = await run_scenario(world, seed_of_this_run(5), during)
+    outcome.must_hold()
+    assert statuses == dict.fromkeys(SERVICES, STOPPED_IN_ORDER), statuses
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(400)
+async def test_a_rolling_restart_of_two_replicas_each(broker: Broker, new_world: NewWorld) -> None:
+    world = new_world(broker.servers)
+
+    async def during(_: Clients) -> None:
+        second = {service: Replica(world, service, 2).start() for service in CONSUMERS}
+        for replica in second.values():
+            await replica.until_consuming()
+        for service in CONSUMERS:
+            await asyncio.wait_for(world.stop(service, signal.SIGTERM), 45)
+            world.start(service)
+            await world.until_ready(service)
+            assert await second[service].stop() == STOPPED_IN_ORDER
+            second[service].start()
+            await second[service].until_consuming()
+        for replica in second.values():
+            assert await replica.stop() == STOPPED_IN_ORDER
+
+    async with world:
+        outcome = await run_scenario(world, seed_of_this_run(6), during, patience=120)
+    outcome.must_hold()
+
+
+async def zombie_worker(world: World, switches: tuple[str, ...] = ()) -> Outcome:
+    """A trainer stops in the middle of a job, another takes the job over and finishes it, then the first one wakes up."""
+    world.options = SHORT | {"switches": switches}
+
+    async def during(_: Clients) -> None:
+        await world.stop("trainer", signal.SIGKILL)
+        zombie = world.start("trainer", armed=(Armed("job.before-finish", "stop"),))
+        async with asyncio.timeout(60):
+            while zombie not in world.zygote.stopped:
+                await asyncio.sleep(0.05)
+        heir = Replica(world, "trainer", 2).start()
+        await asyncio.sleep(LONGER_THAN_LEASES)
+        world.zygote.signal(zombie, signal.SIGCONT)
+        await asyncio.sleep(3)
+        assert await heir.stop() == STOPPED_IN_ORDER
+
+    async with world:
+        return await run_scenario(world, seed_of_this_run(7), during, patience=120)
+
+
+@pytest.mark.faults
+async def test_a_worker_that_wakes_up_cannot_publish(embedded: Broker, new_world: NewWorld) -> None:
+    outcome = await zombie_worker(new_world(embedded.servers))
+    outcome.must_hold()
+    assert outcome.verdict.numbers["adapter-trained"] > 0, outcome.explain()
+
+
+@pytest.mark.faults
+async def test_without_its_fencing_token_it_publishes_twice(embedded: Broker, new_world: NewWorld) -> None:
+    outcome = await zombie_worker(new_world(embedded.servers), ("no-fence",))
+    assert outcome.verdict.count("doubled") > 0, outcome.explain()
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    "point", ["handler.before-commit", "handler.after-commit", "relay.before-send", "relay.after-send"]
+)
+async def test_a_stopped_consumer_or_relay_wakes_up(broker: Broker, new_world: NewWorld, point: str) -> None:
+    """Its partitions and its lease go to another replica meanwhile; what it does afterwards has no effect of its own."""
+    world = new_world(broker.servers)
+    world.options = SHORT
+
+    async def during(_: Clients) -> None:
+        heir = Replica(world, "review", 2).start()
+        await heir.until_consuming()
+        await world.stop("review", signal.SIGKILL)
+        zombie = world.start("review", armed=(Armed(point, "stop", nth=3),))
+        async with asyncio.timeout(90):
+            while zombie not in world.zygote.stopped:
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(LONGER_THAN_LEASES * 2)
+        world.zygote.signal(zombie, signal.SIGCONT)
+        await asyncio.sleep(5)
+        assert await heir.stop() == STOPPED_IN_ORDER
+
+    async with world:
+        outcome = await run_scenario(world, seed_of_this_run(8), during, patience=150)
+    outcome.must_hold()
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(400)
+async def test_replicas_that_come_and_go(broker: Broker, new_world: NewWorld) -> None:
+    """Row 9: a second consumer of each service joins and leaves (half of them by SIGKILL) every few seconds."""
+    world, rng = new_world(broker.servers), random.Random(seed_of_this_run(9))
+
+    async def visit(service: str) -> None:
+        replica = Replica(world, service, 2)
+        for _ in range(6):
+            replica.start()
+            await asyncio.sleep(rng.uniform(1, 5))
+            await replica.stop(rng.choice((signal.SIGTERM, signal.SIGKILL)))
+        replica.start()  # it leaves in order: the embedded event log never expires a dead member
+        await replica.until_consuming()
+        assert await replica.stop() == STOPPED_IN_ORDER
+
+    async def during(_: Clients) -> None:
+        await asyncio.gather(*(visit(service) for service in CONSUMERS))
+
+    async with world:
+        outcome = await run_scenario(world, seed_of_this_run(9), during, patience=150)
+    outcome.must_hold()
