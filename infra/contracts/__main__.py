@@ -1,4 +1,4 @@
-"""`python -m infra.contracts schemas|flow`: write schemas/json, or docs/flow.md."""
+"""`python -m infra.contracts schemas|flow|release`: write schemas/json, docs/flow.md, or what this release ships."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from pathlib import Path
 
 from infra.contracts.flow import write_flow
 from infra.contracts.json_schemas import write_schemas
+from infra.contracts.releases import version_of_this_code, write_release
 
 ROOT = Path(__file__).parents[2]
+JSON = ROOT / "schemas" / "json"
+WRITE = {
+    "schemas": lambda: write_schemas(JSON), "flow": lambda: write_flow(ROOT / "docs" / "flow.md"),
+    "release": lambda: write_release(JSON, version_of_this_code(ROOT)),
+}  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m infra.contracts", description="Generate what is derived from schemas/*.py.")
-    parser.add_argument("what", choices=["schemas", "flow"], help="schemas: schemas/json/*.json; flow: docs/flow.md")
-    if parser.parse_args().what == "schemas":
-        written = write_schemas(ROOT / "schemas" / "json")
-    else:
-        written = write_flow(ROOT / "docs" / "flow.md")
+    parser.add_argument("what", choices=list(WRITE), help="schemas: schemas/json/*.json; flow: docs/flow.md; release: schemas/json/released/<version>.json")
+    written = WRITE[parser.parse_args().what]()
     print("\n".join(f"wrote {path.relative_to(ROOT)}" for path in written) or "everything is current")
 
 
