@@ -17,7 +17,7 @@ from shared.redaction import redact
 BUNDLED = Path(__file__).parents[2] / "examples/support"
 LATE_SHARE = 0.6  # of the traffic after the new kinds of requests appeared
 MORE_LATE_SHARE = 0.8  # while the new labels are being learned: the new product is in the news
-NEEDED_PER_LABEL = 60
+NEEDED_PER_LABEL, NEEDED_EVERYDAY, NEEDED_LATE = 40, 640, 280  # what the story sends when nothing is refused
 
 
 class DataUnusable(Invalid):
@@ -121,7 +121,7 @@ def generic_spec(labels: list[str]) -> RouteSpec:
         "detailed_prompt": "You sort customer messages. Choose the one label that fits what the customer wants.\n\nLabels:\n{label_descriptions}\n\n"
                            "Answer with exactly one of these labels and nothing else: {labels}",
         "max_tokens": max(8, longest // 2), "review": {"rate": 0.2, "audit_rate": 0.2, "unsure_rate": 1.0},
-        "retrain": {"min_new_verdicts": 205, "min_new_after_drift": 120}, "targets": {"accuracy": 0.6}, "minimum_per_label": 10}))  # fmt: skip
+        "retrain": {"min_new_verdicts": 270, "min_new_after_drift": 150}, "targets": {"accuracy": 0.6}, "minimum_per_label": 10}))  # fmt: skip
 
 
 def spoken(label: str) -> str:
@@ -133,6 +133,9 @@ def _check(counts: Counter[str], everyday: list[str], late: list[str]) -> None:
         raise DataUnusable(f"the story needs at least two everyday labels and one late one; the data has {len(counts)} labels: raise --labels or add rows")
     if short := {label: counts[label] for label in [*everyday, *late] if counts[label] < NEEDED_PER_LABEL}:
         raise DataUnusable(f"each label needs at least {NEEDED_PER_LABEL} rows; too few for {short}: lower --labels or add rows")
+    for kind, labels, needed in (("everyday", everyday, NEEDED_EVERYDAY), ("late", late, NEEDED_LATE)):
+        if (rows := sum(counts[label] for label in labels)) < needed:
+            raise DataUnusable(f"the story sends {needed} messages of the {kind} labels, and {labels} have {rows} rows: choose others or add rows")
 
 
 def _some(counts: Counter[str]) -> str:
