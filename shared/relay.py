@@ -25,6 +25,7 @@ from shared.outbox import Outbox, OutboxRow, Place, Sender
 from shared.telemetry import EVENTS_PUBLISHED, EVENTS_RESENT, OUTBOX_AGE, OUTBOX_PENDING, log
 
 BATCH = 500
+PACE_SECONDS = 0.01  # from one look to the next while events keep coming: several in one batch; after a pause the first goes at once
 POLL_SECONDS = 1.0  # a commit in this process wakes the relay at once; this is for rows another process left
 LEASE_SECONDS = 10.0
 RENEW_SECONDS = 3.0
@@ -55,12 +56,14 @@ class Relay:
         while True:
             try:
                 self.db.committed.clear()
+                began = time.monotonic()
                 if await self.leads():
                     await self.find_losses()
-                    while await self.drain_once() and await self.leads():
+                    while await self.drain_once() == BATCH and await self.leads():
                         pass
                 delay = 0.2
                 await self._next_commit()
+                await asyncio.sleep(began + PACE_SECONDS - time.monotonic())
             except Retryable as error:
                 self.log.warning("not published, will retry", error=str(error), seconds=delay)
                 await asyncio.sleep(delay)
@@ -101,8 +104,12 @@ class Relay:
         failpoints.reach("relay.after-send")
         if self.reader and losses_suspected() != self._intact:
             await self.find_losses()  # the log broke meanwhile: what it acknowledged may be gone, so this batch is sent again
+            self.db.committed.set()
             return len(rows)
         await self._mark_sent(rows, places)
+        if len(rows) < BATCH:
+            OUTBOX_PENDING.set(0)
+            OUTBOX_AGE.set(0)
         failpoints.reach("relay.after-mark")
         return len(rows)
 
