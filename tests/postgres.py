@@ -50,8 +50,8 @@ class PostgresServer:
         self.process.wait(20)
         shutil.rmtree(self.data, ignore_errors=True)
 
-    def new_database(self) -> str:
-        name = f"t{uuid.uuid4().hex[:12]}"
+    def new_database(self, suffix: str = "") -> str:
+        name = f"t{uuid.uuid4().hex[:12]}{suffix}"
         self._run("psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "ratchet", "-d", "postgres", "-c", f"create database {name}")
         return f"postgresql+asyncpg://ratchet@127.0.0.1:{self.port}/{name}"
 

@@ -6,7 +6,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from infra.cli import datasets, dlq, jobs, keys, lineage, reconcile, replay, routes, system, topics, trace
+from infra.cli import datasets, db, dlq, jobs, keys, lineage, reconcile, replay, routes, system, topics, trace
 
 
 class Group(TyperGroup):
@@ -58,6 +58,7 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")
+app.add_typer(db.app, name="db")
 app.add_typer(dlq.app, name="dlq")
 
 
