@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,8 +17,8 @@ from services.trainer.handlers import JOB, on_dataset_built
 from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Progress
 from shared.blobs import BlobStore
-from shared.child import ChildDied
-from shared.jobs import MAX_ATTEMPTS, Job, JobFailed, LeaseLost, run_leased
+from shared.child import ChildDied, run_child
+from shared.jobs import MAX_ATTEMPTS, Job, JobFailed, LeaseLost, run_leased, work_once
 from shared.service import Service
 from tests.unit.trainer.worlds import Fake, dataset_event, raises, result_of, succeeds, trainer_service, write_adapter
 
@@ -172,3 +174,93 @@ async def test_progress_is_kept_and_published_at_most_every_two_seconds(world: W
     await world.attempt(chatters)
     assert len(await world.published("TrainingProgressed")) <= 5  # loading, a few, the last step, finished
     assert (await world.jobs.all())[0].progress["validation_loss"] == 0.6
+
+
+async def test_a_worker_that_lost_its_lease_says_nothing_more_and_touches_no_file_of_its_successor(world: World, tmp_path: Path) -> None:
+    async def taken_over(order: TrainingOrder, progress: Progress) -> TrainingResult:
+        save_checkpoint(order.checkpoints, 3)
+        async with world.service.db.transaction() as tx:
+            await tx.execute(world.jobs.table.update().values(lease_until=0.0))
+        world.fake.attempts.append(is_being_done)
+        successor = await world.claimed()
+        working = asyncio.create_task(run_leased(world.jobs, successor, world.training.run, world.training.failed))
+        await asyncio.wait_for(begun.wait(), 10)
+        with pytest.raises(LeaseLost):
+            await progress(TrainingProgress(step=9, steps=9, loss=0.1))
+        successors.append(working)
+        raise ChildDied(-9, "killed by its own heartbeat")
+
+    async def is_being_done(order: TrainingOrder, progress: Progress) -> TrainingResult:
+        begun.set()
+        await may_end.wait()
+        assert order.dataset.exists() and list(order.checkpoints.rglob("_COMPLETE")), "somebody removed them"
+        return await succeeds(order, progress)
+
+    begun, may_end, successors = asyncio.Event(), asyncio.Event(), []
+    await world.told(dataset_event(tmp_path))
+    with pytest.raises(LeaseLost):
+        await world.attempt(taken_over)
+    await world.training.tidy()
+    may_end.set()
+    await successors[0]
+    assert len(await world.published("AdapterTrained")) == 1
+    assert all(body["step"] != 9 for body in await world.published("TrainingProgressed"))
+    assert [entry["outcome"] for entry in await world.jobs.history((await world.jobs.all())[0].job_id)] == ["died", "finished"]
+
+
+async def test_a_full_disk_is_no_failure_and_asks_for_no_second_copy_of_the_checkpoints(world: World, tmp_path: Path) -> None:
+    async def out_of_room(order: TrainingOrder, progress: Progress) -> TrainingResult:
+        save_checkpoint(order.checkpoints, 3)
+        raise ChildDied(1, "OSError: [Errno 28] No space left on device")
+
+    await world.told(dataset_event(tmp_path))
+    await world.attempt(out_of_room)
+    [job] = await world.jobs.all()
+    assert (job.state, job.strikes) == ("queued", 0) and job.error.startswith("disk: ")
+    async with world.service.db.transaction() as tx:
+        await tx.execute(world.jobs.table.update().values(lease_until=0.0))
+    world.fake.attempts.append(resumes_at(3))
+    await run_leased(world.jobs, await world.claimed(), world.training.run, world.training.failed)
+    first, _ = world.fake.orders
+    assert not list(first.checkpoints.parent.rglob("checkpoint-3")), "it was copied, not moved"
+    assert len(await world.published("AdapterTrained")) == 1
+
+
+async def test_cancelled_while_it_trains_the_child_dies_and_nothing_stays_behind(world: World, tmp_path: Path) -> None:
+    children = []
+
+    async def trains_for_ever(order: TrainingOrder, progress: Progress) -> TrainingResult:
+        async def hear(message: dict) -> None:
+            children.append(message["pid"])
+
+        (order.output / "half").parent.mkdir(parents=True)
+        await run_child([sys.executable, "-c", "import os, json, time; print(json.dumps({'pid': os.getpid()}), flush=True); time.sleep(60)"], hear)
+        raise AssertionError
+
+    world.jobs.lease_seconds = 1.0
+    await world.told(dataset_event(tmp_path))
+    world.fake.attempts.append(trains_for_ever)
+    working = asyncio.create_task(work_once(world.jobs, JOB, world.training.run, world.training.failed))
+    async with asyncio.timeout(20):
+        while not children:
+            await asyncio.sleep(0.05)
+    [job] = await world.jobs.running()
+    async with world.service.db.transaction() as tx:
+        await world.training.failed(tx, await world.jobs.cancel(tx, job.job_id, "cancelled by ada: wrong recipe"), "cancelled by ada: wrong recipe", False)
+    await asyncio.wait_for(working, 5)
+    with pytest.raises(ProcessLookupError):
+        os.kill(children[0], 0)
+    await world.training.tidy()
+    assert not list((tmp_path / "work").iterdir()) and not await world.published("AdapterTrained")
+    last = (await world.published("TrainingProgressed"))[-1]
+    assert (last["state"], last["detail"]) == ("failed", "cancelled by ada: wrong recipe")
+    assert await world.jobs.claim(JOB) is None
+
+
+async def test_folders_of_jobs_that_are_over_are_removed_and_no_others(world: World, tmp_path: Path) -> None:
+    await world.told(dataset_event(tmp_path))
+    job = await world.claimed()
+    for name in (job.name, f"{job.job_id}.7", job.job_id, "01a210df-207e-7aeb-a536-aa2f01856b97.0", "mlruns"):
+        (tmp_path / "work" / name).mkdir(parents=True)
+    await world.training.tidy()
+    assert {path.name for path in (tmp_path / "work").iterdir()} == {job.name, "mlruns"}
