@@ -35,7 +35,7 @@ def replay(
 ) -> None:
     """Rebuild a service's state from the log and prove it equal, table by table. Exit code 1 when it differs or cannot be proven.
 
-    A scratch database, the service's own handlers, and all that it has read so far, in the order of the log's clock; nothing is
+    A scratch database, the service's own handlers, and all that it has read so far, in the order it read it; nothing is
     published, no job is done, and the live database is only read. Which tables and columns are compared, and why the others are
     not, is printed; of rows that differ, only the keys.
 
@@ -143,10 +143,10 @@ def remarks(proof: Proof) -> Iterator[tuple[str, str]]:
         yield f"not compared: {name}: {why}{copied}", "dim"
     for topic, count in proof.forgotten.items():
         yield f"{topic}: the log has forgotten its first {count} events; rows from them are only live", "yellow"
-    live, rebuilt = proof.dead_letters
-    if live != rebuilt:
-        because = "those that were replayed differ, and handlers that were changed since"
-        yield f"dead letters: {live} live, {rebuilt} in the rebuild: {because}", "yellow"
+    if proof.skipped:
+        yield f"{proof.skipped} events are dead letters or were dropped: they had no effect and were not fed", "dim"
+    if proof.failed:
+        yield f"✗ {proof.failed} events that {proof.service} once handled cannot be handled by this release", "red"
 
 
 def table_remarks(found: Compared) -> Iterator[tuple[str, str]]:

@@ -64,8 +64,9 @@ REBUILDS: Mapping[str, Rebuild] = {
                     without="item_id, which is a new one each time"),
             Derived("items", ("tenant", "inference_id"), ("state", "audit", "probability", "reason", "complaint", "suggestion"), settled="state = 'done'",
                     forgets=FORGOTTEN, forgets_after=KEPT, without="rank, claims and verdicts, which come from reviewers, and wall-clock times"),
+            Derived("drift_batches", ("route",), ("drift_id", "remaining")),
         ),
-        {"drift_batches": "counts down by which answers came while it was open", "secrets": "made at random"},
+        {"secrets": "made at random"},
     ),
     "dataset-builder": Rebuild(
         (

@@ -10,7 +10,7 @@ import asyncio
 import heapq
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -24,8 +24,9 @@ from schemas.topics import TOPICS
 from shared.kafka_sender import LARGEST_MESSAGE
 from shared.log_guard import Partition
 
-READ_AHEAD = 500  # records of one partition that wait for another's, in time order
+READ_AHEAD = 500  # records of one partition that wait for another's, where all are merged
 CONNECT_SECONDS = 10.0
+COMPACTED = {topic.name for topic in TOPICS if topic.compacted}
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,10 @@ async def records(servers: str, spans: Mapping[Partition, Span]) -> AsyncIterato
                 del left[at]
 
 
-async def in_time_order(servers: str, spans: Mapping[Partition, Span]) -> AsyncIterator[ConsumerRecord]:
-    """Every record of the spans: in order within a partition, by the log's timestamp across them."""
+async def in_order(
+    servers: str, spans: Mapping[Partition, Span], when: Callable[[ConsumerRecord], float]
+) -> AsyncIterator[ConsumerRecord]:
+    """Every record of the spans: in order within a partition, by `when` across them, states before events."""
     left = {at: span for at, span in spans.items() if len(span)}
     if not left:
         return
@@ -120,15 +123,15 @@ async def in_time_order(servers: str, spans: Mapping[Partition, Span]) -> AsyncI
         while left or any(waiting.values()):
             while any(not waiting[at] for at in left):
                 await read_ahead(consumer, left, waiting)
-            heads = [(queue[0].timestamp, at) for at, queue in waiting.items() if queue]
+            heads = [(when(queue[0]), at.topic not in COMPACTED, at) for at, queue in waiting.items() if queue]
             heapq.heapify(heads)
             while heads:  # until a partition that may hold more has shown all it had
-                _, at = heads[0]
+                _, event, at = heads[0]
                 yield waiting[at].popleft()
                 if not waiting[at] and at in left:
                     break
                 if waiting[at]:
-                    heapq.heapreplace(heads, (waiting[at][0].timestamp, at))
+                    heapq.heapreplace(heads, (when(waiting[at][0]), event, at))
                 else:
                     heapq.heappop(heads)
 

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import sys
-import tempfile
-from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from sqlalchemy import MetaData, func, select
+
 from infra.local.home import Home
-from infra.local.plan import ROOT, loopback_without_proxy, service_environment
 from infra.operations.books import NoBooks, is_missing_file
 from infra.operations.compare import Compared, compare, copy_table
 from infra.operations.derived import REBUILDS
 from infra.operations.log import Span, Survey, survey
+from infra.operations.scratch import Scratch, scratch_of
 from schemas.topics import consumed_by
 from shared.db import Database
-from shared.errors import Conflict, RatchetError
+from shared.errors import Conflict
 from shared.log_guard import Partition
-from shared.outbox import DEAD_LETTERED
+from shared.outbox import HANDLED, outbox_tables
 
 ROUNDS = 5
 Progress = Callable[[int, int], None]
@@ -38,14 +34,12 @@ class TooBusy(Conflict):
         )
 
 
-class RebuildFailed(RatchetError):
-    def __init__(self, service: str, said: str) -> None:
-        super().__init__(f"rebuilding {service} failed: {said.strip()[-600:] or 'it said nothing'}")
-
-
 @dataclass
 class Proof:
-    """`forgotten`: events by topic that the log does not hold any more; what came from them cannot be proven."""
+    """`forgotten`: events by topic that the log does not hold any more; what came from them cannot be proven.
+
+    `skipped`: the live service dead-lettered or dropped them, so they have no effect. `failed`: it handled them, and would not now.
+    """
 
     service: str
     events: int = 0
@@ -54,7 +48,8 @@ class Proof:
     others: Mapping[str, str] = field(default_factory=dict)
     seeds: tuple[str, ...] = ()
     forgotten: dict[str, int] = field(default_factory=dict)
-    dead_letters: tuple[int, int] = (0, 0)
+    skipped: int = 0
+    failed: int = 0
 
     @property
     def equal(self) -> bool:
@@ -62,43 +57,46 @@ class Proof:
 
     @property
     def proven(self) -> bool:
-        return self.equal and not self.forgotten
+        return self.equal and not self.forgotten and not self.failed
 
     def as_json(self) -> dict[str, Any]:
         return {"service": self.service, "proven": self.proven, "equal": self.equal, "events": self.events, "seconds": round(self.seconds, 2),
                 "tables": [table.as_json() for table in self.tables], "others": dict(self.others), "seeds": self.seeds,
-                "forgotten": self.forgotten, "dead_letters": {"live": self.dead_letters[0], "rebuilt": self.dead_letters[1]}}  # fmt: skip
+                "forgotten": self.forgotten, "skipped": self.skipped, "failed": self.failed}  # fmt: skip
 
 
 async def prove(service: str, url: str, servers: str, home: Home, progress: Progress) -> Proof:
     """Feeds what the live service has read, again and again until it stands still, then compares."""
     if is_missing_file(url):
         raise NoBooks([url])
-    rule, loop = REBUILDS[service], asyncio.get_running_loop()
-    proof, started = Proof(service, others=rule.others, seeds=rule.seeds), loop.time()
+    rule, started = REBUILDS[service], time.monotonic()
+    proof = Proof(service, others=rule.others, seeds=rule.seeds)
     async with scratch_of(service, url, servers, home) as scratch:
         if rule.seeds:
             await scratch.feed({}, lambda _: None)  # makes the tables
         for name in rule.seeds:
             await copy_table(scratch.live, scratch.db, name)
-        read: dict[Partition, Span] = {}
-        for _ in range(ROUNDS):
-            now_read = await what_was_read(service, servers)
-            more = {at: Span(read[at].end if at in read else span.begin, span.end) for at, span in now_read.items()}
-            total = proof.events + sum(map(len, more.values()))
-            proof.events += await scratch.feed(
-                more, lambda fed, before=proof.events, of=total: progress(before + fed, of)
-            )
-            read = now_read
-            proof.tables = [await compare(scratch.live, scratch.db, derived) for derived in rule.derived]
-            if await what_was_read(service, servers) == read:
-                break
-        else:
-            raise TooBusy(service)
+        read = await follow(scratch, proof, progress)
         proof.forgotten = forgotten(service, read)
-        proof.dead_letters = await dead_letters(scratch.live), await dead_letters(scratch.db)
-    proof.seconds = loop.time() - started
+        proof.skipped, proof.failed = await undone(scratch.live), await undone(scratch.db)
+    proof.seconds = time.monotonic() - started
     return proof
+
+
+async def follow(scratch: Scratch, proof: Proof, progress: Progress) -> dict[Partition, Span]:
+    """Until the live service has read nothing more while we compared."""
+    read: dict[Partition, Span] = {}
+    for _ in range(ROUNDS):
+        known, read = read, await what_was_read(scratch.service, scratch.servers)
+        more = {at: Span(known[at].end if at in known else span.begin, span.end) for at, span in read.items()}
+        before, total = proof.events, proof.events + sum(map(len, more.values()))
+        proof.events += await scratch.feed(more, lambda fed, before=before, total=total: progress(before + fed, total))
+        proof.tables = [
+            await compare(scratch.live, scratch.db, derived) for derived in REBUILDS[scratch.service].derived
+        ]
+        if await what_was_read(scratch.service, scratch.servers) == read:
+            return read
+    raise TooBusy(scratch.service)
 
 
 async def what_was_read(service: str, servers: str) -> dict[Partition, Span]:
@@ -121,77 +119,9 @@ def forgotten(service: str, read: Mapping[Partition, Span]) -> dict[str, int]:
     return counts
 
 
-async def dead_letters(db: Database) -> int:
-    from sqlalchemy import column, func, select, table
-
-    inbox = table("inbox", column("outcome"))
+async def undone(db: Database) -> int:
+    """How many events came and have no effect."""
+    inbox, _ = outbox_tables(MetaData())
     async with db.read() as connection:
-        return (
-            await connection.execute(select(func.count()).select_from(inbox).where(inbox.c.outcome == DEAD_LETTERED))
-        ).scalar_one()
-
-
-@dataclass(frozen=True)
-class Scratch:
-    """A database of the same service that nobody else knows of, and the child process that fills it."""
-
-    service: str
-    servers: str
-    environment: Mapping[str, str]
-    live: Database
-    db: Database
-
-    async def feed(self, spans: Mapping[Partition, Span], progress: Callable[[int], None]) -> int:
-        order = {
-            "service": self.service,
-            "servers": self.servers,
-            "spans": [(*at, span.begin, span.end) for at, span in spans.items() if len(span)],
-        }
-        child = await asyncio.create_subprocess_exec(sys.executable, "-P", "-m", "infra.operations.rebuild", stdin=PIPE, stdout=PIPE, stderr=PIPE,
-                                                     env=self.environment)  # fmt: skip
-        try:
-            errors = asyncio.create_task(child.stderr.read())
-            child.stdin.write(json.dumps(order).encode())
-            child.stdin.close()
-            fed = 0
-            async for line in child.stdout:
-                fed = json.loads(line)["fed"]
-                progress(fed)
-            if await child.wait():
-                raise RebuildFailed(self.service, (await errors).decode(errors="replace"))
-            return fed
-        finally:
-            if child.returncode is None:
-                child.kill()
-
-
-@asynccontextmanager
-async def scratch_of(service: str, url: str, servers: str, home: Home) -> AsyncIterator[Scratch]:
-    """SQLite in a folder that is removed at the end, also where the live database is Postgres: values are compared, not bytes."""
-    with tempfile.TemporaryDirectory(prefix="ratchet-replay-") as folder:
-        database = f"sqlite+aiosqlite:///{folder}/{service}.db"
-        live, scratch = Database(url), Database(database)
-        try:
-            yield Scratch(
-                service, servers, child_environment(service, home, Path(folder), servers, database), live, scratch
-            )
-        finally:
-            await live.close()
-            await scratch.close()
-
-
-def child_environment(service: str, home: Home, folder: Path, servers: str, database: str) -> dict[str, str]:
-    """As the running service's, but for the database and the folders that it writes to. The sampling coin must fall as it fell."""
-    nowhere = dict.fromkeys(("broker", "vllm-serving", "vllm-evaluation"), "http://127.0.0.1:9") | {"broker": servers}
-    own = service_environment(service, Home(folder), nowhere, database, 0, "none") | {
-        "PORT": "1",
-        "KAFKA_INSTANCE_ID": "replay",
-    }
-    if service == "review":
-        own["REVIEW_SALT"] = (
-            home.secret("review-salt")
-            if (home.path / "review-salt.secret").exists()
-            else os.environ.get("REVIEW_SALT", "ratchet")
-        )
-    paths = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT)])
-    return dict(os.environ) | loopback_without_proxy(os.environ) | own | {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
+        counted = select(func.count()).select_from(inbox).where(inbox.c.outcome != HANDLED)
+        return (await connection.execute(counted)).scalar_one()

@@ -13,16 +13,22 @@ import asyncio
 import importlib
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aiokafka import ConsumerRecord
 from faststream._internal.endpoint.subscriber import SubscriberUsecase
+from sqlalchemy import MetaData, select
 
-from infra.operations.log import Span, in_time_order
+from infra.operations.accounts import digest
+from infra.operations.log import Span, in_order, records
+from infra.operations.moments import utc
 from shared import consume
 from shared.bus import BATCH
-from shared.log_guard import Partition
+from shared.db import Database
+from shared.log_guard import Partition, event_id_of
+from shared.outbox import DEAD_LETTERED, HANDLED, outbox_tables
 from shared.service import Service
 from shared.telemetry import configure_logging
 
@@ -30,26 +36,77 @@ Feed = Callable[[tuple[ConsumerRecord, ...]], Awaitable[Any]]
 
 
 async def rebuild(order: dict[str, Any]) -> None:
-    service = build(order["service"])
-    # A handler that waits for an event of another topic would wait in vain: all that comes is fed by us, in order.
+    service, memory = build(order["service"]), await remembered(order["live"])
+    # A handler that waits for an event of another topic would wait in vain: nothing comes but what we feed.
     consume.MAX_ATTEMPTS = 1
     await service.db.create_tables(service.metadata)
     service.broker._setup_logger()  # noqa: SLF001 - the first half of `start`; the second would connect
     try:
-        feeds = {
-            topic: feed
-            for subscriber in service.broker.subscribers
-            for topic, feed in (await started(subscriber)).items()
-        }
+        feeds = {topic: feed for one in service.broker.subscribers for topic, feed in (await started(one)).items()}
         spans = {Partition(topic, number): Span(begin, end) for topic, number, begin, end in order["spans"]}
-        fed = 0
-        async for some in batches(in_time_order(order["servers"], spans)):
-            await feeds[some[0].topic](tuple(some))
-            fed += len(some)
-            tell(fed)
-        tell(fed)
+        await feed_all(feeds, in_order(order["servers"], spans, memory.when), memory)
+        if waiting := await dead_letters(service):
+            await feed_again(feeds, records(order["servers"], spans), waiting, service.name)
     finally:
         await service.db.close()
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the live inbox says of each event: when it was read, which is the order that holds across topics; and what had no effect."""
+
+    read_at: Mapping[bytes, float]
+    undone: frozenset[bytes]
+
+    def when(self, record: ConsumerRecord) -> float:
+        """By the log's clock where the inbox forgot it, or never had it."""
+        return self.read_at.get(name_of(record), record.timestamp / 1000)
+
+
+async def remembered(url: str) -> Memory:
+    inbox, _ = outbox_tables(MetaData())
+    db, read_at, undone = Database(url), {}, set()
+    async with db.read() as connection:
+        rows = await connection.stream(select(inbox.c.topic, inbox.c.event_id, inbox.c.received_at, inbox.c.outcome))
+        async for topic, event_id, received_at, outcome in rows:
+            name = digest(f"{topic}/{event_id}")
+            read_at[name] = utc(received_at).timestamp()
+            if outcome != HANDLED:
+                undone.add(name)
+    await db.close()
+    return Memory(read_at, frozenset(undone))
+
+
+def name_of(record: ConsumerRecord) -> bytes:
+    return digest(f"{record.topic}/{event_id_of(record)}")
+
+
+async def feed_all(feeds: dict[str, Feed], found: AsyncIterator[ConsumerRecord], memory: Memory) -> None:
+    fed = 0
+    async for some in batches(found):
+        chosen = tuple(record for record in some if name_of(record) not in memory.undone)
+        if chosen:
+            await feeds[chosen[0].topic](chosen)
+        fed += len(some)
+        tell(fed)
+    tell(fed)
+
+
+async def feed_again(
+    feeds: dict[str, Feed], found: AsyncIterator[ConsumerRecord], names: set[bytes], service: str
+) -> None:
+    """What came before an event of another topic that it needed: in production it is tried again until that has come."""
+    again = ("x-replay", service.encode())
+    async for record in found:
+        if name_of(record) in names:
+            await feeds[record.topic]((replace(record, headers=(*record.headers, again)),))
+
+
+async def dead_letters(service: Service) -> set[bytes]:
+    inbox = service.outbox.inbox
+    async with service.db.read() as connection:
+        rows = await connection.execute(select(inbox.c.topic, inbox.c.event_id).where(inbox.c.outcome == DEAD_LETTERED))
+        return {digest(f"{topic}/{event_id}") for topic, event_id in rows}
 
 
 async def batches(records: AsyncIterator[ConsumerRecord]) -> AsyncIterator[Sequence[ConsumerRecord]]:

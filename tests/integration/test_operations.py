@@ -3,151 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from faststream.kafka import KafkaRouter
-from sqlalchemy import MetaData
 
-from infra.local.databases import database_urls
-from infra.local.home import Home
-from infra.operations.accounts import Account, Balance
 from infra.operations.books import open_books
-from infra.operations.letters import Letter, Wanted, gather
-from infra.operations.log import survey
-from infra.operations.proof import Proof, prove
-from infra.operations.reconcile import reconcile
 from infra.operations.rewind import StillReading, rewind, start_of
-from infra.operations.settling import Outcome, drop, replay
-from infra.operations.trace import EventUnknown, trace
-from schemas.base import Event
-from schemas.topics import SERVICES, dead_letter_topic
+from infra.operations.settling import drop
+from infra.operations.trace import EventUnknown
+from schemas.topics import SERVICES
 from services.dataset_builder.adapters.ledger import Ledger
-from services.dataset_builder.app import build as build_dataset_builder
-from services.dataset_builder.settings import Settings as DatasetBuilderSettings
-from services.review.app import build as build_review
-from services.review.settings import Settings as ReviewSettings
-from shared.db import Database
-from shared.outbox import Outbox
-from shared.service import Service
-from shared.settings import ServiceSettings
+from services.router.state import RouteState
 from tests import factories
-from tests.integration.test_bus import producer, send
-from tests.kafka import Broker, EmbeddedBroker
-
-PATIENCE = 40.0
-
-
-class System:
-    """A router, a capture and a review that only say things; a real review and a real dataset-builder that listen."""
-
-    def __init__(self, home: Path, broker: Broker, listeners: tuple[str, ...]) -> None:
-        self.home, self.broker, self.urls = Home(home), broker, database_urls(Home(home), None)
-        self.services: dict[str, Service] = {}
-        self.listeners, self.stops = listeners, dict[str, AsyncExitStack]()
-
-    def settings(self, kind: type[ServiceSettings], name: str, **more: object) -> ServiceSettings:
-        return kind(kafka_bootstrap_servers=self.broker.servers, database_url=self.urls[name], keys_file=self.home.keys_file,
-                    artifacts_url=f"file://{self.home.path}/artifacts", **more)  # fmt: skip
-
-    def speaker(self, name: str) -> Service:
-        metadata, settings = MetaData(), self.settings(ServiceSettings, name)
-        return Service(
-            name, settings, metadata, KafkaRouter(), [], Database(settings.database_url), Outbox(name, metadata)
-        )
-
-    async def say(self, name: str, *events: Event) -> None:
-        service = self.services[name]
-        async with service.db.transaction() as tx:
-            await service.outbox.add(tx, *events)
-
-    async def settled(self) -> None:
-        """Every outbox is empty and every group is at the end."""
-
-        async def still() -> bool:
-            balance = await self.reconciled()
-            return not any(account.pending for account in balance.accounts if account.consumer in self.listeners)
-
-        await eventually(still)
-
-    async def reconciled(self) -> Balance:
-        async with open_books(self.urls) as books:
-            return await reconcile(books, self.broker.servers)
-
-    async def letters(self, **wanted) -> list[Letter]:
-        async with open_books(self.urls) as books:
-            seen = await asyncio.to_thread(
-                survey, self.broker.servers, [dead_letter_topic(service) for service in SERVICES]
-            )
-            return await gather(books, self.broker.servers, Wanted(**wanted), seen)
-
-    async def proven(self, service: str) -> Proof:
-        return await prove(service, self.urls[service], self.broker.servers, self.home, lambda *_: None)
-
-    async def replayed(self, letters: list[Letter]) -> list[Outcome]:
-        async with open_books(self.urls) as books:
-            return await replay(books, self.broker.servers, letters, seconds=PATIENCE)
-
-    async def traced(self, wanted: str) -> list[dict[str, Any]]:
-        async with open_books(self.urls) as books:
-            return await trace(books, self.broker.servers, wanted, keep_hours=72)
-
-    async def knows_stranger(self, event_id: str) -> bool:
-        return event_id in account(await self.reconciled(), "inference-recorded", "review").strangers
-
-    async def inference_of(self, event_id: str) -> str:
-        ((payload,),) = self.rows("router", "select payload from outbox where id = ?", event_id)
-        return json.loads(payload)["inference_id"]
-
-    def broken(self, service: str, statement: str, *values: object) -> None:
-        with sqlite3.connect(self.home.path / f"{service}.db", timeout=20) as database:
-            database.execute(statement, values)
-
-    def rows(self, service: str, statement: str, *values: object) -> list[tuple]:
-        with sqlite3.connect(self.home.path / f"{service}.db", timeout=20) as database:
-            return database.execute(statement, values).fetchall()
-
-    async def start(self, name: str) -> None:
-        service = self.services[name] = self.built(name)
-        self.stops[name] = stack = AsyncExitStack()
-        await stack.enter_async_context(service.api.router.lifespan_context(service.api))
-
-    async def stop(self, name: str) -> None:
-        await self.stops.pop(name).aclose()
-
-    def built(self, name: str) -> Service:
-        if name == "review":
-            return build_review(self.settings(ReviewSettings, name, salt=self.home.secret("review-salt")))
-        if name == "dataset-builder":
-            return build_dataset_builder(self.settings(DatasetBuilderSettings, name))
-        return self.speaker(name)
-
-
-async def eventually(condition: Callable[[], Awaitable[object]], seconds: float = PATIENCE) -> None:
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.2)
-
-
-@asynccontextmanager
-async def running(folder: Path, *names: str) -> AsyncIterator[System]:
-    home = folder / "home"
-    home.mkdir()
-    (home / "keys.json").write_text('{"keys": []}')
-    with EmbeddedBroker(folder / "broker") as broker:
-        system = System(home, broker, names)
-        try:
-            for name in ("router", "capture", *names):
-                await system.start(name)
-            yield system
-        finally:
-            for name in list(system.stops):
-                await system.stop(name)
+from tests.integration.operations import System, account, eventually, running
+from tests.integration.test_bus import everything_on, producer, send
 
 
 async def route_and_answers(system: System, count: int) -> list[str]:
@@ -159,10 +28,6 @@ async def route_and_answers(system: System, count: int) -> list[str]:
     await system.say("review", *verdicts)
     await system.settled()
     return [answer.event_id for answer in answers]
-
-
-def account(balance: Balance, topic: str, consumer: str) -> Account:
-    return next(found for found in balance.accounts if (found.topic, found.consumer) == (topic, consumer))
 
 
 async def test_nothing_is_lost_and_what_is_broken_is_found(tmp_path: Path) -> None:
@@ -177,6 +42,8 @@ async def test_nothing_is_lost_and_what_is_broken_is_found(tmp_path: Path) -> No
         system.broken("review", "delete from inbox where event_id = ?", answers[7])
         balance = await system.reconciled()
         assert (balance.holds, account(balance, "inference-recorded", "review").lost) == (False, [answers[7]])
+        said = await system.cli("reconcile")
+        assert (said.exit_code, answers[7] in said.stdout) == (1, True)
 
         event = factories.inference()
         async with producer(system.broker.servers) as foreign:
@@ -202,6 +69,12 @@ async def test_an_events_way_is_told(tmp_path: Path) -> None:
         )
         assert states == {"review": "handled", "evaluator": "not seen"}
         assert [follower["type"] for follower in found["followed"]] == ["ReviewCompleted"]
+        said = await system.cli("trace", answers[0])
+        assert (said.exit_code, "review: handled" in said.stdout, "Where is my parcel" in said.stdout) == (
+            0,
+            True,
+            False,
+        )
         with pytest.raises(EventUnknown):
             await system.traced("01932c5e-7d3a-7c11-9f00-0123456789ab")
         inference_id = await system.inference_of(answers[0])
@@ -237,11 +110,24 @@ async def test_dead_letters_are_listed_replayed_and_dropped(tmp_path: Path, monk
             again = await system.letters(ids=(letters[0].event_id,))
             assert (len(again), again[0].times, again[0].state) == (1, 2, "open")
 
+        first, third = letters[0].event_id, letters[2].event_id
+        assert (await system.cli("dlq", "drop", "--because", "x")).exit_code == 1, "it must be said which"
+        dry = await system.cli("dlq", "replay", "--service", "dataset-builder", "--dry-run")
+        assert (dry.exit_code, dry.stdout.count("dataset-builder"), "3 open" in dry.stdout) == (0, 3, True)
+        shown = (await system.cli("dlq", "show", first)).stdout
+        assert (
+            "a bug of ours" in shown,
+            '"rating"' in shown,
+            '"rating"' in (await system.cli("dlq", "show", first, "--payload")).stdout,
+        ) == (True, False, True)
+
         outcomes = await system.replayed(letters[:2])
         assert [outcome.outcome for outcome in outcomes] == ["handled", "handled"]
+        assert (await system.cli("dlq", "drop", third, "--because", "nobody wants it")).exit_code == 0
         async with open_books(system.urls) as books:
-            assert (await drop(books, letters[2:], "nobody wants it"))[0].outcome == "dropped"
             assert (await drop(books, letters[2:], "twice"))[0].outcome == "settled meanwhile"
+        await eventually(lambda: notes_of(system))
+        assert await notes_of(system) == [(third.encode(), b"nobody wants it")]
         states = {letter.event_id: letter.state for letter in await system.letters()}
         assert [states[letter.event_id] for letter in letters] == ["replayed", "replayed", "dropped"]
         balance = await system.reconciled()
@@ -250,14 +136,18 @@ async def test_dead_letters_are_listed_replayed_and_dropped(tmp_path: Path, monk
         assert (account(balance, "feedback-recorded", "review").outcomes["handled"], balance.holds) == (3, True)
 
 
+async def notes_of(system: System) -> list[tuple[bytes, bytes]]:
+    found = [dict(record.headers) for record in await everything_on(system.broker.servers, "dataset-builder-dlq")]
+    return [(headers["x-dropped-id"], headers["x-dropped-because"]) for headers in found if "x-dropped-id" in headers]
+
+
 async def test_a_state_follows_from_the_log_until_a_row_is_changed(tmp_path: Path) -> None:
     async with running(tmp_path, "review", "dataset-builder") as system:
         await route_and_answers(system, 40)
         await system.say("capture", *[factories.feedback(value=-1.0) for _ in range(5)])
         await system.settled()
-        for service in ("review", "dataset-builder"):
-            proof = await system.proven(service)
-            assert proof.proven, proof.as_json()
+        proof = await system.proven("dataset-builder")
+        assert proof.proven, proof.as_json()
         assert {table.derived.table: table.equal for table in proof.tables} == {
             "routes": 1,
             "verdicts": 20,
@@ -273,6 +163,60 @@ async def test_a_state_follows_from_the_log_until_a_row_is_changed(tmp_path: Pat
         found = {table.derived.table: table for table in proof.tables}
         assert (found["verdicts"].differ, found["feedback"].only_rebuilt) == ([changed], [gone])
         assert len(set(found["verdicts"].fingerprints)) == 2
+        said = await system.cli("replay", "dataset-builder")
+        assert (said.exit_code, changed in said.stdout, "does not follow from the log" in said.stdout) == (
+            1,
+            True,
+            True,
+        )
+        assert (await system.cli("replay", "dataset-builder", "--from", "2h")).exit_code == 1, (
+            "nothing is proven from the middle"
+        )
+
+
+async def test_the_state_of_every_service_follows_from_the_log(tmp_path: Path) -> None:
+    """Everything that travels travels, some of it more than once; one event is poison, one had to wait for its route."""
+    champion = factories.adapter()
+    async with running(tmp_path, *SERVICES) as system:
+        early = factories.inference(arm="champion", adapter_id=champion.adapter_id, model=champion.adapter_id)
+        await system.say("router", early)
+        router = system.services["router"]
+        async with router.db.transaction() as tx:
+            state = RouteState(version=1, spec=factories.spec(), champion=champion)
+            await router.context["routes"].save(tx, None, state, "created", "ada")
+        answers = [factories.inference(arm="champion", adapter_id=champion.adapter_id) for _ in range(20)]
+        await system.say("router", *answers, factories.review_requested(inference_id=answers[0].inference_id))
+        await system.say(
+            "review", *[factories.review(inference_id=answer.inference_id, audit=True) for answer in answers[:9]]
+        )
+        await system.say(
+            "capture", *[factories.feedback(inference_id=answer.inference_id, value=-1.0) for answer in answers[5:9]]
+        )
+        await system.say("dataset-builder", factories.dataset())
+        await system.say("trainer", factories.trained())
+        await system.say(
+            "evaluator",
+            factories.calibration(),
+            factories.evaluated(adapter=factories.adapter("ba9876543210")),
+            factories.drift(),
+        )
+        async with producer(system.broker.servers) as foreign:
+            await foreign.send_and_wait("review-completed", b"poison", key=b"x")
+            await send(foreign, answers[3])
+        await system.settled()
+        assert (await system.reconciled()).holds
+        compared = {}
+        for service in SERVICES:
+            proof = await system.proven(service)
+            assert proof.proven, proof.as_json()
+            compared |= {f"{service}.{table.derived.table}": table.equal for table in proof.tables}
+        assert proof.skipped == 1, "the poison"
+    assert compared == {
+        "capture.routes": 1, "review.routes": 1, "review.items": 21, "review.drift_batches": 1, "dataset-builder.routes": 1, "dataset-builder.verdicts": 9,
+        "dataset-builder.feedback": 4, "trainer.routes": 1, "trainer.jobs": 1, "evaluator.routes": 1, "evaluator.jobs": 1,
+        "evaluator.observations": 21, "evaluator.reviews": 9, "evaluator.feedback": 4,
+        "router.calibrations": 1, "router.evaluations": 1, "router.outcomes": 9,
+    }  # fmt: skip
 
 
 async def test_a_stopped_service_reads_again_and_absorbs_it(tmp_path: Path) -> None:
