@@ -29,6 +29,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import Event
 from schemas.topics import dead_letter_topic, published_by
+from shared.backlog import Backlog
 from shared.bulk import insert_many, stored
 from shared.clock import now
 from shared.db import insert_once
@@ -76,6 +77,7 @@ class Outbox:
     def __init__(self, service: str, metadata: MetaData) -> None:
         self.service = service
         self.inbox, self.table = outbox_tables(metadata)
+        self.backlog = Backlog(self.table)
         self._declared = {topic.event.__name__ for topic in published_by(service)}
 
     async def add(self, tx: AsyncConnection, *events: Event) -> None:

@@ -118,6 +118,7 @@ class Relay:
             at = stored(self.outbox.table.c.sent_at, now(), tx.dialect)
             marks = [(at, place.partition, place.offset, row.seq) for row, place in zip(rows, places, strict=True)]
             await update_many(tx, self.outbox.table, ("sent_at", "log_partition", "log_offset"), "seq", marks)
+        self.outbox.backlog.sent(rows)
         for topic, count in Counter(row.aggregatetype for row in rows).items():
             EVENTS_PUBLISHED.labels(topic).inc(count)
 
@@ -157,6 +158,7 @@ class Relay:
             for begin in range(0, len(missing), CHUNK):
                 these = table.c.seq.in_(missing[begin : begin + CHUNK])
                 await tx.execute(update(table).where(these).values(sent_at=None, log_partition=None, log_offset=None))
+        self.outbox.backlog.distrust()
         EVENTS_RESENT.labels(partition.topic).inc(len(missing))
         self.log.error("the log lost events; sending them again", topic=partition.topic, partition=partition.number, events=len(missing))
 

@@ -62,6 +62,7 @@ class Intake:
         return {outcome: counts[outcome] for outcome in ("accepted", "duplicates", "rejected")}
 
     async def inferences(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
+        await self.ledger.room()
         slow = is_slow(body, encoding)
         parsed = await self._parse(body, encoding, SentInference, "inferences", slow)
         known = await self._known(principal.tenant, parsed)
@@ -70,6 +71,7 @@ class Intake:
         return await self._record("inference", principal.tenant, parsed, entries)
 
     async def feedback(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
+        await self.ledger.room()
         slow = is_slow(body, encoding)
         parsed = await self._parse(body, encoding, SentFeedback, "feedback", slow)
         known = await self._known(principal.tenant, parsed)

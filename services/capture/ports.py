@@ -32,6 +32,9 @@ class Owner:
 
 
 class Ledger(Protocol):
+    async def room(self) -> None:
+        """Raises when so much waits for the event log that no more may be taken."""
+
     async def record(self, entries: Sequence[Entry]) -> list[Kept]:
         """Durable on return. A key seen before keeps its first public id, and its events are not published again."""
 

@@ -9,6 +9,7 @@ from sqlalchemy import Column, MetaData, String, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.capture.ports import Entry, Kept, Owner
+from shared.backlog import size_of
 from shared.bulk import insert_many
 from shared.db import Database
 from shared.group_commit import GroupCommit
@@ -26,15 +27,25 @@ class Batch:
 
 
 class DatabaseLedger:
-    def __init__(self, db: Database, metadata: MetaData, outbox: Outbox, book: RouteBook) -> None:
-        self.db, self.outbox, self.book = db, outbox, book
+    def __init__(self, db: Database, metadata: MetaData, outbox: Outbox, book: RouteBook, disk_budget: int) -> None:
+        self.db, self.outbox, self.book, self.disk_budget = db, outbox, book, disk_budget
         self.table = Table("ledger", metadata, Column("key", String(64), primary_key=True), Column("public_id", String(64), nullable=False, index=True),
                            Column("tenant", String(64), nullable=False), Column("route", String(200), nullable=False))  # fmt: skip
         self._group: GroupCommit[Batch] = GroupCommit(db, self._write, lambda batch: len(batch.entries), GROUP_ENTRIES)
 
+    async def room(self) -> None:
+        await self.outbox.backlog.check(self.db, self.disk_budget, "CAPTURE_DISK_BUDGET_BYTES")
+
     async def record(self, entries: Sequence[Entry]) -> list[Kept]:
-        batch = Batch(entries)
-        await self._group.commit(batch)
+        batch, backlog = Batch(entries), self.outbox.backlog
+        size = sum(size_of(event) for entry in entries for event in entry.events)
+        backlog.added(size)  # before the commit: a caller that gives up in the middle may have stored its events all the same
+        try:
+            await self._group.commit(batch)
+        except Exception:
+            backlog.added(-size)
+            raise
+        backlog.added(-sum(size_of(event) for entry, kept in zip(entries, batch.kept, strict=True) if not kept.fresh for event in entry.events))
         return batch.kept
 
     async def owners(self, public_ids: Sequence[str]) -> dict[str, Owner]:

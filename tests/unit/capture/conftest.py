@@ -51,9 +51,9 @@ class Capture:
         return [json.loads(row.payload or b"") for row in self.service.sender.rows]
 
 
-async def serve(url: str, keys: dict[str, str], folder: Path, **changes: Any) -> Service:
+async def serve(url: str, keys: dict[str, str], folder: Path, sender: Published | None = None, **changes: Any) -> Service:
     settings = Settings(database_url=url, keys_file=keys["file"], artifacts_url=f"file://{folder}/artifacts", **changes)
-    service = build(settings, sender=Published())
+    service = build(settings, sender=sender or Published())
     await service.db.create_tables(service.metadata)
     async with service.db.transaction() as tx:
         for route in ROUTES:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.capture.parsing import BodyTooLarge, unpack
 from shared.auth import new_key
 from tests.unit.capture.conftest import Capture
 
@@ -93,15 +95,30 @@ async def test_errors_never_repeat_what_was_sent(small: Capture) -> None:
     ("body", "headers", "status", "error"),
     [
         (gzip.compress(b"0" * (17 * 1024 * 1024)), GZIP, 413, "BodyTooLarge"),
+        (gzip.compress(b"0" * (9 * 1024 * 1024)) * 2, GZIP, 413, "BodyTooLarge"),
+        (gzip.compress(b"") * 150_000, GZIP, 400, "TooManyMembers"),
+        (gzip.compress(gzip.compress(json.dumps(GOOD).encode())), GZIP, 400, "MalformedBody"),
         (gzip.compress(json.dumps(GOOD).encode())[:-12], GZIP, 400, "BadGzip"),
         (b"not gzip", GZIP, 400, "BadGzip"),
         (json.dumps(GOOD).encode(), {"content-encoding": "br"}, 415, "UnknownEncoding"),
     ],
-    ids=["bomb", "cut", "plain", "brotli"],
+    ids=["bomb", "bomb in two members", "nothing in many members", "packed twice", "cut", "plain", "brotli"],
 )  # fmt: skip
 async def test_compressed_bodies_are_bounded(small: Capture, body: bytes, headers: dict[str, str], status: int, error: str) -> None:
     reply = await small.post(PATH, body, **headers)
     assert (reply.status_code, reply.json()["error"]) == (status, error)
+    assert await small.events() == []
+
+
+def test_a_bomb_costs_no_more_memory_than_the_limit() -> None:
+    bomb, limit = gzip.compress(b"0" * (256 * 1024 * 1024)), 1024 * 1024
+    tracemalloc.start()
+    try:
+        with pytest.raises(BodyTooLarge):
+            unpack(bomb, "gzip", limit)
+        assert tracemalloc.get_traced_memory()[1] < 4 * limit
+    finally:
+        tracemalloc.stop()
 
 
 async def test_keys_and_scopes_are_checked_first(small: Capture, tmp_path: object) -> None:
