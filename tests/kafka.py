@@ -107,3 +107,68 @@ class ApacheKafka(Broker):
             subprocess.run([home / "bin/kafka-storage.sh", "format", "-t", cluster, "-c", properties], check=True, capture_output=True)
         # the script `exec`s java, so that our signals reach the broker itself
         return ["env", "KAFKA_HEAP_OPTS=-Xmx384m", f"LOG_DIR={self.folder / 'logs'}", str(home / "bin/kafka-server-start.sh"), str(properties)]
+
+
+class ThreeNodes:
+    """Apache Kafka as it runs in production: three nodes, each event on three of them before it counts when two have it."""
+
+    REPLICATION = 3
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.ports, self.controllers = folder, [free_port() for _ in range(3)], [free_port() for _ in range(3)]
+        self.servers = ",".join(f"127.0.0.1:{port}" for port in self.ports)
+        self.processes: dict[int, subprocess.Popen] = {}
+
+    def start(self, node: int) -> None:
+        home = kafka_home()
+        env = os.environ | {"KAFKA_HEAP_OPTS": "-Xmx384m", "LOG_DIR": str(self.folder / f"logs-{node}")}
+        with (self.folder / f"node-{node}.log").open("ab") as log:
+            argv = [str(home / "bin/kafka-server-start.sh"), str(self.properties(node))]
+            self.processes[node] = subprocess.Popen(argv, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def kill(self, node: int) -> None:
+        self.processes[node].kill()
+        self.processes[node].wait()
+
+    def properties(self, node: int) -> Path:
+        path = self.folder / f"node-{node}.properties"
+        if not path.exists():
+            path.write_text("".join(f"{name}={value}\n" for name, value in self._settings(node).items()))
+            subprocess.run([kafka_home() / "bin/kafka-storage.sh", "format", "-t", "MkU3OEVCNTcwNTJENDM2Qg", "-c", path], check=True, capture_output=True)
+        return path
+
+    def _settings(self, node: int) -> dict[str, object]:
+        replicated = ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
+        return {
+            "process.roles": "broker,controller", "node.id": node + 1, "controller.listener.names": "CONTROLLER",
+            "controller.quorum.voters": ",".join(f"{number + 1}@127.0.0.1:{port}" for number, port in enumerate(self.controllers)),
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.ports[node]},CONTROLLER://127.0.0.1:{self.controllers[node]}",
+            "log.dirs": self.folder / f"data-{node}", "group.initial.rebalance.delay.ms": 0, "auto.create.topics.enable": "false",
+            "unclean.leader.election.enable": "false", "min.insync.replicas": 2, "default.replication.factor": self.REPLICATION,
+            "transaction.state.log.min.isr": 2, "share.coordinator.state.topic.min.isr": 2,
+        } | {f"{name}.{setting}": 3 for name in replicated for setting in ("replication.factor", "num.partitions")
+             if (name, setting) != ("share.coordinator.state.topic", "num.partitions")}  # fmt: skip
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for node in range(3):
+            self.start(node)
+        deadline = time.monotonic() + 2 * START_SECONDS
+        while True:
+            try:
+                provision(self.servers, self.REPLICATION)
+                return self
+            except (BrokerAway, ProvisioningFailed):
+                if time.monotonic() > deadline:
+                    self.__exit__()
+                    raise
+                time.sleep(0.5)
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes.values():
+            process.kill()
+        for process in self.processes.values():
+            process.wait()
+
+
+KINDS: dict[str, type[Broker]] = {"embedded": EmbeddedBroker, "apache": ApacheKafka}

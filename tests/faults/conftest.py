@@ -9,9 +9,7 @@ import pytest
 
 from tests.faults.forking import Zygote
 from tests.faults.world import World
-from tests.kafka import ApacheKafka, Broker, EmbeddedBroker, apache_missing
-
-KINDS = {"embedded": EmbeddedBroker, "apache": ApacheKafka}
+from tests.kafka import KINDS, Broker, EmbeddedBroker, apache_missing
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ def live(life: Life) -> None:
     if life.clock:
         set_clock(life.clock)
     take_detours({int(port): proxy for port, proxy in life.detours.items()})
-    witness_effects(life.service)
+    witness_effects(life.service, life.slow)
     for switch in life.switches:
         SWITCHES[switch]()
     if life.job_lease:

@@ -31,6 +31,7 @@ class Life:
     job_lease: float | None = None  # seconds
     session: float | None = None  # seconds after which a silent consumer loses its partitions
     constants: dict[str, float] = field(default_factory=dict)  # "shared.relay.LEASE_SECONDS": 2.0
+    slow: float = 0.0  # seconds that each event takes longer
     detours: dict[str, int] = field(default_factory=dict)  # port of a broker: the port of the proxy in front of it
 
     def as_json(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class Replica:
     def start(self, **arranged: Any) -> Replica:
         self.port = self.port or free_port()
         own = {"port": self.port, "kafka_instance_id": f"faults-{self.service}-{self.number}"}
-        self.pid = self.world.zygote.fork(self.world.life(self.service, settings=own, **arranged))
+        self.pid = self.world.fork(self.world.life(self.service, settings=own, **arranged))
         return self
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 60.0) -> int:

@@ -25,12 +25,13 @@ WITNESS = "create table if not exists witness (service varchar(64), topic varcha
 _saw = text("insert into witness values (:service, :topic, :event_id)")
 
 
-def witness_effects(service: str) -> None:
+def witness_effects(service: str, slow: float = 0.0) -> None:
     original = consume.ReliableConsume.consume_scope
 
     async def consume_scope(self: consume.ReliableConsume, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:
         async def witnessed(message: Any) -> Any:
             result = await call_next(message)
+            await asyncio.sleep(slow)
             record = message.raw_message
             seen = {"service": service, "topic": record.topic, "event_id": log_guard.event_id_of(record)}
             await self.context.get("tx").execute(_saw, seen)

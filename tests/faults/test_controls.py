@@ -61,11 +61,11 @@ async def log_lost(world: World, broker: Broker, switches: tuple[str, ...]) -> O
     world.options = {"switches": switches}
 
     async def during(_: Clients) -> None:
-        await asyncio.sleep(4)
+        await asyncio.sleep(3)
         await asyncio.to_thread(broker.kill)
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.5)
         await asyncio.to_thread(broker.start)
-        await asyncio.sleep(4)
+        await asyncio.sleep(3)
 
     async with world:
         return await run_scenario(world, seed_of_this_run(3), during, patience=20 if switches else 90)

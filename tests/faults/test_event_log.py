@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
+from collections import Counter
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from schemas.topics import SERVICES
-from tests.faults.conftest import KINDS
 from tests.faults.proxy import Proxy
 from tests.faults.scenario import run_scenario, seed_of_this_run
 from tests.faults.workload import Clients
 from tests.faults.world import World
-from tests.kafka import Broker, apache_missing
+from tests.kafka import KINDS, Broker, apache_missing
 
 NewWorld = Callable[..., World]
 
@@ -99,3 +101,42 @@ async def test_a_broker_that_is_away_at_the_start(kind: str, tmp_path: Path, new
         finally:
             await asyncio.to_thread(late.stop)
     outcome.must_hold()
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+async def test_a_full_disk_budget(embedded: Broker, new_world: NewWorld) -> None:
+    """While the log is away capture accepts what its disk budget holds, then says so; what it accepted arrives later."""
+    statuses: Counter[int] = Counter()
+
+    async def during(clients: Clients) -> None:
+        await asyncio.to_thread(embedded.kill)
+        started = time.monotonic()
+        for number in count():
+            text = f"question {number} " + "words " * 200
+            item = {
+                "client_id": f"spooled-{number}",
+                "route": "support-triage",
+                "input": text,
+                "answer": "refund",
+                "metadata": {"case": f"spooled-{number}"},
+            }
+            operation = clients.history.invoke("inference", item["client_id"])
+            answer = await clients._post("capture", "/v1/inferences", {"inferences": [item]})
+            statuses[answer.status_code if answer else 0] += 1
+            if answer and answer.status_code == 202:
+                clients.history.ok(operation, answer.json()["inference_ids"][0])
+            elif answer and answer.status_code == 503:
+                assert int(answer.headers["retry-after"]) > 0
+                if statuses[503] > 5:
+                    break
+            assert time.monotonic() - started < 60, statuses
+        await asyncio.to_thread(embedded.start)
+        await asyncio.sleep(3)
+
+    async with new_world(embedded.servers) as world:
+        world.own_settings["capture"]["disk_budget_bytes"] = 300_000
+        outcome = await run_scenario(world, seed_of_this_run(25), during, patience=120)
+    outcome.must_hold()
+    assert statuses[202] > 20, statuses
+    print(f"while the log was away: {dict(statuses)}")

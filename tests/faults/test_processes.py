@@ -26,6 +26,8 @@ STOPPED_IN_ORDER = -signal.SIGTERM  # uvicorn shuts down, then raises the signal
 LONGER_THAN_LEASES = 6.0  # seconds; stands for the 60 s of the matrix against leases of 15 s
 
 
+@pytest.mark.faults
+@pytest.mark.timeout(300)
 async def test_a_rolling_restart_under_load(embedded: Broker, new_world: NewWorld) -> None:
     """SIGTERM to each service in turn while clients work; it finishes what it began and its successor goes on."""
     world, statuses = new_world(embedded.servers), {}

@@ -43,6 +43,7 @@ class World:
         self.urls = {service: f"http://127.0.0.1:{port}" for service, port in self.ports.items()}
         self.databases: dict[str, str] = {}
         self.pids: dict[str, int] = {}
+        self.forked: list[int] = []
         self.options: dict[str, Any] = {}  # of every life: switches, constants
         self.own_settings: dict[str, dict[str, Any]] = {service: {} for service in SERVICES}
         self._stack = AsyncExitStack()
@@ -63,7 +64,8 @@ class World:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await asyncio.gather(*(self.stop(service, signal.SIGKILL) for service in list(self.pids)))
+        for pid in self.forked:
+            self.zygote.signal(pid, signal.SIGKILL)
         await self._stack.aclose()
 
     async def prepare_database(self, service: str) -> None:
@@ -91,8 +93,12 @@ class World:
         log, fired = str(self.folder / f"{service}.log"), str(self.folder / f"{service}.fired")
         return Life(service, self.settings(service) | (settings or {}), log, fired, **self.options | arranged)
 
+    def fork(self, life: Life) -> int:
+        self.forked.append(self.zygote.fork(life))
+        return self.forked[-1]
+
     def start(self, service: str, **arranged: Any) -> int:
-        self.pids[service] = self.zygote.fork(self.life(service, **arranged))
+        self.pids[service] = self.fork(self.life(service, **arranged))
         return self.pids[service]
 
     async def start_all(self) -> None:
@@ -126,3 +132,9 @@ class World:
     async def call(self, service: str, path: str, body: Any = None) -> httpx.Response:
         url = f"{self.urls[service]}{path}"
         return await (self.client.get(url) if body is None else self.client.post(url, json=body))
+
+
+def keys_file(folder: Path) -> Path:
+    """For a service that nobody asks anything."""
+    (folder / "keys.json").write_text('{"keys": []}')
+    return folder / "keys.json"
