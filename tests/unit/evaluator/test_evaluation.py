@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import MetaData, func, select
 
+from schemas.base import Message
 from schemas.events import AdapterEvaluated, CalibrationFitted
 from services.evaluator.adapters.evaluations import SqlEvaluations
 from services.evaluator.adapters.transcript import FileTranscripts
@@ -32,10 +33,10 @@ async def world(db: Database, tmp_path: Path) -> SimpleNamespace:
     blobs = BlobStore(f"file://{tmp_path}/artifacts")
     dataset, adapter = store_dataset(blobs, tmp_path / "dataset", ROWS), store_adapter(blobs, tmp_path / "adapter")
     engine, reports = ScriptedEngine(ROWS, {"base": 2, adapter.adapter_id: 9}), NoReports()
-    evaluation = Evaluation(db, jobs, outbox, routes, evaluations, blobs, engine, FileTranscripts(tmp_path / "transcripts"), reports,
-                            tmp_path / "cache", concurrency=8)  # fmt: skip
+    transcripts = FileTranscripts(tmp_path / "transcripts")
+    evaluation = Evaluation(db, jobs, outbox, routes, evaluations, blobs, engine, transcripts, reports, tmp_path / "cache", concurrency=8)
     world = SimpleNamespace(db=db, outbox=outbox, jobs=jobs, routes=routes, evaluations=evaluations, blobs=blobs, engine=engine,
-                            reports=reports, evaluation=evaluation, dataset=dataset, adapter=adapter, path=tmp_path)  # fmt: skip
+                            reports=reports, evaluation=evaluation, transcripts=transcripts, dataset=dataset, adapter=adapter, path=tmp_path)  # fmt: skip
     await announce(world)
     return world
 
@@ -157,6 +158,35 @@ async def test_a_worker_that_lost_its_lease_publishes_nothing(world: SimpleNames
     with pytest.raises(Exception, match="taken over by another worker"):
         await world.evaluation.run(stale)
     assert len((await published(world))[0]) == 1
+
+
+async def test_a_worker_that_lost_its_lease_writes_into_no_transcript_but_its_own_and_leaves_none(world: SimpleNamespace) -> None:
+    """It wakes up when its successor is done: what it still hears from the engine must not stay on the disk."""
+    async with world.db.transaction() as tx:
+        await on_adapter_trained(factories.trained(adapter=world.adapter, dataset=world.dataset), tx=tx, jobs=world.jobs)
+    stale = await world.jobs.claim(JOB)
+    async with world.db.transaction() as tx:
+        await tx.execute(world.jobs.table.update().values(lease_until=0.0))
+    current = await world.jobs.claim(JOB)
+    reply = await world.engine.ask("base", [Message(role="user", content=ROWS[0][0])], 8)
+    world.transcripts.add(stale.name, stale.token, "base", "audit-0", reply)
+    assert ("base", "audit-0") in world.transcripts.read(current.name)  # what is known need not be asked again
+    await run_leased(world.jobs, current, world.evaluation.run)
+    world.transcripts.add(stale.name, stale.token, "base", "audit-1", reply)
+    await world.evaluation.tidy()
+    assert not list((world.path / "transcripts").iterdir())
+
+
+async def test_the_transcript_of_a_job_that_is_not_over_is_kept(world: SimpleNamespace) -> None:
+    world.engine.breaks_after = 10
+    assert (await evaluate(world)).state == "queued"
+    await world.evaluation.tidy()
+    [job] = await world.jobs.all()
+    assert world.transcripts.names() == {job.name}
+    async with world.db.transaction() as tx:
+        await world.jobs.cancel(tx, job.job_id, "by ada")
+    await world.evaluation.tidy()
+    assert world.transcripts.names() == set()
 
 
 async def test_an_event_delivered_twice_makes_one_job(world: SimpleNamespace) -> None:
