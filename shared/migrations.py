@@ -17,7 +17,7 @@ from sqlalchemy import Connection, create_engine, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from shared.db import Database, DatabaseUnavailable, may_pass
-from shared.errors import RatchetError
+from shared.errors import RatchetError, Retryable
 from shared.telemetry import log
 
 if TYPE_CHECKING:
@@ -40,6 +40,11 @@ class SchemaUnknown(RatchetError):
 class RevisionUnknown(RatchetError):
     def __init__(self, revision: str, known: list[str]) -> None:
         super().__init__(f"this code knows no revision '{revision}', only {', '.join([BASE, *known])}; a newer one is taken back by the release that brought it")
+
+
+class TablesBusy(Retryable):
+    def __init__(self) -> None:
+        super().__init__(f"a table was in use for {TABLE_LOCK_WAIT}, and a migration may not hold up others for longer: end long transactions, or try again")
 
 
 class Migrations:
@@ -82,22 +87,23 @@ class Migrations:
         """Up or down to a revision."""
         if to not in (BASE, *self.revisions):
             raise RevisionUnknown(to, self.revisions)
-        async with db.transaction(wake=False) as tx:
-            if not db.is_sqlite:  # SQLite's BEGIN IMMEDIATE is a lock; this one ends with the transaction, too, however the process ends
-                await tx.execute(select(func.pg_advisory_xact_lock(LOCK)))
-                # A table that is waited for is closed to everybody who comes later: better to let them pass and try again.
-                await tx.execute(select(func.set_config("lock_timeout", TABLE_LOCK_WAIT, True)))
-            await tx.run_sync(self.run, to)
-
-    async def _try(self, db: Database, to: str) -> Exception | None:
-        began = time.monotonic()
         try:
-            await self.move(db, to)
-        except DatabaseUnavailable as error:
-            return error
+            async with db.transaction(wake=False) as tx:
+                if not db.is_sqlite:  # SQLite's BEGIN IMMEDIATE is a lock; this one ends with the transaction, too, however the process ends
+                    await tx.execute(select(func.pg_advisory_xact_lock(LOCK)))
+                    # A table that is waited for is closed to everybody who comes later: better to let them pass and try again.
+                    await tx.execute(select(func.set_config("lock_timeout", TABLE_LOCK_WAIT, True)))
+                await tx.run_sync(self.run, to)
         except DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
                 raise
+            raise TablesBusy from error
+
+    async def _try(self, db: Database, to: str) -> Retryable | None:
+        began = time.monotonic()
+        try:
+            await self.move(db, to)
+        except Retryable as error:
             return error
         log("migrations").info("migrated", to=to, seconds=round(time.monotonic() - began, 3))
         return None

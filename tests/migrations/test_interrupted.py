@@ -17,22 +17,23 @@ from sqlalchemy import event
 from infra.migrations import migrations_of
 from shared.db import Database
 from tests.migrations.databases import RELEASED, fill, rows, tables_at
+from tests.postgres import PostgresServer
 
 SERVICE = "trainer"
 FORK = multiprocessing.get_context("fork")
 
 
-def start(url: str, on_statement: Callable[[], None]) -> Any:
+def start(url: str, on_statement: Callable[[str], None]) -> Any:
     """A process that upgrades as a service does when it starts."""
     process = FORK.Process(target=_upgrade, args=(url, on_statement))
     process.start()
     return process
 
 
-def _upgrade(url: str, on_statement: Callable[[], None]) -> None:
+def _upgrade(url: str, on_statement: Callable[[str], None]) -> None:
     async def upgrade() -> None:
         db = Database(url)
-        event.listen(db.engine.sync_engine, "before_cursor_execute", lambda *_: on_statement())
+        event.listen(db.engine.sync_engine, "before_cursor_execute", lambda _connection, _cursor, statement, *_: on_statement(statement))
         await migrations_of(SERVICE).upgrade(db)
         await db.close()
 
@@ -40,10 +41,10 @@ def _upgrade(url: str, on_statement: Callable[[], None]) -> None:
     os._exit(0)
 
 
-def kill_at(number: int) -> Callable[[], None]:
+def kill_at(number: int) -> Callable[[str], None]:
     seen = iter(range(1, number + 1))
 
-    def reached() -> None:
+    def reached(_: str) -> None:
         if next(seen, None) == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -93,16 +94,49 @@ def test_killed_at_any_statement_it_is_done_at_the_next_start(database_url: str)
     assert statement > 20, "the kills must fall between the steps"
 
 
+def together(number: int) -> Callable[[str], None]:
+    """Nobody goes on before all are about to ask for the revision; then each takes its time."""
+    barrier, asked = FORK.Barrier(number), []
+
+    def reached(statement: str) -> None:
+        if "version_num" in statement and not asked:
+            asked.append(statement)
+            barrier.wait(60)
+        time.sleep(0.005)
+
+    return reached
+
+
+def at_once(url: str, number: int = 4) -> list[int]:
+    """Exit codes of replicas that start together."""
+    wait = together(number)
+    replicas = [start(url, wait) for _ in range(number)]
+    for replica in replicas:
+        replica.join(120)
+    return [replica.exitcode for replica in replicas]
+
+
 @pytest.mark.parametrize("empty", [True, False], ids=["empty", "last-release"])
 def test_replicas_that_start_at_once_migrate_once(database_url: str, empty: bool) -> None:
     expected = None if empty else asyncio.run(made_by_the_last_release(database_url))
-    replicas = [start(database_url, lambda: time.sleep(0.005)) for _ in range(4)]
-    for replica in replicas:
-        replica.join(120)
-    assert [replica.exitcode for replica in replicas] == [0, 0, 0, 0]
+    assert at_once(database_url) == [0, 0, 0, 0]
     revision, kept = asyncio.run(look(database_url))
     assert revision == migrations_of(SERVICE).head
     assert expected in (None, kept)
+
+
+def test_without_the_lock_they_get_in_each_others_way(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control."""
+    monkeypatch.setattr("shared.migrations.func", NoLock())
+    assert any(at_once(postgres_server.new_database()))
+
+
+class NoLock:
+    def pg_advisory_xact_lock(self, _: int) -> Any:
+        return sa.literal(1)
+
+    def set_config(self, *arguments: Any) -> Any:
+        return sa.func.set_config(*arguments)
 
 
 async def test_who_uses_a_table_is_waited_for_and_holds_up_nobody_else(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
