@@ -34,14 +34,26 @@ class ChildDied(RatchetError):
         self.code = code
 
 
-async def run_child(argv: list[str], on_message: Callable[[dict[str, Any]], Awaitable[None]], env: dict[str, str] | None = None) -> None:
-    """Run `argv`; each JSON line of its stdout goes to `on_message`. Raises ChildDied unless it exits with 0."""
+class ChildSilent(RatchetError):
+    """The child hangs, on a lost GPU say: it was killed, and is worth another attempt."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the child process said nothing for {seconds:.0f} s and was killed: it hung, or a step takes longer than that")
+
+
+async def run_child(
+    argv: list[str], on_message: Callable[[dict[str, Any]], Awaitable[None]], env: dict[str, str] | None = None, silence: float | None = None
+) -> None:
+    """Run `argv`; each JSON line of its stdout goes to `on_message`. Raises ChildDied unless it exits with 0.
+
+    Raises ChildSilent after `silence` seconds without a line; without it a child may be silent for ever.
+    """
     process = await asyncio.create_subprocess_exec(
         *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=os.environ | leased() | (env or {}),
         preexec_fn=_killed_with_parent if sys.platform == "linux" else None, limit=16 * 1024 * 1024)  # fmt: skip
     stderr = asyncio.create_task(_tail(process.stderr))
     try:
-        async for line in process.stdout:
+        while line := await _next_line(process.stdout, silence):
             if line.startswith(b"{"):
                 await on_message(json.loads(line))
         if code := await process.wait():
@@ -51,6 +63,13 @@ async def run_child(argv: list[str], on_message: Callable[[dict[str, Any]], Awai
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def _next_line(stream: asyncio.StreamReader, silence: float | None) -> bytes:
+    try:
+        return await asyncio.wait_for(stream.readline(), silence)
+    except TimeoutError as error:
+        raise ChildSilent(silence or 0.0) from error
 
 
 def leased() -> dict[str, str]:

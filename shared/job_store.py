@@ -9,17 +9,18 @@ from __future__ import annotations
 import copy
 import os
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sqlalchemy import MetaData, Row, Select, and_, func, insert, select, update
+from sqlalchemy import MetaData, Row, Select, and_, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import uuid7
 from shared import failpoints
 from shared.clock import now
 from shared.db import Database, insert_once
-from shared.job_records import OPEN, Job, LeaseLost, as_history, as_job, history_table, jobs_table
+from shared.job_reader import JobReader
+from shared.job_records import OPEN, Job, LeaseLost, as_job, history_table, jobs_table
 
 LEASE_SECONDS = 15.0
 MAX_ATTEMPTS = 4  # that failed or whose worker died; waiting for something that is away is not counted
@@ -28,11 +29,11 @@ DIED = "its worker stopped renewing the lease: it was killed, ran out of memory,
 Ended = Callable[[AsyncConnection, Job, str, bool], Awaitable[None]]  # transaction, job, reason, will it be tried again?
 
 
-class JobStore:
+class JobStore(JobReader):
     """States: queued -> running -> finished | failed | cancelled. `key` is unique: the same work is never queued twice."""
 
     def __init__(self, db: Database, metadata: MetaData, lease_seconds: float | None = None) -> None:
-        self.db, self.table, self.past = db, jobs_table(metadata), history_table(metadata)
+        super().__init__(db, jobs_table(metadata), history_table(metadata))
         self.lease_seconds, self.worker = lease_seconds or LEASE_SECONDS, f"{socket.gethostname()}:{os.getpid()}"
 
     def through(self, db: Database) -> JobStore:
@@ -119,46 +120,6 @@ class JobStore:
             "state": "queued", "attempt": 0, "failures": 0, "deaths": 0, "life": self.table.c.life + 1, "lease_until": 0.0,
             "queued_at": self.db.clock(), "error": None, "progress": {}})  # fmt: skip
         return as_job(before)
-
-    async def get(self, job_id: str) -> Job | None:
-        found = await self._read(self._aged().where(self.table.c.job_id == job_id))
-        return as_job(found[0]) if found else None
-
-    async def all(self, limit: int = 50) -> list[Job]:
-        return [as_job(row) for row in await self._read(self._aged().order_by(self.table.c.job_id.desc()).limit(limit))]
-
-    async def page(self, tenant: str, state: str | None, route: str | None, limit: int, offset: int) -> list[Job]:
-        """Those of one tenant, newest first."""
-        chosen = self._aged().where(self.table.c.route.startswith(f"{tenant}/", autoescape=True))
-        chosen = chosen.where(self.table.c.state == state) if state else chosen
-        chosen = chosen.where(self.table.c.route == route) if route else chosen
-        return [as_job(row) for row in await self._read(chosen.order_by(self.table.c.job_id.desc()).limit(limit).offset(offset))]
-
-    async def history(self, job_id: str) -> list[dict[str, Any]]:
-        """How each attempt ended, and what operators did, in order."""
-        return [as_history(row) for row in await self._read(select(self.past).where(self.past.c.job_id == job_id).order_by(self.past.c.seq))]
-
-    async def over(self, lives: Iterable[str]) -> set[str]:
-        """Of these lives (`Job.name`) the ones that no worker will ever work on again: what they left on disk may go."""
-        wanted = {life: life.partition(".")[0] for life in lives}
-        rows = await self._read(select(self.table).where(self.table.c.job_id.in_(set(wanted.values()))))
-        alive = {as_job(row).name for row in rows if row.state in OPEN}
-        return wanted.keys() - alive
-
-    async def counts(self) -> dict[tuple[str, str], int]:
-        columns = (self.table.c.kind, self.table.c.state)
-        return {(row.kind, row.state): row.n for row in await self._read(select(*columns, func.count().label("n")).group_by(*columns))}
-
-    async def running(self) -> list[Job]:
-        return [as_job(row) for row in await self._read(self._aged().where(self.table.c.state == "running"))]
-
-    def _aged(self) -> Select[Any]:
-        clock, table = self.db.clock(), self.table
-        return select(table, (clock - table.c.queued_at).label("age"), (clock - table.c.renewed_at).label("silent"))
-
-    async def _read(self, query: Select[Any]) -> list[Row[Any]]:
-        async with self.db.read() as connection:
-            return list((await connection.execute(query)).all())
 
     def _free(self, kind: str) -> Select[Any]:
         table = self.table

@@ -12,6 +12,7 @@ from shared.child import run_child
 from shared.jobs import JobFailed
 
 MODULE = "services.trainer.train"
+SILENCE_SECONDS = 3600.0  # it speaks every five steps; loading 8 B parameters from a slow disk takes minutes
 ENVIRONMENT = {
     # OpenMP threads that wait must sleep: spinning beside other processes took 12 s of CPU for a step that takes 2.
     "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false",
@@ -32,7 +33,7 @@ class ChildExecutor:
                 raise JobFailed(message["refused"])
             await progress(TrainingProgress.model_validate(message))
 
-        await run_child([*launcher(order.recipe), "-m", MODULE, "--order", str(file)], hear, ENVIRONMENT)
+        await run_child([*launcher(order.recipe), "-m", MODULE, "--order", str(file)], hear, ENVIRONMENT, SILENCE_SECONDS)
         return TrainingResult.model_validate_json(order.result_file.read_text())
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.child import LEASE_FILE, LEASE_SECONDS
+from shared.child import LEASE_FILE, LEASE_SECONDS, ChildSilent, run_child
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to kill the child with its parent")
 CHILD = "import os, time; from shared.child import die_with_parent, say; die_with_parent(); say(pid=os.getpid()); time.sleep(60)"
@@ -85,3 +85,14 @@ def test_a_child_that_was_stopped_itself_goes_on_while_its_worker_renews(tmp_pat
     finally:
         child.kill()
         child.wait()
+
+
+async def test_a_child_that_hangs_is_killed_and_worth_another_attempt() -> None:
+    heard = []
+
+    async def hear(message: dict) -> None:
+        heard.append(message["pid"])
+
+    with pytest.raises(ChildSilent, match="said nothing for 5 s") as hung:
+        await run_child([sys.executable, "-c", CHILD], hear, silence=5.0)
+    assert heard and not alive(heard[0]) and not hung.value.retryable
