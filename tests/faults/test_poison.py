@@ -43,7 +43,7 @@ def corpus(topic: str) -> dict[str, tuple[bytes | None, bytes | None, list[tuple
         "NaN": (key, json.dumps(valid | {"occurred_at": float("nan")}).encode(), ids),
         "lone surrogate": (key, json.dumps(valid | {"tenant": "\ud800"}).encode(), ids),
         "null key": (None, b"{}", ids),
-        "unknown type": (key, b'{"hello": "world"}', [("ce_type", b"NobodyKnows"), ("ce_id", b"unknown-type")]),
+        "unknown type": (key, b'{"hello": "world"}', [("ce_type", b"NobodyKnows"), ("ce_id", f"unknown-type-of-{topic}".encode())]),
         "tombstone": (key, None, ids),
         "empty": (key, b"", ids),
         "a number": (key, b"7", ids),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from schemas.topics import SERVICES
+from tests.faults.evidence import query
 from tests.faults.life import Armed
 from tests.faults.replicas import Replica
 from tests.faults.scenario import Outcome, run_scenario, seed_of_this_run
@@ -46,8 +47,8 @@ async def test_a_rolling_restart_under_load(embedded: Broker, new_world: NewWorl
 
 @pytest.mark.faults
 @pytest.mark.timeout(400)
-async def test_a_rolling_restart_of_two_replicas_each(broker: Broker, new_world: NewWorld) -> None:
-    world = new_world(broker.servers)
+async def test_a_rolling_restart_of_two_replicas_each(apache: Broker, new_world: NewWorld) -> None:
+    world = new_world(apache.servers)
 
     async def during(_: Clients) -> None:
         second = {service: Replica(world, service, 2).start() for service in CONSUMERS}
@@ -70,34 +71,41 @@ async def test_a_rolling_restart_of_two_replicas_each(broker: Broker, new_world:
 
 async def zombie_worker(world: World, switches: tuple[str, ...] = ()) -> Outcome:
     """A trainer stops in the middle of a job, another takes the job over and finishes it, then the first one wakes up."""
-    world.options = SHORT | {"switches": switches}
+    world.options = SHORT | {"switches": switches, "training_seconds": 5.0}
 
     async def during(_: Clients) -> None:
-        await world.stop("trainer", signal.SIGKILL)
-        zombie = world.start("trainer", armed=(Armed("job.before-finish", "stop"),))
-        async with asyncio.timeout(60):
-            while zombie not in world.zygote.stopped:
-                await asyncio.sleep(0.05)
+        job_id = await until_a_job(world, "state = 'running'")
+        world.zygote.signal(world.pids["trainer"], signal.SIGSTOP)
         heir = Replica(world, "trainer", 2).start()
-        await asyncio.sleep(LONGER_THAN_LEASES)
-        world.zygote.signal(zombie, signal.SIGCONT)
-        await asyncio.sleep(3)
+        assert await until_a_job(world, f"job_id = '{job_id}' and state = 'finished'") == job_id
+        world.zygote.signal(world.pids["trainer"], signal.SIGCONT)
+        await asyncio.sleep(8)
         assert await heir.stop() == STOPPED_IN_ORDER
 
     async with world:
-        return await run_scenario(world, seed_of_this_run(7), during, patience=120)
+        return await run_scenario(world, seed_of_this_run(7), during, patience=150)
+
+
+async def until_a_job(world: World, such: str) -> str:
+    """A job of the trainer, as soon as there is one like that."""
+    async with asyncio.timeout(90):
+        while True:
+            (found,) = await query(world.databases["trainer"], f"select job_id from jobs where {such}")
+            if found:
+                return found[0]["job_id"]
+            await asyncio.sleep(0.1)
 
 
 @pytest.mark.faults
-async def test_a_worker_that_wakes_up_cannot_publish(embedded: Broker, new_world: NewWorld) -> None:
-    outcome = await zombie_worker(new_world(embedded.servers))
+async def test_a_worker_that_wakes_up_cannot_publish(apache: Broker, new_world: NewWorld) -> None:
+    outcome = await zombie_worker(new_world(apache.servers))
     outcome.must_hold()
     assert outcome.verdict.numbers["adapter-trained"] > 0, outcome.explain()
 
 
 @pytest.mark.faults
-async def test_without_its_fencing_token_it_publishes_twice(embedded: Broker, new_world: NewWorld) -> None:
-    outcome = await zombie_worker(new_world(embedded.servers), ("no-fence",))
+async def test_without_its_fencing_token_it_publishes_twice(apache: Broker, new_world: NewWorld) -> None:
+    outcome = await zombie_worker(new_world(apache.servers), ("no-fence",))
     assert outcome.verdict.count("doubled") > 0, outcome.explain()
 
 
@@ -106,9 +114,9 @@ async def test_without_its_fencing_token_it_publishes_twice(embedded: Broker, ne
 @pytest.mark.parametrize(
     "point", ["handler.before-commit", "handler.after-commit", "relay.before-send", "relay.after-send"]
 )
-async def test_a_stopped_consumer_or_relay_wakes_up(broker: Broker, new_world: NewWorld, point: str) -> None:
+async def test_a_stopped_consumer_or_relay_wakes_up(apache: Broker, new_world: NewWorld, point: str) -> None:
     """Its partitions and its lease go to another replica meanwhile; what it does afterwards has no effect of its own."""
-    world = new_world(broker.servers)
+    world = new_world(apache.servers)
     world.options = SHORT
 
     async def during(_: Clients) -> None:
@@ -131,9 +139,9 @@ async def test_a_stopped_consumer_or_relay_wakes_up(broker: Broker, new_world: N
 
 @pytest.mark.faults
 @pytest.mark.timeout(400)
-async def test_replicas_that_come_and_go(broker: Broker, new_world: NewWorld) -> None:
+async def test_replicas_that_come_and_go(apache: Broker, new_world: NewWorld) -> None:
     """Row 9: a second consumer of each service joins and leaves (half of them by SIGKILL) every few seconds."""
-    world, rng = new_world(broker.servers), random.Random(seed_of_this_run(9))
+    world, rng = new_world(apache.servers), random.Random(seed_of_this_run(9))
 
     async def visit(service: str) -> None:
         replica = Replica(world, service, 2)
@@ -141,7 +149,7 @@ async def test_replicas_that_come_and_go(broker: Broker, new_world: NewWorld) ->
             replica.start()
             await asyncio.sleep(rng.uniform(1, 5))
             await replica.stop(rng.choice((signal.SIGTERM, signal.SIGKILL)))
-        replica.start()  # it leaves in order: the embedded event log never expires a dead member
+        replica.start()
         await replica.until_consuming()
         assert await replica.stop() == STOPPED_IN_ORDER
 
