@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from services.evaluator.probe import choose_probe
 from shared.blobs import BlobStore
 from shared.db import Database
 from shared.errors import Retryable
-from shared.jobs import Job, JobStore
+from shared.jobs import Job, JobStore, LeaseLost
 from shared.outbox import Outbox
 from shared.routes import RouteBook
 from shared.telemetry import log
@@ -105,8 +106,9 @@ class Evaluation:
         async def watch() -> None:
             while True:
                 await asyncio.sleep(PROGRESS_SECONDS)
-                async with self.db.transaction() as tx:
-                    await self.jobs.report(tx, job, {"asked": len(replies), "of": total})
+                with suppress(LeaseLost, Retryable):  # the heartbeat stops what is lost; progress is for people
+                    async with self.db.transaction() as tx:
+                        await self.jobs.report(tx, job, {"asked": len(replies), "of": total})
 
         watching = asyncio.create_task(watch())
         tasks = [[asyncio.create_task(ask(contender, row)) for contender in contenders] for row in rows]

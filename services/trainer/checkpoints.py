@@ -13,6 +13,7 @@ from pathlib import Path
 CHECKPOINTS, HANDED_OVER = "checkpoints", "handed-over"
 COMPLETE = "_COMPLETE"  # as `train.py` marks them
 STATE = "trainer_state.json"
+RUN = "mlflow-run"  # its id, as `tracking.py` keeps it: all attempts are one run
 
 
 def hand_over(attempt: Path) -> None:
@@ -22,7 +23,10 @@ def hand_over(attempt: Path) -> None:
 
 
 def inherit(folder: Path, attempt: Path) -> None:
-    """Take over the checkpoints of the earlier attempt in `folder` that came furthest."""
+    """Take over the checkpoints of the earlier attempt in `folder` that came furthest, and the run that mirrors them all."""
+    for run in list(folder.glob(f"attempt-*/*/{RUN}"))[:1]:
+        (attempt / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(run, attempt / CHECKPOINTS / RUN)
     earlier = [path for path in folder.glob("attempt-*/*/*/checkpoint-*") if (path / COMPLETE).exists()]
     if not earlier:
         return

@@ -101,15 +101,23 @@ async def test_a_dataset_becomes_one_adapter_under_its_digest(world: World, tmp_
 
 
 async def test_a_killed_child_is_tried_again_and_finds_its_checkpoints(world: World, tmp_path: Path) -> None:
+    runs: list[str] = []
+
     async def learns_and_is_killed(order: TrainingOrder, progress: Progress) -> TrainingResult:
         save_checkpoint(order.checkpoints, 3)
         save_checkpoint(order.checkpoints, 6, complete=False)
+        (order.checkpoints / "mlflow-run").write_text("run-1")
         raise ChildDied(-9, "gone")
 
     await world.told(dataset_event(tmp_path))
-    await world.attempt(learns_and_is_killed, resumes_at(3))
+    async def goes_on(order: TrainingOrder, progress: Progress) -> TrainingResult:
+        runs.append((order.checkpoints / "mlflow-run").read_text())
+        return await resumes_at(3)(order, progress)
+
+    await world.attempt(learns_and_is_killed, goes_on)
     first, second = world.fake.orders
     assert first.checkpoints != second.checkpoints and first.output != second.output
+    assert runs == ["run-1"]  # both attempts are one run to MLflow
     assert len(await world.published("AdapterTrained")) == 1
     assert "killed by SIGKILL" in next(body["detail"] for body in await world.published("TrainingProgressed") if body["state"] == "queued")
 
