@@ -110,10 +110,11 @@ def settle(
 def show_letters(letters: list[Letter]) -> None:
     from collections import Counter
 
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from infra.cli.operations import wide_console
+
+    console = wide_console()
     if not letters:
         console.print("no dead letters", style="green")
         return
@@ -152,7 +153,7 @@ def show_letter(letter: Letter, payload: bool) -> None:
 
     console = Console()
     lines = [("event", letter.event_id), ("service", letter.service), ("state", letter.state), ("from", f"{letter.topic}/{letter.partition}/{letter.offset}"),
-             ("failed", f"{letter.headers.get('x-failed-at')}, {letter.times} times, last after {letter.headers.get('x-attempts')} attempts"),
+             ("failed", f"{letter.headers.get('x-failed-at')}, {'once' if letter.times == 1 else f'{letter.times} times'}, last after {letter.headers.get('x-attempts')} attempts"),
              ("error", letter.error_type), ("where", letter.error), ("kept in", letter.kept_in), ("size", f"{len(letter.body or b'')} bytes")]  # fmt: skip
     for name, value in lines:
         console.print(Text.assemble((f"{name:8} ", "bold"), value), soft_wrap=True)

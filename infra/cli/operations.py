@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from infra.local.home import Home
 
 Servers = Annotated[
@@ -26,6 +28,7 @@ Database = Annotated[
     ),
 ]
 KEEP_HOURS = 72.0
+NEEDED_WIDTH = 150
 
 
 def database_urls(home: Path, database: str | None) -> dict[str, str]:
@@ -49,6 +52,13 @@ def folder(home: Path) -> Home:
 def keep_hours() -> float:
     """As the services read it (shared/settings.py)."""
     return float(os.environ.get("OUTBOX_KEEP_HOURS", KEEP_HOURS))
+
+
+def wide_console() -> Console:
+    """Ids are of use only when whole, also in an 80-column log: a terminal may break our lines, but nothing is cut."""
+    from rich.console import Console
+
+    return Console(width=max(Console().width, NEEDED_WIDTH))
 
 
 @contextmanager

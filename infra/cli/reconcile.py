@@ -70,30 +70,42 @@ async def rows_to_read(books: Any) -> int:
 
 
 def show(balance: Balance) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    table = Table("topic", "consumer", box=None, header_style="bold", pad_edge=False)
+    from infra.cli.operations import wide_console
+
+    console = wide_console()
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("topic", "consumer"):
+        table.add_column(name, no_wrap=True, min_width=max(len(getattr(found, name)) for found in balance.accounts))
     for name in ("accepted", "handled", "dead", "dropped", "pending", "lost"):
-        table.add_column(name, justify="right")
-    for account in balance.accounts:
-        counts = [
-            str(account.outcomes[name] or "") if account.consumer else ""
-            for name in ("handled", "dead-lettered", "dropped")
-        ]
-        pending = f"{account.pending or ''}{f' ({account.unsent} unsent)' if account.unsent else ''}"
-        lost = f"[bold red]{len(account.lost)}[/]" if account.lost else ("[green]0[/]" if account.consumer else "")
-        table.add_row(
-            account.topic, account.consumer or "[dim](watched only)[/]", str(account.accepted), *counts, pending, lost
-        )
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    spoken = [account for account in balance.accounts if account.touched]
+    for account in spoken:
+        table.add_row(*row(account))
     console.print(table)
+    if quiet := len(balance.accounts) - len(spoken):
+        console.print(f"{quiet} more consumers, of topics on which nothing was said", style="dim")
     for line, style in remarks(balance):
         console.print(line, style=style, soft_wrap=True, highlight=False)
     doubled = sum(map(len, balance.doubled.values()))
     verdict = "nothing is lost" if balance.holds else f"✗ {balance.lost} lost, {doubled} doubled"
     style = "bold green" if balance.holds else "bold red"
     console.print(f"{verdict} ({balance.seconds:.1f} s)", style=style, highlight=False)
+
+
+def row(account: Account) -> tuple[str, ...]:
+    counts = [str(account.outcomes[name] or "") for name in ("handled", "dead-lettered", "dropped")]
+    lost = f"[bold red]{len(account.lost)}[/]" if account.lost else "[green]0[/]"
+    consumer = account.consumer or "[dim](people)[/]"
+    return (
+        account.topic,
+        consumer,
+        str(account.accepted),
+        *counts,
+        str(account.pending or ""),
+        lost if account.consumer else "",
+    )
 
 
 def remarks(balance: Balance) -> Iterator[tuple[str, str]]:
@@ -110,13 +122,15 @@ def remarks(balance: Balance) -> Iterator[tuple[str, str]]:
 
 
 def account_remarks(account: Account, keep_hours: float) -> Iterator[tuple[str, str]]:
-    who, strangers = f"{account.topic} at {account.consumer}", len(account.strangers)
+    who, strangers = f"{account.topic} at {account.consumer or 'people'}", len(account.strangers)
     if account.lost:
         yield f"✗ lost: {who}: {some(account.lost)}", "red"
+    if account.unsent:
+        yield f"{who}: {account.unsent} of the pending are not yet on the log", "yellow"
     if account.superseded:
         yield f"{who}: {account.superseded} states were replaced by newer ones before they were read (compacted)", "dim"
     if account.strangers:
-        yield f"{who}: {strangers} handled that no outbox accounts for: {some(account.strangers)}", "yellow"
+        yield f"{who}: {strangers} read that no outbox accounts for: {some(account.strangers)}", "yellow"
     if account.older:
         yield f"{who}: {account.older} are older than the outbox is kept ({keep_hours:g} h)", "dim"
 

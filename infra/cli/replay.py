@@ -99,11 +99,12 @@ def proven(service: str, start: str, servers: str | None, database: str | None, 
 
 
 def show(proof: Proof) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    table = Table("table", "columns compared", box=None, header_style="bold", pad_edge=False)
+    from infra.cli.operations import wide_console
+
+    console = wide_console()
+    table = Table("table", box=None, header_style="bold", pad_edge=False)
     for name in ("live", "rebuilt", "equal", "differ", "only live", "only rebuilt"):
         table.add_column(name, justify="right")
     for found in proof.tables:
@@ -115,11 +116,8 @@ def show(proof: Proof) -> None:
             len(found.only_live),
             len(found.only_rebuilt),
         )
-        table.add_row(
-            f"[{'green' if found.same else 'red'}]{found.derived.table}[/]",
-            ", ".join(found.derived.columns),
-            *(str(count or "") for count in counts),
-        )
+        shown = f"[{'green' if found.same else 'red'}]{found.derived.name}[/]"
+        table.add_row(shown, *(str(count or "") for count in counts))
     console.print(table)
     for line, style in remarks(proof):
         console.print(line, style=style, soft_wrap=True, highlight=False)
@@ -150,13 +148,14 @@ def remarks(proof: Proof) -> Iterator[tuple[str, str]]:
 
 
 def table_remarks(found: Compared) -> Iterator[tuple[str, str]]:
-    name, derived = found.derived.table, found.derived
+    name, derived = found.derived.name, found.derived
     for word, keys in (("differ", found.differ), ("only live", found.only_live), ("only rebuilt", found.only_rebuilt)):
         if keys:
             more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
             yield f"✗ {name}: {word}: {', '.join(keys[:SHOWN])}{more}", "red"
-    left_out = [f"without {derived.without}"] if derived.without else []
-    left_out += [f"{found.settled} rows with {derived.settled} left out"] if found.settled else []
+    left_out = [f"compared {', '.join(derived.columns)}"]
+    left_out += [f"without {derived.without}"] if derived.without else []
+    left_out += [f"{found.settled} rows left out"] if found.settled else []
     left_out += [f"{found.forgotten} rows forgotten ({derived.forgets})"] if found.forgotten else []
     live, rebuilt = (fingerprint[:16] for fingerprint in found.fingerprints)
     yield f"{name}: {'; '.join([*left_out, f'sha256 of the sorted rows {live} live, {rebuilt} rebuilt'])}", "dim"

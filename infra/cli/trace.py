@@ -39,14 +39,14 @@ def trace(
     import asyncio
     import json as jsonlib
 
-    from rich.console import Console
+    from infra.cli.operations import wide_console
 
     found = asyncio.run(looked_up(home, servers, database, event_id))
     if json:
         typer.echo(jsonlib.dumps(found, indent=1))
         return
     for event in found:
-        Console().print(way(event), soft_wrap=True)
+        wide_console().print(way(event), soft_wrap=True)
 
 
 async def looked_up(home: Any, servers: str | None, database: str | None, event_id: str) -> list[dict[str, Any]]:

@@ -36,6 +36,10 @@ class Account:
     def pending(self) -> int:
         return self.unsent + self.unread
 
+    @property
+    def touched(self) -> bool:
+        return bool(self.accepted or any(self.outcomes.values()) or self.strangers or self.older)
+
     def as_json(self) -> dict[str, Any]:
         return {"topic": self.topic, "consumer": self.consumer, "accepted": self.accepted, **self.outcomes, "pending": self.pending,
                 "unsent": self.unsent, "unread": self.unread, "superseded": self.superseded, "lost": self.lost,

@@ -28,6 +28,10 @@ class Derived:
     forgets_after: timedelta = timedelta(0)
     without: str = ""
 
+    @property
+    def name(self) -> str:
+        return f"{self.table}, but for {self.settled}" if self.settled else self.table
+
 
 @dataclass(frozen=True)
 class Rebuild:

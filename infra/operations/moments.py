@@ -9,6 +9,7 @@ from uuid import UUID
 from shared.clock import now
 from shared.errors import Invalid
 
+CAPTURED = "inf_"
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -34,9 +35,11 @@ def utc(at: datetime) -> datetime:
 
 
 def born(event_id: str) -> datetime | None:
-    """When an event's id was made: our ids are UUIDs of version 7, which begin with the time in milliseconds."""
+    """When an id was made: ours begin with the time in milliseconds, as UUIDs of version 7 do; capture's say `inf_` before."""
     try:
-        value = UUID(event_id)
+        value = UUID(event_id.removeprefix(CAPTURED))
     except ValueError:
         return None
-    return datetime.fromtimestamp((value.int >> 80) / 1000, UTC) if value.version == 7 else None
+    if value.version != 7 and not event_id.startswith(CAPTURED):
+        return None
+    return datetime.fromtimestamp((value.int >> 80) / 1000, UTC)

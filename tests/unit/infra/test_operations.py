@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import MetaData, insert
+from sqlalchemy import JSON, BigInteger, Boolean, Column, DateTime, Float, LargeBinary, MetaData, String, Table, insert
 
 from infra.operations.accounts import Account
 from infra.operations.books import Book, Books, NoBooks, open_books
@@ -19,12 +19,14 @@ from infra.operations.moments import NoMoment, born, moment
 from infra.operations.rebuild import build
 from infra.operations.reconcile import TopicLedger, silent
 from infra.operations.rewind import NoSuchPlace, start_of
+from infra.operations.trace import named, speaking_of
 from schemas.base import uuid7
 from schemas.topics import DATASET_BUILT, ROUTE_CHANGED, SERVICES, Topic
 from shared.clock import now
 from shared.db import Database
 from shared.log_guard import Partition
 from shared.outbox import outbox_tables
+from tests import factories
 
 TABLE = Derived("things", ("id",), ("value",))
 
@@ -142,6 +144,47 @@ async def test_two_databases_are_compared_by_value_and_rows_are_named_not_shown(
         await db.close()
 
 
+async def test_postgres_and_sqlite_say_the_same_of_the_same_values(db: Database, tmp_path: Path) -> None:
+    """The live database may be either; the rebuilt one is SQLite."""
+    metadata = MetaData()
+    table = Table("kinds", metadata, Column("id", String, primary_key=True), Column("flag", Boolean), Column("at", DateTime(timezone=True)),
+                  Column("number", Float(53)), Column("whole", BigInteger), Column("body", LargeBinary), Column("facts", JSON))  # fmt: skip
+    scratch, at = Database(f"sqlite+aiosqlite:///{tmp_path}/scratch.db"), datetime(2026, 11, 25, 3, tzinfo=UTC)
+    for each in (db, scratch):
+        await each.create_tables(metadata)
+        async with each.transaction() as tx:
+            await tx.execute(
+                insert(table).values(
+                    id="1", flag=True, at=at, number=0.1, whole=2**40, body=b"\0x", facts={"b": 1, "a": [None]}
+                )
+            )
+            await tx.execute(insert(table).values(id="2"))
+    found = await compare(db, scratch, Derived("kinds", ("id",), ("flag", "at", "number", "whole", "body", "facts")))
+    assert (found.same, found.equal) == (True, 2)
+    await scratch.close()
+
+
+async def test_events_that_speak_of_an_inference_are_found_in_their_bodies(db: Database) -> None:
+    metadata = MetaData()
+    inbox, outbox = outbox_tables(metadata)
+    await db.create_tables(metadata)
+    answer = factories.inference(inference_id="inf_1")
+    async with db.transaction() as tx:
+        for event in (answer, factories.inference(inference_id="inf_10"), factories.review(inference_id="inf_1")):
+            row = {
+                "id": event.event_id,
+                "aggregatetype": event.topic_name(),
+                "type": type(event).__name__,
+                "headers": "{}",
+                "created_at": now(),
+            }
+            await tx.execute(insert(outbox).values(payload=event.model_dump_json().encode(), **row))
+    book = Book("router", db, inbox, outbox)
+    assert [row.type async for row in speaking_of(book, {"inf_1"})] == ["InferenceRecorded", "ReviewCompleted"]
+    assert await named(Books({"router": book}), answer.event_id) == [answer.event_id]
+    assert len(await named(Books({"router": book}), "inf_1")) == 2
+
+
 async def test_only_rows_that_are_old_enough_may_have_been_forgotten(tmp_path: Path) -> None:
     young = uuid7()
     live, scratch = await things(tmp_path / "a.db", {}), await things(tmp_path / "b.db", {young: "x", "of no age": "x"})
@@ -220,5 +263,6 @@ def test_moments() -> None:
     assert abs(now() - timedelta(hours=2) - moment("2h")) < timedelta(seconds=5)
     assert abs(now() - (born(uuid7()) or now() - timedelta(days=1))) < timedelta(seconds=5)
     assert born("dataset-built/0/17") is None
+    assert born("inf_01a210fe17f5316638bf7ab88959a42a") is not None
     assert start_of("beginning", "review").beginning
     assert start_of("route-changed/0/17", "review").place == (Partition("route-changed", 0), 17)
