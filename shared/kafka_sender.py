@@ -16,6 +16,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
+from pydantic_core import from_json
 
 from shared.outbox import BrokerUnavailable, OutboxRow, Place
 
@@ -112,7 +113,8 @@ def key_hash(key: str) -> int:
 
 
 def headers_of(row: OutboxRow) -> list[tuple[str, bytes]]:
-    return [
-        ("id", row.id.encode()),
-        *((name, value.encode()) for name, value in json.loads(row.headers).items() if name != "id"),
-    ]
+    try:
+        headers = from_json(row.headers)
+    except ValueError:  # half of a surrogate pair, say in the text of an error: it must not stop all that comes after it
+        headers = json.loads(row.headers)
+    return [("id", row.id.encode()), *((name, value.encode("utf-8", "replace")) for name, value in headers.items() if name != "id")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -64,7 +65,7 @@ class Service:
         self.relay = Relay(self.db, self.outbox, self.sender or KafkaSender(servers, self.name), reader, lease_table(self.metadata), instance or uuid7())
         self.sender = self.relay.sender
         self.housekeeping = Housekeeping(self.relay, self.settings.outbox_keep_hours)
-        self.consuming = False
+        self.consuming = self.alone = False  # alone: nothing else runs in this process
         self.api: FastAPI = create_api(self.name, self.settings, list(self.http), self.ready, self.health.trouble, self._lifespan)
         for name, value in (self.context | {"db": self.db, "outbox": self.outbox}).items():
             setattr(self.api.state, name, value)
@@ -117,9 +118,12 @@ class Service:
                 delay = min(delay * 2, 5.0)
         self.consuming = True
         BROKER_UP.set(1)
+        if self.alone:
+            keep_what_is_here()
         log(self.name).info("ready", port=self.settings.port)
 
     def run(self) -> None:
+        self.alone = True
         configure_logging(self.settings.log_level, self.settings.log_format)
         uvicorn.run(self.api, host=self.settings.host, port=self.settings.port, log_config=None, access_log=False,
                     timeout_graceful_shutdown=10, server_header=False)  # fmt: skip
@@ -128,3 +132,9 @@ class Service:
         if not task.cancelled() and (error := task.exception()):
             self.health.dead_loops.append(task.get_name())
             log(self.name).error("a background loop died", loop=task.get_name(), error=f"{type(error).__name__}: {error}", exc_info=error)
+
+
+def keep_what_is_here() -> None:
+    """What a service is made of lives as long as the process. Looking for garbage in it stopped every request for 25 to 75 ms."""
+    gc.collect()
+    gc.freeze()
