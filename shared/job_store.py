@@ -12,7 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sqlalchemy import MetaData, Row, Select, and_, insert, select, update
+from sqlalchemy import MetaData, Row, Select, and_, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import uuid7
@@ -52,6 +52,7 @@ class JobStore(JobReader):
         """Take the job that waits longest and is not backing off, or whose worker stopped renewing its lease."""
         while await self._any_free(kind):
             async with self.db.transaction() as tx:
+                await self._hold_briefly(tx)
                 row = (await tx.execute(self._free(kind).with_for_update(skip_locked=True))).first()
                 if row is None:
                     break
@@ -152,10 +153,16 @@ class JobStore(JobReader):
         return True
 
     async def _fenced(self, tx: AsyncConnection, job: Job, values: dict[str, Any]) -> None:
+        await self._hold_briefly(tx)
         table = self.table
         owned = and_(table.c.job_id == job.job_id, table.c.token == job.token, table.c.state == "running")
         if await self._set(tx, owned, values) == 0:
             raise LeaseLost(job.job_id)
+
+    async def _hold_briefly(self, tx: AsyncConnection) -> None:
+        """A worker that is stopped within a transaction must not keep the row locked for ever: Postgres ends its session."""
+        if not self.db.is_sqlite:
+            await tx.execute(text(f"set local idle_in_transaction_session_timeout = {round(self.lease_seconds * 1000)}"))
 
     async def _set(self, tx: AsyncConnection, chosen: Any, values: dict[str, Any]) -> int:
         return (await tx.execute(update(self.table).where(chosen).values(**values, updated_at=now()))).rowcount

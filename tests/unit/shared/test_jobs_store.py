@@ -11,7 +11,7 @@ from sqlalchemy import MetaData, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import jobs as worker
-from shared.db import Database
+from shared.db import Database, DatabaseUnavailable
 from shared.errors import Retryable
 from shared.jobs import MAX_ATTEMPTS, Job, JobStore, LeaseLost, run_leased, work, work_once
 
@@ -92,6 +92,17 @@ async def test_without_the_token_a_stale_worker_would_win(store: JobStore, monke
     monkeypatch.setattr(JobStore, "_fenced", unfenced)
     await finish(store, stale)
     assert (await end_of(store)).result == {"by": 1}
+
+
+async def test_stopped_within_its_transaction_a_worker_does_not_keep_the_job(store: JobStore, database_url: str) -> None:
+    if store.db.is_sqlite:
+        pytest.skip("SQLite has one writer: whoever is stopped within a transaction holds up all others")
+    job = await claimed(store)
+    with pytest.raises(DatabaseUnavailable):
+        async with store.db.transaction() as tx:
+            await store.finish(tx, job, {"by": job.token})
+            assert await asyncio.to_thread(asyncio.run, tries_for(10.0, store, database_url)) == job.job_id
+    assert (await end_of(store)).state == "running"
 
 
 async def test_two_workers_race_and_one_gets_it(store: JobStore, database_url: str) -> None:
