@@ -1,0 +1,1 @@
+"""How fast the trainer learns, beside stock TRL on the same rows in the same run."""
