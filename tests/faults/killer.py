@@ -16,9 +16,9 @@ from tests.faults.drain import WITH_JOBS
 from tests.faults.life import Armed
 from tests.faults.world import World
 
-LONGEST_WAIT = 6.0  # seconds: a point that was not reached by then is not waited for
-LIVES = (0.3, 3.0)  # seconds, where no point is chosen
-AT_ONCE = 4  # of six services: while all of them die, nothing happens that a kill could interrupt
+LONGEST_WAIT = 4.0  # seconds: a point that was not reached by then is not waited for
+LIVES = (0.3, 2.0)  # seconds, where no point is chosen
+AT_ONCE = 5  # of six services: while all of them die, nothing happens that a kill could interrupt
 AT_A_MOMENT = "any moment"
 RARE = tuple(point for point in POINTS if point.startswith(("job.", "blob.")))
 COMMON = tuple(point for point in POINTS if point not in RARE and not point.startswith("request."))

@@ -77,14 +77,13 @@ async def test_no_room_for_artifacts(embedded: Broker, new_world: NewWorld, tmp_
 
 @pytest.mark.faults
 @pytest.mark.timeout(300)
-async def test_databases_without_room(embedded: Broker, new_world: NewWorld, tmp_path: Path) -> None:
+async def test_databases_without_room(embedded: Broker, new_world: NewWorld) -> None:
     """No file may grow beyond what the databases have: SQLite answers `disk is full`, clients hear 503 and try again, consumers wait."""
     world = new_world(embedded.servers)
     outcome = await without_room(
         world, ("capture", "review", "dataset-builder"), lambda _: asyncio.sleep(0), file_limit=200_000
     )
     outcome.must_hold()
-    every_reference_is_whole(outcome, world, tmp_path / "fetched")
     assert any(ran_out_of_room(world, service) for service in ("capture", "review")), "nothing ever ran out of room"
 
 

@@ -39,7 +39,8 @@ async def test_some_kills(embedded: Broker, new_world: Callable[..., World]) -> 
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(LONG_KILLS * 3 + 300)
+@pytest.mark.timeout(LONG_KILLS * 4 + 600)
+@pytest.mark.parametrize(("broker", "database"), [("embedded", "sqlite"), ("apache", "postgres")], indirect=["broker"])
 async def test_a_thousand_kills(
     broker: Broker, database: str, new_world: Callable[..., World], request: pytest.FixtureRequest
 ) -> None:

@@ -19,7 +19,7 @@ from tests.faults.stub_vllm import label_of, question
 from tests.faults.world import World
 
 RETRY_SECONDS = 0.1
-FIRST_TIME_LIMIT = 30.0
+FIRST_TIME_LIMIT = 90.0
 
 
 def spec(number: int = 0, **changes: Any) -> RouteSpec:

@@ -26,7 +26,7 @@ from tests.unit.router.fakes import FakeVllm, served
 
 TENANT = "acme"
 SCOPES = {"infer", "capture:write", "feedback:write", "review", "admin", "read"}
-PATIENCE = 60.0
+PATIENCE = 120.0  # seconds; six services start at once on however many cores there are
 
 
 class NotReady(Exception):
