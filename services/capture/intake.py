@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +16,12 @@ from services.capture.ports import Contents, Entry, Kept, Ledger, Owner
 from services.capture.recording import Inferences, feedback_entry
 from services.capture.shapes import Sent, SentFeedback, SentInference
 from shared.auth import Principal
-from shared.errors import Invalid, NotFound, RatchetError
+from shared.errors import Invalid, NotFound, RatchetError, Retryable
 from shared.routes import RouteUnknown
 
 SLOW_BYTES = 64 * 1024  # parsing and redacting more than this takes some 10 ms: not on the event loop
+MOST_REQUESTS = 1000  # half a second of work
+MOST_BYTES = 64 * 1024 * 1024
 CAPTURED = Metric("ratchet_captured_total", "Items sent to capture, by kind and outcome", ["kind", "outcome"])
 
 
@@ -30,6 +33,13 @@ class RouteNeeded(Invalid):
 class InferenceUnknown(NotFound):
     def __init__(self, inference_id: str) -> None:
         super().__init__(f"no inference '{inference_id}'")
+
+
+class Busy(Retryable):
+    retry_after = 1
+
+    def __init__(self, requests: int) -> None:
+        super().__init__(f"{requests} requests are being recorded: nothing of this one was stored, send it again")
 
 
 @dataclass(frozen=True)
@@ -56,12 +66,32 @@ class Intake:
         self.ledger, self.contents, self.limits = ledger, contents, limits
         self._routes: dict[str, set[str]] = {}
         self._counts: dict[str, Counter[str]] = {}
+        self._requests = self._bytes = 0  # at work
 
     def stats(self, tenant: str) -> dict[str, int]:
         counts = self._counts.get(tenant, Counter())
         return {outcome: counts[outcome] for outcome in ("accepted", "duplicates", "rejected")}
 
     async def inferences(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
+        with self._admitted(len(body)):
+            return await self._inferences(principal, body, encoding)
+
+    async def feedback(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
+        with self._admitted(len(body)):
+            return await self._feedback(principal, body, encoding)
+
+    @contextmanager
+    def _admitted(self, size: int) -> Iterator[None]:
+        """More work than this at once would only wait, in memory, for longer than clients do."""
+        if self._requests >= MOST_REQUESTS or (self._requests and self._bytes + size > MOST_BYTES):
+            raise Busy(self._requests)
+        self._requests, self._bytes = self._requests + 1, self._bytes + size
+        try:
+            yield
+        finally:
+            self._requests, self._bytes = self._requests - 1, self._bytes - size
+
+    async def _inferences(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
         await self.ledger.room()
         slow = is_slow(body, encoding)
         parsed = await self._parse(body, encoding, SentInference, "inferences", slow)
@@ -70,7 +100,7 @@ class Intake:
         entries = await self._entries(parsed, slow, lambda sent: write(sent, find_route(sent.route, principal.tenant, known)))
         return await self._record("inference", principal.tenant, parsed, entries)
 
-    async def feedback(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
+    async def _feedback(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
         await self.ledger.room()
         slow = is_slow(body, encoding)
         parsed = await self._parse(body, encoding, SentFeedback, "feedback", slow)
