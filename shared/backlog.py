@@ -14,7 +14,7 @@ from shared.db import Database
 from shared.errors import Retryable
 
 READ_SECONDS = (
-    10.0  # at most this often; a gigabyte of waiting events is a million rows, and reading their sizes takes a second
+    10.0  # at most this often; a gigabyte of waiting events is a million rows, and reading their sizes takes 0.7 s
 )
 UNSENT_BYTES = Gauge(
     "ratchet_outbox_unsent_bytes", "Bytes of events committed here and not yet acknowledged by the broker, about"

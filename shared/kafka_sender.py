@@ -1,7 +1,7 @@
 """Publishes outbox rows with an idempotent producer; builds a new producer after an error (aiokafka #1017: one can wedge).
 
 Rows go out as whole record batches, one partition after the other in each: `producer.send` makes a future, a timer and a
-wake-up for every record, 45 us each; this way it is 12, and the order within a key is that of the rows all the same.
+wake-up for every record, 21 us of CPU each; this way it is 7, and the order within a key is that of the rows all the same.
 """
 
 from __future__ import annotations

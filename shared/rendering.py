@@ -39,7 +39,7 @@ def cloudevent_headers(event: Event, service: str) -> dict[str, str]:
 
 
 class Renderer:
-    """Renders events that differ from `like` in a few fields, without building a model: 4 us an event instead of 20.
+    """Renders events that differ from `like` in a few fields, without building a model: 4 us an event instead of 15.
 
     It checks nothing: `like` is a valid event, and the caller answers for the fields that it replaces.
     """

@@ -135,6 +135,6 @@ class Service:
 
 
 def keep_what_is_here() -> None:
-    """What a service is made of lives as long as the process. Looking for garbage in it stopped every request for 25 to 75 ms."""
+    """What a service is made of lives as long as the process. Looking for garbage in it stopped every request for 75 ms on a busy machine."""
     gc.collect()
     gc.freeze()
