@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import importlib.util
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -18,12 +19,23 @@ from infra.local.broker import one_node
 from infra.topics import BrokerAway, ProvisioningFailed, provision
 
 START_SECONDS = 60
+LOWEST_PORT = 12000
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below the ports that outgoing connections are given: one of those would take it while what listens here is down."""
+    while True:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", random.randrange(LOWEST_PORT, ephemeral())))
+            except OSError:
+                continue
+            return probe.getsockname()[1]
+
+
+def ephemeral() -> int:
+    known = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    return int(known.read_text().split()[0]) if known.exists() else 32768
 
 
 def kafka_home() -> Path | None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.world import World
 from tests.kafka import free_port
+
+
+SLOW_STOP = 30.0  # seconds; Kubernetes is told to wait 45
 
 
 @dataclass
@@ -25,9 +29,13 @@ class Replica:
         self.pid = self.world.fork(self.world.life(self.service, settings=own, **arranged))
         return self
 
-    async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 60.0) -> int:
+    async def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 200.0) -> int:
+        asked = time.monotonic()
         self.world.zygote.signal(self.pid, number)
-        return await asyncio.wait_for(self.world.zygote.end_of(self.pid), seconds)
+        status = await asyncio.wait_for(self.world.zygote.end_of(self.pid), seconds)
+        if (took := time.monotonic() - asked) > SLOW_STOP:
+            print(f"{self.service} took {took:.0f} s to stop")
+        return status
 
     async def until_consuming(self, seconds: float = 60.0) -> None:
         async with asyncio.timeout(seconds):
