@@ -45,10 +45,16 @@ class Verdict:
     def count(self, kind: Kind) -> int:
         return sum(finding.kind == kind for finding in self.findings)
 
-    def explain(self, most: int = 12) -> str:
-        kinds = Counter(finding.kind for finding in self.findings)
-        shown = [f"  {finding.kind} at {finding.where}: {finding.what}" for finding in self.findings[:most]]
-        return "\n".join([f"numbers {dict(self.numbers)}", f"findings {dict(kinds)}", *shown])
+    def explain(self, most: int = 4) -> str:
+        """The first few of each kind at each place."""
+        places: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for finding in self.findings:
+            places[finding.kind, finding.where].append(finding.what)
+        shown = [
+            f"  {kind} at {where}, {len(what)} times: {'; '.join(what[:most])}"
+            for (kind, where), what in places.items()
+        ]
+        return "\n".join([f"numbers {dict(self.numbers)}", *shown])
 
 
 Check = Callable[[Evidence, Counter[str]], Iterator[Finding]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
+from tests.faults.domain import is_settled
 from tests.faults.evidence import Evidence, read_databases
 from tests.faults.world import World
 
@@ -14,21 +15,19 @@ QUIET_LOOKS = 2  # a job that ends between two looks may have started another on
 
 
 async def drain(world: World, seconds: float = 60.0) -> Counter[str]:
-    """What was still on the way when patience ended: nothing, when the promise holds."""
-    left, quiet, seen = Counter({"everything": 1}), 0, -1
+    """What was still on the way after so many seconds without any progress: nothing, when the promise holds."""
+    quiet, before = 0, (Counter({"everything": 1}), 0)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
-    while loop.time() < deadline:
+    while loop.time() < deadline and quiet < QUIET_LOOKS:
         evidence = Evidence()
         await read_databases(evidence, world.databases)
         await retry_what_died(world, evidence)
-        left, size = on_the_way(evidence), sum(len(rows) for rows in evidence.outboxes.values())
-        quiet = quiet + 1 if not left and size == seen else 0
-        if quiet == QUIET_LOOKS:
-            return left
-        seen = size
+        now = on_the_way(evidence), sum(len(rows) for rows in evidence.outboxes.values())
+        quiet = quiet + 1 if now == before and not now[0] else 0
+        deadline, before = loop.time() + seconds if now != before else deadline, now
         await asyncio.sleep(LOOK_SECONDS)
-    return left
+    return before[0]
 
 
 async def retry_what_died(world: World, evidence: Evidence) -> None:
@@ -45,8 +44,7 @@ def on_the_way(evidence: Evidence) -> Counter[str]:
     left = evidence.undigested()
     for service, rows in evidence.outboxes.items():
         left[f"outbox of {service}"] += sum(not row.published for row in rows)
-    for service in ("dataset-builder", "trainer", "evaluator"):
-        left[f"jobs of {service}"] += sum(
-            job["state"] in ("queued", "running") for job in evidence.tables[service]["jobs"]
-        )
+    for service in WITH_JOBS:
+        jobs = evidence.tables[service]["jobs"]
+        left[f"jobs of {service}"] += sum(not is_settled(job, jobs) for job in jobs)
     return +left

@@ -79,6 +79,8 @@ class Zygote:
         for line in self.process.stdout:
             message = json.loads(line)
             if "forked" in message:
+                self.ended.pop(message["forked"], None)  # numbers come round again: 1,000 kills use up half of them
+                self.stopped.discard(message["forked"])
                 self.alive.add(message["forked"])
                 self._forked.put(message["forked"])
             elif "ended" in message:

@@ -18,6 +18,7 @@ from tests.faults.world import World
 
 LONGEST_WAIT = 4.0  # seconds: a point that was not reached by then is not waited for
 LIVES = (0.3, 2.0)  # seconds, where no point is chosen
+REST, REST_WITH_JOBS = (0.5, 2.0), (2.0, 6.0)  # seconds between two series of deaths; a build takes some
 AT_ONCE = 5  # of six services: while all of them die, nothing happens that a kill could interrupt
 AT_A_MOMENT = "any moment"
 RARE = tuple(point for point in POINTS if point.startswith(("job.", "blob.")))
@@ -57,7 +58,7 @@ class Killer:
                     self.left -= 1
                     await self._one_life(service, rng)
                 self.world.start(service)
-            await asyncio.sleep(rng.uniform(0.5, 2.0))
+            await asyncio.sleep(rng.uniform(*(REST_WITH_JOBS if service in WITH_JOBS else REST)))
 
     async def _one_life(self, service: str, rng: random.Random) -> None:
         armed = self._arm(service, rng)
@@ -82,7 +83,7 @@ class Killer:
             return ()
         order = sorted(COMMON, key=lambda point: (self.toll.kills[service, point], rng.random()))
         chosen = {order[0] if rng.random() < 0.5 else rng.choice(COMMON)}
-        if service in WITH_JOBS:
+        if service in WITH_JOBS and rng.random() < 0.5:
             chosen.add(rng.choice(RARE))
         return tuple(Armed(point, "kill", nth(point, rng)) for point in sorted(chosen))
 

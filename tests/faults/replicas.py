@@ -11,7 +11,6 @@ from typing import Any
 from tests.faults.world import World
 from tests.kafka import free_port
 
-
 SLOW_STOP = 30.0  # seconds; Kubernetes is told to wait 45
 
 
