@@ -66,7 +66,7 @@ def make_broker(settings: ServiceSettings, service: str, db: Database, outbox: O
     pace_empty_fetches()
     watch_connections()
     return KafkaBroker(
-        settings.kafka_bootstrap_servers, client_id=service, ack_policy=AckPolicy.NACK_ON_ERROR,
+        settings.kafka_bootstrap_servers.split(","), client_id=service, ack_policy=AckPolicy.NACK_ON_ERROR,
         allow_auto_create_topics=False, enable_idempotence=True, graceful_timeout=GRACEFUL_SECONDS,
         middlewares=[lambda msg, context: ReliableConsume(msg, context=context, db=db, outbox=outbox, guard=guard)], logger=None,
     )  # fmt: skip

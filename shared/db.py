@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 
 from sqlalchemy import ClauseElement, Column, ColumnElement, DateTime, Float, Insert, MetaData, Table, event, func
@@ -50,14 +50,10 @@ class Database:
     async def transaction(self, wake: bool = True) -> AsyncIterator[AsyncConnection]:
         """One atomic unit of work: commits on exit, rolls back on any error. `wake`: the relay looks whether there is something to send."""
         async with self._writer:
-            try:
+            with unavailable_where_it_may_pass():
                 async with self._connected() as connection, connection.begin():
                     yield connection
                     failpoints.reach("commit.before")
-            except DBAPIError as error:
-                if may_pass(error):
-                    raise DatabaseUnavailable(error) from error
-                raise
         failpoints.reach("commit.after")
         if wake:
             self.committed.set()
@@ -65,8 +61,9 @@ class Database:
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
         """A snapshot to read from; takes no write lock on SQLite."""
-        async with self._connected() as connection:
-            yield await connection.execution_options(read_only=True)
+        with unavailable_where_it_may_pass():
+            async with self._connected() as connection:
+                yield await connection.execution_options(read_only=True)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
@@ -90,10 +87,20 @@ class Database:
         await self.engine.dispose()
 
 
+@contextmanager
+def unavailable_where_it_may_pass() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if may_pass(error):
+            raise DatabaseUnavailable(error) from error
+        raise
+
+
 def may_pass(error: DBAPIError) -> bool:
     """Whether the same transaction may succeed later: locked, cut off, in conflict with another one, out of space."""
     state = getattr(error.orig, "sqlstate", None)
-    if state:
+    if state and not error.connection_invalidated:
         return state.startswith(POSTGRES_MAY_PASS)
     return error.connection_invalidated or any(words in str(error.orig) for words in SQLITE_MAY_PASS)
 
