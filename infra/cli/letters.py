@@ -57,20 +57,15 @@ def chosen(home: Any, servers: str | None, database: str | None, choice: Any) ->
 
 async def letters_of(books: Any, home: Any, servers: str | None, choice: Any) -> list[Letter]:
     """Also while the event log is away: what the outboxes keep is most of it."""
-    import asyncio
-
-    from infra.cli.operations import servers_of
+    from infra.cli.operations import servers_if_known
     from infra.operations.letters import gather
-    from infra.operations.log import survey
-    from infra.topics import BrokerAway
+    from infra.operations.log import survey_if_there
     from schemas.topics import dead_letter_topic
 
-    log = servers_of(home, servers)
-    try:
-        seen = await asyncio.to_thread(survey, log, [dead_letter_topic(name) for name in choice.services])
-    except BrokerAway as away:
-        typer.echo(f"{away}; older dead letters than the outboxes keep are not shown", err=True)
-        seen = None
+    log = servers_if_known(home, servers)
+    seen = await survey_if_there(log, [dead_letter_topic(name) for name in choice.services])
+    if seen is None:
+        typer.echo("the event log is away: dead letters older than the outboxes keep are not shown", err=True)
     return await gather(books, log, choice, seen)
 
 

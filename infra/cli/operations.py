@@ -43,6 +43,16 @@ def servers_of(home: Path, servers: str | None) -> str:
     return running(home, servers)
 
 
+def servers_if_known(home: Path, servers: str | None) -> str | None:
+    """None where nothing runs and nobody says where the log is: what only reads can do without."""
+    from infra.local.home import NotRunning
+
+    try:
+        return servers_of(home, servers)
+    except NotRunning:
+        return None
+
+
 def folder(home: Path) -> Home:
     from infra.local.home import Home as Folder
 

@@ -26,7 +26,7 @@ def reconcile(
     """Check the promise over everything: of each topic and consumer, accepted = handled + dead-lettered + dropped + pending.
 
     Reads the services' databases and the event log, also while services are down or traffic goes on. What is on none of the four
-    sides is [bold]lost[/]: its ids are printed, and the exit code is 1. Sent events are kept for OUTBOX_KEEP_HOURS, and only those
+    sides is [bold]lost[/]: its ids are printed, and the exit code is 1 (2 while the event log is away: then it cannot be told). Sent events are kept for OUTBOX_KEEP_HOURS, and only those
     can be accounted for; how many are older is said.
 
     [dim]$[/] ratchet reconcile
@@ -42,15 +42,15 @@ def reconcile(
     else:
         show(balance)
     if not balance.holds:
-        raise typer.Exit(1)
+        raise typer.Exit(2 if balance.undecided and not balance.wrong else 1)
 
 
 async def checked(home: Any, servers: str | None, database: str | None, read_log: bool, quiet: bool) -> Balance:
-    from infra.cli.operations import database_urls, keep_hours, progress_bar, servers_of
+    from infra.cli.operations import database_urls, keep_hours, progress_bar, servers_if_known
     from infra.operations.books import open_books
     from infra.operations.reconcile import reconcile as check
 
-    log = servers_of(home, servers)
+    log = servers_if_known(home, servers)
     async with open_books(database_urls(home, database)) as books:
         with progress_bar(quiet) as progress:
             bar = progress.add_task("counting", total=None)
@@ -88,10 +88,17 @@ def show(balance: Balance) -> None:
         console.print(f"{quiet} more consumers, of topics on which nothing was said", style="dim")
     for line, style in remarks(balance):
         console.print(line, style=style, soft_wrap=True, highlight=False)
-    doubled = sum(map(len, balance.doubled.values()))
-    verdict = "nothing is lost" if balance.holds else f"✗ {balance.lost} lost, {doubled} doubled"
-    style = "bold green" if balance.holds else "bold red"
-    console.print(f"{verdict} ({balance.seconds:.1f} s)", style=style, highlight=False)
+    console.print(*verdict(balance), highlight=False)
+
+
+def verdict(balance: Balance) -> tuple[str]:
+    took = f"({balance.seconds:.1f} s)"
+    if balance.wrong:
+        return (f"[bold red]✗ {balance.lost} lost, {sum(map(len, balance.doubled.values()))} doubled[/] {took}",)
+    if balance.undecided:
+        away = f"the event log is away: {balance.undecided} published events are pending or lost"
+        return (f"[yellow]not known: {away}, which only it can tell[/] {took}",)
+    return (f"[bold green]nothing is lost[/] {took}",)
 
 
 def row(account: Account) -> tuple[str, ...]:
@@ -127,6 +134,8 @@ def account_remarks(account: Account, keep_hours: float) -> Iterator[tuple[str, 
         yield f"✗ lost: {who}: {some(account.lost)}", "red"
     if account.unsent:
         yield f"{who}: {account.unsent} of the pending are not yet on the log", "yellow"
+    if account.undecided:
+        yield f"{who}: {account.undecided} published and not seen by it", "yellow"
     if account.superseded:
         yield f"{who}: {account.superseded} states were replaced by newer ones before they were read (compacted)", "dim"
     if account.strangers:

@@ -20,6 +20,9 @@ SHOWN = 5
 START = "beginning; with --redeliver also a time (2h, 2026-11-25T03:00) or TOPIC/PARTITION/OFFSET."
 Start = Annotated[str, typer.Option("--from", help=START)]
 Redeliver = Annotated[bool, typer.Option("--redeliver", help="Set a stopped service back to there; proves nothing.")]
+Stopped = Annotated[
+    bool, typer.Option("--stopped", help="With --redeliver: it is dead, whatever its groups still list.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="With --redeliver: only say how much would be read again.")]
 
 
@@ -28,6 +31,7 @@ def replay(
     start: Start = "beginning",
     redeliver: Redeliver = False,
     dry_run: DryRun = False,
+    stopped: Stopped = False,
     home: Home = DEFAULT_HOME,
     servers: Servers = None,
     database: Database = None,
@@ -52,7 +56,7 @@ def replay(
 
     check_service(service)
     if redeliver:
-        found = set_back(service, start, servers, home, dry_run)
+        found = set_back(service, start, servers, home, dry_run, stopped)
         typer.echo(jsonlib.dumps(found, indent=1) if json else told(service, found, dry_run))
         return
     proof = proven(service, start, servers, database, home, json)
@@ -67,11 +71,11 @@ def check_service(service: str) -> None:
     Wanted(service=service)
 
 
-def set_back(service: str, start: str, servers: str | None, home: Any, dry_run: bool) -> dict[str, int]:
+def set_back(service: str, start: str, servers: str | None, home: Any, dry_run: bool, stopped: bool) -> dict[str, int]:
     from infra.cli.operations import servers_of
     from infra.operations.rewind import rewind, start_of
 
-    return rewind(service, servers_of(home, servers), start_of(start, service), dry_run)
+    return rewind(service, servers_of(home, servers), start_of(start, service), dry_run, stopped)
 
 
 def told(service: str, again: dict[str, int], dry_run: bool) -> str:

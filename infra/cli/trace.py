@@ -50,11 +50,11 @@ def trace(
 
 
 async def looked_up(home: Any, servers: str | None, database: str | None, event_id: str) -> list[dict[str, Any]]:
-    from infra.cli.operations import database_urls, keep_hours, servers_of
+    from infra.cli.operations import database_urls, keep_hours, servers_if_known
     from infra.operations.books import open_books
     from infra.operations.trace import trace as look_up
 
-    log = servers_of(home, servers)
+    log = servers_if_known(home, servers)
     async with open_books(database_urls(home, database)) as books:
         return await look_up(books, log, event_id, keep_hours())
 

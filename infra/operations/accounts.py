@@ -19,7 +19,10 @@ def digest(event_id: str) -> bytes:
 
 @dataclass
 class Account:
-    """What became of a topic's kept events at one consumer. `superseded`: a compacted topic replaced them before they were read."""
+    """What became of a topic's kept events at one consumer.
+
+    `superseded`: a compacted topic replaced them before they were read. `undecided`: pending or lost, which only the log can tell.
+    """
 
     topic: str
     consumer: str
@@ -28,6 +31,7 @@ class Account:
     unsent: int = 0
     unread: int = 0
     superseded: int = 0
+    undecided: int = 0
     lost: list[str] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
     older: int = 0
@@ -42,7 +46,7 @@ class Account:
 
     def as_json(self) -> dict[str, Any]:
         return {"topic": self.topic, "consumer": self.consumer, "accepted": self.accepted, **self.outcomes, "pending": self.pending,
-                "unsent": self.unsent, "unread": self.unread, "superseded": self.superseded, "lost": self.lost,
+                "unsent": self.unsent, "unread": self.unread, "superseded": self.superseded, "undecided": self.undecided, "lost": self.lost,
                 "strangers": self.strangers, "older": self.older}  # fmt: skip
 
 
@@ -77,11 +81,19 @@ class Balance:
         return sum(len(account.lost) for account in self.accounts)
 
     @property
+    def undecided(self) -> int:
+        return sum(account.undecided for account in self.accounts)
+
+    @property
+    def wrong(self) -> bool:
+        return self.lost > 0 or any(self.doubled.values())
+
+    @property
     def holds(self) -> bool:
-        return not self.lost and not any(self.doubled.values())
+        return not self.wrong and not self.undecided
 
     def as_json(self) -> dict[str, Any]:
-        return {"holds": self.holds, "lost": self.lost, "doubled": self.doubled, "absent": self.absent, "keep_hours": self.keep_hours,
+        return {"holds": self.holds, "lost": self.lost, "undecided": self.undecided, "doubled": self.doubled, "absent": self.absent, "keep_hours": self.keep_hours,
                 "seconds": round(self.seconds, 2), "accounts": [account.as_json() for account in self.accounts],
                 "log": [topic.as_json() for topic in self.log]}  # fmt: skip
 

@@ -134,12 +134,12 @@ class Wanted:
         )
 
 
-async def gather(books: Books, servers: str, wanted: Wanted, seen: Survey | None) -> list[Letter]:
+async def gather(books: Books, servers: str | None, wanted: Wanted, seen: Survey | None) -> list[Letter]:
     """The wanted letters, oldest first. `seen`: the DLQ topics' spans, or None while the event log is away."""
     found: list[Letter] = []
     for book in books.of(wanted.services):
         failures = [letter async for letter in from_outbox(book)]
-        if seen is not None:
+        if servers is not None and seen is not None:
             failures += [letter async for letter in from_topic(servers, book.service, seen)]
         known = {letter.name for letter in failures}
         failures += [letter async for letter in from_inbox(book) if letter.name not in known]

@@ -71,6 +71,16 @@ def survey(servers: str, topics: Iterable[str], groups: Iterable[str] = ()) -> S
     return Survey({Partition(*at): Span(first[at], last[at]) for at in every}, committed)
 
 
+async def survey_if_there(servers: str | None, topics: Iterable[str], groups: Iterable[str] = ()) -> Survey | None:
+    """None while the event log is away, or nobody knows where it is: the databases still say most of it."""
+    if servers is None:
+        return None
+    try:
+        return await asyncio.to_thread(survey, servers, topics, groups)
+    except BrokerAway:
+        return None
+
+
 @asynccontextmanager
 async def reading(servers: str, spans: Mapping[Partition, Span]) -> AsyncIterator[AIOKafkaConsumer]:
     """A consumer of no group, at the beginning of each span: reading moves nobody's offsets."""

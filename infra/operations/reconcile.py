@@ -6,7 +6,6 @@ outboxes, then the inboxes. An event below a committed offset was in the inbox b
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -15,7 +14,7 @@ from sqlalchemy import select
 
 from infra.operations.accounts import Account, Balance, OnLog, digest, unread
 from infra.operations.books import Book, Books
-from infra.operations.log import Survey, every_group, records, survey
+from infra.operations.log import Survey, every_group, records, survey_if_there
 from infra.operations.moments import born, utc
 from schemas.topics import TOPICS, Topic
 from shared.clock import now
@@ -33,17 +32,17 @@ def silent(_: str, __: int) -> None:
 
 
 async def reconcile(
-    books: Books, servers: str, keep_hours: float = 72.0, read_log: bool = True, progress: Progress = silent
+    books: Books, servers: str | None, keep_hours: float = 72.0, read_log: bool = True, progress: Progress = silent
 ) -> Balance:
     started = time.monotonic()
-    seen = await asyncio.to_thread(survey, servers, [topic.name for topic in TOPICS], every_group())
+    seen = await survey_if_there(servers, [topic.name for topic in TOPICS], every_group())
     balance = Balance(absent=books.absent, keep_hours=keep_hours)
     window = now() - min(timedelta(hours=keep_hours), INBOX_KEEP)
     for topic in TOPICS:
         ledger = TopicLedger(topic, books, seen, window, progress)
         balance.doubled[topic.name] = await ledger.read_accepted()
         balance.accounts += [await ledger.account(service) for service in topic.consumers] or [ledger.unheard()]
-        if read_log:
+        if read_log and servers and seen:
             balance.log.append(await ledger.on_log(servers))
     balance.seconds = time.monotonic() - started
     return balance
@@ -52,10 +51,10 @@ async def reconcile(
 class TopicLedger:
     """One topic: what its producers accepted, held against what each consumer did and what the log holds."""
 
-    def __init__(self, topic: Topic, books: Books, seen: Survey, window: datetime, progress: Progress) -> None:
+    def __init__(self, topic: Topic, books: Books, seen: Survey | None, window: datetime, progress: Progress) -> None:
         self.topic, self.books, self.seen, self.window, self.progress = topic, books, seen, window, progress
         self.began = now() - MARKED_WITHIN  # what was sent later may stand behind the end that we surveyed
-        self.spans = seen.of(topic.name)
+        self.spans = seen.of(topic.name) if seen else {}
         self.accepted: set[bytes] = set()
         self.unsent = 0
 
@@ -121,7 +120,7 @@ class TopicLedger:
         """Of the events that the consumer has not seen: which are on their way, which were replaced by newer ones, which are lost."""
         if not missing:
             return
-        committed = self.seen.committed.get(f"{account.consumer}.{self.topic.name}", {})
+        committed = self.seen.committed.get(f"{account.consumer}.{self.topic.name}", {}) if self.seen else {}
         newest, left = {}, []
         for producer in self.producers:
             table = producer.outbox
@@ -138,7 +137,8 @@ class TopicLedger:
                     left.append((row.aggregateid, row.id))
         replaced = [event_id for key, event_id in left if self.topic.compacted and newest[key] != event_id]
         account.superseded, gone = len(replaced), set(replaced)
-        account.lost = [event_id for _, event_id in left if event_id not in gone]
+        unaccounted = [event_id for _, event_id in left if event_id not in gone]
+        account.lost, account.undecided = (unaccounted, 0) if self.seen else ([], len(unaccounted))
 
     async def on_log(self, servers: str) -> OnLog:
         found, there = OnLog(self.topic.name), set()

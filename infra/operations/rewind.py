@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
-from kafka.admin import OffsetSpec, OffsetTimestamp
+from kafka.admin import MemberToRemove, OffsetSpec, OffsetTimestamp
 from kafka.errors import CoordinatorNotAvailableError, NoError
 from kafka.structs import OffsetAndMetadata
 
@@ -20,7 +21,8 @@ from shared.log_guard import Partition
 class StillReading(Conflict):
     def __init__(self, service: str, group: str) -> None:
         super().__init__(
-            f"{service} is reading (group {group} has members): stop it first, or what it commits next would undo this"
+            f"{service} is reading (group {group} has members): stop it first, or what it commits next would undo this. "
+            "It was killed, and the log still lists it? Kafka forgets it within 15 s; or say --stopped"
         )
 
 
@@ -55,33 +57,45 @@ def start_of(text: str, service: str) -> Start:
     return Start(place=(Partition(topic, int(number)), int(offset)))
 
 
-def rewind(service: str, servers: str, start: Start, dry_run: bool) -> dict[str, int]:
-    """How many events of each topic will be read again. Nothing is set forward: what was never read stays to be read."""
+def rewind(service: str, servers: str, start: Start, dry_run: bool, stopped: bool = False) -> dict[str, int]:
+    """How many events of each topic will be read again. Nothing is set forward: what was never read stays to be read.
+
+    `stopped`: members that a group still lists are dead ones (the embedded log never forgets those by itself); put them out.
+    """
     again: dict[str, int] = {}
+    groups = {topic.name: f"{service}.{topic.name}" for topic in consumed_by(service)}
     with admin(servers) as client:
+        for group in () if dry_run else groups.values():
+            refuse_members(client, service, group, stopped)
         there = partitions_of(client)
-        groups = {topic.name: f"{service}.{topic.name}" for topic in consumed_by(service)}
         for topic, group in groups.items():
-            refuse_members(client, service, group)
             committed = committed_offsets(client, group)
-            wanted = {
-                at: offset
-                for at, offset in wanted_offsets(client, topic, there.get(topic, 0), start).items()
-                if offset < committed.get(at, 0)
-            }
+            places = wanted_offsets(client, topic, there.get(topic, 0), start)
+            wanted = {at: offset for at, offset in places.items() if offset < committed.get(at, 0)}
             if wanted and not dry_run:
                 set_back(client, service, group, wanted)
             again[topic] = sum(committed[at] - offset for at, offset in wanted.items())
     return again
 
 
-def refuse_members(client: KafkaAdminClient, service: str, group: str) -> None:
-    try:
-        found = client.describe_groups([group])[group]
-    except CoordinatorNotAvailableError:  # a fresh cluster in which no group ever committed
-        return
-    if found["members"]:
+def refuse_members(client: KafkaAdminClient, service: str, group: str, stopped: bool) -> None:
+    members = members_of(client, group)
+    if members and stopped:
+        dead = [
+            MemberToRemove(member_id=member["member_id"], group_instance_id=member.get("group_instance_id"))
+            for member in members
+        ]
+        client.remove_group_members(group, dead)
+        members = members_of(client, group)
+    if members:
         raise StillReading(service, group)
+
+
+def members_of(client: KafkaAdminClient, group: str) -> list[dict[str, Any]]:
+    try:
+        return client.describe_groups([group])[group]["members"]
+    except CoordinatorNotAvailableError:  # a fresh cluster in which no group ever committed
+        return []
 
 
 def wanted_offsets(client: KafkaAdminClient, topic: str, partitions: int, start: Start) -> dict[TopicPartition, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -12,9 +11,8 @@ from sqlalchemy import ColumnElement, LargeBinary, Row, Table, and_, cast, func,
 from infra.operations.accounts import unread
 from infra.operations.books import Book, Books
 from infra.operations.letters import LETTER
-from infra.operations.log import Survey, every_group, record_at, survey
+from infra.operations.log import Survey, every_group, record_at, survey_if_there
 from infra.operations.moments import born, utc
-from infra.topics import BrokerAway
 from schemas.topics import SERVICES, TOPICS, Topic, consumed_by, dead_letter_topic
 from shared.errors import NotFound
 from shared.log_guard import Partition, event_id_of
@@ -39,21 +37,13 @@ class EventUnknown(NotFound):
         )
 
 
-async def trace(books: Books, servers: str, wanted: str, keep_hours: float) -> list[dict[str, Any]]:
+async def trace(books: Books, servers: str | None, wanted: str, keep_hours: float) -> list[dict[str, Any]]:
     """The event of this id; or, for an inference's id, every kept event that speaks of it."""
-    seen = await look_around(servers)
+    seen = await survey_if_there(servers, [topic.name for topic in TOPICS], every_group())
     found = [await one(books, servers, event_id, seen) for event_id in await named(books, wanted)]
     if not found:
         raise EventUnknown(wanted, keep_hours)
     return found
-
-
-async def look_around(servers: str) -> Survey | None:
-    """None while the event log is away: the databases still say most of it."""
-    try:
-        return await asyncio.to_thread(survey, servers, [topic.name for topic in TOPICS], every_group())
-    except BrokerAway:
-        return None
 
 
 async def named(books: Books, wanted: str) -> list[str]:
@@ -87,7 +77,7 @@ def contains(book: Book, table: Table, needle: bytes) -> ColumnElement[bool]:
     return func.strpos(func.encode(table.c.payload, "hex"), func.encode(cast(part, LargeBinary), "hex")) > 0
 
 
-async def one(books: Books, servers: str, event_id: str, seen: Survey | None) -> dict[str, Any]:
+async def one(books: Books, servers: str | None, event_id: str, seen: Survey | None) -> dict[str, Any]:
     accepted = [(book, row) for book in books.open.values() async for row in accepted_rows(book, event_id)]
     topic = next((topic for topic in TOPICS if accepted and topic.name == accepted[0][1].aggregatetype), None)
     row = accepted[0][1] if accepted else None
@@ -114,7 +104,7 @@ async def seen_by_any(books: Books, topic: Topic, event_id: str) -> bool:
     return any([await book.outcomes(topic.name, [event_id]) for book in books.of(topic.consumers)])
 
 
-async def published(servers: str, row: Row, seen: Survey | None) -> dict[str, Any]:
+async def published(servers: str | None, row: Row, seen: Survey | None) -> dict[str, Any]:
     """`on_log`: whether that very event stands there now; None while the event log is away."""
     if row.sent_at is None:
         return {"state": "pending"}
@@ -125,7 +115,7 @@ async def published(servers: str, row: Row, seen: Survey | None) -> dict[str, An
         "offset": row.log_offset,
         "on_log": None,
     }
-    if seen is None or row.log_partition is None:
+    if servers is None or seen is None or row.log_partition is None:
         return place
     record = await record_at(servers, Partition(row.aggregatetype, row.log_partition), row.log_offset)
     return place | {"on_log": record is not None and event_id_of(record) == row.id}

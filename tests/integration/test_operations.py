@@ -231,7 +231,9 @@ async def test_a_stopped_service_reads_again_and_absorbs_it(tmp_path: Path) -> N
         lost = len(account(await system.reconciled(), "inference-recorded", "review").lost)
         again = await asyncio.to_thread(rewind, "review", servers, beginning, True)
         assert (again["inference-recorded"], again["route-changed"], lost) == (10, 1, 3)
-        assert await asyncio.to_thread(rewind, "review", servers, beginning, False) == again
+        assert await asyncio.to_thread(rewind, "review", servers, beginning, False, True) == again
+        earlier = await asyncio.to_thread(rewind, "review", servers, start_of("1h", "review"), False, True)
+        assert set(earlier.values()) == {0}, "it is back there already, and nothing is set forward"
         await system.start("review")
         await system.settled()
         assert (await system.reconciled()).holds

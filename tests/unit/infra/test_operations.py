@@ -75,8 +75,8 @@ class Ledgers:
                 )
             )
 
-    async def account(self, consumer: str) -> tuple[Account, list[str]]:
-        survey = Survey(self.spans, {f"{consumer}.{self.topic.name}": {0: self.committed}})
+    async def account(self, consumer: str, away: bool = False) -> tuple[Account, list[str]]:
+        survey = None if away else Survey(self.spans, {f"{consumer}.{self.topic.name}": {0: self.committed}})
         ledger = TopicLedger(self.topic, Books(self.books), survey, now() - timedelta(hours=72), silent)
         doubled = await ledger.read_accepted()
         found = await ledger.account(consumer)
@@ -97,6 +97,14 @@ async def test_each_event_is_on_exactly_one_side(tmp_path: Path) -> None:
     assert found.outcomes == {"handled": 1, "dead-lettered": 1, "dropped": 1}
     assert (found.unsent, found.unread, found.lost, doubled) == (1, 1, ["lost"], [])
     assert found.accepted == sum(found.outcomes.values()) + found.pending + len(found.lost)
+
+
+async def test_while_the_log_is_away_nobody_calls_an_event_lost(tmp_path: Path) -> None:
+    ledgers = Ledgers(tmp_path, DATASET_BUILT, committed=9, end=9)
+    await ledgers.accepted("dataset-builder", "sent", 3)
+    await ledgers.accepted("dataset-builder", "unsent", None)
+    found, _ = await ledgers.account("trainer", away=True)
+    assert (found.undecided, found.unsent, found.lost) == (1, 1, [])
 
 
 async def test_an_event_that_the_log_forgot_before_it_was_read_is_lost(tmp_path: Path) -> None:
