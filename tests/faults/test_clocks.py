@@ -39,6 +39,7 @@ async def test_clocks_an_hour_wrong_that_jump(embedded: Broker, new_world: NewWo
                 world.start(service, clock=sign * WRONG[service])
             await world.until_ready(*SERVICES)
             await asyncio.sleep(6)
+        await world.until_published("trainer", "adapter-trained")
 
     async with world:
         outcome = await run_scenario(world, seed_of_this_run(16), during, patience=90)

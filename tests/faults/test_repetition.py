@@ -100,7 +100,9 @@ async def until_read(servers: str) -> None:
 @pytest.mark.timeout(400)
 async def test_every_event_again_and_every_topic_from_its_beginning(broker: Broker, new_world: NewWorld) -> None:
     async with new_world(broker.servers) as world:
-        outcome = await run_scenario(world, seed_of_this_run(15), lambda _: asyncio.sleep(8))
+        outcome = await run_scenario(
+            world, seed_of_this_run(15), lambda _: world.until_published("evaluator", "adapter-evaluated")
+        )
         outcome.must_hold()
         assert outcome.verdict.numbers["adapter-trained"] > 0, outcome.explain()
         await until_read(broker.servers)

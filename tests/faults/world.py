@@ -16,6 +16,7 @@ from sqlalchemy import text
 from schemas.topics import SERVICES
 from shared.auth import new_key
 from shared.db import Database
+from tests.faults.evidence import query
 from tests.faults.forking import Zygote
 from tests.faults.life import Life
 from tests.faults.stub_vllm import knowing
@@ -128,6 +129,18 @@ class World:
             return answer.status_code == 200 and answer.json()["consuming"]
         except httpx.HTTPError:
             return False
+
+    async def until_published(self, service: str, topic: str, seconds: float = PATIENCE) -> None:
+        """However slow the machine is: the flow has come as far as this event."""
+        async with asyncio.timeout(seconds):
+            while True:
+                (found,) = await query(
+                    self.databases[service],
+                    f"select seq from outbox where aggregatetype = '{topic}' and sent_at is not null limit 1",
+                )
+                if found:
+                    return
+                await asyncio.sleep(0.3)
 
     async def call(self, service: str, path: str, body: Any = None) -> httpx.Response:
         url = f"{self.urls[service]}{path}"
