@@ -120,11 +120,11 @@ async def test_a_correction_becomes_the_answer_and_leads_back_to_its_reviewer(wo
     await world.call("router", "/v1/routes", spec.model_dump(mode="json"))
     answers = [await world.ask(text) for texts in MESSAGES.values() for text in texts]
     assert {answer["choices"][0]["message"]["content"] for answer in answers} == {"password"}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         reviewed = 0
         while reviewed < len(answers):
             reviewed += await world.review_everything()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(world.log.events("review-completed")) < len(answers):
             await asyncio.sleep(0.05)
 
