@@ -74,7 +74,7 @@ def accuracy_plot(story: Story) -> str:
         axes.plot(times, values, style, label=f"{label} (moving average of {WINDOW})", linewidth=2)
     for i, (at, kind, text) in enumerate(story.happened):
         axes.axvline(at, color=MARKS[kind], linewidth=1.4)
-        axes.annotate(text, (at, 1.02 + 0.05 * (i % 2)), xycoords=("data", "axes fraction"), fontsize=8, color=MARKS[kind])
+        axes.annotate(text, (at, 1.02 + 0.05 * (i % 3)), xycoords=("data", "axes fraction"), fontsize=8, color=MARKS[kind])
     axes.set(xlabel="seconds since the start", ylabel="accuracy", ylim=(0, 1))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False)
