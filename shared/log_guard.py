@@ -147,30 +147,34 @@ class ConsumerGuard:
 
     async def reads_on(self, consumer: AIOKafkaConsumer, partition: Partition) -> bool:
         """False when the partition was lost: the consumer is back at its beginning, and what it just read must be left alone."""
-        suspected = losses_suspected()
-        if self._intact.get(partition, -1) == suspected:
-            return True
-        async with self._looking:
-            if self._intact.get(partition, -1) == suspected:
-                return True
-            intact = await self._patiently(partition)
-            if not intact:
-                await self._begin_again(consumer, partition)
-            self._intact[partition] = suspected
-            return intact
+        return partition not in await self._look({partition: consumer})
 
     async def sweep(self, consumers: Iterable[AIOKafkaConsumer]) -> None:
         """A partition on which nothing new arrives must be looked at too: what it lost may have come back below our position."""
-        for consumer in consumers:
-            for at in consumer.assignment():
-                await self.reads_on(consumer, Partition(at.topic, at.partition))
+        await self._look({Partition(at.topic, at.partition): consumer for consumer in consumers for at in consumer.assignment()})
 
-    async def _patiently(self, partition: Partition) -> bool:
+    async def _look(self, read_by: Mapping[Partition, AIOKafkaConsumer]) -> list[Partition]:
+        """Those of the partitions that were lost, put back to their beginning. One reading of the log for all that are suspect."""
+        suspected = losses_suspected()
+        if not self._unsure(read_by, suspected):
+            return []
+        async with self._looking:
+            unsure = self._unsure(read_by, suspected)
+            lost = await self._patiently(unsure)
+            for partition in lost:
+                await self._begin_again(read_by[partition], partition)
+            self._intact |= dict.fromkeys(unsure, suspected)
+            return lost
+
+    def _unsure(self, partitions: Iterable[Partition], suspected: int) -> list[Partition]:
+        return [partition for partition in partitions if self._intact.get(partition, -1) != suspected]
+
+    async def _patiently(self, partitions: Iterable[Partition]) -> list[Partition]:
         while True:
             try:
                 async with self.db.read() as connection:
-                    seen = await self.outbox.last_seen(connection, *partition)
-                return not await self.reader.lost({partition: seen} if seen else {})
+                    seen = {partition: await self.outbox.last_seen(connection, *partition) for partition in partitions}
+                return await self.reader.lost({partition: last for partition, last in seen.items() if last})
             except Retryable:
                 await asyncio.sleep(0.5)
 
