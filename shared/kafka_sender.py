@@ -37,9 +37,10 @@ class KafkaSender:
     async def send(self, rows: Sequence[OutboxRow]) -> list[Place]:
         try:
             producer = await self._started()
+            partitions = {topic: sorted(await producer.partitions_for(topic)) for topic in {row.aggregatetype for row in rows}}
             by_spot: dict[Spot, list[OutboxRow]] = {}
             for row in rows:
-                by_spot.setdefault(await self._spot(producer, row), []).append(row)
+                by_spot.setdefault(spot_of(row, partitions[row.aggregatetype]), []).append(row)
             sent = await asyncio.gather(*(self._send_to(producer, spot, some) for spot, some in by_spot.items()))
             places = {seq: place for some in sent for seq, place in some}
             return [places[row.seq] for row in rows]
@@ -59,13 +60,6 @@ class KafkaSender:
         acks = await asyncio.gather(*(ack for _, ack in on_their_way))
         return [(row.seq, Place(partition, ack.offset + number))
                 for (some, _), ack in zip(on_their_way, acks, strict=True) for number, row in enumerate(some)]  # fmt: skip
-
-    async def _spot(self, producer: AIOKafkaProducer, row: OutboxRow) -> Spot:
-        """Where Kafka's own clients would put it."""
-        partitions = sorted(await producer.partitions_for(row.aggregatetype))
-        if not row.aggregateid:
-            return row.aggregatetype, random.choice(partitions)
-        return row.aggregatetype, partitions[key_hash(row.aggregateid) % len(partitions)]
 
     async def close(self) -> None:
         producer, self._producer = self._producer, None
@@ -105,6 +99,13 @@ def batches(producer: AIOKafkaProducer, rows: Sequence[OutboxRow]) -> Iterator[t
 def append(batch: BatchBuilder, row: OutboxRow) -> bool:
     key = row.aggregateid.encode() if row.aggregateid else None
     return batch.append(timestamp=None, key=key, value=row.payload, headers=headers_of(row)) is not None
+
+
+def spot_of(row: OutboxRow, partitions: Sequence[int]) -> Spot:
+    """Where Kafka's own clients would put it."""
+    if not row.aggregateid:
+        return row.aggregatetype, random.choice(partitions)
+    return row.aggregatetype, partitions[key_hash(row.aggregateid) % len(partitions)]
 
 
 @lru_cache(10_000)
