@@ -5,3 +5,8 @@ from datetime import UTC, datetime
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def utc(at: datetime) -> datetime:
+    """SQLite gives times back without their zone."""
+    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from sqlalchemy import delete
@@ -23,15 +24,20 @@ class Housekeeping:
 
     async def run(self) -> None:
         """For ever."""
-        while True:
-            try:
-                await self.once()
-            except Retryable as error:
-                log("housekeeping").warning("put off", error=error.name)
-            await asyncio.sleep(EVERY_SECONDS)
+        await hourly(self.once)
 
     async def once(self) -> None:
         await self.relay.forget_sent(now() - self.outbox_keep)
         inbox = self.relay.outbox.inbox
         async with self.relay.db.transaction(wake=False) as tx:  # a dead letter stays until an operator replayed or dropped it
             await tx.execute(delete(inbox).where(inbox.c.received_at < now() - INBOX_KEEP, inbox.c.outcome == HANDLED))
+
+
+async def hourly(once: Callable[[], Awaitable[object]]) -> None:
+    """For ever. What cannot be done now is tried again in an hour."""
+    while True:
+        try:
+            await once()
+        except Retryable as error:
+            log("housekeeping").warning("put off", error=error.name)
+        await asyncio.sleep(EVERY_SECONDS)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, create_engine, func, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
-from shared.db import Database, DatabaseUnavailable, may_pass
+from shared.db import Database
 from shared.errors import RatchetError, Retryable
 from shared.telemetry import log
 
@@ -63,9 +63,7 @@ class Migrations:
         try:
             async with db.read() as connection:
                 return (await connection.execute(text("select version_num from alembic_version"))).scalar()
-        except DBAPIError as error:
-            if may_pass(error):
-                raise DatabaseUnavailable(error) from error
+        except DBAPIError:
             return None  # no such table
 
     async def upgrade(self, db: Database) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy import Column, Float, MetaData, String, Table, and_, delete, fun
 from schemas.topics import TOPICS, dead_letter_topic, published_by
 from shared import failpoints
 from shared.bulk import stored, update_many
-from shared.clock import now
+from shared.clock import now, utc
 from shared.db import Database, insert_once
 from shared.errors import Retryable
 from shared.log_guard import LogReader, Partition, losses_suspected
@@ -178,8 +178,3 @@ class Relay:
             await asyncio.wait_for(self.db.committed.wait(), POLL_SECONDS)
         except TimeoutError:
             pass
-
-
-def utc(moment: Any) -> Any:
-    """SQLite gives times back without their zone."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=now().tzinfo)

@@ -13,8 +13,8 @@ from sqlalchemy import MetaData, Select, Table, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from infra.operations.derived import Derived
-from infra.operations.moments import born, utc
-from shared.clock import now
+from infra.operations.moments import born
+from shared.clock import now, utc
 from shared.db import Database
 
 ROWS = 2000

@@ -12,8 +12,9 @@ from sqlalchemy import select
 
 from infra.operations.books import Book, Books
 from infra.operations.log import Survey, records
-from infra.operations.moments import moment, utc
+from infra.operations.moments import moment
 from schemas.topics import SERVICES, TOPICS, dead_letter_topic
+from shared.clock import utc
 from shared.errors import Invalid
 from shared.outbox import DEAD_LETTERED, DROPPED, HANDLED
 

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from shared.clock import now
+from shared.clock import now, utc
 from shared.errors import Invalid
 
 CAPTURED = "inf_"
@@ -27,11 +27,6 @@ def moment(text: str) -> datetime:
         return utc(datetime.fromisoformat(text.strip()))
     except ValueError:
         raise NoMoment(text) from None
-
-
-def utc(at: datetime) -> datetime:
-    """SQLite gives times back without their zone."""
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def born(event_id: str) -> datetime | None:

@@ -23,9 +23,9 @@ from sqlalchemy import MetaData, select
 
 from infra.operations.accounts import digest
 from infra.operations.log import Span, in_order, records
-from infra.operations.moments import utc
 from shared import consume
 from shared.bus import BATCH
+from shared.clock import utc
 from shared.db import Database
 from shared.log_guard import Partition, event_id_of
 from shared.outbox import DEAD_LETTERED, HANDLED, outbox_tables

@@ -15,9 +15,9 @@ from sqlalchemy import select
 from infra.operations.accounts import Account, Balance, OnLog, digest, unread
 from infra.operations.books import Book, Books
 from infra.operations.log import Survey, every_group, records, survey_if_there
-from infra.operations.moments import born, utc
+from infra.operations.moments import born
 from schemas.topics import TOPICS, Topic
-from shared.clock import now
+from shared.clock import now, utc
 from shared.housekeeping import INBOX_KEEP
 from shared.log_guard import Partition, event_id_of
 

@@ -12,8 +12,9 @@ from infra.operations.accounts import unread
 from infra.operations.books import Book, Books
 from infra.operations.letters import LETTER
 from infra.operations.log import Survey, every_group, record_at, survey_if_there
-from infra.operations.moments import born, utc
+from infra.operations.moments import born
 from schemas.topics import SERVICES, TOPICS, Topic, consumed_by, dead_letter_topic
+from shared.clock import utc
 from shared.errors import NotFound
 from shared.log_guard import Partition, event_id_of
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from services.review.adapters.arrivals import SqlArrivals
 from shared.db import Database
-from shared.errors import Retryable
+from shared.housekeeping import hourly
 from shared.telemetry import log
 
-EVERY_SECONDS = 3600.0
 DAY_SECONDS = 86_400.0
 
 
@@ -19,12 +17,8 @@ class Housekeeping:
         self.db, self.arrivals, self.keep_seconds = db, arrivals, keep_days * DAY_SECONDS
 
     async def run(self) -> None:
-        while True:
-            try:
-                await self.once()
-            except Retryable as error:
-                log("housekeeping").warning("put off", error=error.name)
-            await asyncio.sleep(EVERY_SECONDS)
+        """For ever."""
+        await hourly(self.once)
 
     async def once(self) -> int:
         async with self.db.transaction() as tx:
