@@ -12,6 +12,8 @@ import uuid
 from glob import glob
 from pathlib import Path
 
+from tests.kafka import free_port
+
 
 def _binary(name: str) -> str | None:
     found = shutil.which(name)
@@ -30,7 +32,7 @@ class PostgresServer:
         self.fsync = "on" if durable else "off"
         self.data = Path("/tmp") / f"ratchet-pg-{uuid.uuid4().hex[:8]}"  # pytest's own folders are closed to other users
         self.log = folder / "postgres.log"
-        self.port = _free_port()
+        self.port = free_port()
 
     def __enter__(self) -> PostgresServer:
         self.data.mkdir()
@@ -74,9 +76,3 @@ class PostgresServer:
 def _unprivileged_user() -> str:
     names = {entry.pw_name for entry in pwd.getpwall()}
     return "postgres" if "postgres" in names else "nobody"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

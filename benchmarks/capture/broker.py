@@ -12,9 +12,10 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from benchmarks.capture.processes import LOAD_CORE, Pinned, free_port
+from benchmarks.capture.processes import LOAD_CORE, Pinned
 from infra.local.broker import embedded
 from infra.local.home import Home
+from infra.local.ports import free_port
 from infra.topics import BrokerAway, ProvisioningFailed, provision
 from schemas.base import Event
 from shared.rendering import cloudevent_headers

@@ -11,7 +11,8 @@ import uvloop
 from benchmarks.capture import load, payloads
 from benchmarks.capture.figures import Figures
 from benchmarks.capture.plan import Plan
-from benchmarks.capture.processes import SERVER_CORE, Pinned, free_port
+from benchmarks.capture.processes import SERVER_CORE, Pinned
+from infra.local.ports import free_port
 
 ANSWER = b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{}"
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from benchmarks.capture import load, payloads
 from benchmarks.capture.figures import Figures
 from benchmarks.capture.plan import Plan
-from benchmarks.capture.processes import SERVER_CORE, Pinned, free_port
+from benchmarks.capture.processes import SERVER_CORE, Pinned
+from infra.local.ports import free_port
 from infra.setup.machine import check_disk
 from infra.setup.places import cache_dir
 from infra.setup.report import timed

@@ -25,12 +25,6 @@ class DidNotStart(RatchetError):
         )
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class Pinned:
     """A program on one core; never outlives its `with`."""
 

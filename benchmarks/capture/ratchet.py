@@ -13,7 +13,8 @@ from pathlib import Path
 from benchmarks.capture import broker, load, payloads
 from benchmarks.capture.figures import Figures
 from benchmarks.capture.plan import Plan
-from benchmarks.capture.processes import SERVER_CORE, Pinned, free_port
+from benchmarks.capture.processes import SERVER_CORE, Pinned
+from infra.local.ports import free_port
 from schemas.events import RouteChanged
 from schemas.route import RouteSpec
 from schemas.topics import INFERENCE_RECORDED

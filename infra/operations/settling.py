@@ -15,7 +15,7 @@ from aiokafka import AIOKafkaProducer
 from sqlalchemy import and_, insert, select, update
 
 from infra.operations.books import Book, Books
-from infra.operations.letters import LETTER, NOTE, OPEN, Letter
+from infra.operations.letters import LETTER, NOTE, Letter
 from infra.operations.log import publishing
 from schemas.base import uuid7
 from schemas.topics import dead_letter_topic
@@ -135,7 +135,3 @@ async def drop_one(book: Book, letter: Letter, because: str) -> Outcome:
 def note(letter: Letter, because: str) -> dict[str, str]:
     return {"x-dropped-id": letter.event_id, "x-dropped-topic": letter.topic, "x-dropped-because": because,
             "x-dropped-by": f"{getpass.getuser()}@{socket.gethostname()}", "x-dropped-at": now().isoformat()}  # fmt: skip
-
-
-def replayable(letters: Iterable[Letter]) -> list[Letter]:
-    return [letter for letter in letters if letter.state == OPEN]
