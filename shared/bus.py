@@ -15,6 +15,7 @@ from faststream.kafka import KafkaBroker, KafkaMessage, KafkaRouter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.topics import Topic
+from shared.closed_connections import survive_closed_connections
 from shared.consume import ReliableConsume
 from shared.db import Database
 from shared.log_guard import ConsumerGuard, watch_connections
@@ -63,11 +64,12 @@ async def read_nothing_yet(records: Any, original: Callable[[Any], Any]) -> Kafk
 
 def make_broker(settings: ServiceSettings, service: str, db: Database, outbox: Outbox, guard: ConsumerGuard) -> KafkaBroker:
     """A broker that consumes safely. Publishing goes through the outbox and its relay, never through the broker."""
+    survive_closed_connections()
     pace_empty_fetches()
     watch_connections()
     return KafkaBroker(
         settings.kafka_bootstrap_servers.split(","), client_id=service, ack_policy=AckPolicy.NACK_ON_ERROR,
-        allow_auto_create_topics=False, enable_idempotence=True, graceful_timeout=GRACEFUL_SECONDS,
+        allow_auto_create_topics=False, graceful_timeout=GRACEFUL_SECONDS,
         middlewares=[lambda msg, context: ReliableConsume(msg, context=context, db=db, outbox=outbox, guard=guard)], logger=None,
     )  # fmt: skip
 

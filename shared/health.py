@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 
-from shared.log_guard import ConsumerGuard, losses_suspected
+from shared.log_guard import ConsumerGuard
 from shared.telemetry import CONSUMER_LAG, log
 
 LOOK_SECONDS = 1.0
@@ -20,11 +20,14 @@ STUCK_SECONDS = 180.0  # an event with all its retries takes about 60 s
 
 
 class Progress:
-    """For each partition: since when it stands still with events left to read. Times are seconds of `clock`."""
+    """For each partition since when it stands still with events left to read, for each group since when it is being joined.
+    Times are seconds of `clock`.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._standing: dict[TopicPartition, tuple[int, float]] = {}
+        self._joining: dict[str, float] = {}
 
     def saw(self, partition: TopicPartition, position: int, end: int) -> None:
         known = self._standing.get(partition)
@@ -37,7 +40,14 @@ class Progress:
         """Partitions that another replica reads now are its affair."""
         self._standing = {partition: standing for partition, standing in self._standing.items() if partition in set(assigned)}
 
+    def joins(self, groups: Iterable[str]) -> None:
+        """These are being joined; all others have their assignment, be it none."""
+        self._joining = {group: self._joining.get(group, self._clock()) for group in groups}
+
     def stuck(self) -> str | None:
+        for group, since in self._joining.items():
+            if self._clock() - since > STUCK_SECONDS:
+                return f"has not got into group {group} for {self._clock() - since:.0f} s"
         for partition, (position, since) in self._standing.items():
             if self._clock() - since > STUCK_SECONDS:
                 return f"{partition.topic}/{partition.partition} stands at {position} for {self._clock() - since:.0f} s with events left to read"
@@ -57,12 +67,10 @@ class Health:
 
     async def watch(self) -> None:
         """For ever."""
-        swept, measured = -1, 0.0
+        measured = 0.0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            if swept != (suspected := losses_suspected()):
-                await self.guard.sweep(self.consumers())
-                swept = suspected
+            await self.guard.sweep(self.consumers())
             if time.monotonic() - measured > MEASURE_SECONDS:
                 await self._measure()
                 measured = time.monotonic()
@@ -75,6 +83,8 @@ class Health:
 
     async def _measure(self) -> None:
         assigned: set[TopicPartition] = set()
+        joining = [consumer._group_id for consumer in self.consumers() if consumer._subscription.reassignment_in_progress]  # noqa: SLF001
+        self.progress.joins(joining if joining and await self.broker.ping(MEASURE_SECONDS) else [])
         for consumer in self.consumers():
             mine = consumer.assignment()
             assigned |= mine

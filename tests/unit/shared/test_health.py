@@ -34,3 +34,15 @@ def test_a_partition_that_another_replica_reads_does_not_count() -> None:
     progress.keep([])
     clock.now = STUCK_SECONDS + 1
     assert progress.stuck() is None
+
+
+def test_who_never_gets_into_its_group_is_stuck() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    progress.joins(["trainer.dataset-built", "trainer.route-changed"])
+    clock.now = STUCK_SECONDS - 1
+    progress.joins(["trainer.dataset-built"])
+    clock.now = STUCK_SECONDS + 1
+    assert "has not got into group trainer.dataset-built" in progress.stuck()
+    progress.joins([])
+    assert progress.stuck() is None
