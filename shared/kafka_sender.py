@@ -1,4 +1,8 @@
-"""Publishes outbox rows with an idempotent producer; builds a new producer after an error (aiokafka #1017: one can wedge).
+"""Publishes outbox rows; builds a new producer after an error.
+
+Not an idempotent producer: a log that crashed may give its id to a second one, whose events it then takes for repetitions,
+acknowledges and drops (seen on the embedded log); besides, one can wedge (aiokafka #1017). What a retry sends twice consumers
+absorb, and aiokafka has one batch per partition on its way at a time, so a retry changes no order.
 
 Rows go out as whole record batches, one partition after the other in each: `producer.send` makes a future, a timer and a
 wake-up for every record, 21 us of CPU each; this way it is 7, and the order within a key is that of the rows all the same.
@@ -71,8 +75,8 @@ class KafkaSender:
 
     async def _started(self) -> AIOKafkaProducer:
         if self._producer is None:
-            producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap_servers, client_id=self._client_id, enable_idempotence=True,
-                                        acks="all", max_batch_size=BATCH_BYTES, max_request_size=LARGEST_MESSAGE)  # fmt: skip
+            producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap_servers, client_id=self._client_id, acks="all",
+                                        max_batch_size=BATCH_BYTES, max_request_size=LARGEST_MESSAGE)  # fmt: skip
             try:
                 await producer.start()
             except BaseException:

@@ -175,7 +175,6 @@ async def publishing(servers: str) -> AsyncIterator[AIOKafkaProducer]:
     producer = AIOKafkaProducer(
         bootstrap_servers=servers,
         client_id="ratchet",
-        enable_idempotence=True,
         acks="all",
         max_request_size=LARGEST_MESSAGE,
     )

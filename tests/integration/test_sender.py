@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
@@ -10,8 +12,9 @@ from aiokafka import AIOKafkaProducer
 from schemas.topics import FEEDBACK_RECORDED
 from shared import kafka_sender
 from shared.kafka_sender import KafkaSender
+from shared.outbox import BrokerUnavailable
 from tests.integration.test_bus import everything_on
-from tests.kafka import Broker
+from tests.kafka import Broker, EmbeddedBroker
 
 TOPIC = FEEDBACK_RECORDED.name
 
@@ -62,3 +65,32 @@ async def test_a_key_goes_where_every_other_client_puts_it(broker: Broker) -> No
     async with AIOKafkaProducer(bootstrap_servers=broker.servers) as producer:
         theirs = [await producer.send_and_wait(TOPIC, b"theirs", key=key.encode()) for key in keys]
     assert [place.partition for place in places] == [record.partition for record in theirs]
+
+
+async def test_a_log_that_gives_a_producer_id_twice_swallows_nothing(tmp_path: Path) -> None:
+    """The embedded log begins to count producers anew after a crash: a second one is then taken for a first one that lives on."""
+    with EmbeddedBroker(tmp_path / "log") as broker:
+        old, new = KafkaSender(broker.servers, "old"), KafkaSender(broker.servers, "new")
+        try:
+            await old.send([Row(0, "key-0", b"before the crash")])
+            broker.kill()
+            await asyncio.to_thread(broker.start)
+            await sent_at_last(old, [Row(number, "key-1", b"old", id=f"old-{number}") for number in range(20)])
+            for number in range(10):
+                await new.send([Row(number, "key-1", b"new", id=f"new-{number}")])
+            held = [record.value for record in await everything_on(broker.servers, TOPIC)]
+        finally:
+            await old.close()
+            await new.close()
+    assert held.count(b"new") == 10
+
+
+async def sent_at_last(sender: KafkaSender, some: list[Row]) -> None:
+    """As a relay does."""
+    while True:
+        try:
+            for row in some:
+                await sender.send([row])
+            return
+        except BrokerUnavailable:
+            await asyncio.sleep(0.2)
