@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import CloseReason
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.errors import KafkaError
 
 from shared.db import Database
 from shared.errors import Retryable
@@ -25,6 +25,7 @@ from shared.outbox import BrokerUnavailable, Outbox
 from shared.telemetry import LOG_REWINDS, log
 
 READ_SECONDS = 10.0
+COMMIT_SECONDS = 3.0  # nothing is read meanwhile; where it takes longer the group is changing
 _suspicions = 0
 
 
@@ -64,8 +65,8 @@ def event_id_of(record: Any) -> str:
 class LogReader(Protocol):
     """Reads the log back. Raises BrokerUnavailable."""
 
-    async def lost(self, ends: Mapping[Partition, tuple[str, int]]) -> list[Partition]:
-        """The partitions that do not hold the event of that id at that offset any more, though they should."""
+    async def lost(self, ends: Mapping[Partition, tuple[str, int]]) -> dict[Partition, int]:
+        """The partitions that do not hold the event of that id at that offset any more, though they should, each with its first offset."""
 
     async def contents(self, partition: Partition) -> tuple[int, set[str]]:
         """The first offset of a partition, and the ids of all events in it."""
@@ -75,16 +76,17 @@ class KafkaLogReader:
     def __init__(self, bootstrap_servers: str, client_id: str) -> None:
         self._bootstrap_servers, self._client_id = bootstrap_servers, f"{client_id}-log-reader"
 
-    async def lost(self, ends: Mapping[Partition, tuple[str, int]]) -> list[Partition]:
+    async def lost(self, ends: Mapping[Partition, tuple[str, int]]) -> dict[Partition, int]:
         if not ends:
-            return []
+            return {}
         async with _Reading(self, ends) as consumer:
             starts = await consumer.beginning_offsets(_topic_partitions(ends))
             stops = await consumer.end_offsets(_topic_partitions(ends))
             gone = [at for at, (_, offset) in ends.items() if offset >= stops[TopicPartition(*at)]]
             there = {at: end for at, end in ends.items() if at not in gone and end[1] >= starts[TopicPartition(*at)]}
             found = await self._at(consumer, there)
-            return gone + [at for at, (event_id, offset) in there.items() if found[at] not in (event_id, None)]
+            gone += [at for at, (event_id, _) in there.items() if found[at] not in (event_id, None)]
+            return {at: starts[TopicPartition(*at)] for at in gone}
 
     async def contents(self, partition: Partition) -> tuple[int, set[str]]:
         at, ids = TopicPartition(*partition), set()
@@ -153,23 +155,25 @@ class ConsumerGuard:
         """A partition on which nothing new arrives must be looked at too: what it lost may have come back below our position."""
         await self._look({Partition(at.topic, at.partition): consumer for consumer in consumers for at in consumer.assignment()})
 
-    async def _look(self, read_by: Mapping[Partition, AIOKafkaConsumer]) -> list[Partition]:
+    async def _look(self, read_by: Mapping[Partition, AIOKafkaConsumer]) -> Collection[Partition]:
         """Those of the partitions that were lost, put back to their beginning. One reading of the log for all that are suspect."""
         suspected = losses_suspected()
         if not self._unsure(read_by, suspected):
-            return []
+            return ()
         async with self._looking:
             unsure = self._unsure(read_by, suspected)
             lost = await self._patiently(unsure)
-            for partition in lost:
-                await self._begin_again(read_by[partition], partition)
+            for consumer in {read_by[partition] for partition in lost}:
+                starts = {partition: start for partition, start in lost.items() if read_by[partition] is consumer}
+                if not await self._begin_again(consumer, starts):
+                    unsure = [partition for partition in unsure if partition not in starts]
             self._intact |= dict.fromkeys(unsure, suspected)
             return lost
 
     def _unsure(self, partitions: Iterable[Partition], suspected: int) -> list[Partition]:
         return [partition for partition in partitions if self._intact.get(partition, -1) != suspected]
 
-    async def _patiently(self, partitions: Iterable[Partition]) -> list[Partition]:
+    async def _patiently(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         while True:
             try:
                 async with self.db.read() as connection:
@@ -178,12 +182,24 @@ class ConsumerGuard:
             except Retryable:
                 await asyncio.sleep(0.5)
 
-    async def _begin_again(self, consumer: AIOKafkaConsumer, partition: Partition) -> None:
-        async with self.db.transaction(wake=False) as tx:
-            await self.outbox.forget_places(tx, *partition)
+    async def _begin_again(self, consumer: AIOKafkaConsumer, starts: Mapping[Partition, int]) -> bool:
+        """False while partitions change hands: they are looked at again. Until the group knows the new places the old ones are
+        kept, so that whoever is killed between the two finds the loss again. `seek_to_beginning` would wait, in such a change
+        40 s for each partition.
+        """
+        offsets = {TopicPartition(*partition): start for partition, start in starts.items()}
         try:
-            await consumer.seek_to_beginning(TopicPartition(*partition))
-        except IllegalStateError:
-            pass  # taken away meanwhile: who has it now looks for itself
-        LOG_REWINDS.labels(partition.topic).inc()
-        log("bus").error("the log lost events; reading it from its beginning", topic=partition.topic, partition=partition.number)
+            for at, start in offsets.items():
+                consumer.seek(at, start)
+            async with asyncio.timeout(COMMIT_SECONDS):
+                await consumer.commit(offsets)
+        except (KafkaError, TimeoutError) as error:
+            log("bus").warning("the log lost events, and its partitions change hands; looking again", error=type(error).__name__)
+            return False
+        async with self.db.transaction(wake=False) as tx:
+            for partition in starts:
+                await self.outbox.forget_places(tx, *partition)
+        for partition in starts:
+            LOG_REWINDS.labels(partition.topic).inc()
+            log("bus").error("the log lost events; reading it from its beginning", topic=partition.topic, partition=partition.number)
+        return True

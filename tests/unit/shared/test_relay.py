@@ -26,8 +26,8 @@ class MemoryLog:
         self.ids += [row.id for row in rows]
         return [Place(0, len(self.ids) - len(rows) + i) for i in range(len(rows))]
 
-    async def lost(self, ends) -> list[Partition]:
-        return [at for at, (event_id, offset) in ends.items() if offset >= self.start and self.ids[offset : offset + 1] != [event_id]]
+    async def lost(self, ends) -> dict[Partition, int]:
+        return {at: self.start for at, (event_id, offset) in ends.items() if offset >= self.start and self.ids[offset : offset + 1] != [event_id]}
 
     async def contents(self, _: Partition) -> tuple[int, set[str]]:
         return self.start, set(self.ids[self.start :])
