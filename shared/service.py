@@ -17,7 +17,7 @@ from faststream.kafka import KafkaBroker, KafkaRouter
 from sqlalchemy import MetaData, select
 
 from schemas.base import uuid7
-from shared.bus import make_broker, name_members
+from shared.bus import GRACEFUL_SECONDS, make_broker, name_members
 from shared.db import Database
 from shared.errors import Retryable
 from shared.health import Health
@@ -32,6 +32,8 @@ from shared.settings import ServiceSettings
 from shared.telemetry import BROKER_UP, configure_logging, log
 
 Worker = Callable[[], Awaitable[None]]
+REQUEST_SECONDS = 10  # what open requests get when the service is told to stop
+STOP_SECONDS = GRACEFUL_SECONDS + 2  # handlers, then consumers; with the 10 above and 5 for the producer within the pod's 45
 
 
 @dataclass
@@ -86,7 +88,7 @@ class Service:
         try:
             yield
         finally:
-            await self.broker.stop()
+            await self._stop_consuming(tasks[0])
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -122,11 +124,20 @@ class Service:
             keep_what_is_here()
         log(self.name).info("ready", port=self.settings.port)
 
+    async def _stop_consuming(self, start: asyncio.Task) -> None:
+        """aiokafka waits for answers, each up to 40 s: of a log that is silent, of a group whose leader was killed."""
+        if not self.consuming:
+            start.cancel()  # else it would start consumers behind our back
+        try:
+            await asyncio.wait_for(self.broker.stop(), STOP_SECONDS)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the rest is to be stopped as well
+            log(self.name).warning("consumers left behind; what they did not commit comes again", error=type(error).__name__)
+
     def run(self) -> None:
         self.alone = True
         configure_logging(self.settings.log_level, self.settings.log_format)
         uvicorn.run(self.api, host=self.settings.host, port=self.settings.port, log_config=None, access_log=False,
-                    timeout_graceful_shutdown=10, server_header=False)  # fmt: skip
+                    timeout_graceful_shutdown=REQUEST_SECONDS, server_header=False)  # fmt: skip
 
     def _complain(self, task: asyncio.Task) -> None:
         if not task.cancelled() and (error := task.exception()):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
+import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from faststream.kafka import KafkaRouter
 from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select
 
+import shared.service
 from schemas import topics
 from schemas.base import Event
 from schemas.events import DatasetBuilt
@@ -26,6 +30,7 @@ from tests import factories
 from tests.integration.conftest import KINDS
 from tests.kafka import Broker
 
+PRODUCER_SECONDS = 5.0  # shared/kafka_sender.py
 PATIENCE = 90.0  # a machine that does much else makes a broker slow, not wrong
 
 
@@ -172,3 +177,26 @@ async def test_a_broker_that_comes_late_is_found_and_nothing_is_lost(kind: str, 
             assert sum(b"written-while-away" in record.value for record in published) == 1
         finally:
             await asyncio.to_thread(late.stop)
+
+
+async def test_told_to_stop_while_the_log_is_silent_it_does_not_wait_for_it(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared.service, "STOP_SECONDS", 3.0)
+    with KINDS[kind](tmp_path / "own") as own:
+        async with trainer(own.servers, tmp_path) as (service, effects), producer(own.servers) as sender:
+            await send(sender, factories.dataset(because="before"))
+            await sender.stop()
+            await eventually(lambda: effects.seen("before"))
+            await eventually(lambda: drained(service))
+            own.process.send_signal(signal.SIGSTOP)
+            async with service.db.transaction() as tx:
+                await service.outbox.add(tx, factories.trained(job_id="written-while-away"))
+            await asyncio.sleep(4)  # a heartbeat, a fetch and a batch are on their way
+            told = time.monotonic()
+        took = time.monotonic() - told
+        own.kill()
+    assert took < 3 + PRODUCER_SECONDS + 4
+
+
+def test_its_stopping_fits_in_what_an_orchestrator_grants() -> None:
+    granted = 45  # seconds; Kubernetes then kills
+    assert granted > shared.service.REQUEST_SECONDS + shared.service.STOP_SECONDS + PRODUCER_SECONDS
