@@ -20,7 +20,7 @@ demo: setup ## close the loop twice, from wrong answers to better ones (ARGS="..
 test: venv ## unit, contract and pipeline tests (ARGS="tests/unit -k gate")
 	.venv/bin/python -m pytest $(ARGS)
 test-faults: venv ## kill, stop, cut off and poison everything (FAULT_KILLS=1000 FAULT_SEED=7 ARGS="-k kills")
-	.venv/bin/python -m pytest tests/faults -m "faults or not faults" $(ARGS)
+	.venv/bin/python -m pytest tests/faults tests/integration/test_training.py -m "faults or not faults" $(ARGS)
 lint: venv ## ruff and the import contracts
 	.venv/bin/ruff check . && .venv/bin/lint-imports
 types: venv ## mypy

@@ -78,14 +78,14 @@ class Killer:
         self.toll.kills[service, point or "nothing planned"] += 1
 
     def _arm(self, service: str, rng: random.Random) -> tuple[Armed, ...]:
-        """Nothing, for a kill at any moment; or a point where this service died seldom, and one of the jobs' in case a job comes along."""
+        """Nothing, for a kill at any moment; or a point where this service died seldom, for those that have jobs often one of the jobs'."""
         if rng.random() < 0.15:
             return ()
         order = sorted(COMMON, key=lambda point: (self.toll.kills[service, point], rng.random()))
-        chosen = {order[0] if rng.random() < 0.5 else rng.choice(COMMON)}
-        if service in WITH_JOBS and rng.random() < 0.5:
-            chosen.add(rng.choice(RARE))
-        return tuple(Armed(point, "kill", nth(point, rng)) for point in sorted(chosen))
+        chosen = order[0] if rng.random() < 0.5 else rng.choice(COMMON)
+        if service in WITH_JOBS and rng.random() < 0.5:  # alone: any other point is reached sooner
+            chosen = min(RARE, key=lambda point: (self.toll.kills[service, point], rng.random()))
+        return (Armed(chosen, "kill", nth(chosen, rng)),)
 
 
 def nth(point: str, rng: random.Random) -> int:

@@ -20,7 +20,12 @@ SHORT_KILLS = 24
 LONG_KILLS = int(os.environ.get("FAULT_KILLS", "1000"))
 
 
+JOB_LEASE = 2.0  # seconds, not 15: what was killed in the middle of a job is tried again while the kills go on
+
+
 async def killed(world: World, seed: int, kills: int, pause: float) -> Outcome:
+    world.options = {"job_lease": JOB_LEASE}
+
     async def during(clients: Clients) -> Toll:
         killer = Killer(world, seed, kills)
         await killer.run()
