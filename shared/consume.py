@@ -50,9 +50,8 @@ class ReliableConsume(BaseMiddleware):
 
     async def consume_scope(self, call_next: Handler, msg: KafkaMessage) -> None:
         """`msg` holds the records of one topic that arrived together; the handler sees them one at a time."""
-        partitions = {Partition(record.topic, record.partition) for record in msg.raw_message}
-        going_on = {partition for partition in partitions if await self.guard.reads_on(msg.consumer, partition)}
-        events = [single(record, msg.consumer) for record in msg.raw_message if (record.topic, record.partition) in going_on]
+        lost = await self.guard.lost(msg.consumer, {Partition(record.topic, record.partition) for record in msg.raw_message})
+        events = [single(record, msg.consumer) for record in msg.raw_message if (record.topic, record.partition) not in lost]
         if not events:
             return  # the log was lost: the consumer begins it again, and acknowledging commits its new position
         topic = events[0].raw_message.topic

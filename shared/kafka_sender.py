@@ -2,7 +2,7 @@
 
 Not an idempotent producer: a log that crashed may give its id to a second one, whose events it then takes for repetitions,
 acknowledges and drops (seen on the embedded log); besides, one can wedge (aiokafka #1017). What a retry sends twice consumers
-absorb, and aiokafka has one batch per partition on its way at a time, so a retry changes no order.
+absorb; one batch per partition is on its way at a time, so a retry changes no order.
 
 Rows go out as whole record batches, one partition after the other in each: `producer.send` makes a future, a timer and a
 wake-up for every record, 21 us of CPU each; this way it is 7, and the order within a key is that of the rows all the same.
@@ -55,15 +55,12 @@ class KafkaSender:
     async def _send_to(
         self, producer: AIOKafkaProducer, spot: Spot, rows: Sequence[OutboxRow]
     ) -> list[tuple[int, Place]]:
-        """One batch on its way at a time: the next is queued when the producer took the last, so they arrive in order."""
-        topic, partition = spot
-        on_their_way = [
-            (some, await producer.send_batch(batch, topic, partition=partition))
-            for some, batch in batches(producer, rows)
-        ]
-        acks = await asyncio.gather(*(ack for _, ack in on_their_way))
-        return [(row.seq, Place(partition, ack.offset + number))
-                for (some, _), ack in zip(on_their_way, acks, strict=True) for number, row in enumerate(some)]  # fmt: skip
+        """One batch after the other: were the next already queued, it would arrive although this one failed, and before it."""
+        (topic, partition), places = spot, []
+        for some, batch in batches(producer, rows):
+            acked = await (await producer.send_batch(batch, topic, partition=partition))
+            places += [(row.seq, Place(partition, acked.offset + number)) for number, row in enumerate(some)]
+        return places
 
     async def close(self) -> None:
         producer, self._producer = self._producer, None

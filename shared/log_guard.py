@@ -147,9 +147,9 @@ class ConsumerGuard:
         self._intact: dict[Partition, int] = {}
         self._looking = asyncio.Lock()
 
-    async def reads_on(self, consumer: AIOKafkaConsumer, partition: Partition) -> bool:
-        """False when the partition was lost: the consumer is back at its beginning, and what it just read must be left alone."""
-        return partition not in await self._look({partition: consumer})
+    async def lost(self, consumer: AIOKafkaConsumer, partitions: Iterable[Partition]) -> Collection[Partition]:
+        """Those that were lost: the consumer is back at their beginning, and what it just read of them must be left alone."""
+        return await self._look(dict.fromkeys(partitions, consumer))
 
     async def sweep(self, consumers: Iterable[AIOKafkaConsumer]) -> None:
         """A partition on which nothing new arrives must be looked at too: what it lost may have come back below our position."""

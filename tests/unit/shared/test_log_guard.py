@@ -70,8 +70,8 @@ async def known(db: Database, outbox: Outbox) -> tuple[str, int] | None:
 async def test_a_lost_partition_is_begun_again_once(db: Database, outbox: Outbox) -> None:
     log, consumer = ForgetfulLog(), Consumer()
     guard = ConsumerGuard(db, outbox, log)
-    assert not await guard.reads_on(consumer, HERE)
-    assert await guard.reads_on(consumer, HERE)
+    assert await guard.lost(consumer, [HERE])
+    assert not await guard.lost(consumer, [HERE])
     assert consumer.sought == [(TopicPartition(*HERE), FIRST_OFFSET)]
     assert consumer.committed == [{TopicPartition(*HERE): FIRST_OFFSET}]
     assert (await known(db, outbox), log.readings) == (None, 1)
@@ -80,9 +80,9 @@ async def test_a_lost_partition_is_begun_again_once(db: Database, outbox: Outbox
 @pytest.mark.parametrize("trouble", [CommitFailedError(), IllegalStateError()])
 async def test_while_partitions_change_hands_the_loss_is_not_forgotten(db: Database, outbox: Outbox, trouble: KafkaError) -> None:
     guard, consumer = ConsumerGuard(db, outbox, ForgetfulLog()), Consumer(trouble)
-    assert not await guard.reads_on(consumer, HERE)
+    assert await guard.lost(consumer, [HERE])
     assert await known(db, outbox) == ("an-event", 40), "a process that dies now must find the loss again"
     await guard.sweep([consumer])
     assert await known(db, outbox) is None
     assert consumer.committed == [{TopicPartition(*HERE): FIRST_OFFSET}]
-    assert await guard.reads_on(consumer, HERE)
+    assert not await guard.lost(consumer, [HERE])
