@@ -7,20 +7,20 @@ about once in eight times that a log was killed three times; probably what aioka
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
 from typing import Any
 
 from aiokafka.conn import AIOKafkaConnection, CloseReason
 from aiokafka.errors import KafkaConnectionError
 
+from shared.wrapping import wrap_once
+
 
 def survive_closed_connections() -> None:
-    """Once per process."""
-    original = AIOKafkaConnection.send
-    if hasattr(original, "__wrapped__"):
-        return
+    wrap_once(AIOKafkaConnection, "send", surviving)
 
-    @functools.wraps(original)
+
+def surviving(original: Callable[..., Any]) -> Callable[..., Any]:
     def send(self: AIOKafkaConnection, *request: Any, **options: Any) -> Any:
         try:
             return original(self, *request, **options)
@@ -28,4 +28,4 @@ def survive_closed_connections() -> None:
             self.close(reason=CloseReason.CONNECTION_BROKEN)
             raise KafkaConnectionError(f"Connection at {self.host}:{self.port} is closed") from error
 
-    AIOKafkaConnection.send = send
+    return send

@@ -25,6 +25,7 @@ from pydantic_core import from_json
 from shared.outbox import BrokerUnavailable, OutboxRow, Place
 
 LARGEST_MESSAGE = 4 * 1024 * 1024
+CLOSE_SECONDS = 5.0
 BATCH_BYTES = 512 * 1024  # a broker refuses batches over 1 MiB unless told otherwise; a larger event goes alone
 
 Spot = tuple[str, int]
@@ -66,7 +67,7 @@ class KafkaSender:
         producer, self._producer = self._producer, None
         if producer:
             try:
-                await asyncio.wait_for(producer.stop(), 5)
+                await asyncio.wait_for(producer.stop(), CLOSE_SECONDS)
             except (KafkaError, OSError, TimeoutError):
                 pass
 

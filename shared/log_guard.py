@@ -9,8 +9,7 @@ back and compared by its id. Reading one record costs a few ms, and nothing at a
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
@@ -23,6 +22,7 @@ from shared.db import Database
 from shared.errors import Retryable
 from shared.outbox import BrokerUnavailable, Outbox
 from shared.telemetry import LOG_REWINDS, log
+from shared.wrapping import wrap_once
 
 READ_SECONDS = 10.0
 COMMIT_SECONDS = 3.0  # nothing is read meanwhile; where it takes longer the group is changing
@@ -40,19 +40,18 @@ def losses_suspected() -> int:
 
 
 def watch_connections() -> None:
-    """Once per process. aiokafka tells nobody when a connection breaks, hence its private method."""
-    original = AIOKafkaClient._on_connection_closed  # noqa: SLF001
-    if hasattr(original, "__wrapped__"):
-        return
+    """aiokafka tells nobody when a connection breaks, hence its private method."""
+    wrap_once(AIOKafkaClient, "_on_connection_closed", suspecting)
 
-    @functools.wraps(original)
+
+def suspecting(original: Callable[..., Any]) -> Callable[..., Any]:
     def closed(self: AIOKafkaClient, connection: Any, reason: Any) -> None:
         global _suspicions  # noqa: PLW0603
         if reason != CloseReason.SHUTDOWN:
             _suspicions += 1
         original(self, connection, reason)
 
-    AIOKafkaClient._on_connection_closed = closed  # noqa: SLF001
+    return closed
 
 
 def event_id_of(record: Any) -> str:

@@ -8,23 +8,24 @@ than EMPTY_FETCH_SECONDS waits for the rest of them. Against Kafka, which waits 
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
+from collections.abc import Callable
 from typing import Any
 
 from aiokafka.consumer.fetcher import Fetcher
+
+from shared.wrapping import wrap_once
 
 EMPTY_FETCH_SECONDS = 0.1  # as Kafka is told to wait (bus.py); adds 50 ms on average to an event on the embedded log
 
 
 def pace_empty_fetches() -> None:
-    """Once per process. aiokafka has no setting for it and no seam, hence its private method."""
-    original = Fetcher._proc_fetch_request  # noqa: SLF001
-    if hasattr(original, "__wrapped__"):
-        return
+    """aiokafka has no setting for it and no seam, hence its private method."""
+    wrap_once(Fetcher, "_proc_fetch_request", paced)
 
-    @functools.wraps(original)
-    async def paced(self: Fetcher, *request: Any) -> bool:
+
+def paced(original: Callable[..., Any]) -> Callable[..., Any]:
+    async def fetch(self: Fetcher, *request: Any) -> bool:
         started = time.monotonic()
         found = await original(self, *request)
         if not found:
@@ -34,4 +35,4 @@ def pace_empty_fetches() -> None:
                 return False
         return found
 
-    Fetcher._proc_fetch_request = paced  # noqa: SLF001
+    return fetch

@@ -33,7 +33,7 @@ from shared.telemetry import BROKER_UP, configure_logging, log
 
 Worker = Callable[[], Awaitable[None]]
 REQUEST_SECONDS = 10  # what open requests get when the service is told to stop
-STOP_SECONDS = GRACEFUL_SECONDS + 2  # handlers, then consumers; with the 10 above and 5 for the producer within the pod's 45
+STOP_SECONDS = GRACEFUL_SECONDS + 2  # handlers, then consumers; with the 10 above and CLOSE_SECONDS of the producer within the pod's 45
 
 
 @dataclass

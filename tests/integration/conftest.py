@@ -6,9 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kafka import ApacheKafka, Broker, EmbeddedBroker, apache_missing
-
-KINDS = {"embedded": EmbeddedBroker, "apache": ApacheKafka}
+from tests.kafka import KINDS, Broker, apache_missing
 
 
 @pytest.fixture(scope="session", params=list(KINDS))

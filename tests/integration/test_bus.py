@@ -22,15 +22,14 @@ from schemas.events import DatasetBuilt
 from shared.bus import Given, Tx, subscribe
 from shared.db import Database
 from shared.errors import Retryable
+from shared.kafka_sender import CLOSE_SECONDS
 from shared.outbox import Outbox
 from shared.rendering import cloudevent_headers
 from shared.service import Service
 from shared.settings import ServiceSettings
 from tests import factories
-from tests.integration.conftest import KINDS
-from tests.kafka import Broker
+from tests.kafka import KINDS, Broker
 
-PRODUCER_SECONDS = 5.0  # shared/kafka_sender.py
 PATIENCE = 90.0  # a machine that does much else makes a broker slow, not wrong
 
 
@@ -194,9 +193,9 @@ async def test_told_to_stop_while_the_log_is_silent_it_does_not_wait_for_it(kind
             told = time.monotonic()
         took = time.monotonic() - told
         own.kill()
-    assert took < 3 + PRODUCER_SECONDS + 4
+    assert took < 3 + CLOSE_SECONDS + 4
 
 
 def test_its_stopping_fits_in_what_an_orchestrator_grants() -> None:
     granted = 45  # seconds; Kubernetes then kills
-    assert granted > shared.service.REQUEST_SECONDS + shared.service.STOP_SECONDS + PRODUCER_SECONDS
+    assert granted > shared.service.REQUEST_SECONDS + shared.service.STOP_SECONDS + CLOSE_SECONDS
