@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,10 +82,14 @@ class Killer:
         """Nothing, for a kill at any moment; or a point where this service died seldom, for those that have jobs often one of the jobs'."""
         if rng.random() < 0.15:
             return ()
-        order = sorted(COMMON, key=lambda point: (self.toll.kills[service, point], rng.random()))
-        chosen = order[0] if rng.random() < 0.5 else rng.choice(COMMON)
+
+        def least(points: Sequence[str]) -> str:
+            return min(points, key=lambda point: (self.toll.kills[service, point], rng.random()))
+
+        common = least(COMMON)
+        chosen = common if rng.random() < 0.5 else rng.choice(COMMON)
         if service in WITH_JOBS and rng.random() < 0.5:  # alone: any other point is reached sooner
-            chosen = min(RARE, key=lambda point: (self.toll.kills[service, point], rng.random()))
+            chosen = least(RARE)
         return (Armed(chosen, "kill", nth(chosen, rng)),)
 
 

@@ -8,6 +8,7 @@ import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,13 +93,13 @@ async def stop_between_writes(world: World, service: str) -> None:
     """On SQLite one that is stopped inside a write stops the others with it; that is not the question here."""
     while True:
         world.zygote.signal(world.pids[service], signal.SIGSTOP)
-        if await asyncio.to_thread(can_write, world.databases[service].removeprefix("sqlite+aiosqlite:///")):
+        if await asyncio.to_thread(can_write, world.folder / f"{service}.db"):
             return
         world.zygote.signal(world.pids[service], signal.SIGCONT)
         await asyncio.sleep(0.1)
 
 
-def can_write(database: str) -> bool:
+def can_write(database: Path) -> bool:
     with closing(sqlite3.connect(database, timeout=1.0)) as connection:
         try:
             connection.execute("begin immediate")
