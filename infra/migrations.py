@@ -139,7 +139,8 @@ def lines_of(statement: ast.stmt, indent: str) -> Iterator[str]:
 
 
 def packed(start: str, arguments: list[str]) -> Iterator[str]:
-    line, indent = start + arguments[0], " " * (len(start) - len(start.lstrip()) + 4)
+    line = start + arguments[0]
+    indent = " " * (len(start) - len(start.lstrip()) + 4)
     for argument in arguments[1:]:
         if len(line) + len(argument) + 3 > WIDTH:
             yield line + ","

@@ -14,7 +14,13 @@ from shared.errors import RatchetError
 from shared.migrations import BASE, RevisionUnknown
 from shared.relay import lease_table
 
-NOT_THERE, EMPTY, CURRENT, BEHIND, NEWER, BEFORE, AWAY = "not there", "empty", "current", "behind", "newer", "before migrations", "away"
+NOT_THERE = "not there"
+EMPTY = "empty"
+CURRENT = "current"
+BEHIND = "behind"
+NEWER = "newer"
+BEFORE = "before migrations"
+AWAY = "away"
 
 
 class InUse(RatchetError):
@@ -39,7 +45,8 @@ class Standing:
 
 
 async def standing(service: str, url: str) -> Standing:
-    migrations, shown = migrations_of(service), make_url(url).render_as_string(hide_password=True)
+    migrations = migrations_of(service)
+    shown = make_url(url).render_as_string(hide_password=True)
     if not is_there(url):
         return Standing(service, shown, None, migrations.head, NOT_THERE)
     db = Database(url)
@@ -47,7 +54,8 @@ async def standing(service: str, url: str) -> Standing:
         revision = await migrations.revision(db)
         state = _state(revision, migrations.head) if revision else await _without_revision(db)
     except DatabaseUnavailable:
-        revision, state = None, AWAY
+        revision = None
+        state = AWAY
     finally:
         await db.close()
     return Standing(service, shown, revision, migrations.head, state)
@@ -70,7 +78,8 @@ async def _without_revision(db: Database) -> str:
 
 async def upgrade(service: str, url: str, to: str | None) -> Standing:
     """The last release may run meanwhile: it goes on with the new schema."""
-    migrations, db = migrations_of(service), Database(url)
+    migrations = migrations_of(service)
+    db = Database(url)
     try:
         if to and to <= (found := await migrations.revision(db) or ""):
             raise WrongWay(service, found, to, "above")
@@ -84,7 +93,8 @@ async def losses(service: str, url: str, to: str) -> list[str]:
     """What a move down to `to` cannot give back, newest revision first; refuses what is no move down, and while the service runs."""
     from alembic.script import ScriptDirectory
 
-    migrations, db = migrations_of(service), Database(url)
+    migrations = migrations_of(service)
+    db = Database(url)
     try:
         found = (await migrations.revision(db) if is_there(url) else None) or BASE
         for unknown in {to, found} - {BASE, *migrations.revisions}:

@@ -102,7 +102,8 @@ def describe(servers: str) -> list[dict]:
 
 def kept_events(client: KafkaAdminClient, partitions: dict[str, int]) -> dict[str, int]:
     every = [TopicPartition(name, index) for name, count in partitions.items() for index in range(count)]
-    first, last = offsets(client, every, OffsetSpec.EARLIEST), offsets(client, every, OffsetSpec.LATEST)
+    first = offsets(client, every, OffsetSpec.EARLIEST)
+    last = offsets(client, every, OffsetSpec.LATEST)
     return {name: sum(last[p] - first[p] for p in every if p.topic == name) for name in partitions}
 
 
@@ -111,7 +112,8 @@ def lag(servers: str) -> dict[str, dict[str, int]]:
     with admin(servers) as client:
         there = partitions_of(client)
         every = [TopicPartition(name, index) for name, count in there.items() for index in range(count) if not name.startswith("__")]
-        first, last = offsets(client, every, OffsetSpec.EARLIEST), offsets(client, every, OffsetSpec.LATEST)
+        first = offsets(client, every, OffsetSpec.EARLIEST)
+        last = offsets(client, every, OffsetSpec.LATEST)
         behind: dict[str, dict[str, int]] = {}
         for service in SERVICES:
             for topic in consumed_by(service):

@@ -9,7 +9,10 @@ from infra.setup import has_gpu, vllm_python
 
 HOST = "127.0.0.1"  # the router is vLLM's only client, and vLLM asks nobody for a key
 LAUNCHER = Path(__file__).with_name("vllm_cpu.py")
-MAX_RANK, SLOTS, KNOWN = 16, 2, 8  # LoRA rank; adapters in one batch (champion and challenger); adapters held in memory
+# LoRA rank; adapters in one batch (champion and challenger); adapters held in memory
+MAX_RANK = 16
+SLOTS = 2
+KNOWN = 8
 
 
 def vllm_command(

@@ -50,7 +50,8 @@ def groups(slots: Any) -> list[tuple[int, Any]]:
         if slot < 0:
             continue
         rows = (slots == slot).nonzero().flatten()
-        first, last = int(rows[0]), int(rows[-1])
+        first = int(rows[0])
+        last = int(rows[-1])
         found.append((slot, slice(first, last + 1) if last - first + 1 == len(rows) else rows))
     return found
 
@@ -60,7 +61,8 @@ def add_lora_linear(
 ) -> None:
     """y += scale * x A' B' for each adapter's rows; a fused layer (q, k, v) has one slice of y per matrix pair."""
     for slot, rows in self.groups:
-        part, offset = x[rows], 0
+        part = x[rows]
+        offset = 0
         for a, b, width in zip(lora_a, lora_b, widths, strict=True):
             y[rows, offset : offset + width] += (part @ a[slot, 0].T) @ b[slot, 0].T * scale
             offset += width

@@ -21,7 +21,8 @@ def uuid7() -> str:
 
 def uuid7s(count: int) -> list[str]:
     """As many at once, in order among themselves: a counter stands in the twelve bits after the time (RFC 9562, 6.2, method 1)."""
-    moment, noise = f"{time.time_ns() // 1_000_000:012x}", secrets.token_hex(8 * count)
+    moment = f"{time.time_ns() // 1_000_000:012x}"
+    noise = secrets.token_hex(8 * count)
     parts = [(number & 0xFFF, "89ab"[int(noise[16 * number], 16) & 3], noise[16 * number + 1 : 16 * number + 16]) for number in range(count)]
     return [f"{moment[:8]}-{moment[8:]}-7{order:03x}-{variant}{tail[:3]}-{tail[3:]}" for order, variant, tail in parts]
 

@@ -88,7 +88,8 @@ class Keyring:
             modified = self.path.stat().st_mtime
             if modified != self._modified:
                 keys = [Key.model_validate(key) for key in json.loads(self.path.read_text())["keys"]]
-                self._keys, self._modified = {key.sha256: key for key in keys}, modified
+                self._keys = {key.sha256: key for key in keys}
+                self._modified = modified
         except (OSError, ValueError, KeyError) as error:
             raise Fatal(f"the keys file {self.path} cannot be read ({type(error).__name__}): create it with 'ratchet keys'") from error
 

@@ -71,7 +71,8 @@ class Backlog:
         return self._reading
 
     async def _read(self, db: Database) -> None:
-        before, table = self.waiting, self.table
+        before = self.waiting
+        table = self.table
         size = func.length(table.c.payload) + func.length(table.c.headers)
         async with db.read() as connection:
             found = (

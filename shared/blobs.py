@@ -59,7 +59,8 @@ class BlobStore:
     def put_folder(self, folder: Path, kind: str) -> BlobRef:
         """Store a folder as `<kind>/<digest>`; storing the same content again is free, and harmless at the same time."""
         digest = folder_digest(folder)
-        ref, target = BlobRef(uri=f"{self.url}/{kind}/{digest}", sha256=digest), f"{self._root}/{kind}/{digest}"
+        ref = BlobRef(uri=f"{self.url}/{kind}/{digest}", sha256=digest)
+        target = f"{self._root}/{kind}/{digest}"
         if not self._fs.exists(f"{target}/{COMPLETE}"):
             (self._place_folder if self._is_local else self._upload_folder)(folder, target, ref)
         return ref

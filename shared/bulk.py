@@ -58,7 +58,8 @@ def insert_statement(table: Table, names: tuple[str, ...], unless_known: bool, d
 def update_statement(table: Table, names: tuple[str, ...], key: str, dialect: str) -> str:
     if dialect == "sqlite":
         return f"UPDATE {table.name} SET {', '.join(f'{name} = ?' for name in names)} WHERE {key} = ?"  # noqa: S608
-    settings, columns = ", ".join(f"{name} = new.{name}" for name in names), (*names, key)
+    settings = ", ".join(f"{name} = new.{name}" for name in names)
+    columns = (*names, key)
     source = f"{unnested(table, columns)} AS new ({', '.join(columns)})"
     return f"UPDATE {table.name} SET {settings} FROM {source} WHERE {table.name}.{key} = new.{key}"  # noqa: S608
 

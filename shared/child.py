@@ -22,7 +22,9 @@ PR_SET_PDEATHSIG = 1
 STDERR_LINES = 40
 # The file that the heartbeat of the current job touches, and the seconds after which silence means that the job is lost.
 LEASE: ContextVar[tuple[str, float] | None] = ContextVar("lease", default=None)
-LEASE_FILE, LEASE_SECONDS = "RATCHET_CHILD_LEASE_FILE", "RATCHET_CHILD_LEASE_SECONDS"  # how the child is told
+# how the child is told
+LEASE_FILE = "RATCHET_CHILD_LEASE_FILE"
+LEASE_SECONDS = "RATCHET_CHILD_LEASE_SECONDS"
 
 
 class ChildDied(RatchetError):
@@ -92,7 +94,8 @@ def _killed_with_parent() -> None:
 
 def _watch_lease(path: Path, seconds: float) -> None:
     """Only asks whether the file was touched since the last look: no two clocks are compared."""
-    touched, since = 0, time.monotonic()
+    touched = 0
+    since = time.monotonic()
     while time.monotonic() - since < seconds:
         time.sleep(seconds / 10)
         try:
@@ -100,7 +103,8 @@ def _watch_lease(path: Path, seconds: float) -> None:
         except OSError:  # removed: the job has ended, or was taken from our parent
             break
         if latest != touched:
-            touched, since = latest, time.monotonic()
+            touched = latest
+            since = time.monotonic()
     sys.stderr.write("the lease of this job was not renewed: its worker is stopped, or no longer has it\n")
     sys.stderr.flush()
     os._exit(1)

@@ -17,14 +17,17 @@ LONGEST_GAP = 16  # bytes that such tokens may leave unaligned before the next w
 def answer_tokens(choice: dict[str, Any]) -> list[dict[str, Any]]:
     """The logprob entries that spell the answer: the end token and other special tokens are not in its text, so they drop out."""
     content = (choice["message"].get("content") or "").encode("utf-8", "replace")
-    spelled, at, unaligned = [], 0, False
+    spelled = []
+    at = 0
+    unaligned = False
     for token in (choice.get("logprobs") or {}).get("content") or []:
         if at >= len(content):
             break
         piece = bytes(token.get("bytes") or b"") or token["token"].encode("utf-8", "replace")
         if end := _end_of(piece, content, at, unaligned):
             spelled.append(token)
-            at, unaligned = end, False
+            at = end
+            unaligned = False
         elif not piece or UNFINISHED in piece:
             spelled.append(token)
             unaligned = True

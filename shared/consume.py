@@ -30,7 +30,9 @@ from shared.outbox import Outbox, Place
 from shared.telemetry import COMMIT_FAILURES, EVENT_SECONDS, EVENTS_HANDLED, log
 
 MAX_ATTEMPTS = 10
-FIRST_BACKOFF, LONGEST_BACKOFF = 0.2, 15.0  # seconds, doubling: ten attempts take about 55 s
+# seconds, doubling: ten attempts take about 55 s
+FIRST_BACKOFF = 0.2
+LONGEST_BACKOFF = 15.0
 PATIENCE_SECONDS = 120.0  # with the 55 s of the event that was begun before it ends, far below max_poll_interval (300 s)
 Handler = Callable[[KafkaMessage], Awaitable[Any]]
 
@@ -45,7 +47,9 @@ class ReliableConsume(BaseMiddleware):
 
     def __init__(self, msg: Any, /, *, context: Any, db: Database, outbox: Outbox, guard: ConsumerGuard) -> None:
         super().__init__(msg, context=context)
-        self.db, self.outbox, self.guard = db, outbox, guard
+        self.db = db
+        self.outbox = outbox
+        self.guard = guard
         self.log = log("bus")
 
     async def consume_scope(self, call_next: Handler, msg: KafkaMessage) -> None:
@@ -77,7 +81,8 @@ class ReliableConsume(BaseMiddleware):
         return outcomes
 
     async def _one_by_one(self, call_next: Handler, events: Sequence[KafkaMessage]) -> list[str]:
-        deadline, outcomes = time.monotonic() + PATIENCE_SECONDS, []
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        outcomes = []
         for event in events:
             if time.monotonic() > deadline:
                 raise TooSlow(len(events) - len(outcomes))
@@ -115,7 +120,8 @@ class ReliableConsume(BaseMiddleware):
         return await self.outbox.first_time(tx, record.topic, event.message_id, Place(record.partition, record.offset), replayed)
 
     async def _dead_letter(self, event: KafkaMessage, error: Exception, attempts: int) -> None:
-        record, event_id = event.raw_message, event.message_id
+        record = event.raw_message
+        event_id = event.message_id
         self.log.error("dead-lettered", topic=record.topic, event_id=event_id, error=type(error).__name__, attempts=attempts)
         key = record.key.decode("utf-8", "replace") if record.key else None
         async with self.db.transaction() as tx:

@@ -141,7 +141,8 @@ def _reset_sqlite(connection, _record, state) -> None:  # noqa: ANN001
 async def insert_once(tx: AsyncConnection, table: Table, values: dict) -> bool:
     """Insert unless the primary (or a unique) key exists; says whether a row was inserted."""
     expressions = {name: value for name, value in values.items() if isinstance(value, ClauseElement)}  # the database's clock, say
-    statement, plain = _insert_once(table, tx.dialect.name), {name: value for name, value in values.items() if name not in expressions}
+    statement = _insert_once(table, tx.dialect.name)
+    plain = {name: value for name, value in values.items() if name not in expressions}
     return (await tx.execute(statement.values(**expressions) if expressions else statement, plain)).rowcount == 1
 
 
@@ -158,7 +159,8 @@ def _insert_once(table: Table, dialect: str) -> Insert:
 
 @functools.lru_cache(maxsize=256)
 def _upsert(table: Table, dialect: str, names: frozenset[str]) -> Insert:
-    insert, keys = DIALECTS[dialect].insert(table), [column.name for column in table.primary_key]
+    insert = DIALECTS[dialect].insert(table)
+    keys = [column.name for column in table.primary_key]
     rest = {name: insert.excluded[name] for name in names if name not in keys}
     return insert.on_conflict_do_update(index_elements=keys, set_=rest)
 

@@ -27,7 +27,10 @@ class GroupCommit(Generic[Item]):
         self, db: Database, write: Callable[[AsyncConnection, list[Item]], Awaitable[None]],
         weigh: Callable[[Item], int] = lambda _: 1, most: int = MAX_WEIGHT,
     ) -> None:  # fmt: skip
-        self.db, self.write, self.weigh, self.most = db, write, weigh, most
+        self.db = db
+        self.write = write
+        self.weigh = weigh
+        self.most = most
         self._waiting: list[tuple[Item, asyncio.Future[None]]] = []
         self._leader: asyncio.Task[None] | None = None
 
@@ -51,13 +54,15 @@ class GroupCommit(Generic[Item]):
 
     def _next(self) -> list[tuple[Item, asyncio.Future[None]]]:
         """As many of the oldest as fit, and always one."""
-        count, weight = 1, self.weigh(self._waiting[0][0])
+        count = 1
+        weight = self.weigh(self._waiting[0][0])
         for item, _ in self._waiting[1:]:
             weight += self.weigh(item)
             if weight > self.most:
                 break
             count += 1
-        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        batch = self._waiting[:count]
+        self._waiting = self._waiting[count:]
         return batch
 
     async def _attempt(self, batch: list[tuple[Item, asyncio.Future[None]]]) -> Exception | None:

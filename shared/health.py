@@ -58,7 +58,9 @@ class Health:
     """Watches the consumers of one service: lag, progress, and a log that lost events (log_guard.py)."""
 
     def __init__(self, broker: KafkaBroker, guard: ConsumerGuard) -> None:
-        self.broker, self.guard, self.progress = broker, guard, Progress()
+        self.broker = broker
+        self.guard = guard
+        self.progress = Progress()
         self.dead_loops: list[str] = []
 
     def trouble(self) -> str | None:

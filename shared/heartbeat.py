@@ -28,9 +28,13 @@ class Heartbeat:
     """`lost` is set in the worker's loop as soon as the job is somebody else's, or cancelled."""
 
     def __init__(self, store: JobStore, job: Job) -> None:
-        self.store, self.job, self.lost = store, job, asyncio.Event()
+        self.store = store
+        self.job = job
+        self.lost = asyncio.Event()
         self._every = store.lease_seconds / RENEWALS_PER_LEASE
-        self._workers_loop, self._own_loop, self._stopped = (asyncio.get_running_loop(), asyncio.new_event_loop(), asyncio.Event())
+        self._workers_loop = asyncio.get_running_loop()
+        self._own_loop = asyncio.new_event_loop()
+        self._stopped = asyncio.Event()
         self._thread = Thread(target=self._run, name=f"heartbeat-{job.job_id}", daemon=True)
         self._unanswered = 0
         self._file: Path | None = None

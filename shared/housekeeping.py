@@ -20,7 +20,8 @@ INBOX_KEEP = timedelta(days=30)  # longer than any topic keeps its events: one t
 
 class Housekeeping:
     def __init__(self, relay: Relay, outbox_keep_hours: float) -> None:
-        self.relay, self.outbox_keep = relay, timedelta(hours=outbox_keep_hours)
+        self.relay = relay
+        self.outbox_keep = timedelta(hours=outbox_keep_hours)
 
     async def run(self) -> None:
         """For ever."""

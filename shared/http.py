@@ -39,7 +39,8 @@ class BodyLimit:
     """Refuses a large body where it is read, so that the 413 has the shape of the endpoint (FastAPI's own limit answers in plain text)."""
 
     def __init__(self, app: ASGIApp, most: int) -> None:
-        self.app, self.most = app, most
+        self.app = app
+        self.most = most
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         declared = dict(scope.get("headers") or ()).get(b"content-length", b"0")

@@ -13,7 +13,9 @@ from shared.job_records import OPEN, Job, as_history, as_job
 
 class JobReader:
     def __init__(self, db: Database, table: Table, past: Table) -> None:
-        self.db, self.table, self.past = db, table, past
+        self.db = db
+        self.table = table
+        self.past = past
 
     async def get(self, job_id: str) -> Job | None:
         found = await self._read(self._aged().where(self.table.c.job_id == job_id))
@@ -48,7 +50,8 @@ class JobReader:
         return [as_job(row) for row in await self._read(self._aged().where(self.table.c.state == "running"))]
 
     def _aged(self) -> Select[Any]:
-        clock, table = self.db.clock(), self.table
+        clock = self.db.clock()
+        table = self.table
         return select(table, (clock - table.c.queued_at).label("age"), (clock - table.c.renewed_at).label("silent"))
 
     async def _read(self, query: Select[Any]) -> list[Row[Any]]:

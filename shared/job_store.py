@@ -34,7 +34,8 @@ class JobStore(JobReader):
 
     def __init__(self, db: Database, metadata: MetaData, lease_seconds: float | None = None) -> None:
         super().__init__(db, jobs_table(metadata), history_table(metadata))
-        self.lease_seconds, self.worker = lease_seconds or LEASE_SECONDS, f"{socket.gethostname()}:{os.getpid()}"
+        self.lease_seconds = lease_seconds or LEASE_SECONDS
+        self.worker = f"{socket.gethostname()}:{os.getpid()}"
 
     def through(self, db: Database) -> JobStore:
         """The same jobs over another connection: a heartbeat has one of its own."""
@@ -131,7 +132,8 @@ class JobStore(JobReader):
         return bool(await self._read(self._free(kind)))  # polling must not take SQLite's write lock
 
     async def _take(self, tx: AsyncConnection, row: Row[Any]) -> Job:
-        table, clock = self.table, self.db.clock()
+        table = self.table
+        clock = self.db.clock()
         taken = (await tx.execute(update(table).where(table.c.job_id == row.job_id).values(
             state="running", attempt=table.c.attempt + 1, token=table.c.token + 1, worker=self.worker, lease_until=clock + self.lease_seconds,
             renewed_at=clock, updated_at=now()).returning(table))).one()  # fmt: skip
@@ -141,7 +143,9 @@ class JobStore(JobReader):
 
     async def _killed_too_often(self, tx: AsyncConnection, row: Row[Any], on_failure: Ended | None) -> bool:
         """One more worker did not survive this job. A job that kills each of its workers must not go on for ever."""
-        job, deaths, mine = as_job(row), row.deaths + 1, self.table.c.job_id == row.job_id
+        job = as_job(row)
+        deaths = row.deaths + 1
+        mine = self.table.c.job_id == row.job_id
         await self._close(tx, job, "died", DIED)
         if row.failures + deaths < MAX_ATTEMPTS:
             await self._set(tx, mine, {"deaths": deaths})

@@ -65,7 +65,8 @@ class JobsApi:
 
     async def cancel(self, job_id: str, command: Command, who: Admin) -> dict[str, Any]:
         """At once: nothing of it will be published. Its worker notices at its next renewal (3 s) and stops."""
-        job, reason = await self._owned(who, job_id), f"cancelled by {who.name}: {command.reason}"
+        job = await self._owned(who, job_id)
+        reason = f"cancelled by {who.name}: {command.reason}"
         async with self.jobs.db.transaction() as tx:
             cancelled = await self.jobs.cancel(tx, job_id, reason)
             if cancelled is None:
@@ -92,7 +93,8 @@ class JobsApi:
 
 
 def jobs_api(jobs: JobStore, describe: Describe, ended: Ended | None = None, reopen: Reopen | None = None) -> APIRouter:
-    api, router = JobsApi(jobs, describe, ended, reopen), APIRouter(prefix="/v1/jobs", tags=["jobs"])
+    api = JobsApi(jobs, describe, ended, reopen)
+    router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     router.get("")(api.page)
     router.get("/{job_id}")(api.show)
     router.post("/{job_id}/cancel", status_code=202)(api.cancel)

@@ -36,7 +36,8 @@ class KafkaSender:
     """The Sender of production (outbox.py)."""
 
     def __init__(self, bootstrap_servers: str, client_id: str) -> None:
-        self._bootstrap_servers, self._client_id = bootstrap_servers, client_id
+        self._bootstrap_servers = bootstrap_servers
+        self._client_id = client_id
         self._producer: AIOKafkaProducer | None = None
 
     async def send(self, rows: Sequence[OutboxRow]) -> list[Place]:
@@ -57,14 +58,16 @@ class KafkaSender:
         self, producer: AIOKafkaProducer, spot: Spot, rows: Sequence[OutboxRow]
     ) -> list[tuple[int, Place]]:
         """One batch after the other: were the next already queued, it would arrive although this one failed, and before it."""
-        (topic, partition), places = spot, []
+        topic, partition = spot
+        places = []
         for some, batch in batches(producer, rows):
             acked = await (await producer.send_batch(batch, topic, partition=partition))
             places += [(row.seq, Place(partition, acked.offset + number)) for number, row in enumerate(some)]
         return places
 
     async def close(self) -> None:
-        producer, self._producer = self._producer, None
+        producer = self._producer
+        self._producer = None
         if producer:
             try:
                 await asyncio.wait_for(producer.stop(), CLOSE_SECONDS)
@@ -86,12 +89,14 @@ class KafkaSender:
 
 def batches(producer: AIOKafkaProducer, rows: Sequence[OutboxRow]) -> Iterator[tuple[list[OutboxRow], BatchBuilder]]:
     """As few batches as hold the rows, each with its rows. A batch takes its first record however large it is."""
-    batch, held = producer.create_batch(), []
+    batch = producer.create_batch()
+    held = []
     for row in rows:
         if not append(batch, row):
             batch.close()
             yield held, batch
-            batch, held = producer.create_batch(), []
+            batch = producer.create_batch()
+            held = []
             append(batch, row)
         held.append(row)
     batch.close()

@@ -73,7 +73,8 @@ class LogReader(Protocol):
 
 class KafkaLogReader:
     def __init__(self, bootstrap_servers: str, client_id: str) -> None:
-        self._bootstrap_servers, self._client_id = bootstrap_servers, f"{client_id}-log-reader"
+        self._bootstrap_servers = bootstrap_servers
+        self._client_id = f"{client_id}-log-reader"
 
     async def lost(self, ends: Mapping[Partition, tuple[str, int]]) -> dict[Partition, int]:
         if not ends:
@@ -88,9 +89,11 @@ class KafkaLogReader:
             return {at: starts[TopicPartition(*at)] for at in gone}
 
     async def contents(self, partition: Partition) -> tuple[int, set[str]]:
-        at, ids = TopicPartition(*partition), set()
+        at = TopicPartition(*partition)
+        ids = set()
         async with _Reading(self, [partition]) as consumer:
-            start, stop = (await consumer.beginning_offsets([at]))[at], (await consumer.end_offsets([at]))[at]
+            start = (await consumer.beginning_offsets([at]))[at]
+            stop = (await consumer.end_offsets([at]))[at]
             consumer.seek(at, start)
             while await consumer.position(at) < stop:
                 for records in (await consumer.getmany(timeout_ms=500)).values():
@@ -142,7 +145,9 @@ class ConsumerGuard:
     """Before a service reads on from a suspect partition: is the last event it digested still where it was?"""
 
     def __init__(self, db: Database, outbox: Outbox, reader: LogReader) -> None:
-        self.db, self.outbox, self.reader = db, outbox, reader
+        self.db = db
+        self.outbox = outbox
+        self.reader = reader
         self._intact: dict[Partition, int] = {}
         self._looking = asyncio.Lock()
 

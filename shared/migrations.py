@@ -149,7 +149,8 @@ class Migrations:
 
 def shape_of(connection: Connection) -> Shape:
     """Each table's columns and indexes, by name."""
-    inspector, shape = inspect(connection), {}
+    inspector = inspect(connection)
+    shape = {}
     for table in inspector.get_table_names():
         indexes = (index["name"] for index in inspector.get_indexes(table) if "duplicates_constraint" not in index)
         shape[table] = frozenset(column["name"] for column in inspector.get_columns(table)), frozenset(filter(None, indexes))

@@ -36,7 +36,9 @@ from shared.db import insert_once
 from shared.errors import Retryable
 from shared.rendering import Rendered, rendered
 
-HANDLED, DEAD_LETTERED, DROPPED = "handled", "dead-lettered", "dropped"
+HANDLED = "handled"
+DEAD_LETTERED = "dead-lettered"
+DROPPED = "dropped"
 """What became of an event (inbox.outcome); an operator drops a dead letter that nobody wants any more."""
 
 

@@ -163,7 +163,8 @@ def _if_card(match: re.Match[str]) -> int:
 
 def _if_iban(match: re.Match[str]) -> int:
     """The candidate may run on into the next word: the country says where an IBAN ends."""
-    wanted, seen = IBAN_LENGTHS.get(match[0][:2].upper(), 0), 0
+    wanted = IBAN_LENGTHS.get(match[0][:2].upper(), 0)
+    seen = 0
     for position, character in enumerate(match[0], start=1):
         seen += character.isalnum()
         if wanted and seen == wanted:
@@ -190,7 +191,8 @@ def _before(match: re.Match[str]) -> str:
 
 def luhn(digits: str) -> bool:
     """The check sum of payment cards (ISO/IEC 7812-1)."""
-    odd, even = digits[-1::-2], digits[-2::-2]
+    odd = digits[-1::-2]
+    even = digits[-2::-2]
     return (sum(map(int, odd)) + sum(sum(divmod(2 * int(digit), 10)) for digit in even)) % 10 == 0
 
 

@@ -42,8 +42,12 @@ class Relay:
     """`owner`: a name that a restarted process has again, so that it need not wait for its own lease to end."""
 
     def __init__(self, db: Database, outbox: Outbox, sender: Sender, reader: LogReader | None = None, lease: Table | None = None, owner: str = "") -> None:
-        self.db, self.outbox, self.sender, self.reader = db, outbox, sender, reader
-        self.lease, self.owner = lease, owner
+        self.db = db
+        self.outbox = outbox
+        self.sender = sender
+        self.reader = reader
+        self.lease = lease
+        self.owner = owner
         self.log = log("relay")
         self._held_until = 0.0  # by our own clock, and sooner than the database's
         self._intact = -1  # the suspicion up to which the log was looked at
@@ -74,7 +78,8 @@ class Relay:
         if self.lease is None or time.monotonic() < self._held_until:
             return True
         asked = time.monotonic()
-        table, clock = self.lease, self.db.clock()
+        table = self.lease
+        clock = self.db.clock()
         free = and_(table.c.name == "relay", or_(table.c.owner == self.owner, table.c.lease_until < clock))
         claimable = select(table.c.name).where(free)
         if not self.db.is_sqlite:  # who waits for a row that another relay is renewing would only learn that it is taken
@@ -133,7 +138,8 @@ class Relay:
 
     async def _ends(self) -> dict[Partition, tuple[str, int]]:
         """By partition, the id and offset of the last event that the log acknowledged."""
-        table, ends = self.outbox.table, {}
+        table = self.outbox.table
+        ends = {}
         topics = [*(topic.name for topic in published_by(self.outbox.service)), dead_letter_topic(self.outbox.service)]
         async with self.db.read() as connection:
             for topic in topics:

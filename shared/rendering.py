@@ -46,14 +46,16 @@ class Renderer:
 
     def __init__(self, like: Event, service: str) -> None:
         slow = rendered(like, service)
-        self._topic, self._type = slow.aggregatetype, slow.type
+        self._topic = slow.aggregatetype
+        self._type = slow.type
         self._key = topic_of(type(like)).key
         self._fields = {name: getattr(like, name) for name in type(like).model_fields}
         self._headers = split_headers(slow.headers, like)
 
     def __call__(self, event_id: str, occurred_at: datetime, **fields: Any) -> Rendered:
         event = self._fields | fields
-        event["event_id"], event["occurred_at"] = event_id, occurred_at
+        event["event_id"] = event_id
+        event["occurred_at"] = occurred_at
         before, between, after = self._headers
         headers = f"{before}{event_id}{between}{occurred_at.isoformat()}{after}"
         return Rendered(event_id, self._topic, event[self._key], self._type, to_json(event), headers)

@@ -55,7 +55,8 @@ class Service:
     migrations: Path | None = None  # the folder of its revisions; without one, its tables are made as `metadata` says
 
     def __post_init__(self) -> None:
-        instance, servers = self.settings.kafka_instance_id, self.settings.kafka_bootstrap_servers
+        instance = self.settings.kafka_instance_id
+        servers = self.settings.kafka_bootstrap_servers
         reader = KafkaLogReader(servers, self.name)
         guard = ConsumerGuard(self.db, self.outbox, reader)
         self.broker: KafkaBroker = make_broker(self.settings, self.name, self.db, self.outbox, guard)

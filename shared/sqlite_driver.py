@@ -20,7 +20,8 @@ class Nothing:
     """What a cursor says of itself before its first statement."""
 
     description = lastrowid = None
-    rowcount, arraysize = -1, 1
+    rowcount = -1
+    arraysize = 1
 
 
 class OneVisitCursor(AsyncAdapt_dbapi_cursor):
@@ -29,8 +30,11 @@ class OneVisitCursor(AsyncAdapt_dbapi_cursor):
     __slots__ = ()
 
     def __init__(self, adapt_connection: Any) -> None:
-        self._adapt_connection, self._connection = adapt_connection, adapt_connection._connection  # noqa: SLF001
-        self._cursor, self._rows, self._soft_closed_memoized = Nothing(), deque(), EMPTY_DICT
+        self._adapt_connection = adapt_connection
+        self._connection = adapt_connection._connection  # noqa: SLF001
+        self._cursor = Nothing()
+        self._rows = deque()
+        self._soft_closed_memoized = EMPTY_DICT
 
     async def _execute_async(self, operation: str, parameters: Any) -> None:
         await self._visit(lambda connection: connection.execute(operation, parameters or ()))

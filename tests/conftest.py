@@ -46,7 +46,8 @@ async def sqlite_db(tmp_path: Path) -> AsyncIterator[Database]:
 @pytest.fixture
 def keys(tmp_path: Path) -> dict[str, str]:
     """A keys file for two tenants; returns its path and one secret with every scope per tenant."""
-    secrets, records = {}, []
+    secrets = {}
+    records = []
     for tenant in ("acme", "globex"):
         secret, record = new_key(f"{tenant}-all", tenant, {"infer", "capture:write", "feedback:write", "review", "admin", "read"})
         secrets[tenant] = secret

@@ -55,7 +55,8 @@ class Broker(ABC):
     """Starts on `with`; `stop` and `start` interrupt it; it never outlives the `with`."""
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
-        self.folder, self.port = folder, port or free_port()
+        self.folder = folder
+        self.port = port or free_port()
         self.servers = f"127.0.0.1:{self.port}"
         self.process: subprocess.Popen | None = None
 
@@ -112,7 +113,8 @@ class ApacheKafka(Broker):
     """One node, broker and controller in one."""
 
     def command(self) -> list[str]:
-        home, properties = kafka_home(), self.folder / "server.properties"
+        home = kafka_home()
+        properties = self.folder / "server.properties"
         if not properties.exists():
             properties.write_text(one_node(self.folder / "data", self.port, free_port()))
             cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
@@ -127,7 +129,9 @@ class ThreeNodes:
     REPLICATION = 3
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.ports, self.controllers = folder, [free_port() for _ in range(3)], [free_port() for _ in range(3)]
+        self.folder = folder
+        self.ports = [free_port() for _ in range(3)]
+        self.controllers = [free_port() for _ in range(3)]
         self.servers = ",".join(f"127.0.0.1:{port}" for port in self.ports)
         self.processes: dict[int, subprocess.Popen] = {}
 

@@ -69,7 +69,8 @@ class Growth:
     """How many records a topic holds."""
 
     def __init__(self, consumer: AIOKafkaConsumer, partitions: list[TopicPartition]) -> None:
-        self.consumer, self.partitions = consumer, partitions
+        self.consumer = consumer
+        self.partitions = partitions
 
     async def records(self) -> int:
         return sum((await self.consumer.end_offsets(self.partitions)).values())

@@ -30,12 +30,17 @@ class Figures:
     single_statuses: dict[str, int] | None = None
 
     def rates(self, count: int, outcome: Outcome, seconds: float, cpu_seconds: float) -> None:
-        self.inferences, self.answered_per_s, self.stored_per_s = count, count / outcome.seconds, count / seconds
-        self.cpu_s_per_1000, self.per_cpu_s = cpu_seconds * 1000 / count, count / cpu_seconds
-        self.generator_busy, self.statuses = outcome.cpu_seconds / outcome.seconds, named(outcome.statuses)
+        self.inferences = count
+        self.answered_per_s = count / outcome.seconds
+        self.stored_per_s = count / seconds
+        self.cpu_s_per_1000 = cpu_seconds * 1000 / count
+        self.per_cpu_s = count / cpu_seconds
+        self.generator_busy = outcome.cpu_seconds / outcome.seconds
+        self.statuses = named(outcome.statuses)
 
     def latency(self, outcome: Outcome) -> None:
-        self.p50_ms, self.p99_ms = outcome.percentile(0.5) * 1000, outcome.percentile(0.99) * 1000
+        self.p50_ms = outcome.percentile(0.5) * 1000
+        self.p99_ms = outcome.percentile(0.99) * 1000
         self.slowest_ms = max(outcome.latencies) * 1000
         self.generator_late_p99_ms = (
             sorted(outcome.late)[int(0.99 * len(outcome.late))] * 1000 if outcome.late else None

@@ -45,7 +45,8 @@ class Connection(asyncio.Protocol):
         if head < 0:
             return
         if len(self.received) >= head + len(HEAD_END) + content_length(self.received[:head]) and self.answered:
-            status, self.received = int(self.received[9:12]), b""
+            status = int(self.received[9:12])
+            self.received = b""
             self.answered.set_result(status)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -71,24 +72,29 @@ async def connect(port: int, count: int) -> list[Connection]:
 
 async def closed_loop(port: int, requests: Sequence[bytes], connections: int) -> Outcome:
     """As fast as it goes: each connection sends its next request when the last one was answered."""
-    outcome, waiting = Outcome(), deque(requests)
+    outcome = Outcome()
+    waiting = deque(requests)
 
     async def work(connection: Connection) -> None:
         while waiting:
-            request, began = waiting.popleft(), time.perf_counter()
+            request = waiting.popleft()
+            began = time.perf_counter()
             note(outcome, await connection.ask(request), began)
 
     opened = await connect(port, connections)
-    began, cpu = time.perf_counter(), time.process_time()
+    began = time.perf_counter()
+    cpu = time.process_time()
     await asyncio.gather(*map(work, opened))
-    outcome.seconds, outcome.cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
+    outcome.seconds = time.perf_counter() - began
+    outcome.cpu_seconds = time.process_time() - cpu
     shut(opened)
     return outcome
 
 
 async def open_loop(port: int, requests: Sequence[bytes], rate: float, connections: int) -> Outcome:
     """One request each 1/rate seconds, whether or not earlier ones were answered: a stall is felt by all that fall due in it."""
-    outcome, free = Outcome(), asyncio.Queue[Connection]()
+    outcome = Outcome()
+    free = asyncio.Queue[Connection]()
     opened = await connect(port, connections)
     for connection in opened:
         free.put_nowait(connection)
@@ -100,7 +106,9 @@ async def open_loop(port: int, requests: Sequence[bytes], rate: float, connectio
         finally:
             free.put_nowait(connection)
 
-    began, cpu, sending = time.perf_counter(), time.process_time(), []
+    began = time.perf_counter()
+    cpu = time.process_time()
+    sending = []
     for number, request in enumerate(requests):
         due = began + number / rate
         if (wait := due - time.perf_counter()) > 0:
@@ -108,7 +116,8 @@ async def open_loop(port: int, requests: Sequence[bytes], rate: float, connectio
         outcome.late.append(max(0.0, time.perf_counter() - due))
         sending.append(asyncio.create_task(send(request, due)))
     await asyncio.gather(*sending)
-    outcome.seconds, outcome.cpu_seconds = time.perf_counter() - began, time.process_time() - cpu
+    outcome.seconds = time.perf_counter() - began
+    outcome.cpu_seconds = time.process_time() - cpu
     shut(opened)
     return outcome
 

@@ -43,9 +43,11 @@ def texts() -> tuple[tuple[str, str], ...]:
 
 def exchanges(count: int) -> Iterator[Exchange]:
     """About 160 characters to a question, as far apart as two messages can be; ids are new in every call."""
-    said, run = texts(), secrets.token_hex(4)
+    said = texts()
+    run = secrets.token_hex(4)
     for number in range(count):
-        (first, label), (second, _) = said[number % len(said)], said[(number * 7 + 3) % len(said)]
+        first, label = said[number % len(said)]
+        second, _ = said[(number * 7 + 3) % len(said)]
         personal = f" {PERSONAL[number // ONE_IN % len(PERSONAL)]}" if number % ONE_IN == 0 else ""
         yield Exchange(f"chat-{run}-{number}", f"{first} {second}{personal}", label, 200.0 + number % 700)
 

@@ -76,8 +76,10 @@ def requests(count: int, batch: int) -> list[bytes]:
 
 
 async def batches(figures: Figures, server: Pinned, port: int, folder: Path, plan: Plan) -> None:
-    prepared, there = requests(plan.phoenix_inferences, plan.batch), rows(folder)
-    cpu, began = server.cpu_seconds(), time.perf_counter()
+    prepared = requests(plan.phoenix_inferences, plan.batch)
+    there = rows(folder)
+    cpu = server.cpu_seconds()
+    began = time.perf_counter()
     outcome = await load.closed_loop(port, prepared, plan.connections)
     await stored(folder, there + plan.phoenix_inferences)
     figures.rates(plan.phoenix_inferences, outcome, time.perf_counter() - began, server.cpu_seconds() - cpu)

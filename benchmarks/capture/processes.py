@@ -13,7 +13,8 @@ from typing import Self
 
 from shared.errors import RatchetError
 
-SERVER_CORE, LOAD_CORE = 0, 1
+SERVER_CORE = 0
+LOAD_CORE = 1
 TICKS = os.sysconf("SC_CLK_TCK")
 START_SECONDS = 180.0  # Phoenix imports for half a minute on a busy machine
 
@@ -31,8 +32,12 @@ class Pinned:
     def __init__(
         self, name: str, argv: Sequence[str], folder: Path, core: int, environment: Mapping[str, str] | None = None
     ) -> None:
-        self.name, self.argv, self.core = name, ["taskset", "-c", str(core), *argv], core
-        self.folder, self.log, self.environment = folder, folder / f"{name}.log", dict(environment or {})
+        self.name = name
+        self.argv = ["taskset", "-c", str(core), *argv]
+        self.core = core
+        self.folder = folder
+        self.log = folder / f"{name}.log"
+        self.environment = dict(environment or {})
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -47,8 +47,10 @@ async def produce(servers: str, count: int, rate: float, seconds: float) -> Figu
         bootstrap_servers=servers, enable_idempotence=True, acks="all", linger_ms=2
     ) as producer:
         await flood(producer, contents(2_000))
-        values, outcome = contents(count), Outcome()
-        cpu, began = time.process_time(), time.perf_counter()
+        values = contents(count)
+        outcome = Outcome()
+        cpu = time.process_time()
+        began = time.perf_counter()
         await flood(producer, values)
         outcome.seconds = time.perf_counter() - began
         figures.rates(count, outcome, outcome.seconds, time.process_time() - cpu)
@@ -73,7 +75,8 @@ async def flood(producer: AIOKafkaProducer, values: list[bytes]) -> None:
 
 
 async def steady(producer: AIOKafkaProducer, values: list[bytes], rate: float) -> Outcome:
-    outcome, sending = Outcome(), []
+    outcome = Outcome()
+    sending = []
 
     async def send(value: bytes, due: float) -> None:
         await producer.send_and_wait(TOPIC, value, key=payloads.ROUTE.encode())

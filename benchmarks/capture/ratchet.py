@@ -39,7 +39,8 @@ async def measure(plan: Plan, folder: Path) -> Figures:
 @contextmanager
 def serving(servers: str, folder: Path) -> Iterator[tuple[Pinned, int, str]]:
     secret, record = new_key("benchmark", TENANT, {"capture:write"})
-    keys, port = folder / "keys.json", free_port()
+    keys = folder / "keys.json"
+    port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     keys.write_text(json.dumps({"keys": [record.model_dump(mode="json")]}))
     environment = {"DATABASE_URL": f"sqlite+aiosqlite:///{folder}/capture.db", "KAFKA_BOOTSTRAP_SERVERS": servers, "PORT": str(port),
@@ -79,7 +80,9 @@ async def warm_up(port: int, key: str, plan: Plan) -> None:
 async def batches(figures: Figures, server: Pinned, port: int, key: str, topic: broker.Growth, plan: Plan) -> None:
     prepared = requests(payloads.ratchet_bodies(plan.inferences, plan.batch), key)
     await settled(topic)
-    there, cpu, began = await topic.records(), server.cpu_seconds(), time.perf_counter()
+    there = await topic.records()
+    cpu = server.cpu_seconds()
+    began = time.perf_counter()
     outcome = await load.closed_loop(port, prepared, plan.connections)
     await topic.reaches(there + plan.inferences)
     figures.rates(plan.inferences, outcome, time.perf_counter() - began, server.cpu_seconds() - cpu)

@@ -58,7 +58,8 @@ def table(found: list[Figures], rate: float) -> Table:
 def bars(found: list[Figures]) -> dict[str, tuple[float, bool]]:
     """DESIGN section 5. Each with what was measured and whether it holds."""
     by_name = {figures.system.split()[0]: figures for figures in found}
-    ours, phoenix = by_name.get("ratchet"), by_name.get("Arize")
+    ours = by_name.get("ratchet")
+    phoenix = by_name.get("Arize")
     verdict: dict[str, tuple[float, bool]] = {}
     if ours and ours.stored_per_s and ours.p99_ms:
         verdict["at least 10,000 inferences/s in batches of 100, published"] = (

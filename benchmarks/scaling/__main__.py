@@ -55,7 +55,8 @@ async def measure(consumers: int, events: int) -> dict[str, float]:
         await fill(kafka.servers, events)
         processes = [stack.enter_context(review(number, kafka.servers, url, folder)) for number in range(consumers)]
         first = await digested(url, 1)
-        began, load = time.monotonic(), os.getloadavg()[0]
+        began = time.monotonic()
+        load = os.getloadavg()[0]
         await digested(url, events)
         seconds = time.monotonic() - began
         cpu = sum(cpu_seconds(process.pid) for process in processes)

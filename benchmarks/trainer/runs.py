@@ -59,7 +59,8 @@ class Clock:
 
     def __init__(self, order: TrainingOrder, tokens: int) -> None:
         self.tokens = tokens * order.recipe.epochs
-        self.began, self.began_cpu = time.monotonic(), time.process_time()
+        self.began = time.monotonic()
+        self.began_cpu = time.process_time()
 
     def figures(self, name: str, train_loss: float, validation_loss: float) -> Figures:
         seconds = time.monotonic() - self.began

@@ -61,6 +61,7 @@ def served_routes(router: str | None, key: str) -> tuple[list[dict[str, Any]], l
 
 
 def summary(route: dict[str, Any]) -> dict[str, Any]:
-    champion, challenger = route.get("champion"), route.get("challenger")
+    champion = route.get("champion")
+    challenger = route.get("challenger")
     return {"route": route["route"], "version": route["version"], "champion": champion and champion["adapter_id"],
             "challenger": challenger and challenger["adapter"]["adapter_id"], "challenger_share": challenger and challenger["share"]}  # fmt: skip

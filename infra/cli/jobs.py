@@ -151,7 +151,8 @@ def jobs_table(jobs: list[dict[str, Any]]) -> Table:
 def progress_of(job: dict[str, Any]) -> str:
     """Steps of a training, questions of an evaluation; and how long a running job has been silent, when that is too long."""
     progress = job["progress"] or {}
-    done, of = progress.get("step", progress.get("asked")), progress.get("steps", progress.get("of"))
+    done = progress.get("step", progress.get("asked"))
+    of = progress.get("steps", progress.get("of"))
     silent = job.get("heartbeat_age_seconds") or 0.0
     warning = f" (silent for {silent:.0f} s)" if silent > 10 else ""
     return (f"{done}/{of}" if of else "") + warning

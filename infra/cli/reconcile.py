@@ -129,7 +129,8 @@ def remarks(balance: Balance) -> Iterator[tuple[str, str]]:
 
 
 def account_remarks(account: Account, keep_hours: float) -> Iterator[tuple[str, str]]:
-    who, strangers = f"{account.topic} at {account.consumer or 'people'}", len(account.strangers)
+    who = f"{account.topic} at {account.consumer or 'people'}"
+    strangers = len(account.strangers)
     if account.lost:
         yield f"✗ lost: {who}: {some(account.lost)}", "red"
     if account.unsent:

@@ -94,7 +94,8 @@ def proven(service: str, start: str, servers: str | None, database: str | None, 
         raise Invalid(
             "a state is proven from the beginning of the log or not at all; to read a later part once more, add --redeliver"
         )
-    url, log = database_urls(home, database)[service], servers_of(home, servers)
+    url = database_urls(home, database)[service]
+    log = servers_of(home, servers)
     with progress_bar(quiet) as progress:
         bar = progress.add_task(f"feeding {service}", total=None)
         return asyncio.run(
@@ -152,7 +153,8 @@ def remarks(proof: Proof) -> Iterator[tuple[str, str]]:
 
 
 def table_remarks(found: Compared) -> Iterator[tuple[str, str]]:
-    name, derived = found.derived.name, found.derived
+    name = found.derived.name
+    derived = found.derived
     for word, keys in (("differ", found.differ), ("only live", found.only_live), ("only rebuilt", found.only_rebuilt)):
         if keys:
             more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""

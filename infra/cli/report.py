@@ -31,7 +31,8 @@ def print_status(status: dict[str, Any], as_json: bool) -> None:
 def parts_table(status: dict[str, Any]) -> Table:
     table = Table("part", "state", "since", "pid", "restarts", "where", "lag", box=None, header_style="bold", pad_edge=False)
     for part in status["parts"]:
-        state, health = part["state"], part["health"] or {}
+        state = part["state"]
+        health = part["health"] or {}
         pending = health.get("outbox_pending")
         detail = f" ({pending} to publish)" if pending else ""
         table.add_row(part["name"], f"[{STYLES.get(state, 'default')}]{state}[/]{detail}", span(time.time() - part["since"]),
@@ -57,7 +58,8 @@ def routes_table(routes: list[dict[str, Any]]) -> Table:
 
 
 def span(seconds: float) -> str:
-    minutes, hours = seconds / 60, seconds / 3600
+    minutes = seconds / 60
+    hours = seconds / 3600
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{minutes:.0f} min" if minutes < 90 else f"{hours:.1f} h"

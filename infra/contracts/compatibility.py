@@ -25,10 +25,12 @@ class Comparison:
     """Two schemas with their definitions."""
 
     def __init__(self, old: Schema, new: Schema) -> None:
-        self.old_definitions, self.new_definitions = old.get("$defs", {}), new.get("$defs", {})
+        self.old_definitions = old.get("$defs", {})
+        self.new_definitions = new.get("$defs", {})
 
     def compare(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
-        old, new = resolve(old, self.old_definitions), resolve(new, self.new_definitions)
+        old = resolve(old, self.old_definitions)
+        new = resolve(new, self.new_definitions)
         if "anyOf" in old or "anyOf" in new:
             yield from self._alternatives(old, new, at)
             return
@@ -53,12 +55,14 @@ class Comparison:
         return resolved.get("title", "object") if "properties" in resolved else str(resolved.get("type", "anything"))
 
     def _type(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
-        before, after = old.get("type"), new.get("type")
+        before = old.get("type")
+        after = new.get("type")
         if after is not None and after != before and WIDER.get(before or "") != after:
             yield f"{at} was narrowed from {before or 'anything'} to {after}"
 
     def _values(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
-        before, after = values(old), values(new)
+        before = values(old)
+        after = values(new)
         if after is None:
             return
         if before is None:
@@ -78,7 +82,8 @@ class Comparison:
                 yield f"{at} has another {rule} ({old.get(rule)} -> {new[rule]})"
 
     def _fields(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
-        before, after = old.get("properties", {}), new.get("properties", {})
+        before = old.get("properties", {})
+        after = new.get("properties", {})
         for name in sorted(set(before) - set(after)):
             yield f"{at}.{name} was removed"
         for name in sorted(set(new.get("required", ())) - set(old.get("required", ()))):
@@ -89,7 +94,8 @@ class Comparison:
     def _parts(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
         """What arrays and maps hold."""
         for part in ("items", "additionalProperties"):
-            before, after = old.get(part, True), new.get(part, True)
+            before = old.get(part, True)
+            after = new.get(part, True)
             if after is False and before is not False:
                 yield f"{at} no longer allows further fields"
             elif isinstance(after, dict):

@@ -17,7 +17,10 @@ from shared.redaction import redact
 BUNDLED = Path(__file__).parents[2] / "examples/support"
 LATE_SHARE = 0.6  # of the traffic after the new kinds of requests appeared
 MORE_LATE_SHARE = 0.8  # while the new labels are being learned: the new product is in the news
-NEEDED_PER_LABEL, NEEDED_EVERYDAY, NEEDED_LATE = 40, 640, 280  # what the story sends when nothing is refused
+# what the story sends when nothing is refused
+NEEDED_PER_LABEL = 40
+NEEDED_EVERYDAY = 640
+NEEDED_LATE = 280
 
 
 class DataUnusable(Invalid):

@@ -20,7 +20,8 @@ MARKS = {"promotion": "#1a7f4b", "drift": "#c0392b", "labels": "#8a6d1a"}
 
 
 def phase_row(phase: Phase) -> dict[str, str]:
-    answered, n = phase.answered, len(phase.answered)
+    answered = phase.answered
+    n = len(phase.answered)
     late = [one for one in answered if one.late]
     return {
         "phase": phase.name, "requests": str(n), "accuracy": f"{accuracy(answered):.0%}", "late": f"{accuracy(late):.0%}" if late else "–",
@@ -86,7 +87,8 @@ def accuracy_plot(story: Story) -> str:
 
 def moving_accuracy(answered: list[Answered]) -> tuple[list[float], list[float]]:
     """Breaks (NaN) where nothing was asked for a while: the line must not draw what nobody measured."""
-    times, values = [], []
+    times = []
+    values = []
     for end in range(min(10, len(answered)), len(answered) + 1):
         window = answered[max(0, end - WINDOW) : end]
         if times and window[-1].at - times[-1] > QUIET_SECONDS:

@@ -17,7 +17,11 @@ class Reviewers:
     """A message for which the route has no label is rejected: no right answer can be given."""
 
     def __init__(self, review_url: str, keys: dict[str, str], spec: RouteSpec, truth: dict[str, str], error_rate: float, seed: int) -> None:
-        self.url, self.keys, self.spec, self.truth, self.error_rate = review_url, keys, spec, truth, error_rate
+        self.url = review_url
+        self.keys = keys
+        self.spec = spec
+        self.truth = truth
+        self.error_rate = error_rate
         self.random = random.Random(seed)
         self._busy = time.monotonic()
         self.done = self.corrected = self.rejected = self.erred = 0

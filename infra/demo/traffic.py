@@ -37,7 +37,9 @@ class Answered:
 class App:
     def __init__(self, router_url: str, api_key: str, spec: RouteSpec, late: set[str], started: float) -> None:
         self.client = AsyncOpenAI(base_url=f"{router_url}/v1", api_key=api_key, max_retries=RETRIES, timeout=120)
-        self.spec, self.late, self.started = spec, late, started
+        self.spec = spec
+        self.late = late
+        self.started = started
         self.answered: list[Answered] = []
 
     async def send(self, phase: str, samples: list[Sample], advance: Callable[[], None]) -> list[Answered]:

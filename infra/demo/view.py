@@ -12,13 +12,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 class Bar:
     def __init__(self, progress: Progress, task: Any, name: str) -> None:
-        self._progress, self._task, self._name = progress, task, name
+        self._progress = progress
+        self._task = task
+        self._name = name
 
     def advance(self) -> None:
         self._progress.advance(self._task)
 
     def training(self, job: dict[str, Any], attempt: int) -> None:
-        loss, again = job.get("loss"), f" (attempt {attempt})" if attempt > 1 else ""
+        loss = job.get("loss")
+        again = f" (attempt {attempt})" if attempt > 1 else ""
         words = f"{self._name}{again}" + (f", loss {loss:.3f}" if loss is not None else f": {job.get('detail') or 'starting'}")
         self._progress.update(self._task, completed=job.get("step", 0), total=job.get("steps") or None, description=words)
 

@@ -61,7 +61,8 @@ def apache(home: Home, kafka: Path, port: int, environment: Mapping[str, str]) -
     java = Path(environment["JAVA_HOME"], "bin/java") if environment.get("JAVA_HOME") else shutil.which("java")
     if not java or not Path(java).exists():
         raise KafkaUnusable(str(kafka), "there is no java; install Java 17 or later, or set JAVA_HOME")
-    folder, servers = home.path / "kafka", f"127.0.0.1:{port}"
+    folder = home.path / "kafka"
+    servers = f"127.0.0.1:{port}"
     env = {"KAFKA_HEAP_OPTS": "-Xmx512m -Xms256m", "LOG_DIR": str(home.logs / "kafka")} | dict(environment)
     argv = (str(kafka / "bin/kafka-server-start.sh"), str(folder / "server.properties"))
     return Part("broker", argv, servers, lambda: provisioned(servers, environment), env, (port,), stage=2, stop_seconds=20, chatty=True,

@@ -61,7 +61,8 @@ class LogStream:
     """The stream of `ratchet up`. `quiet` shows state changes alone. `rich` leaves colours out for NO_COLOR and for pipes."""
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
-        self.console, self.quiet = console, quiet
+        self.console = console
+        self.quiet = quiet
 
     def line(self, part: Part, text: str) -> None:
         if not self.quiet and (not part.chatty or any(alarm in text for alarm in ALARMS)):

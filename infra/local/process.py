@@ -20,15 +20,20 @@ FIRST_BACKOFF = 0.2  # seconds; doubles
 LONGEST_BACKOFF = 30.0
 HEALTHY_SECONDS = 60.0  # a part that lived this long starts again at the first back-off
 PROBE_SECONDS = 0.2
-ALIVE_SECONDS, ALIVE_FAILURES = 5.0, 6  # a part that is stuck, or stopped, for half a minute is started again
+# a part that is stuck, or stopped, for half a minute is started again
+ALIVE_SECONDS = 5.0
+ALIVE_FAILURES = 6
 TAIL_LINES = 30
 
 
 class Supervised:
     def __init__(self, part: Part, started: asyncio.Event, on_change: Callable[[Supervised], None], on_line: Callable[[Part, str], None],
                  tell_guard: Callable[[str], None]) -> None:  # fmt: skip
-        self.part, self._started = part, started
-        self._on_change, self._on_line, self._tell_guard = on_change, on_line, tell_guard
+        self.part = part
+        self._started = started
+        self._on_change = on_change
+        self._on_line = on_line
+        self._tell_guard = tell_guard
         self.state: State = "waiting"
         self.detail = ""
         self.process: asyncio.subprocess.Process | None = None
@@ -99,7 +104,8 @@ class Supervised:
         self._tell_guard(f"+{self.process.pid}")
         self._set("starting")
         self._pumping = asyncio.create_task(self._pump(self.process.stdout))
-        started, probing = time.monotonic(), asyncio.create_task(self._probe())
+        started = time.monotonic()
+        probing = asyncio.create_task(self._probe())
         try:
             code = await self.process.wait()
         finally:
@@ -150,7 +156,9 @@ class Supervised:
 
     def _set(self, state: State, detail: str = "") -> None:
         if (state, detail) != (self.state, self.detail):
-            self.state, self.detail, self.since = state, detail, time.time()
+            self.state = state
+            self.detail = detail
+            self.since = time.time()
             self._on_change(self)
 
 

@@ -44,7 +44,8 @@ class NotReadyInTime(RatchetError):
 
 class Supervisor:
     def __init__(self, config: LocalConfig, watchers: Sequence[Watcher] = ()) -> None:
-        self.config, self.home = config, Home(config.home)
+        self.config = config
+        self.home = Home(config.home)
         self.started = time.time()
         self.plan: Plan
         self.credentials: dict[str, str] = {}
@@ -158,7 +159,8 @@ class Supervisor:
 
     def _on_end(self, supervised: Supervised, done: asyncio.Task) -> None:
         if not done.cancelled() and (error := done.exception()):
-            supervised.state, supervised.detail = "failed", str(error) if isinstance(error, RatchetError) else f"{type(error).__name__}: {error}"
+            supervised.state = "failed"
+            supervised.detail = str(error) if isinstance(error, RatchetError) else f"{type(error).__name__}: {error}"
             self._on_change(supervised)
 
     def _tell_guard(self, message: str) -> None:

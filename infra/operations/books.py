@@ -62,7 +62,9 @@ class Book:
 
     async def outcomes(self, topic: str, event_ids: Collection[str]) -> dict[str, Any]:
         """The inbox rows of these events, by id; what is not there was not seen, or is forgotten."""
-        found, ids, table = {}, list(event_ids), self.inbox
+        found = {}
+        ids = list(event_ids)
+        table = self.inbox
         async with self.db.read() as connection:
             for start in range(0, len(ids), IN_CLAUSE):
                 these = select(table).where(

@@ -50,7 +50,8 @@ class Compared:
 
 async def compare(live: Database, scratch: Database, derived: Derived) -> Compared:
     settled = await keys(live, derived, derived.settled) if derived.settled else set()
-    rows, rebuilt = await digests(live, derived, settled), await digests(scratch, derived, settled)
+    rows = await digests(live, derived, settled)
+    rebuilt = await digests(scratch, derived, settled)
     forgotten = {key for key in rebuilt.keys() - rows.keys() if may_be_forgotten(key, derived)}
     rebuilt = {key: row for key, row in rebuilt.items() if key not in forgotten}
     both = rows.keys() & rebuilt.keys()
@@ -73,7 +74,8 @@ async def keys(db: Database, derived: Derived, where: str) -> set[str]:
 
 async def digests(db: Database, derived: Derived, without: set[str]) -> dict[str, bytes]:
     """By key; about 250 bytes a row in memory."""
-    table, width = await reflected(db, derived.table), len(derived.key)
+    table = await reflected(db, derived.table)
+    width = len(derived.key)
     wanted = select(*(table.c[name] for name in (*derived.key, *derived.columns)))
     return {key: digest(row[width:]) async for row in stream(db, wanted) if (key := key_of(row[:width])) not in without}
 
@@ -120,7 +122,8 @@ async def reflected(db: Database, name: str) -> Table:
 
 async def copy_table(live: Database, scratch: Database, name: str) -> None:
     """What the handlers must find there, since it came over HTTP."""
-    source, target = await reflected(live, name), await reflected(scratch, name)
+    source = await reflected(live, name)
+    target = await reflected(scratch, name)
     async with scratch.transaction(wake=False) as tx:
         await fill(tx, target, [dict(row._mapping) async for row in stream(live, select(source))])  # noqa: SLF001
 

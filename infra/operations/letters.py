@@ -18,9 +18,13 @@ from shared.clock import utc
 from shared.errors import Invalid
 from shared.outbox import DEAD_LETTERED, DROPPED, HANDLED
 
-OPEN, REPLAYED, FORGOTTEN = "open", "replayed", "forgotten"
+OPEN = "open"
+REPLAYED = "replayed"
+FORGOTTEN = "forgotten"
 STATES = {DEAD_LETTERED: OPEN, HANDLED: REPLAYED, DROPPED: DROPPED}
-LETTER, NOTE = "dead-letter", "dead-letter-dropped"  # outbox.type
+# outbox.type
+LETTER = "dead-letter"
+NOTE = "dead-letter-dropped"
 ADDED = {
     "x-origin-topic",
     "x-origin-partition",

@@ -67,7 +67,8 @@ def survey(servers: str, topics: Iterable[str], groups: Iterable[str] = ()) -> S
         }
         there = partitions_of(client)
         every = [AdminPartition(topic, number) for topic in topics for number in range(there.get(topic, 0))]
-        first, last = offsets(client, every, OffsetSpec.EARLIEST), offsets(client, every, OffsetSpec.LATEST)
+        first = offsets(client, every, OffsetSpec.EARLIEST)
+        last = offsets(client, every, OffsetSpec.LATEST)
     return Survey({Partition(*at): Span(first[at], last[at]) for at in every}, committed)
 
 

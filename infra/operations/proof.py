@@ -69,7 +69,8 @@ async def prove(service: str, url: str, servers: str, home: Home, progress: Prog
     """Feeds what the live service has read, again and again until it stands still, then compares."""
     if is_missing_file(url):
         raise NoBooks([url])
-    rule, started = REBUILDS[service], time.monotonic()
+    rule = REBUILDS[service]
+    started = time.monotonic()
     proof = Proof(service, others=rule.others, seeds=rule.seeds)
     async with scratch_of(service, url, servers, home) as scratch:
         if rule.seeds:
@@ -78,7 +79,8 @@ async def prove(service: str, url: str, servers: str, home: Home, progress: Prog
             await copy_table(scratch.live, scratch.db, name)
         read = await follow(scratch, proof, progress)
         proof.forgotten = forgotten(service, read)
-        proof.skipped, proof.failed = await undone(scratch.live), await undone(scratch.db)
+        proof.skipped = await undone(scratch.live)
+        proof.failed = await undone(scratch.db)
     proof.seconds = time.monotonic() - started
     return proof
 
@@ -87,9 +89,11 @@ async def follow(scratch: Scratch, proof: Proof, progress: Progress) -> dict[Par
     """Until the live service has read nothing more while we compared."""
     read: dict[Partition, Span] = {}
     for _ in range(ROUNDS):
-        known, read = read, await what_was_read(scratch.service, scratch.servers)
+        known = read
+        read = await what_was_read(scratch.service, scratch.servers)
         more = {at: Span(known[at].end if at in known else span.begin, span.end) for at, span in read.items()}
-        before, total = proof.events, proof.events + sum(map(len, more.values()))
+        before = proof.events
+        total = proof.events + sum(map(len, more.values()))
         proof.events += await scratch.feed(more, lambda fed, before=before, total=total: progress(before + fed, total))
         proof.tables = [
             await compare(scratch.live, scratch.db, derived) for derived in REBUILDS[scratch.service].derived

@@ -36,7 +36,8 @@ Feed = Callable[[tuple[ConsumerRecord, ...]], Awaitable[Any]]
 
 
 async def rebuild(order: dict[str, Any]) -> None:
-    service, memory = build(order["service"]), await remembered(order["live"])
+    service = build(order["service"])
+    memory = await remembered(order["live"])
     # A handler that waits for an event of another topic would wait in vain: nothing comes but what we feed.
     consume.MAX_ATTEMPTS = 1
     await service.db.create_tables(service.metadata)
@@ -65,7 +66,9 @@ class Memory:
 
 async def remembered(url: str) -> Memory:
     inbox, _ = outbox_tables(MetaData())
-    db, read_at, undone = Database(url), {}, set()
+    db = Database(url)
+    read_at = {}
+    undone = set()
     async with db.read() as connection:
         rows = await connection.stream(select(inbox.c.topic, inbox.c.event_id, inbox.c.received_at, inbox.c.outcome))
         async for topic, event_id, received_at, outcome in rows:

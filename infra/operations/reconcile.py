@@ -52,7 +52,11 @@ class TopicLedger:
     """One topic: what its producers accepted, held against what each consumer did and what the log holds."""
 
     def __init__(self, topic: Topic, books: Books, seen: Survey | None, window: datetime, progress: Progress) -> None:
-        self.topic, self.books, self.seen, self.window, self.progress = topic, books, seen, window, progress
+        self.topic = topic
+        self.books = books
+        self.seen = seen
+        self.window = window
+        self.progress = progress
         self.began = now() - MARKED_WITHIN  # what was sent later may stand behind the end that we surveyed
         self.spans = seen.of(topic.name) if seen else {}
         self.accepted: set[bytes] = set()
@@ -62,10 +66,8 @@ class TopicLedger:
         """Fills `accepted`; returns the ids that stand there twice."""
         doubled = []
         for producer in self.producers:
-            table, counted = (
-                producer.outbox,
-                Counted(self.progress, f"{self.topic.name}: accepted by {producer.service}"),
-            )
+            table = producer.outbox
+            counted = Counted(self.progress, f"{self.topic.name}: accepted by {producer.service}")
             rows = select(table.c.id, table.c.sent_at.is_(None).label("unsent")).where(
                 table.c.aggregatetype == self.topic.name
             )
@@ -83,14 +85,16 @@ class TopicLedger:
         return Account(self.topic.name, "", accepted=len(self.accepted), unsent=self.unsent)
 
     async def account(self, service: str) -> Account:
-        account, missing = Account(self.topic.name, service, accepted=len(self.accepted)), self.accepted.copy()
+        account = Account(self.topic.name, service, accepted=len(self.accepted))
+        missing = self.accepted.copy()
         for book in self.books.of([service]):
             await self._read_inbox(book, account, missing)
         await self._place_missing(account, missing)
         return account
 
     async def _read_inbox(self, book: Book, account: Account, missing: set[bytes]) -> None:
-        inbox, counted = book.inbox, Counted(self.progress, f"{self.topic.name}: seen by {book.service}")
+        inbox = book.inbox
+        counted = Counted(self.progress, f"{self.topic.name}: seen by {book.service}")
         rows = select(inbox.c.event_id, inbox.c.outcome, inbox.c.received_at).where(inbox.c.topic == self.topic.name)
         unknown = []
         async for event_id, outcome, received_at in book.rows(rows):
@@ -108,7 +112,8 @@ class TopicLedger:
 
     async def _accepted_since(self, event_ids: list[str]) -> set[str]:
         """Which of them an outbox holds now: accepted after we read it, and handled before we read the inbox."""
-        wanted, found = set(event_ids), set()
+        wanted = set(event_ids)
+        found = set()
         for producer in self.producers if wanted else ():
             async for (event_id,) in producer.rows(
                 select(producer.outbox.c.id).where(producer.outbox.c.aggregatetype == self.topic.name)
@@ -121,7 +126,8 @@ class TopicLedger:
         if not missing:
             return
         committed = self.seen.committed.get(f"{account.consumer}.{self.topic.name}", {}) if self.seen else {}
-        newest, left = {}, []
+        newest = {}
+        left = []
         for producer in self.producers:
             table = producer.outbox
             rows = select(table.c.id, table.c.aggregateid, table.c.sent_at, table.c.log_partition, table.c.log_offset)
@@ -136,12 +142,14 @@ class TopicLedger:
                 else:
                     left.append((row.aggregateid, row.id))
         replaced = [event_id for key, event_id in left if self.topic.compacted and newest[key] != event_id]
-        account.superseded, gone = len(replaced), set(replaced)
+        account.superseded = len(replaced)
+        gone = set(replaced)
         unaccounted = [event_id for _, event_id in left if event_id not in gone]
         account.lost, account.undecided = (unaccounted, 0) if self.seen else ([], len(unaccounted))
 
     async def on_log(self, servers: str) -> OnLog:
-        found, there = OnLog(self.topic.name), set()
+        found = OnLog(self.topic.name)
+        there = set()
         counted = Counted(self.progress, f"{self.topic.name}: on the log")
         async for record in records(servers, self.spans):
             counted.one()
@@ -153,7 +161,8 @@ class TopicLedger:
                 older = (
                     born(event_id) or datetime.fromtimestamp(record.timestamp / 1000, self.window.tzinfo)
                 ) < self.window
-                found.older, found.strangers = found.older + older, found.strangers + (not older)
+                found.older = found.older + older
+                found.strangers = found.strangers + (not older)
             there.add(known)
         counted.done()
         found.vanished = await self._vanished(there)
@@ -182,7 +191,9 @@ class Counted:
     """Tells of progress now and then: telling of each row would cost more than reading it."""
 
     def __init__(self, progress: Progress, what: str) -> None:
-        self.progress, self.what, self.rows = progress, what, 0
+        self.progress = progress
+        self.what = what
+        self.rows = 0
         progress(what, 0)
 
     def one(self) -> None:

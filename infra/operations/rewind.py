@@ -50,7 +50,8 @@ def start_of(text: str, service: str) -> Start:
         return Start()
     if "/" not in text:
         return Start(at=moment(text))
-    topics, (topic, _, rest) = [topic.name for topic in consumed_by(service)], text.partition("/")
+    topics = [topic.name for topic in consumed_by(service)]
+    topic, _, rest = text.partition("/")
     number, _, offset = rest.partition("/")
     if topic not in topics or not (number.isdigit() and offset.isdigit()):
         raise NoSuchPlace(text, topics)

@@ -66,7 +66,8 @@ async def scratch_of(service: str, url: str, servers: str, home: Home) -> AsyncI
     """SQLite in a folder that is removed at the end, also where the live database is Postgres: values are compared, not bytes."""
     with tempfile.TemporaryDirectory(prefix="ratchet-replay-") as folder:
         database = f"sqlite+aiosqlite:///{folder}/{service}.db"
-        live, scratch = Database(url), Database(database)
+        live = Database(url)
+        scratch = Database(database)
         try:
             yield Scratch(
                 service, servers, child_environment(service, home, Path(folder), servers, database), live, scratch

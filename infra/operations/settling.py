@@ -23,7 +23,10 @@ from shared.clock import now
 from shared.outbox import DEAD_LETTERED, DROPPED, Place
 
 POLL_SECONDS = 0.25
-AGAIN, PENDING, SETTLED, NO_BYTES = "dead-lettered again", "pending", "settled meanwhile", "bytes gone"
+AGAIN = "dead-lettered again"
+PENDING = "pending"
+SETTLED = "settled meanwhile"
+NO_BYTES = "bytes gone"
 
 
 @dataclass(frozen=True)

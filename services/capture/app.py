@@ -19,7 +19,9 @@ from shared.service import Service
 
 def build(settings: Settings, sender: Sender | None = None) -> Service:
     metadata = MetaData()
-    db, outbox, routes = Database(settings.database_url), Outbox("capture", metadata), RouteBook(metadata)
+    db = Database(settings.database_url)
+    outbox = Outbox("capture", metadata)
+    routes = RouteBook(metadata)
     ledger = DatabaseLedger(db, metadata, outbox, routes, settings.disk_budget_bytes)
     intake = Intake(ledger, BlobStore(settings.artifacts_url), Limits(settings.max_items, settings.max_unpacked_bytes))
     return Service("capture", settings, metadata, handlers.router, [api.router], db, outbox, {"routes": routes, "intake": intake}, sender=sender,

@@ -63,7 +63,9 @@ class Receipt:
 
 class Intake:
     def __init__(self, ledger: Ledger, contents: Contents, limits: Limits) -> None:
-        self.ledger, self.contents, self.limits = ledger, contents, limits
+        self.ledger = ledger
+        self.contents = contents
+        self.limits = limits
         self._routes: dict[str, set[str]] = {}
         self._counts: dict[str, Counter[str]] = {}
         self._requests = self._bytes = 0  # at work
@@ -85,11 +87,13 @@ class Intake:
         """More work than this at once would only wait, in memory, for longer than clients do."""
         if self._requests >= MOST_REQUESTS or (self._requests and self._bytes + size > MOST_BYTES):
             raise Busy(self._requests)
-        self._requests, self._bytes = self._requests + 1, self._bytes + size
+        self._requests = self._requests + 1
+        self._bytes = self._bytes + size
         try:
             yield
         finally:
-            self._requests, self._bytes = self._requests - 1, self._bytes - size
+            self._requests = self._requests - 1
+            self._bytes = self._bytes - size
 
     async def _inferences(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
         await self.ledger.room()

@@ -29,7 +29,9 @@ class Inferences:
     """The entries of one request: ids, clock and what all its events have in common are made once."""
 
     def __init__(self, tenant: str, count: int, contents: Contents) -> None:
-        self.tenant, self.contents, self.at = tenant, contents, now()
+        self.tenant = tenant
+        self.contents = contents
+        self.at = now()
         self._ids = zip(uuid7s(count), public_ids("inf", count), strict=True)
 
     def entry(self, sent: SentInference, route: str) -> Entry:
@@ -79,7 +81,8 @@ def feedback_entry(sent: SentFeedback, tenant: str, route: str, source: str) -> 
 
 def public_ids(kind: str, count: int) -> list[str]:
     """80 random bits after the milliseconds: unguessable, and yet neighbours in an index, which so grows at its end only."""
-    moment, noise = f"{time.time_ns() // 1_000_000:012x}", secrets.token_hex(10 * count)
+    moment = f"{time.time_ns() // 1_000_000:012x}"
+    noise = secrets.token_hex(10 * count)
     return [f"{kind}_{moment}{noise[start : start + 20]}" for start in range(0, 20 * count, 20)]
 
 

@@ -25,8 +25,11 @@ from shared.service import Service
 def build(settings: Settings, sender: Sender | None = None) -> Service:
     metadata = MetaData()
     db = Database(settings.database_url)
-    outbox, jobs, routes = Outbox(handlers.SERVICE, metadata), JobStore(db, metadata), RouteBook(metadata)
-    ledger, blobs = Ledger(db, metadata, jobs, routes), BlobStore(settings.artifacts_url)
+    outbox = Outbox(handlers.SERVICE, metadata)
+    jobs = JobStore(db, metadata)
+    routes = RouteBook(metadata)
+    ledger = Ledger(db, metadata, jobs, routes)
+    blobs = BlobStore(settings.artifacts_url)
     builder = Builder(db, jobs, ledger, blobs, outbox, write_folder)
     return Service(
         name=handlers.SERVICE, settings=settings, metadata=metadata, events=handlers.router, db=db, outbox=outbox,

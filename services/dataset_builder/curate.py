@@ -44,7 +44,9 @@ def clustered(items: list[Item]) -> list[Item]:
     A number comes from the oldest member's content, so it outlives rows that join later, and with it the split.
     """
     distinct = {item.key: item.text for item in reversed(items)}
-    keys, texts = list(distinct)[::-1], list(distinct.values())[::-1]  # oldest first
+    # oldest first
+    keys = list(distinct)[::-1]
+    texts = list(distinct.values())[::-1]
     pairs = similar_pairs(texts, LEAK)
     clusters = components(len(keys), pairs)
     twins = components(len(keys), (pair for pair, overlap in pairs.items() if overlap >= DUPLICATE))

@@ -13,10 +13,13 @@ from hashlib import blake2b
 import numpy as np
 from rensa import RMinHash
 
-BANDS, BAND_ROWS = 80, 4
+BANDS = 80
+BAND_ROWS = 4
 PERMUTATIONS = BANDS * BAND_ROWS
 SEED = 20
-CHARACTERS, WORDS = 5, 3  # shingle sizes (methods page, section 7)
+# shingle sizes (methods page, section 7)
+CHARACTERS = 5
+WORDS = 3
 WORDS_FROM = 50  # texts this long are compared by words ...
 CHARACTERS_BELOW = 84  # ... and shorter ones by characters; both in between: 50 / .6, so no pair falls into the gap
 WINDOW = 64  # of a crowded bucket each text meets the next 64 only; chains still join what is alike
@@ -29,7 +32,8 @@ Pairs = dict[tuple[int, int], float]
 def similar_pairs(texts: Sequence[str], at_least: float) -> Pairs:
     """All (i, j), i < j, whose shingles overlap by at least `at_least`, with the exact overlap."""
     lengths = np.array([text.count(" ") + 1 for text in texts])
-    short, long = np.flatnonzero(lengths < CHARACTERS_BELOW), np.flatnonzero(lengths >= WORDS_FROM)
+    short = np.flatnonzero(lengths < CHARACTERS_BELOW)
+    long = np.flatnonzero(lengths >= WORDS_FROM)
     found = _among(short, *character_shingles([texts[i] for i in short.tolist()]), at_least)
     return found | _among(long, *word_shingles([texts[i] for i in long.tolist()]), at_least)
 
@@ -87,7 +91,8 @@ def _among(rows: np.ndarray, hashes: np.ndarray, starts: np.ndarray, at_least: f
 
     pairs: Pairs = {}
     for i, j in zip(first[likely].tolist(), second[likely].tolist(), strict=True):
-        one, other = shingles(i), shingles(j)
+        one = shingles(i)
+        other = shingles(j)
         shared = len(one & other)
         overlap = shared / (len(one) + len(other) - shared)
         if overlap >= at_least:
@@ -123,7 +128,8 @@ def candidates(signatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _neighbours(bucket: np.ndarray, rows: int) -> np.ndarray:
     order = np.argsort(bucket, kind="stable")
-    ranked, codes = bucket[order], [np.zeros(0, np.int64)]
+    ranked = bucket[order]
+    codes = [np.zeros(0, np.int64)]
     for distance in range(1, min(WINDOW, rows - 1) + 1):
         same = np.flatnonzero(ranked[distance:] == ranked[:-distance])
         if not len(same):

@@ -27,7 +27,11 @@ from shared.telemetry import log
 
 class Builder:
     def __init__(self, db: Database, jobs: JobStore, ledger: Ledger, blobs: BlobStore, outbox: Outbox, write_folder: FolderWriter) -> None:
-        self.db, self.jobs, self.ledger, self.blobs, self.outbox = db, jobs, ledger, blobs, outbox
+        self.db = db
+        self.jobs = jobs
+        self.ledger = ledger
+        self.blobs = blobs
+        self.outbox = outbox
         self.write_folder = write_folder
         self.log = log("dataset-builder")
 

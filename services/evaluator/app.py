@@ -27,10 +27,16 @@ from shared.service import Service
 
 
 def build(settings: Settings, sender: Sender | None = None) -> Service:
-    metadata, db = MetaData(), Database(settings.database_url)
-    outbox, jobs, routes = Outbox(handlers.SERVICE, metadata), JobStore(db, metadata), RouteBook(metadata)
-    evaluations, streams, blobs = SqlEvaluations(metadata), SqlStreams(metadata), BlobStore(settings.artifacts_url)
-    monitors, reports = SqlMonitors(metadata, streams, settings.error_arl), ChildReports(blobs)
+    metadata = MetaData()
+    db = Database(settings.database_url)
+    outbox = Outbox(handlers.SERVICE, metadata)
+    jobs = JobStore(db, metadata)
+    routes = RouteBook(metadata)
+    evaluations = SqlEvaluations(metadata)
+    streams = SqlStreams(metadata)
+    blobs = BlobStore(settings.artifacts_url)
+    monitors = SqlMonitors(metadata, streams, settings.error_arl)
+    reports = ChildReports(blobs)
     vllm = VllmGenerator(settings.vllm_url, settings.vllm_api_key, settings.request_timeout_seconds, settings.concurrency)
     transcripts = FileTranscripts(settings.cache_dir / "transcripts")
     evaluation = Evaluation(db, jobs, outbox, routes, evaluations, blobs, vllm, transcripts, reports, settings.cache_dir, settings.concurrency)

@@ -22,7 +22,8 @@ from scipy.stats import beta
 CLIP = 1e-4
 LEAST_ROWS = 30
 DELTA = 0.10  # a certified threshold is wrong in at most one of ten calibrations
-SLOPE_SD, INTERCEPT_SD = 0.5, 1.0
+SLOPE_SD = 0.5
+INTERCEPT_SD = 1.0
 LEAST_SLOPE = 1e-3
 FOLDS = 5
 COVERAGES = np.arange(1, 21) / 20  # the grid is in shares of the traffic, fixed in advance
@@ -44,7 +45,8 @@ class Calibration:
 
 def calibrate(score: np.ndarray, correct: np.ndarray, max_risk: float) -> Calibration:
     """Fit and certify on the rows an arm answered; `max_risk` is the tolerated error among trusted answers."""
-    n, errors = len(correct), int((~correct).sum())
+    n = len(correct)
+    errors = int((~correct).sum())
     if n < LEAST_ROWS:
         return Calibration(1.0, 0.0, 1.0, False, 0.0, n, errors, brier(score, correct))
     slope, intercept = fit(score, correct)
@@ -61,7 +63,8 @@ def p_correct(score: np.ndarray, slope: float, intercept: float) -> np.ndarray:
 
 def fit(score: np.ndarray, correct: np.ndarray) -> tuple[float, float]:
     """Slope and intercept that minimise the log loss plus the prior's penalty."""
-    z, y = logit(np.clip(score, CLIP, 1 - CLIP)), correct.astype(float)
+    z = logit(np.clip(score, CLIP, 1 - CLIP))
+    y = correct.astype(float)
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         slope, intercept = parameters

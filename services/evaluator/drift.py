@@ -22,7 +22,8 @@ from scipy.stats import ks_2samp
 from schemas.events import Statistic
 
 ALPHA = 0.01
-NEEDED, OF_LAST = 2, 3
+NEEDED = 2
+OF_LAST = 3
 BUCKETS = 64
 PERMUTATIONS = 999  # the smallest p-value is 1/1000, under the 1/400 that Holm asks of the first of four tests
 
@@ -81,15 +82,18 @@ LEVEL = ALPHA / 4
 
 
 def _ks(reference: np.ndarray, window: np.ndarray) -> tuple[float, float, float]:
-    m, n = len(reference), len(window)
+    m = len(reference)
+    n = len(window)
     result = ks_2samp(reference, window, method="asymp")
     return float(result.statistic), float(np.sqrt(-np.log(LEVEL / 2) / 2 * (1 / m + 1 / n))), float(result.pvalue)
 
 
 def _chi_square(reference: Sequence[str], window: Sequence[str], seed: int) -> tuple[float, float, float]:
     """Exact by draws from the permutation law: labels that are rare, or new, break the usual approximation."""
-    m, n = len(reference), len(window)
-    before, after = Counter(reference), Counter(window)
+    m = len(reference)
+    n = len(window)
+    before = Counter(reference)
+    after = Counter(window)
     totals = before + after
     expected = np.array(list(totals.values())) * n / (m + n)
     draws = np.random.default_rng(seed).multivariate_hypergeometric(list(totals.values()), n, size=PERMUTATIONS)
@@ -105,7 +109,8 @@ def _rooted(counts: np.ndarray) -> np.ndarray:
 
 def _energy(reference: np.ndarray, window: np.ndarray, seed: int) -> tuple[float, float, float]:
     """Energy distance between the two clouds, against relabelled ones: one distance matrix, many permutations."""
-    m, n = len(reference), len(window)
+    m = len(reference)
+    n = len(window)
     pooled = np.concatenate([reference, window])
     distance = cdist(pooled, pooled).astype(np.float32)
     is_window = np.zeros((PERMUTATIONS + 1, m + n), dtype=np.float32)

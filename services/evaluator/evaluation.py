@@ -35,12 +35,21 @@ class Evaluation:
 
     def __init__(self, db: Database, jobs: JobStore, outbox: Outbox, routes: RouteBook, store: Evaluations, blobs: BlobStore,
                  generator: Generator, transcripts: Transcripts, reporter: Reports, cache_dir: Path, concurrency: int) -> None:  # fmt: skip
-        self.db, self.jobs, self.outbox, self.routes, self.store, self.blobs = db, jobs, outbox, routes, store, blobs
-        self.generator, self.transcripts, self.reporter = generator, transcripts, reporter
-        self.cache_dir, self.concurrency = cache_dir.resolve(), concurrency
+        self.db = db
+        self.jobs = jobs
+        self.outbox = outbox
+        self.routes = routes
+        self.store = store
+        self.blobs = blobs
+        self.generator = generator
+        self.transcripts = transcripts
+        self.reporter = reporter
+        self.cache_dir = cache_dir.resolve()
+        self.concurrency = concurrency
 
     async def run(self, job: Job) -> None:
-        started, trained = time.monotonic(), AdapterTrained.model_validate(job.payload)
+        started = time.monotonic()
+        trained = AdapterTrained.model_validate(job.payload)
         champion = await self._champion(trained.route)
         rows = await asyncio.to_thread(self._rows, trained)
         contenders = [Contender("base"), *([Contender("champion", champion.adapter_id)] if champion else []),
@@ -91,7 +100,9 @@ class Evaluation:
 
     async def _ask_all(self, job: Job, contenders: list[Contender], rows: list[HeldOutRow], trained: AdapterTrained) -> list[Answered]:
         """Row by row through all arms, so that every arm meets the same load and latencies compare."""
-        gate, replies, total = asyncio.Semaphore(self.concurrency), self.transcripts.read(job.name), len(rows) * len(contenders)
+        gate = asyncio.Semaphore(self.concurrency)
+        replies = self.transcripts.read(job.name)
+        total = len(rows) * len(contenders)
 
         async def ask(contender: Contender, row: HeldOutRow) -> Reply:
             key = contender.model, row.row_id

@@ -67,7 +67,8 @@ def _format_kept(challenger: Outcomes, other: Outcomes, alpha: float) -> tuple[b
     """Fails when the same test, turned round, shows that the challenger breaks the format more often."""
     better, worse = discordant(challenger.formatted, other.formatted)
     p = mcnemar_midp(worse, better)
-    ours, theirs = _percent(challenger.formatted), _percent(other.formatted)
+    ours = _percent(challenger.formatted)
+    theirs = _percent(other.formatted)
     if worse > better and p <= alpha:
         return False, f"format broken more often than by {other.arm}: kept in {ours} of the answers against {theirs} (p = {p:.2g})"
     return True, f"format kept in {ours} of the answers, by {other.arm} in {theirs}"

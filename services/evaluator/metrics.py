@@ -27,12 +27,15 @@ def accuracy(expected: Sequence[str], answered: Sequence[str]) -> float:
 
 def class_scores(expected: Sequence[str], answered: Sequence[str]) -> list[ClassScore]:
     """One score for each label that occurs among the expected ones; an answer outside them is a miss, not a class."""
-    pairs, asked, given = Counter(zip(expected, answered, strict=True)), Counter(expected), Counter(answered)
+    pairs = Counter(zip(expected, answered, strict=True))
+    asked = Counter(expected)
+    given = Counter(answered)
     return [_class_score(label, pairs[label, label], asked[label], given[label]) for label in sorted(asked)]
 
 
 def _class_score(label: str, hits: int, asked: int, given: int) -> ClassScore:
-    precision, recall = (hits / given if given else 0.0), hits / asked
+    precision = (hits / given if given else 0.0)
+    recall = hits / asked
     f1 = 2 * hits / (asked + given)
     return ClassScore(label, asked, precision, recall, f1)
 
@@ -60,7 +63,9 @@ def field_f1(expected: Sequence[str], answered: Sequence[str]) -> float:
     """Extraction: micro F1 over (field, value) pairs of the top level; an unparseable answer has no fields."""
     hits = wanted = given = 0
     for want, got in zip(map(_fields, expected), map(_fields, answered), strict=True):
-        hits, wanted, given = hits + len(want & got), wanted + len(want), given + len(got)
+        hits = hits + len(want & got)
+        wanted = wanted + len(want)
+        given = given + len(got)
     return 2 * hits / (wanted + given) if wanted + given else 0.0
 
 
@@ -74,7 +79,8 @@ def _fields(answer: str) -> set[tuple[str, str]]:
 
 def rouge_l(expected: str, answered: str) -> float:
     """Free text: F1 of the longest common subsequence of words."""
-    want, got = expected.casefold().split(), answered.casefold().split()
+    want = expected.casefold().split()
+    got = answered.casefold().split()
     if not want or not got:
         return float(want == got)
     row = [0] * (len(got) + 1)

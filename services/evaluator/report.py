@@ -21,7 +21,9 @@ from services.evaluator.metrics import class_scores, confused_pairs, confusion
 
 TEMPLATES = Path(__file__).parent / "templates"
 COLOURS = {"base": "#8a8f98", "champion": "#b7791f", "challenger": "#2563eb"}
-EXAMPLES, TEXT_LIMIT, BINS = 3, 300, 8
+EXAMPLES = 3
+TEXT_LIMIT = 300
+BINS = 8
 
 
 def main(source: Path, target: Path) -> None:
@@ -37,7 +39,8 @@ def drawn(content: dict[str, Any]) -> dict[str, str]:
 def analysis(content: dict[str, Any]) -> dict[str, Any]:
     """Where the challenger fails, with examples; per-class numbers only where answers are labels."""
     rows = content["rows"]
-    expected, answered = [row["expected"] for row in rows], [row["answers"]["challenger"] for row in rows]
+    expected = [row["expected"] for row in rows]
+    answered = [row["answers"]["challenger"] for row in rows]
     failures = [{"expected": want, "answered": got, "count": count, "examples": examples(rows, want, got)}
                 for want, got, count in confused_pairs(expected, answered)]  # fmt: skip
     if content["task"] != "classification" or not rows:
@@ -82,7 +85,8 @@ def reliability_plot(content: dict[str, Any]) -> str:
     axes.plot([0, 1], [0, 1], color="#9ca3af", linewidth=1, linestyle="--")
     of_adapter = {found["adapter_id"]: found for found in content["calibrations"]}
     for arm in content["arms"]:
-        found, name = of_adapter[arm["adapter_id"]], arm["arm"]
+        found = of_adapter[arm["adapter_id"]]
+        name = arm["arm"]
         p = p_correct(np.array([row["scores"][name] for row in content["rows"]]), found["slope"], found["intercept"])
         right = np.array([row["answers"][name] == row["expected"] for row in content["rows"]])
         points = [(p[part].mean(), right[part].mean()) for part in np.array_split(np.argsort(p), min(BINS, len(p)))]
@@ -95,7 +99,8 @@ def reliability_plot(content: dict[str, Any]) -> str:
 def wilson(rate: float, n: int, z: float = 1.96) -> tuple[float, float]:
     if n == 0:
         return 0.0, 1.0
-    centre, half = rate + z * z / (2 * n), z * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    centre = rate + z * z / (2 * n)
+    half = z * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
     return float((centre - half) / (1 + z * z / n)), float((centre + half) / (1 + z * z / n))
 
 

@@ -29,7 +29,11 @@ RECENT_LABELS = 100  # what the error report shows as "current"
 
 class Watch:
     def __init__(self, db: Database, outbox: Outbox, monitors: Monitors, streams: Streams, reporter: Reports) -> None:
-        self.db, self.outbox, self.monitors, self.streams, self.reporter = db, outbox, monitors, streams, reporter
+        self.db = db
+        self.outbox = outbox
+        self.monitors = monitors
+        self.streams = streams
+        self.reporter = reporter
 
     async def run(self) -> None:
         """For ever. Trouble with one look is logged and the next one tries again."""
@@ -80,7 +84,8 @@ class Watch:
             return False
         async with self.db.read() as connection:
             audited = await self.streams.audited(connection, monitor.route, monitor.adapter_id)
-        before, current = audited[:-RECENT_LABELS], audited[-RECENT_LABELS:]
+        before = audited[:-RECENT_LABELS]
+        current = audited[-RECENT_LABELS:]
         evidence = await self.reporter.drift({"reference": _verdicts(before), "current": _verdicts(current)}) if before else None
         statistic = Statistic(name="error-e-sr", value=monitor.detector.statistic, threshold=monitor.run_length, fired=True)
         event = _alarm(monitor, "errors", (statistic,), len(before), len(current), current[0].at if current else None, evidence)

@@ -28,9 +28,13 @@ from shared.service import Service
 
 
 def build(settings: Settings, sender: Sender | None = None) -> Service:
-    metadata, db = MetaData(), Database(settings.database_url)
-    outbox, routes, tables = Outbox("review", metadata), RouteBook(metadata), review_tables(metadata)
-    arrivals, queue = SqlArrivals(tables), SqlQueue(db, tables, routes, settings.claim_seconds)
+    metadata = MetaData()
+    db = Database(settings.database_url)
+    outbox = Outbox("review", metadata)
+    routes = RouteBook(metadata)
+    tables = review_tables(metadata)
+    arrivals = SqlArrivals(tables)
+    queue = SqlQueue(db, tables, routes, settings.claim_seconds)
     contents = BlobContents(BlobStore(settings.artifacts_url))
     housekeeping = Housekeeping(db, arrivals, settings.keep_days)
     secret = settings.session_secret

@@ -16,7 +16,10 @@ from shared.outbox import Outbox
 
 class Desk:
     def __init__(self, db: Database, queue: Queue, outbox: Outbox, contents: Contents) -> None:
-        self.db, self.queue, self.outbox, self.contents = db, queue, outbox, contents
+        self.db = db
+        self.queue = queue
+        self.outbox = outbox
+        self.contents = contents
 
     async def take(self, who: Principal, route: str | None, resume: bool = False) -> Card | None:
         """Claim the next item; with `resume`, rather the one this reviewer still holds (a page that is loaded again)."""

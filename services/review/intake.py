@@ -22,7 +22,9 @@ class RouteNotHeardYet(Retryable):
 
 class Intake:
     def __init__(self, store: Arrivals, routes: RouteBook, salt: str) -> None:
-        self.store, self.routes, self.salt = store, routes, salt
+        self.store = store
+        self.routes = routes
+        self.salt = salt
 
     async def inference(self, tx: AsyncConnection, event: InferenceRecorded) -> None:
         arrival = await self._meet(tx, event)

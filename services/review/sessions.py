@@ -37,7 +37,8 @@ class Session:
 
 class Sessions:
     def __init__(self, keep: Secrets, hours: float) -> None:
-        self.keep, self.seconds = keep, round(hours * 3600)
+        self.keep = keep
+        self.seconds = round(hours * 3600)
 
     async def seal(self, session: Session) -> str:
         return (await self._signer()).dumps(asdict(session))

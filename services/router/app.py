@@ -29,9 +29,12 @@ from shared.service import Service
 
 def build(settings: Settings, sender: Sender | None = None, upstream: Upstream | None = None) -> Service:
     metadata = MetaData()
-    db, outbox, blobs = Database(settings.database_url), Outbox("router", metadata), BlobStore(settings.artifacts_url)
+    db = Database(settings.database_url)
+    outbox = Outbox("router", metadata)
+    blobs = BlobStore(settings.artifacts_url)
     routes = RouteDatabase(metadata, outbox)
-    table, fleet = RouteTable(db, routes), Fleet()
+    table = RouteTable(db, routes)
+    fleet = Fleet()
     upstream = upstream or Vllm(settings.vllm_url, settings.vllm_timeout)
     recorder = DecisionRecorder(db, outbox, routes.tables, blobs, redact)
     gateway = Gateway(table, fleet, upstream, recorder, settings.base_model)

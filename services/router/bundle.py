@@ -28,7 +28,9 @@ def inspect(adapter_id: str, folder: Path) -> None:
 def _inspect_config(adapter_id: str, path: Path) -> None:
     try:
         config = json.loads(path.read_text())
-        kind, bias, extras = config.get("peft_type"), config.get("bias", "none"), [key for key in UNSERVABLE if config.get(key)]
+        kind = config.get("peft_type")
+        bias = config.get("bias", "none")
+        extras = [key for key in UNSERVABLE if config.get(key)]
     except (ValueError, AttributeError) as error:
         raise AdapterUnfit(adapter_id, "adapter_config.json is not a JSON object") from error
     if kind != "LORA" or bias != "none" or extras:

@@ -23,7 +23,9 @@ class Fleet:
 
     def saw(self, names: frozenset[str], base_model: str) -> None:
         """vLLM listed what it holds: whatever is missing must be proven again."""
-        self.up, self.base_served, self.loaded = True, base_model in names, names - {base_model}
+        self.up = True
+        self.base_served = base_model in names
+        self.loaded = names - {base_model}
         self._proven &= names
 
     def away(self) -> None:

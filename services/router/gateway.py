@@ -72,7 +72,9 @@ class Gateway:
         return tries, note
 
     async def _attempt(self, view: RouteView, asked: Asked, arm: Arm, adapter_id: str | None) -> tuple[Attempt, Reply]:
-        spec, model, started = view.state.spec, adapter_id or self.base_model, time.perf_counter()
+        spec = view.state.spec
+        model = adapter_id or self.base_model
+        started = time.perf_counter()
         messages = spec.tuned_messages(asked.messages) if adapter_id else spec.detailed_messages(asked.messages)
         reply = await self.upstream.ask(model, messages, spec.max_tokens, () if adapter_id else spec.base_choices)
         return Attempt(

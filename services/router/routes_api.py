@@ -69,7 +69,8 @@ async def list_routes(request: Request, reader: Reader, limit: Limit = 100, offs
 @router.get("/routes/{tenant}/{name}")
 async def show_route(tenant: str, name: str, request: Request, reader: Reader, limit: Limit = 50, before: int | None = None) -> dict[str, Any]:
     """What serves now and how it came to this: history newest first, older pages with `before=<version>`."""
-    state, view = request.app.state, await _owned(request, tenant, name, reader)
+    state = request.app.state
+    view = await _owned(request, tenant, name, reader)
     async with state.db.read() as connection:
         history = await state.routes.history(connection, view.state.route, limit, before)
         counts = await state.routes.canary_counts(connection, view.state.route, view.state.challenger.adapter.adapter_id) if view.state.challenger else None
@@ -80,7 +81,8 @@ async def show_route(tenant: str, name: str, request: Request, reader: Reader, l
 @router.post("/routes/{tenant}/{name}/rollback")
 async def roll_back(tenant: str, name: str, request: Request, admin: Admin, body: Annotated[Rollback, Body()] = Rollback()) -> dict[str, Any]:  # noqa: B008
     """To the champion before this one, to `{"to": adapter_id}`, or to `{"to": "base"}`; ends a running canary."""
-    view, state = await _owned(request, tenant, name, admin), request.app.state
+    view = await _owned(request, tenant, name, admin)
+    state = request.app.state
     async with state.db.transaction() as tx:
         old = await state.routes.load(tx, view.state.route)
         target = await _target(state.routes, tx, old, body.to)
@@ -119,7 +121,8 @@ async def _target(routes: Any, tx: Any, state: RouteState, to: str | None) -> Ad
 
 def shown(view: RouteView, request: Request) -> dict[str, Any]:
     """A route for people and programs: what serves, whether it is loaded, and what its confidence is worth."""
-    state, serving = view.state, request.app.state.fleet.serving
+    state = view.state
+    serving = request.app.state.fleet.serving
     body = state.model_dump(mode="json", include={"version", "spec", "champion", "challenger", "previous"})
     calibrations = [fitted.model_dump(mode="json") for fitted in view.calibrations.values()]
     return {"route": state.route} | body | {"calibrations": calibrations, "loaded": {a.adapter_id: serving(a.adapter_id) for a in state.adapters}}

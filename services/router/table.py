@@ -16,7 +16,8 @@ class RouteTable:
     """Rebuilt when the marker of the database moves; `changed` wakes who loads adapters."""
 
     def __init__(self, db: Database, routes: Routes) -> None:
-        self.db, self.routes = db, routes
+        self.db = db
+        self.routes = routes
         self.views: dict[str, RouteView] = {}
         self.changed = asyncio.Event()
         self._loaded = asyncio.Event()
@@ -41,7 +42,8 @@ class RouteTable:
             marker = await self.routes.marker(connection)
             if marker == self._marker:
                 return
-            self.views, self._marker = await self.routes.views(connection), marker
+            self.views = await self.routes.views(connection)
+            self._marker = marker
         self._loaded.set()
         self.changed.set()
 

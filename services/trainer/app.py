@@ -23,8 +23,12 @@ from shared.service import Service
 
 
 def build(settings: Settings, sender: Sender | None = None, executor: Executor | None = None) -> Service:
-    metadata, db = MetaData(), Database(settings.database_url)
-    outbox, jobs, routes, adapters = Outbox(handlers.SERVICE, metadata), JobStore(db, metadata), RouteBook(metadata), SqlAdapters(metadata)
+    metadata = MetaData()
+    db = Database(settings.database_url)
+    outbox = Outbox(handlers.SERVICE, metadata)
+    jobs = JobStore(db, metadata)
+    routes = RouteBook(metadata)
+    adapters = SqlAdapters(metadata)
     work_dir = settings.work_dir.absolute()
     training = Training(
         db, jobs, outbox, adapters, BlobStore(settings.artifacts_url), executor or ChildExecutor(), settings.base_model, work_dir,

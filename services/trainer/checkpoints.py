@@ -10,7 +10,8 @@ import json
 import shutil
 from pathlib import Path
 
-CHECKPOINTS, HANDED_OVER = "checkpoints", "handed-over"
+CHECKPOINTS = "checkpoints"
+HANDED_OVER = "handed-over"
 COMPLETE = "_COMPLETE"  # as `train.py` marks them
 STATE = "trainer_state.json"
 RUN = "mlflow-run"  # its id, as `tracking.py` keeps it: all attempts are one run

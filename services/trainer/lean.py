@@ -26,8 +26,11 @@ class _Adapted(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, a: torch.Tensor, b: torch.Tensor,
                 scale: float) -> torch.Tensor:  # fmt: skip
-        ctx.scale, ctx.learned, rows = scale, a.dtype, x.reshape(-1, x.shape[-1])
-        a, b = a.to(x.dtype), b.to(x.dtype)
+        ctx.scale = scale
+        ctx.learned = a.dtype
+        rows = x.reshape(-1, x.shape[-1])
+        a = a.to(x.dtype)
+        b = b.to(x.dtype)
         low = rows @ a.T
         ctx.save_for_backward(rows, weight, a, b, low)
         return linear(rows, weight, bias).addmm_(low, b.T, alpha=scale).view(*x.shape[:-1], -1)
@@ -46,7 +49,8 @@ class LeanLinear(Linear):
     """peft's LoRA layer, its weights and their names, for one adapter without dropout."""
 
     def forward(self, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        [adapter], base = self.active_adapters, self.get_base_layer()
+        [adapter] = self.active_adapters
+        base = self.get_base_layer()
         return _Adapted.apply(x, base.weight, base.bias, self.lora_A[adapter].weight, self.lora_B[adapter].weight, self.scaling[adapter])
 
 
@@ -57,7 +61,8 @@ class Trunk:
     """
 
     def __init__(self, model: Any, first_layer: int, rows: Rows, prefix: int, collate: Callable[[Rows], dict[str, torch.Tensor]]) -> None:
-        self._prefix, self._states = prefix, {}
+        self._prefix = prefix
+        self._states = {}
         decoder = model.get_decoder()
         with torch.no_grad(), _cut(decoder, first_layer):
             for start in range(0, len(rows), TRUNK_BATCH):
@@ -79,12 +84,15 @@ class Trunk:
 
 @contextmanager
 def _cut(decoder: Any, first_layer: int) -> Iterator[None]:
-    layers, norm = decoder.layers, decoder.norm
-    decoder.layers, decoder.norm = layers[:first_layer], torch.nn.Identity()
+    layers = decoder.layers
+    norm = decoder.norm
+    decoder.layers = layers[:first_layer]
+    decoder.norm = torch.nn.Identity()
     try:
         yield
     finally:
-        decoder.layers, decoder.norm = layers, norm
+        decoder.layers = layers
+        decoder.norm = norm
 
 
 def _passed_on(hidden: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:

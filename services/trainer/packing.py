@@ -31,7 +31,9 @@ class Layout:
 
 def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
     """How many tokens all prompts share; each keeps at least one of its own, so that its row begins outside the loss."""
-    first, last = min(prompts), max(prompts)  # what the extremes share, all share
+    # what the extremes share, all share
+    first = min(prompts)
+    last = max(prompts)
     longest = min(len(prompt) for prompt in prompts) - 1
     return next((at for at in range(longest) if first[at] != last[at]), max(longest, 0))
 

@@ -22,7 +22,9 @@ class Tracking:
     """`noted` never blocks; `finish` waits a little for what is still under way."""
 
     def __init__(self, order: TrainingOrder) -> None:
-        self.order, self.run_id, self._run_file = order, None, order.checkpoints / "mlflow-run"
+        self.order = order
+        self.run_id = None
+        self._run_file = order.checkpoints / "mlflow-run"
         self._notes: Queue[tuple[dict[str, float], int] | None] = Queue()
         self._tags: dict[str, str] = {}
         self._thread = Thread(target=self._mirror, name="tracking", daemon=True)

@@ -88,7 +88,8 @@ def load(order: TrainingOrder) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, set_seed
 
-    recipe, dtype = order.recipe, torch.bfloat16 if order.recipe.precision == "bf16" else torch.float32
+    recipe = order.recipe
+    dtype = torch.bfloat16 if order.recipe.precision == "bf16" else torch.float32
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     set_seed(recipe.seed)
@@ -110,7 +111,8 @@ def prepare(order: TrainingOrder, tokenizer: Any) -> tuple[list[Row], list[Row],
     kept = {}
     for split in ("train", "validation"):
         kept[split] = fitting([render(tokenizer, order.spec, *pair) for pair in read_split(order.dataset, split)], *limits)
-    (rows, dropped), (held_out, _) = kept["train"], kept["validation"]
+    rows, dropped = kept["train"]
+    held_out, _ = kept["validation"]
     if not rows:
         raise NoRows(order.dataset_id)
     if dropped and is_main_process():
@@ -124,7 +126,8 @@ def train(order: TrainingOrder, model: Any, tokenizer: Any, rows: list[Row], hel
     from datasets import Dataset
     from transformers import PrinterCallback
 
-    recipe, watch = order.recipe, make_watch(sum(map(len, rows)), tracking)
+    recipe = order.recipe
+    watch = make_watch(sum(map(len, rows)), tracking)
     trainer = make_trainer(recipe.share_prefix)(
         model=model, args=training_arguments(order, bool(held_out)), processing_class=tokenizer,
         data_collator=batches(recipe, model, rows, held_out) if recipe.share_prefix else None,
@@ -177,7 +180,8 @@ def save(order: TrainingOrder, trainer: Any, result: TrainingResult, tracking: T
 def training_arguments(order: TrainingOrder, validates: bool) -> Any:
     from trl import SFTConfig
 
-    recipe, best = order.recipe, validates and order.recipe.keep == "best"
+    recipe = order.recipe
+    best = validates and order.recipe.keep == "best"
     return SFTConfig(
         output_dir=str(checkpoint_folder(order)), num_train_epochs=recipe.epochs, seed=recipe.seed, data_seed=recipe.seed,
         per_device_train_batch_size=recipe.batch_size, per_device_eval_batch_size=recipe.batch_size, gradient_accumulation_steps=recipe.accumulation,
@@ -259,10 +263,12 @@ def make_watch(tokens: int, tracking: Tracking | None) -> Any:
         validation_loss: float | None = None
 
         def on_train_begin(self, _args: Any, state: Any, _control: Any, **_: Any) -> None:
-            self.started, self.first_epoch = time.monotonic(), state.epoch or 0.0
+            self.started = time.monotonic()
+            self.first_epoch = state.epoch or 0.0
 
         def on_log(self, _args: Any, state: Any, _control: Any, logs: dict[str, float], **_: Any) -> None:
-            loss, self.validation_loss = logs.get("loss"), logs.get("eval_loss", self.validation_loss)
+            loss = logs.get("loss")
+            self.validation_loss = logs.get("eval_loss", self.validation_loss)
             if not all(math.isfinite(logs.get(name, 0.0)) for name in ("loss", "eval_loss", "grad_norm")):
                 raise LossNotFinite(state.global_step)
             self.tokens_per_second = tokens * ((state.epoch or 0.0) - self.first_epoch) / (time.monotonic() - self.started)

@@ -44,7 +44,8 @@ class Training:
     tracking_uri: str
 
     async def run(self, job: Job) -> None:
-        event, started = DatasetBuilt.model_validate(job.payload), time.monotonic()
+        event = DatasetBuilt.model_validate(job.payload)
+        started = time.monotonic()
         order = await self._order(job, event)
         try:
             progress = Reporter(self, job, event)
@@ -99,7 +100,9 @@ class Reporter:
     """Keeps the job's progress current, and publishes it at most every two seconds."""
 
     def __init__(self, training: Training, job: Job, event: DatasetBuilt) -> None:
-        self.training, self.job, self.event = training, job, event
+        self.training = training
+        self.job = job
+        self.event = event
         self._published = 0.0
 
     async def say(self, progress: TrainingProgress) -> None:

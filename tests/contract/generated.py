@@ -45,7 +45,8 @@ def values(field: FieldInfo, full: bool) -> st.SearchStrategy[Any]:
 
 
 def of_type(kind: Any, limits: dict[str, Any], full: bool) -> st.SearchStrategy[Any]:
-    origin, inside = get_origin(kind), get_args(kind)
+    origin = get_origin(kind)
+    inside = get_args(kind)
     if origin is Literal:
         return st.sampled_from(inside)
     if origin in (Union, types.UnionType):

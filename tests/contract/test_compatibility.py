@@ -139,7 +139,8 @@ def test_an_additive_change_is_allowed(change: Callable[[Schema], Any]) -> None:
 def test_compatibility_is_transitive() -> None:
     """Each step may look harmless beside the last one; the comparison is with all of them."""
     first = json_schemas.schema_of(AdapterEvaluated)
-    second, third = copy.deepcopy(first), copy.deepcopy(first)
+    second = copy.deepcopy(first)
+    third = copy.deepcopy(first)
     second["required"].remove("seconds")
     del second["properties"]["seconds"]
     third["properties"]["seconds"] = {"type": "string"}

@@ -153,7 +153,8 @@ def effects_happen_once(evidence: Evidence, numbers: Counter[str]) -> Iterator[F
         evidence.foreign
     ):
         for consumer in consumers_of(event[0]):
-            effects, dead = evidence.witnesses[consumer][event], letters[consumer][event]
+            effects = evidence.witnesses[consumer][event]
+            dead = letters[consumer][event]
             numbers["effects"] += effects
             numbers["dead letters"] += dead
             if effects + dead > 1:

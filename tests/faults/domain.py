@@ -78,10 +78,8 @@ def each_job_has_one_result(evidence: Evidence, numbers: Counter[str]) -> Iterat
 def routes_move_step_by_step(evidence: Evidence, numbers: Counter[str]) -> Iterator[Finding]:
     """One event for each version, and everybody ends at the last one; an owner's accepted edition is in the history."""
     history = sorted(evidence.tables["router"]["route_history"], key=lambda row: row["version"])
-    versions, told = (
-        [row["version"] for row in history],
-        sorted(row.body["version"] for row in evidence.sent("route-changed")),
-    )
+    versions = [row["version"] for row in history]
+    told = sorted(row.body["version"] for row in evidence.sent("route-changed"))
     numbers["route versions"] += len(versions)
     if versions != list(range(1, len(versions) + 1)) or versions != told:
         yield Finding(

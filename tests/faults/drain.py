@@ -16,7 +16,8 @@ QUIET_LOOKS = 2  # a job that ends between two looks may have started another on
 
 async def drain(world: World, seconds: float = 60.0) -> Counter[str]:
     """What was still on the way after so many seconds without any progress: nothing, when the promise holds."""
-    quiet, before = 0, (Counter({"everything": 1}), 0)
+    quiet = 0
+    before = (Counter({"everything": 1}), 0)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while loop.time() < deadline and quiet < QUIET_LOOKS:
@@ -25,7 +26,8 @@ async def drain(world: World, seconds: float = 60.0) -> Counter[str]:
         await retry_what_died(world, evidence)
         now = on_the_way(evidence), sum(len(rows) for rows in evidence.outboxes.values())
         quiet = quiet + 1 if now == before and not now[0] else 0
-        deadline, before = loop.time() + seconds if now != before else deadline, now
+        deadline = loop.time() + seconds if now != before else deadline
+        before = now
         await asyncio.sleep(LOOK_SECONDS)
     return before[0]
 

@@ -47,7 +47,8 @@ class History:
     def ok(self, operation: Operation, given: str) -> None:
         if operation.outcome == "ok" and operation.given != given:
             raise AssertionError(f"{operation.kind} {operation.name} was answered {operation.given}, now {given}")
-        operation.outcome, operation.given = "ok", given
+        operation.outcome = "ok"
+        operation.given = given
         self._write(operation)
 
     def failed(self, operation: Operation) -> None:

@@ -19,7 +19,9 @@ from tests.faults.world import World
 
 LONGEST_WAIT = 4.0  # seconds: a point that was not reached by then is not waited for
 LIVES = (0.3, 2.0)  # seconds, where no point is chosen
-REST, REST_WITH_JOBS = (0.5, 2.0), (2.0, 6.0)  # seconds between two series of deaths; a build takes some
+# seconds between two series of deaths; a build takes some
+REST = (0.5, 2.0)
+REST_WITH_JOBS = (2.0, 6.0)
 AT_ONCE = 5  # of six services: while all of them die, nothing happens that a kill could interrupt
 AT_A_MOMENT = "any moment"
 RARE = tuple(point for point in POINTS if point.startswith(("job.", "blob.")))
@@ -42,7 +44,10 @@ class Killer:
     """One seed gives the same plan; what the machine makes of it differs from run to run."""
 
     def __init__(self, world: World, seed: int, kills: int) -> None:
-        self.world, self.seed, self.left, self.toll = world, seed, kills, Toll()
+        self.world = world
+        self.seed = seed
+        self.left = kills
+        self.toll = Toll()
         self._dying = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
@@ -63,7 +68,8 @@ class Killer:
 
     async def _one_life(self, service: str, rng: random.Random) -> None:
         armed = self._arm(service, rng)
-        pid, born = self.world.start(service, armed=armed), time.monotonic()
+        pid = self.world.start(service, armed=armed)
+        born = time.monotonic()
         try:
             status = await asyncio.wait_for(
                 self.world.zygote.end_of(pid), LONGEST_WAIT if armed else rng.uniform(*LIVES)

@@ -60,7 +60,8 @@ class Outcome:
 async def run_scenario(world: World, seed: int, during: Callable[[Clients], Awaitable[Toll | None]], *, pause: float = 0.1, route: RouteSpec | None = None,
                        patience: float = 60.0, servers: str | None = None, foreign: set[EventKey] | None = None) -> Outcome:  # fmt: skip
     """`servers`: where the log is read from at the end, when the services reach it through a proxy."""
-    started, history = time.monotonic(), History(world.folder / "history.jsonl")
+    started = time.monotonic()
+    history = History(world.folder / "history.jsonl")
     clients = Clients(world, history, seed, pause)
     await world.start_all()
     await clients.begin(route)
@@ -89,7 +90,8 @@ async def run_scenario(world: World, seed: int, during: Callable[[Clients], Awai
 def report(name: str, outcome: Outcome) -> None:
     """Numbers for people and for programs."""
     REPORTS.mkdir(parents=True, exist_ok=True)
-    verdict, services = outcome.verdict, sorted({service for service, _ in outcome.toll.kills})
+    verdict = outcome.verdict
+    services = sorted({service for service, _ in outcome.toll.kills})
     facts = {
         "name": name, "seed": outcome.seed, "seconds": round(outcome.seconds, 1), "kills": outcome.toll.total, "lost": verdict.count("lost"),
         "doubled": verdict.count("doubled"), "pending": verdict.count("pending") + outcome.left.total(), "findings": len(verdict.findings),

@@ -68,7 +68,8 @@ def take_detours(ports: Mapping[int, int]) -> None:
 
 def set_clock(wrong_by: float) -> None:
     """Every clock of this process that is not the database's. What is imported by name is replaced where it was imported."""
-    right, right_time = clock.now, time.time
+    right = clock.now
+    right_time = time.time
 
     def now() -> datetime:
         return datetime.now(UTC) + timedelta(seconds=wrong_by)
@@ -121,8 +122,12 @@ def no_outbox() -> None:
         make(self, url)
         databases.append(self)
 
-    original, make, databases, sending = outbox.Outbox.add_rendered, db.Database.__init__, [], set()
-    outbox.Outbox.add_rendered, db.Database.__init__ = add, remember
+    original = outbox.Outbox.add_rendered
+    make = db.Database.__init__
+    databases = []
+    sending = set()
+    outbox.Outbox.add_rendered = add
+    db.Database.__init__ = remember
 
 
 def no_fence() -> None:

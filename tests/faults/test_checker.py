@@ -23,8 +23,10 @@ def sound() -> Evidence:
     chat = factories.inference(metadata={"case": "chat-1"})
     feedback = factories.feedback(feedback_id="fb_1.rating", inference_id="inf_1")
     reviewed = factories.review(review_id="item-1", inference_id="inf_1")
-    dataset, trained = factories.dataset(dataset_id="d@1"), factories.trained(job_id="job-1")
-    evaluated, changed = factories.evaluated(evaluation_id="job-2"), factories.route_changed()
+    dataset = factories.dataset(dataset_id="d@1")
+    trained = factories.trained(job_id="job-1")
+    evaluated = factories.evaluated(evaluation_id="job-2")
+    changed = factories.route_changed()
     by_service = {"capture": [captured, feedback], "router": [changed, chat], "review": [reviewed], "dataset-builder": [dataset], "trainer": [trained],
                   "evaluator": [evaluated]}  # fmt: skip
     evidence = Evidence(operations=[
@@ -53,10 +55,8 @@ def sound() -> Evidence:
 
 
 def digest(evidence: Evidence) -> None:
-    evidence.inboxes, evidence.witnesses = (
-        {service: {} for service in evidence.outboxes},
-        {service: Counter() for service in evidence.outboxes},
-    )
+    evidence.inboxes = {service: {} for service in evidence.outboxes}
+    evidence.witnesses = {service: Counter() for service in evidence.outboxes}
     for row in [row for rows in evidence.outboxes.values() for row in rows]:
         for consumer in consumers_of(row.topic):
             evidence.inboxes[consumer][row.topic, row.event_id] = "handled"

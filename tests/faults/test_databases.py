@@ -33,14 +33,16 @@ async def test_connections_cut_in_the_middle(
     embedded: Broker, new_world: NewWorld, postgres_server: PostgresServer
 ) -> None:
     """Slow answers make transactions long, so that most cuts hit one; then Postgres is away for a while, as in a failover."""
-    rng, cut = random.Random(seed_of_this_run(18)), []
+    rng = random.Random(seed_of_this_run(18))
+    cut = []
 
     async def during(_: Clients) -> None:
         proxy.delay = 0.004
         for _ in range(25):
             await asyncio.sleep(rng.uniform(0.1, 0.8))
             cut.append(proxy.cut())
-        proxy.delay, proxy.refusing = 0.0, True
+        proxy.delay = 0.0
+        proxy.refusing = True
         proxy.cut()
         await asyncio.sleep(5)
         proxy.refusing = False

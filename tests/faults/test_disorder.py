@@ -65,12 +65,11 @@ def service_of(name: str, folder: Path) -> Service:
 async def state_after(name: str, events: Sequence[Event], folder: Path) -> dict[str, list[str]]:
     service = service_of(name, folder)
     await service.db.create_tables(service.metadata)
-    waiting, patience = (
-        deque(event for event in events if name.replace("_", "-") in topic_of(type(event)).consumers),
-        1000,
-    )
+    waiting = deque(event for event in events if name.replace("_", "-") in topic_of(type(event)).consumers)
+    patience = 1000
     while waiting and patience:
-        event, patience = waiting.popleft(), patience - 1
+        event = waiting.popleft()
+        patience = patience - 1
         try:
             await deliver(service, name, event)
         except RatchetError as error:

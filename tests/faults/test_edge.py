@@ -24,7 +24,8 @@ from tests.faults.world import World
 from tests.kafka import Broker
 
 NewWorld = Callable[..., World]
-BURST, AT_ONCE = 1500, 100
+BURST = 1500
+AT_ONCE = 100
 FLAT = 96 << 20  # bytes that a process may grow by in a burst of that size, whatever it holds
 MEASURED_EVERY = 10.0  # seconds between two looks at the lag (shared/health.py)
 SLOW_SECONDS = 0.3
@@ -130,7 +131,7 @@ async def test_answers_that_never_arrive(embedded: Broker, new_world: NewWorld) 
 
     async with new_world(embedded.servers) as world:
         outcome = await run_scenario(world, seed_of_this_run(23), during)
-        (rows,) = await query(world.databases["capture"], "select count(*) as n from ledger")
+        rows, = await query(world.databases["capture"], "select count(*) as n from ledger")
     outcome.must_hold()
     assert rows[0]["n"] == len(
         [one for one in outcome.evidence.operations if one.kind in ("inference", "feedback") and one.given]
@@ -162,15 +163,14 @@ async def test_partly_wrong_batches_and_bombs(embedded: Broker, new_world: NewWo
         await bombs()
 
     async def bombs() -> None:
-        before, started = resident(world.pids["capture"]), time.monotonic()
+        before = resident(world.pids["capture"])
+        started = time.monotonic()
         unpacked = json.dumps(
             {"inferences": [{"route": "support-triage", "input": "x" * (200 << 20), "answer": ""}]}
         ).encode()
         for body in (gzip.compress(unpacked, 1), gzip.compress(b"[" * (100 << 20), 1)):
-            url, headers = (
-                f"{world.urls['capture']}/v1/inferences",
-                {"content-encoding": "gzip", "content-type": "application/json"},
-            )
+            url = f"{world.urls['capture']}/v1/inferences"
+            headers = {"content-encoding": "gzip", "content-type": "application/json"}
             answer = await world.client.post(url, content=body, headers=headers)
             assert answer.status_code == 413, answer.text
         assert time.monotonic() - started < 30

@@ -33,7 +33,8 @@ VALID: dict[str, Callable[..., Any]] = {
 def corpus(topic: str) -> dict[str, tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]:
     """By name: key, value, headers. All of it can be written to a topic by anybody who may write there."""
     valid = VALID[topic]().model_dump(mode="json")
-    key, ids = factories.ROUTE.encode(), [("ce_type", b"Whatever")]
+    key = factories.ROUTE.encode()
+    ids = [("ce_type", b"Whatever")]
     return {
         "invalid utf-8": (key, b"\xff\xfe{nonsense", ids),
         "wrong schema": (key, json.dumps({"tenant": 1, "route": None}).encode(), ids),
@@ -65,7 +66,7 @@ async def feed(servers: str, topic: Topic) -> dict[str, bytes | None]:
 
 
 async def letters(world: World, service: str) -> dict[str, bytes | None]:
-    (rows,) = await query(
+    rows, = await query(
         world.databases[service],
         f"select payload, headers from outbox where aggregatetype = '{dead_letter_topic(service)}'",
     )
@@ -98,7 +99,8 @@ async def test_poison_on_every_topic(broker: Broker, new_world: NewWorld) -> Non
     async with new_world(broker.servers) as world:
         outcome = await run_scenario(world, seed_of_this_run(14), during)
         for service in SERVICES:
-            wanted, found = expected(service, given), await letters(world, service)
+            wanted = expected(service, given)
+            found = await letters(world, service)
             assert {mark: found.get(mark) or b"" for mark in wanted} == {
                 mark: body or b"" for mark, body in wanted.items()
             }
@@ -124,7 +126,7 @@ async def next_event(clients: Clients) -> None:
     started = time.monotonic()
     given = await clients._captured([{"client_id": "after-poison", "input": "is anybody there"}], "inference")
     while time.monotonic() - started < NEXT_SECONDS:
-        (found,) = await query(
+        found, = await query(
             clients.world.databases["review"],
             f"select item_id from items where inference_id = '{given['after-poison']}'",
         )

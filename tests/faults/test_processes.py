@@ -34,7 +34,8 @@ LONGER_THAN_LEASES = 6.0  # seconds; stands for the 60 s of the matrix against l
 @pytest.mark.timeout(300)
 async def test_a_rolling_restart_under_load(embedded: Broker, new_world: NewWorld) -> None:
     """SIGTERM to each service in turn while clients work; it finishes what it began and its successor goes on."""
-    world, statuses = new_world(embedded.servers), {}
+    world = new_world(embedded.servers)
+    statuses = {}
 
     async def during(_: Clients) -> None:
         for service in SERVICES:
@@ -113,7 +114,7 @@ async def until_a_job(world: World, such: str) -> str:
     """A job of the trainer, as soon as there is one like that."""
     async with asyncio.timeout(90):
         while True:
-            (found,) = await query(world.databases["trainer"], f"select job_id from jobs where {such}")
+            found, = await query(world.databases["trainer"], f"select job_id from jobs where {such}")
             if found:
                 return found[0]["job_id"]
             await asyncio.sleep(0.1)
@@ -164,7 +165,8 @@ async def test_a_stopped_consumer_or_relay_wakes_up(apache: Broker, new_world: N
 @pytest.mark.timeout(400)
 async def test_replicas_that_come_and_go(apache: Broker, new_world: NewWorld) -> None:
     """Row 9: a second consumer of each service joins and leaves (half of them by SIGKILL) every few seconds."""
-    world, rng = new_world(apache.servers), random.Random(seed_of_this_run(9))
+    world = new_world(apache.servers)
+    rng = random.Random(seed_of_this_run(9))
 
     async def visit(service: str) -> None:
         replica = Replica(world, service, 2)

@@ -45,7 +45,8 @@ async def test_it_delays_and_is_narrow(proxy: Proxy) -> None:
     connection = await connect(proxy)
     proxy.delay = 0.1
     assert await send(*connection) > 0.2
-    proxy.delay, proxy.bandwidth = 0.0, 5000
+    proxy.delay = 0.0
+    proxy.bandwidth = 5000
     assert await send(*connection) > 0.4
 
 

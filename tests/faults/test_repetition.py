@@ -25,7 +25,8 @@ READ_SECONDS = 60.0
 
 async def state_of(url: str) -> dict[str, str]:
     """A hash of each table's rows."""
-    db, metadata = Database(url), MetaData()
+    db = Database(url)
+    metadata = MetaData()
     try:
         async with db.read() as connection:
             await connection.run_sync(metadata.reflect)

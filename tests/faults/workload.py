@@ -34,7 +34,10 @@ class Clients:
     """`pause`: seconds between the operations of one client."""
 
     def __init__(self, world: World, history: History, seed: int, pause: float = 0.1) -> None:
-        self.world, self.history, self.seed, self.pause = world, history, seed, pause
+        self.world = world
+        self.history = history
+        self.seed = seed
+        self.pause = pause
         self.stopping = False
         self.refused: list[str] = []
 
@@ -59,7 +62,8 @@ class Clients:
         await asyncio.gather(*(self._forever(role, number) for number, role in enumerate(roles)))
 
     async def _forever(self, role: Callable[[random.Random, int], Awaitable[None]], number: int) -> None:
-        rng, turn = random.Random(f"{self.seed}/{number}"), 0
+        rng = random.Random(f"{self.seed}/{number}")
+        turn = 0
         while not self.stopping:
             await role(rng, number * 1_000_000 + turn)
             turn += 1
@@ -125,10 +129,8 @@ class Clients:
         await self.set_route(turn)
 
     async def set_route(self, number: int, route: RouteSpec | None = None) -> None:
-        operation, body = (
-            self.history.invoke("route", f"edition {number}"),
-            (route or spec(number)).model_dump(mode="json"),
-        )
+        operation = self.history.invoke("route", f"edition {number}")
+        body = (route or spec(number)).model_dump(mode="json")
         while not self.stopping:
             answer = await self._post("router", "/v1/routes", body)
             if answer and answer.status_code < 300:

@@ -39,7 +39,10 @@ class World:
     """`servers` may change (a proxy, a broker that moved) before a service is started; `postgres` None means SQLite."""
 
     def __init__(self, folder: Path, servers: str, zygote: Zygote, postgres: PostgresServer | None = None) -> None:
-        self.folder, self.servers, self.zygote, self.postgres = folder, servers, zygote, postgres
+        self.folder = folder
+        self.servers = servers
+        self.zygote = zygote
+        self.postgres = postgres
         self.ports = {service: free_port() for service in SERVICES}
         self.urls = {service: f"http://127.0.0.1:{port}" for service, port in self.ports.items()}
         self.databases: dict[str, str] = {}
@@ -91,7 +94,8 @@ class World:
         return common | own.get(service, {}) | self.own_settings[service]
 
     def life(self, service: str, settings: dict[str, Any] | None = None, **arranged: Any) -> Life:
-        log, fired = str(self.folder / f"{service}.log"), str(self.folder / f"{service}.fired")
+        log = str(self.folder / f"{service}.log")
+        fired = str(self.folder / f"{service}.fired")
         return Life(service, self.settings(service) | (settings or {}), log, fired, **self.options | arranged)
 
     def fork(self, life: Life) -> int:
@@ -113,7 +117,8 @@ class World:
         return await self.zygote.end_of(pid)
 
     async def until_ready(self, *services: str, seconds: float = PATIENCE) -> None:
-        late, deadline = set(services), time.monotonic() + seconds
+        late = set(services)
+        deadline = time.monotonic() + seconds
         while late := {service for service in late if not await self.ready(service)}:
             for service in late & self.pids.keys():
                 if self.zygote.ended.get(self.pids[service]) is not None or time.monotonic() > deadline:
@@ -134,7 +139,7 @@ class World:
         """However slow the machine is: the flow has come as far as this event."""
         async with asyncio.timeout(seconds):
             while True:
-                (found,) = await query(
+                found, = await query(
                     self.databases[service],
                     f"select seq from outbox where aggregatetype = '{topic}' and sent_at is not null limit 1",
                 )

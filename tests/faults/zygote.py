@@ -56,7 +56,8 @@ def fork(life: Life) -> int:
 
 def redirect(log: str) -> None:
     """The parent's pipes are not the child's business."""
-    nothing, to = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    to = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(nothing, 0)
     os.dup2(to, 1)
     os.dup2(to, 2)

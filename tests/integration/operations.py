@@ -47,9 +47,12 @@ class System:
     """`listeners` are the services themselves; a router and a capture that are not among them only say things."""
 
     def __init__(self, home: Path, broker: Broker, listeners: tuple[str, ...]) -> None:
-        self.home, self.broker, self.urls = Home(home), broker, database_urls(Home(home), None)
+        self.home = Home(home)
+        self.broker = broker
+        self.urls = database_urls(Home(home), None)
         self.services: dict[str, Service] = {}
-        self.listeners, self.stops = listeners, dict[str, AsyncExitStack]()
+        self.listeners = listeners
+        self.stops = dict[str, AsyncExitStack]()
 
     async def start(self, name: str) -> None:
         service = self.services[name] = self.built(name) if name in self.listeners else self.speaker(name)
@@ -60,7 +63,8 @@ class System:
         await self.stops.pop(name).aclose()
 
     def built(self, name: str) -> Service:
-        package, home = f"services.{name.replace('-', '_')}", self.home.path
+        package = f"services.{name.replace('-', '_')}"
+        home = self.home.path
         own = {
             "review": {"salt": self.home.secret("review-salt")},
             "trainer": {"base_model": "none", "work_dir": home / "trainer"},
@@ -72,7 +76,8 @@ class System:
         return importlib.import_module(f"{package}.app").build(settings, **extra)
 
     def speaker(self, name: str) -> Service:
-        metadata, settings = MetaData(), self.settings(ServiceSettings, name)
+        metadata = MetaData()
+        settings = self.settings(ServiceSettings, name)
         db = Database(settings.database_url)
         return Service(name, settings, metadata, KafkaRouter(), [], db, Outbox(name, metadata))
 

@@ -42,7 +42,9 @@ class Effects:
     """The trainer's database reduced to one table: a row for each dataset that was handled."""
 
     def __init__(self, db: Database, metadata: MetaData, outbox: Outbox) -> None:
-        self.db, self.outbox, self.failures = db, outbox, 0
+        self.db = db
+        self.outbox = outbox
+        self.failures = 0
         self.table = Table("effects", metadata, Column("id", Integer, primary_key=True), Column("because", String))
 
     async def handle(self, tx: Tx, event: DatasetBuilt) -> None:
@@ -69,7 +71,8 @@ async def trainer(servers: str, folder: Path) -> AsyncIterator[tuple[Service, Ef
 
     settings = ServiceSettings(kafka_bootstrap_servers=servers, database_url=f"sqlite+aiosqlite:///{folder}/trainer.db", keys_file=folder / "keys.json")
     metadata = MetaData()
-    db, outbox = Database(settings.database_url), Outbox("trainer", metadata)
+    db = Database(settings.database_url)
+    outbox = Outbox("trainer", metadata)
     effects = Effects(db, metadata, outbox)
     service = Service("trainer", settings, metadata, router, [], db, outbox, {"effects": effects})
     async with service.api.router.lifespan_context(service.api):
@@ -94,7 +97,8 @@ async def everything_on(servers: str, topic: str) -> list[ConsumerRecord]:
         await consumer._client.force_metadata_update()
         partitions = [TopicPartition(topic, partition) for partition in consumer.partitions_for_topic(topic) or ()]
         consumer.assign(partitions)
-        ends, records = await consumer.end_offsets(partitions), []
+        ends = await consumer.end_offsets(partitions)
+        records = []
         while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
             for some in (await consumer.getmany(timeout_ms=500)).values():
                 records += some

@@ -41,7 +41,8 @@ def flag(command: list[str], name: str) -> str:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_is_given_settings_it_knows_and_all_it_needs(service: str, stack: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings, environment = settings_of(service), stack["services"][service]["environment"]
+    settings = settings_of(service)
+    environment = stack["services"][service]["environment"]
     assert set(environment) <= known_names(settings)
     assert required_names(settings) <= set(environment)
     for name, value in environment.items():

@@ -60,7 +60,7 @@ async def test_nothing_is_lost_and_what_is_broken_is_found(tmp_path: Path) -> No
 async def test_an_events_way_is_told(tmp_path: Path) -> None:
     async with running(tmp_path, "review", "dataset-builder") as system:
         answers = await route_and_answers(system, 4)
-        (found,) = await system.traced(answers[0])
+        found, = await system.traced(answers[0])
         states = {consumer["service"]: consumer["state"] for consumer in found["consumers"]}
         assert (found["topic"], found["accepted"][0]["service"], found["published"]["on_log"]) == (
             "inference-recorded",
@@ -84,7 +84,7 @@ async def test_an_events_way_is_told(tmp_path: Path) -> None:
         ]
 
         system.broken("review", "delete from inbox where event_id = ?", answers[1])
-        (found,) = await system.traced(answers[1])
+        found, = await system.traced(answers[1])
         assert {consumer["service"]: consumer["state"] for consumer in found["consumers"]}["review"] == "LOST"
 
 
@@ -110,7 +110,8 @@ async def test_dead_letters_are_listed_replayed_and_dropped(tmp_path: Path, monk
             again = await system.letters(ids=(letters[0].event_id,))
             assert (len(again), again[0].times, again[0].state) == (1, 2, "open")
 
-        first, third = letters[0].event_id, letters[2].event_id
+        first = letters[0].event_id
+        third = letters[2].event_id
         assert (await system.cli("dlq", "drop", "--because", "x")).exit_code == 1, "it must be said which"
         dry = await system.cli("dlq", "replay", "--service", "dataset-builder", "--dry-run")
         assert (dry.exit_code, dry.stdout.count("dataset-builder"), "3 open" in dry.stdout) == (0, 3, True)
@@ -154,9 +155,9 @@ async def test_a_state_follows_from_the_log_until_a_row_is_changed(tmp_path: Pat
             "feedback": 5,
         }
 
-        (changed,) = system.rows("dataset-builder", "select review_id from verdicts limit 1")[0]
+        changed, = system.rows("dataset-builder", "select review_id from verdicts limit 1")[0]
         system.broken("dataset-builder", "update verdicts set answer = 'refund' where review_id = ?", changed)
-        (gone,) = system.rows("dataset-builder", "select feedback_id from feedback limit 1")[0]
+        gone, = system.rows("dataset-builder", "select feedback_id from feedback limit 1")[0]
         system.broken("dataset-builder", "delete from feedback where feedback_id = ?", gone)
         proof = await system.proven("dataset-builder")
         assert not proof.equal
@@ -222,7 +223,8 @@ async def test_the_state_of_every_service_follows_from_the_log(tmp_path: Path) -
 async def test_a_stopped_service_reads_again_and_absorbs_it(tmp_path: Path) -> None:
     async with running(tmp_path, "review") as system:
         await route_and_answers(system, 10)
-        servers, beginning = system.broker.servers, start_of("beginning", "review")
+        servers = system.broker.servers
+        beginning = start_of("beginning", "review")
         with pytest.raises(StillReading):
             await asyncio.to_thread(rewind, "review", servers, beginning, False)
         await system.stop("review")

@@ -40,7 +40,8 @@ async def test_each_key_keeps_its_order_and_each_place_is_true(
     broker: Broker, batch_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kafka_sender, "BATCH_BYTES", batch_bytes)
-    sender, sent = KafkaSender(broker.servers, "test"), rows(200, keys=7)
+    sender = KafkaSender(broker.servers, "test")
+    sent = rows(200, keys=7)
     try:
         places = await sender.send(sent) + await sender.send(
             [Row(999, None, b"unkeyed", id="row-999"), Row(1000, "key-1", b"x" * 2000, id="row-1000")]
@@ -57,7 +58,8 @@ async def test_each_key_keeps_its_order_and_each_place_is_true(
 
 
 async def test_a_key_goes_where_every_other_client_puts_it(broker: Broker) -> None:
-    sender, keys = KafkaSender(broker.servers, "test"), [f"inf_{number}" for number in range(50)]
+    sender = KafkaSender(broker.servers, "test")
+    keys = [f"inf_{number}" for number in range(50)]
     try:
         places = await sender.send([Row(number, key, b"ours") for number, key in enumerate(keys)])
     finally:
@@ -70,7 +72,8 @@ async def test_a_key_goes_where_every_other_client_puts_it(broker: Broker) -> No
 async def test_a_log_that_gives_a_producer_id_twice_swallows_nothing(tmp_path: Path) -> None:
     """The embedded log begins to count producers anew after a crash: a second one is then taken for a first one that lives on."""
     with EmbeddedBroker(tmp_path / "log") as broker:
-        old, new = KafkaSender(broker.servers, "old"), KafkaSender(broker.servers, "new")
+        old = KafkaSender(broker.servers, "old")
+        new = KafkaSender(broker.servers, "new")
         try:
             await old.send([Row(0, "key-0", b"before the crash")])
             broker.kill()

@@ -78,7 +78,9 @@ def straight(tmp_path_factory: pytest.TempPathFactory, model: Path, dataset: Pat
 
 def test_every_lora_weight_moves(straight: TrainingOrder) -> None:
     first, last = sorted(straight.checkpoints.rglob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    early, late, final = weights(first), weights(last), weights(straight.output)
+    early = weights(first)
+    late = weights(last)
+    final = weights(straight.output)
     assert len(final) == 2 * 7 * 2  # A and B of seven linear layers in two blocks
     assert all((early[name] != late[name]).any() and final[name].abs().sum() > 0 for name in final)
     assert all((late[name] == final[name]).all() for name in final)
@@ -106,7 +108,8 @@ def test_a_resumed_run_equals_a_straight_one(straight: TrainingOrder, tmp_path: 
     (folder / "checkpoint-6" / "_COMPLETE").unlink()
     (folder / "checkpoint-6" / "optimizer.pt").write_bytes(b"half")
     train(job)
-    resumed, once = weights(job.output), weights(straight.output)
+    resumed = weights(job.output)
+    once = weights(straight.output)
     assert all((resumed[name] - once[name]).abs().max() < 1e-6 for name in once)
 
 
@@ -215,7 +218,8 @@ def test_half_the_layers_train_resume_and_can_be_served(model: Path, dataset: Pa
     newest = max(job.checkpoints.rglob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     (newest / "_COMPLETE").unlink()
     train(again)
-    once, resumed = weights(job.output), weights(again.output)
+    once = weights(job.output)
+    resumed = weights(again.output)
     assert all((resumed[name] - once[name]).abs().max() < 1e-6 for name in once)
 
 
@@ -274,7 +278,8 @@ async def test_a_killed_child_is_retried_resumes_and_is_tracked(model: Path, tmp
     executor = KillsOnce()
     service = trainer_service(tmp_path, f"sqlite+aiosqlite:///{tmp_path}/t.db", keys["file"], executor, base_model=str(model), recipes_dir=recipes)
     await service.db.create_tables(service.metadata)
-    jobs, training = service.context["jobs"], service.workers[0].args[2].__self__
+    jobs = service.context["jobs"]
+    training = service.workers[0].args[2].__self__
     async with service.db.transaction() as tx:
         await on_dataset_built(dataset_event(tmp_path, recipe="tiny"), tx=tx, jobs=jobs)
     for _ in range(2):

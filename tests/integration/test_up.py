@@ -35,7 +35,8 @@ def free_base() -> int:
 
 def processes_of(home: Path) -> set[int]:
     """Every live process whose environment names this home: what the supervisor started, and what that started."""
-    marker, found = f"RATCHET_HOME={home}\0".encode(), set()
+    marker = f"RATCHET_HOME={home}\0".encode()
+    found = set()
     for entry in Path("/proc").iterdir():
         try:
             if entry.name.isdigit() and marker in (entry / "environ").read_bytes() + b"\0":

@@ -64,7 +64,8 @@ async def made_by_the_last_release(url: str) -> dict[str, list[str]]:
 
 async def look(url: str) -> tuple[str | None, dict[str, list[str]]]:
     """Its revision, and its rows as the last release reads them."""
-    db, scratch = Database(url), Database("sqlite+aiosqlite://")
+    db = Database(url)
+    scratch = Database("sqlite+aiosqlite://")
     before = await tables_at(SERVICE, scratch, RELEASED)
     async with db.read() as connection:
         there = sa.MetaData()
@@ -96,7 +97,8 @@ def test_killed_at_any_statement_it_is_done_at_the_next_start(database_url: str)
 
 def together(number: int) -> Callable[[str], None]:
     """Nobody goes on before all are about to ask for the revision; then each takes its time."""
-    barrier, asked = FORK.Barrier(number), []
+    barrier = FORK.Barrier(number)
+    asked = []
 
     def reached(statement: str) -> None:
         if "version_num" in statement and not asked:
@@ -143,7 +145,8 @@ async def test_who_uses_a_table_is_waited_for_and_holds_up_nobody_else(db: Datab
     """On Postgres a waiting ALTER would close the table to all who come later: it gives way and tries again."""
     monkeypatch.setattr("shared.migrations.TABLE_LOCK_WAIT", "200ms")
     before = await tables_at(SERVICE, db, RELEASED)
-    other, later = Database(str(db.engine.url)), Database(str(db.engine.url))
+    other = Database(str(db.engine.url))
+    later = Database(str(db.engine.url))
     async with other.transaction() as tx:
         await tx.run_sync(fill, before)
         upgrading = asyncio.create_task(migrations_of(SERVICE).upgrade(db))

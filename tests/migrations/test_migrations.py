@@ -40,7 +40,8 @@ async def test_a_column_that_no_migration_makes_is_noticed(tmp_path: Path, db: D
 @every_service
 async def test_rows_of_the_last_release_are_kept(service: str, db: Database) -> None:
     """A database that its service made itself: tables, rows, and no version."""
-    migrations, before = migrations_of(service), await tables_at(service, db, RELEASED)
+    migrations = migrations_of(service)
+    before = await tables_at(service, db, RELEASED)
     async with db.transaction() as tx:
         await tx.run_sync(fill, before)
         expected = await tx.run_sync(rows, before)
@@ -56,7 +57,8 @@ async def test_rows_of_the_last_release_are_kept(service: str, db: Database) -> 
 
 @every_service
 async def test_there_and_back_again(service: str, db: Database) -> None:
-    migrations, before = migrations_of(service), await tables_at(service, db, RELEASED)
+    migrations = migrations_of(service)
+    before = await tables_at(service, db, RELEASED)
     await migrations.upgrade(db)
     async with db.transaction() as tx:
         head = await tx.run_sync(shape_of)

@@ -47,7 +47,8 @@ class Running:
     """Starts the in-memory brokers and creates the tables of all services."""
 
     def __init__(self, log: MemoryLog, services: list[Service]) -> None:
-        self.log, self.stack = log, AsyncExitStack()
+        self.log = log
+        self.stack = AsyncExitStack()
         log.services = services
 
     async def __aenter__(self) -> MemoryLog:

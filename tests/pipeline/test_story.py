@@ -93,7 +93,8 @@ class World:
         return self.log.events(topic)[-1]
 
     async def review_everything(self) -> int:
-        truth, done = {text: label for label, texts in MESSAGES.items() for text in texts}, 0
+        truth = {text: label for label, texts in MESSAGES.items() for text in texts}
+        done = 0
         while (claimed := await self.call("review", "/v1/queue/next", {})).status_code == 200:
             item = claimed.json()
             await self.call("review", f"/v1/items/{item['item_id']}/verdict", {"verdict": "corrected", "answer": truth[item["messages"][-1]["content"]]})

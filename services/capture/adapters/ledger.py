@@ -28,7 +28,10 @@ class Batch:
 
 class DatabaseLedger:
     def __init__(self, db: Database, metadata: MetaData, outbox: Outbox, book: RouteBook, disk_budget: int) -> None:
-        self.db, self.outbox, self.book, self.disk_budget = db, outbox, book, disk_budget
+        self.db = db
+        self.outbox = outbox
+        self.book = book
+        self.disk_budget = disk_budget
         self.table = Table("ledger", metadata, Column("key", String(64), primary_key=True), Column("public_id", String(64), nullable=False, index=True),
                            Column("tenant", String(64), nullable=False), Column("route", String(200), nullable=False))  # fmt: skip
         self._group: GroupCommit[Batch] = GroupCommit(db, self._write, lambda batch: len(batch.entries), GROUP_ENTRIES)
@@ -37,7 +40,8 @@ class DatabaseLedger:
         await self.outbox.backlog.check(self.db, self.disk_budget, "CAPTURE_DISK_BUDGET_BYTES")
 
     async def record(self, entries: Sequence[Entry]) -> list[Kept]:
-        batch, backlog = Batch(entries), self.outbox.backlog
+        batch = Batch(entries)
+        backlog = self.outbox.backlog
         size = sum(size_of(event) for entry in entries for event in entry.events)
         backlog.added(size)  # before the commit: a caller that gives up in the middle may have stored its events all the same
         try:
@@ -49,7 +53,8 @@ class DatabaseLedger:
         return batch.kept
 
     async def owners(self, public_ids: Sequence[str]) -> dict[str, Owner]:
-        table, owners = self.table, {}
+        table = self.table
+        owners = {}
         async with self.db.read() as connection:
             for start in range(0, len(public_ids), IN_CLAUSE):
                 wanted = table.c.public_id.in_(public_ids[start : start + IN_CLAUSE])
@@ -83,7 +88,8 @@ class DatabaseLedger:
         return {key: public_id for key, public_id in stored.items() if public_id != entries[key].public_id}
 
     async def _stored(self, tx: AsyncConnection, keys: Sequence[str]) -> dict[str, str]:
-        table, stored = self.table, {}
+        table = self.table
+        stored = {}
         for start in range(0, len(keys), IN_CLAUSE):
             rows = await tx.execute(select(table.c.key, table.c.public_id).where(table.c.key.in_(keys[start : start + IN_CLAUSE])))
             stored |= {row.key: row.public_id for row in rows}

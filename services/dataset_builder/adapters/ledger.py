@@ -43,7 +43,9 @@ def microseconds(moment: datetime) -> int:
 
 class Ledger:
     def __init__(self, db: Database, metadata: MetaData, jobs: JobStore, routes: RouteBook) -> None:
-        self.db, self.jobs, self.routes = db, jobs, routes
+        self.db = db
+        self.jobs = jobs
+        self.routes = routes
         self.tables = dataset_tables(metadata)
 
     async def add_verdict(self, tx: AsyncConnection, event: ReviewCompleted) -> None:

@@ -24,7 +24,8 @@ class DatasetUnknown(NotFound):
 
 class Views:
     def __init__(self, ledger: Ledger) -> None:
-        self.ledger, self.tables = ledger, ledger.tables
+        self.ledger = ledger
+        self.tables = ledger.tables
 
     async def datasets(self, connection: AsyncConnection, tenant: str, route: str | None, offset: int, limit: int) -> list[dict[str, Any]]:
         """Newest first."""
@@ -88,7 +89,8 @@ class Views:
 
     async def _feedback(self, connection: AsyncConnection, route: str) -> dict[str, int]:
         """A user's correction waits until a reviewer has looked at the same inference."""
-        table, verdicts = self.tables.feedback, self.tables.verdicts
+        table = self.tables.feedback
+        verdicts = self.tables.verdicts
         reviewed = select(verdicts.c.review_id).where(verdicts.c.inference_id == table.c.inference_id, verdicts.c.route == route).exists()
         given = select(func.count()).where(table.c.route == route)
         total = (await connection.execute(given)).scalar_one()

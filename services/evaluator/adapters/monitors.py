@@ -24,7 +24,8 @@ class DriftUnknown(NotFound):
 
 class SqlMonitors:
     def __init__(self, metadata: MetaData, streams: Streams, run_length: float) -> None:
-        self.streams, self.run_length = streams, run_length
+        self.streams = streams
+        self.run_length = run_length
         kinds = {"int": Integer, "float": Float}
         lengths = {"route": 200, "tenant": 64, "adapter_id": 256, "episode": 32}
         self.table = Table("monitors", metadata, *(
@@ -43,7 +44,8 @@ class SqlMonitors:
 
     async def follow(self, tx: AsyncConnection, state: RouteChanged) -> None:
         """Start over when the route's champion or meaning changed; stop when it has no champion."""
-        episode, known = episode_of(state), await self.get(tx, state.route)
+        episode = episode_of(state)
+        known = await self.get(tx, state.route)
         if episode is None:
             await tx.execute(delete(self.table).where(self.table.c.route == state.route))
         elif known is None or known.episode != episode:
@@ -53,7 +55,8 @@ class SqlMonitors:
     async def _fresh(self, tx: AsyncConnection, state: RouteChanged, episode: str, known: Monitor | None) -> dict[str, Any]:
         """Answers of a champion that stays belong to what was normal before; those of a new one are all its own."""
         same = known is not None and known.adapter_id == state.champion.adapter_id
-        since, rule = await self.streams.newest(tx, state.route) if same else 0, state.spec.drift
+        since = await self.streams.newest(tx, state.route) if same else 0
+        rule = state.spec.drift
         return vars(Monitor(
             route=state.route, tenant=state.tenant, adapter_id=state.champion.adapter_id, episode=episode, since=since, cursor=0,
             reference=rule.reference, window=rule.window, windows=0, recent="[]", statistics="[]", input_drift_id=None,

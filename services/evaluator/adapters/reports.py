@@ -30,7 +30,8 @@ class ChildReports:
     async def _make(self, module: str, content: dict[str, Any]) -> BlobRef | None:
         """The rows pass through a private folder that is gone afterwards: they hold what users wrote."""
         with private_folder("ratchet-report") as folder:
-            source, target = folder / "in.json", folder / "out.html"
+            source = folder / "in.json"
+            target = folder / "out.html"
             source.write_text(json.dumps(content))
             try:
                 async with asyncio.timeout(PATIENCE):

@@ -20,7 +20,8 @@ NEW_RANK = 2
 
 class SqlArrivals:
     def __init__(self, tables: Tables) -> None:
-        self.items, self.batches = tables.items, tables.batches
+        self.items = tables.items
+        self.batches = tables.batches
         self._update = update(self.items).where(self.items.c.item_id == bindparam("this"))
         left = (self.batches.c.route == bindparam("on_route"), self.batches.c.remaining > 0)
         self._take = update(self.batches).where(*left).values(remaining=self.batches.c.remaining - 1)

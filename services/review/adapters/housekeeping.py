@@ -14,7 +14,9 @@ DAY_SECONDS = 86_400.0
 
 class Housekeeping:
     def __init__(self, db: Database, arrivals: SqlArrivals, keep_days: float) -> None:
-        self.db, self.arrivals, self.keep_seconds = db, arrivals, keep_days * DAY_SECONDS
+        self.db = db
+        self.arrivals = arrivals
+        self.keep_seconds = keep_days * DAY_SECONDS
 
     async def run(self) -> None:
         """For ever."""

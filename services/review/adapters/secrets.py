@@ -14,7 +14,9 @@ NAME = "session"
 
 class KeptSecrets:
     def __init__(self, db: Database, tables: Tables, configured: str | None) -> None:
-        self.db, self.table, self.known = db, tables.secrets, configured
+        self.db = db
+        self.table = tables.secrets
+        self.known = configured
 
     async def session_secret(self) -> str:
         if self.known is None:

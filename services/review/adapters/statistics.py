@@ -17,7 +17,8 @@ MEDIAN_OF = 1000  # the newest verdicts; the median of a whole history would hid
 
 class SqlStatistics:
     def __init__(self, db: Database, tables: Tables) -> None:
-        self.items, self.clock = tables.items, db.clock()
+        self.items = tables.items
+        self.clock = db.clock()
 
     async def open_count(self, tx: AsyncConnection, tenant: str, route: str | None) -> int:
         conditions = [*self._in(tenant, "open"), *([self.items.c.route == route] if route else [])]

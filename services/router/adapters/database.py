@@ -46,7 +46,8 @@ class RouteDatabase:
 
     async def save(self, tx: AsyncConnection, old: RouteState | None, new: RouteState, because: str, actor: str) -> None:
         """Store the move, its history and its event in this transaction; RouteMoved when `old` is no longer the state."""
-        table, text = self.tables.routes, new.model_dump_json()
+        table = self.tables.routes
+        text = new.model_dump_json()
         if old is None:
             stored = await insert_once(tx, table, {"route": new.route, "tenant": new.tenant, "version": new.version, "state": text})
         else:

@@ -24,7 +24,10 @@ SLOW_CHARACTERS = 20_000  # redacting more than this takes over a millisecond: n
 
 class DecisionRecorder:
     def __init__(self, db: Database, outbox: Outbox, tables: Tables, blobs: BlobStore, redact: Callable[[str], str]) -> None:
-        self.outbox, self.table, self.blobs, self.redact = outbox, tables.decisions, blobs, redact
+        self.outbox = outbox
+        self.table = tables.decisions
+        self.blobs = blobs
+        self.redact = redact
         self._group: GroupCommit[Decision] = GroupCommit(db, self._write)
 
     async def record(self, decision: Decision) -> None:

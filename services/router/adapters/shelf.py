@@ -14,7 +14,8 @@ from shared.blobs import BlobStore, folder_digest
 
 class DiskShelf:
     def __init__(self, blobs: BlobStore, folder: Path) -> None:
-        self.blobs, self.folder = blobs, folder
+        self.blobs = blobs
+        self.folder = folder
 
     async def fetch(self, adapter: AdapterRef) -> Path:
         return await asyncio.to_thread(self._fetch, adapter)

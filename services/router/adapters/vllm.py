@@ -80,7 +80,8 @@ class Vllm:
 
 
 def as_reply(body: dict[str, Any]) -> Reply:
-    choice, usage = body["choices"][0], body.get("usage") or {}
+    choice = body["choices"][0]
+    usage = body.get("usage") or {}
     return Reply(
         answer=choice["message"]["content"] or "", confidence=read_confidence(choice), finish_reason=choice.get("finish_reason") or "stop",
         prompt_tokens=usage.get("prompt_tokens"), completion_tokens=usage.get("completion_tokens"),

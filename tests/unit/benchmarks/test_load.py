@@ -14,7 +14,8 @@ REQUEST = load.http("/", b'{"a": 1}', {})
 @asynccontextmanager
 async def server(answer: bytes, stall_at: int = -1, stall: float = 0.0) -> AsyncIterator[int]:
     """Answers each request with `answer`; before the one numbered `stall_at` everything stands still."""
-    seen, running = 0, asyncio.Lock()
+    seen = 0
+    running = asyncio.Lock()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal seen

@@ -44,7 +44,8 @@ def grams(text: str) -> frozenset[str]:
 
 
 def jaccard(one: str, other: str) -> float:
-    a, b = grams(one), grams(other)
+    a = grams(one)
+    b = grams(other)
     return len(a & b) / len(a | b)
 
 
@@ -66,7 +67,8 @@ class Planted:
 def planted(seed: int = 7) -> Planted:
     """5 % exact duplicates, 5 % near duplicates, 3 % contradictions, 2 % leaks (methods page, section 7)."""
     rng = random.Random(seed)
-    result, texts = Planted(), messages()
+    result = Planted()
+    texts = messages()
     rng.shuffle(texts)
     labels = sorted({label for _, label in texts})
     for number, (text, label) in enumerate(texts):
@@ -77,7 +79,8 @@ def planted(seed: int = 7) -> Planted:
     for place, victim in enumerate(fates):
         kind = next(name for name, cut in zip(result.pairs, cuts, strict=True) if place < cut)
         text, label = texts[victim]
-        copy, number = _copy(kind, text, rng), len(result.rows)
+        copy = _copy(kind, text, rng)
+        number = len(result.rows)
         if copy is None:
             continue
         other = rng.choice([name for name in labels if name != label]) if kind == "contradiction" else label

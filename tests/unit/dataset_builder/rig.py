@@ -32,9 +32,12 @@ class Rig:
     def __init__(self, database_url: str, folder: Path, keys_file: str = "keys.json") -> None:
         self.folder = folder
         self.service = build(Settings(database_url=database_url, artifacts_url=f"file://{folder}/artifacts", keys_file=keys_file))
-        self.db, self.outbox = self.service.db, self.service.outbox
-        self.ledger, self.blobs = self.service.context["ledger"], self.service.context["blobs"]
-        self.jobs, self.tables = self.ledger.jobs, self.ledger.tables
+        self.db = self.service.db
+        self.outbox = self.service.outbox
+        self.ledger = self.service.context["ledger"]
+        self.blobs = self.service.context["blobs"]
+        self.jobs = self.ledger.jobs
+        self.tables = self.ledger.tables
         worker = self.service.workers[0]
         self.builder: Builder = worker.args[2].__self__
 

@@ -128,7 +128,8 @@ async def waits_for_the_disk(rig: Rig) -> None:
 
 
 async def test_a_cancelled_build_announces_nothing_and_frees_the_route(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, build = asyncio.Event(), rig.builder.announce
+    begun = asyncio.Event()
+    build = rig.builder.announce
 
     async def waits(*args) -> None:
         begun.set()

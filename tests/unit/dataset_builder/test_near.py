@@ -36,7 +36,8 @@ def test_a_pair_on_both_sides_of_the_length_limit_is_found() -> None:
 def test_detection_follows_the_curve() -> None:
     rng = np.random.default_rng(0)
     for shared in (12, 20, 30, 40):
-        similarity, pairs = shared / (2 * 50 - shared), 600
+        similarity = shared / (2 * 50 - shared)
+        pairs = 600
         sets = []
         for _ in range(pairs):
             common = rng.integers(0, 2**63, shared, dtype=np.uint64)
@@ -59,7 +60,8 @@ def test_a_crowded_bucket_stays_connected() -> None:
     pairs = similar_pairs(texts, 0.6)
     assert len(pairs) < 400 * 399 / 2  # not quadratic
     assert jaccard(texts[0], texts[-1]) > 0.6
-    reached, frontier = {0}, [0]
+    reached = {0}
+    frontier = [0]
     neighbours: dict[int, set[int]] = {}
     for one, other in pairs:
         neighbours.setdefault(one, set()).add(other)

@@ -37,7 +37,8 @@ def test_with_few_rows_every_label_is_trained_on() -> None:
 
 
 def test_a_row_keeps_its_split_when_others_join() -> None:
-    before, after = home(parts_of(rows(300))), home(parts_of(rows(900)))
+    before = home(parts_of(rows(300)))
+    after = home(parts_of(rows(900)))
     moved = [review for review, name in before.items() if after.get(review, name) != name]
     assert moved == []
 

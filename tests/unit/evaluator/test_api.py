@@ -37,7 +37,8 @@ async def add(service: Service, **changes) -> AdapterEvaluated:
 
 
 async def test_evaluations_are_found_by_adapter_and_newest_first(service: Service, keys: dict[str, str]) -> None:
-    older, newer = await add(service), await add(service)
+    older = await add(service)
+    newer = await add(service)
     await add(service, adapter=factories.adapter("ffffffffffff"))
     async with client(service, keys["acme"]) as http:
         found = (await http.get("/v1/evaluations", params={"adapter_id": newer.adapter.adapter_id})).json()
@@ -77,7 +78,7 @@ async def test_monitors_alarms_and_jobs_can_be_read(service: Service, keys: dict
         await state.jobs.add(tx, "evaluate", "one", factories.trained().model_dump(mode="json"))
     async with client(service, keys["acme"]) as http:
         seen = (await http.get("/v1/drift", params={"route": factories.ROUTE})).json()
-        (job,) = (await http.get("/v1/jobs")).json()["items"]
+        job, = (await http.get("/v1/jobs")).json()["items"]
         missing = await http.get(f"/v1/drift/{drift.drift_id}/report")
     assert seen["monitors"][0]["input"]["windows_compared"] == 0 and seen["items"][0]["drift_id"] == drift.drift_id
     assert job["state"] == "queued" and job["route"] == factories.ROUTE

@@ -19,7 +19,8 @@ from services.evaluator.calibration import (
 )
 
 RUNS = 1_000
-ALPHA, DELTA = 0.10, 0.10
+ALPHA = 0.10
+DELTA = 0.10
 ALLOWED = DELTA + 2 * np.sqrt(DELTA * (1 - DELTA) / RUNS)  # .119
 
 
@@ -90,9 +91,11 @@ WORLDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 def violations(rule: Callable[[np.ndarray, np.ndarray], float | None], world: str, n: int) -> float:
     """How often a rule accepts a region whose true error is above alpha."""
-    right, grid = WORLDS[world], np.linspace(0, 1, 4_001)
+    right = WORLDS[world]
+    grid = np.linspace(0, 1, 4_001)
     true_error = 1 - right(grid)
-    rng, broken = np.random.default_rng(11), 0
+    rng = np.random.default_rng(11)
+    broken = 0
     for _ in range(RUNS):
         u = rng.random(n)
         threshold = rule(u, rng.random(n) < right(u))

@@ -7,8 +7,10 @@ import pytest
 
 from services.evaluator.drift import ALPHA, BUCKETS, Sample, compare, fingerprint, holm, sustained
 
-WINDOWS, PER_REFERENCE = 1_000, 10
-REFERENCE, WINDOW = 80, 40
+WINDOWS = 1_000
+PER_REFERENCE = 10
+REFERENCE = 80
+WINDOW = 40
 LABELS = np.array(["delivery", "refund", "password", "invoice", "cancel", "address", "damage", "praise"])
 SHARES = np.array([0.3, 0.2, 0.15, 0.1, 0.1, 0.08, 0.05, 0.02])
 
@@ -27,7 +29,8 @@ RATES = np.random.default_rng(0).gamma(0.5, 1.5, BUCKETS)
 
 
 def p_values_of_null_windows() -> np.ndarray:
-    rng, rows = np.random.default_rng(1), []
+    rng = np.random.default_rng(1)
+    rows = []
     for _ in range(WINDOWS // PER_REFERENCE):
         reference = sample(rng, REFERENCE)
         rows += [[s.p_value for s in compare(reference, sample(rng, WINDOW), seed=len(rows))] for _ in range(PER_REFERENCE)]

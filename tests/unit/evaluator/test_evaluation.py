@@ -28,11 +28,16 @@ ROWS = held_out_texts(80)
 @pytest.fixture
 async def world(db: Database, tmp_path: Path) -> SimpleNamespace:
     metadata = MetaData()
-    outbox, jobs, routes, evaluations = Outbox("evaluator", metadata), JobStore(db, metadata), RouteBook(metadata), SqlEvaluations(metadata)
+    outbox = Outbox("evaluator", metadata)
+    jobs = JobStore(db, metadata)
+    routes = RouteBook(metadata)
+    evaluations = SqlEvaluations(metadata)
     await db.create_tables(metadata)
     blobs = BlobStore(f"file://{tmp_path}/artifacts")
-    dataset, adapter = store_dataset(blobs, tmp_path / "dataset", ROWS), store_adapter(blobs, tmp_path / "adapter")
-    engine, reports = ScriptedEngine(ROWS, {"base": 2, adapter.adapter_id: 9}), NoReports()
+    dataset = store_dataset(blobs, tmp_path / "dataset", ROWS)
+    adapter = store_adapter(blobs, tmp_path / "adapter")
+    engine = ScriptedEngine(ROWS, {"base": 2, adapter.adapter_id: 9})
+    reports = NoReports()
     transcripts = FileTranscripts(tmp_path / "transcripts")
     evaluation = Evaluation(db, jobs, outbox, routes, evaluations, blobs, engine, transcripts, reports, tmp_path / "cache", concurrency=8)
     world = SimpleNamespace(db=db, outbox=outbox, jobs=jobs, routes=routes, evaluations=evaluations, blobs=blobs, engine=engine,
@@ -104,7 +109,8 @@ async def test_an_interrupted_evaluation_asks_only_what_was_not_answered(world: 
     assert (await evaluate(world)).state == "queued"
     transcript = next((world.path / "transcripts").iterdir())
     transcript.write_text(transcript.read_text()[:-20])  # a crash in the middle of a line
-    world.engine.breaks_after, world.engine.asked = None, 0
+    world.engine.breaks_after = None
+    world.engine.asked = 0
     async with world.db.transaction() as tx:
         await tx.execute(world.jobs.table.update().values(lease_until=0.0))
     await run_leased(world.jobs, await world.jobs.claim(JOB), world.evaluation.run)

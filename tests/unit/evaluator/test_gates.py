@@ -6,7 +6,8 @@ import numpy as np
 
 from services.evaluator.gates import Outcomes, decide, mcnemar_midp
 
-RUNS, ROWS = 2_000, 85
+RUNS = 2_000
+ROWS = 85
 
 
 def arm(name: str, correct: list[bool], formatted: list[bool] | None = None) -> Outcomes:
@@ -48,7 +49,8 @@ def aa_promotions() -> tuple[float, float]:
     """Two arms that are equally good, 2,000 times: how often the gate promotes, and how often `the higher mean wins` does."""
     rng = np.random.default_rng(6)
     ours, theirs = (rng.random((RUNS, ROWS)) < 0.8 for _ in range(2))
-    wins, losses = (ours & ~theirs).sum(1), (theirs & ~ours).sum(1)
+    wins = (ours & ~theirs).sum(1)
+    losses = (theirs & ~ours).sum(1)
     gate = np.mean([mcnemar_midp(int(b), int(c)) <= 0.05 for b, c in zip(wins, losses, strict=True)])
     return float(gate), float(np.mean(wins > losses))
 

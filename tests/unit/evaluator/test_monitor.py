@@ -6,13 +6,16 @@ import numpy as np
 
 from services.evaluator.monitor import ErrorDetector, rises, step
 
-STREAMS, RUN_LENGTH, TOLERATED = 300, 2_000, 0.08
+STREAMS = 300
+RUN_LENGTH = 2_000
+TOLERATED = 0.08
 
 
 def run_lengths(alarm: str, error: float, most: int, change: int = 0, after: float = 0.0) -> np.ndarray:
     """Labels until the first alarm on each stream (`most` where there is none)."""
     rng = np.random.default_rng(3)
-    evidence, length = np.zeros((STREAMS, 4)), np.full(STREAMS, most)
+    evidence = np.zeros((STREAMS, 4))
+    length = np.full(STREAMS, most)
     last = np.zeros((STREAMS, 100))
     for t in range(most):
         wrong = rng.random(STREAMS) < (after if change and t >= change else error)
@@ -47,7 +50,8 @@ def test_a_rise_from_5_to_15_percent_is_found_soon() -> None:
 
 def test_one_label_at_a_time_gives_the_same_as_a_batch() -> None:
     labels = np.random.default_rng(5).random(200) < 0.3
-    detector, evidence = ErrorDetector(TOLERATED, RUN_LENGTH), np.zeros(4)
+    detector = ErrorDetector(TOLERATED, RUN_LENGTH)
+    evidence = np.zeros(4)
     for wrong in labels:
         detector = detector.update(bool(wrong))
         evidence = step(evidence, wrong, TOLERATED)

@@ -20,7 +20,8 @@ CHALLENGER = factories.adapter().adapter_id
 
 
 def content(n: int = 60) -> dict:
-    spec, rng = factories.spec(), np.random.default_rng(1)
+    spec = factories.spec()
+    rng = np.random.default_rng(1)
     rows = [HeldOutRow(f"r{i}", "audit", factories.USER[:1], spec.labels[i % 3]) for i in range(n)]
     hostile = factories.USER[0].model_copy(update={"content": "<img src=x onerror=alert(1)> where is it"})
     rows = [HeldOutRow(row.row_id, row.split, (hostile,), row.answer) for row in rows]

@@ -34,7 +34,10 @@ LABELS = factories.spec().labels
 @pytest.fixture
 async def world(db: Database) -> SimpleNamespace:
     metadata = MetaData()
-    outbox, routes, streams, reports = Outbox("evaluator", metadata), RouteBook(metadata), SqlStreams(metadata), NoReports()
+    outbox = Outbox("evaluator", metadata)
+    routes = RouteBook(metadata)
+    streams = SqlStreams(metadata)
+    reports = NoReports()
     monitors = SqlMonitors(metadata, streams, run_length=200)
     await db.create_tables(metadata)
     return SimpleNamespace(db=db, outbox=outbox, routes=routes, streams=streams, monitors=monitors, reports=reports, rng=np.random.default_rng(4),
@@ -82,7 +85,7 @@ async def test_a_shift_raises_one_alarm_with_its_evidence(world: SimpleNamespace
     await answers(world, 180)
     assert await look(world) == []
     await answers(world, 200, strange=True)
-    (alarm,) = await look(world)
+    alarm, = await look(world)
     assert (alarm.monitor, alarm.reference_size, alarm.window_size) == ("input", 60, 40)
     assert {s.name for s in alarm.statistics if s.fired} >= {"confidence-ks"}
     assert len(world.reports.contents[0]["current"]) == 40
@@ -134,7 +137,7 @@ async def test_rising_errors_raise_one_alarm(world: SimpleNamespace) -> None:
     await verdicts(world, 120, wrong=False)
     assert await look(world) == []
     await verdicts(world, 25, wrong=True)
-    (alarm,) = await look(world)
+    alarm, = await look(world)
     assert alarm.monitor == "errors" and alarm.statistics[0].value >= alarm.statistics[0].threshold == 200
     await verdicts(world, 25, wrong=True)
     assert len(await look(world)) == 1
@@ -168,7 +171,7 @@ async def test_an_older_route_state_that_arrives_late_changes_nothing(world: Sim
     await promote(world, version=2)
     await promote(world, version=1, champion=factories.adapter("ba9876543210"))
     async with world.db.read() as connection:
-        (monitor,) = await world.monitors.all(connection)
+        monitor, = await world.monitors.all(connection)
     assert monitor.adapter_id == CHAMPION.adapter_id
 
 
@@ -176,5 +179,5 @@ async def test_feedback_is_kept_without_its_text(world: SimpleNamespace) -> None
     async with world.db.transaction() as tx:
         await on_feedback_recorded(factories.feedback(kind="comment", text="call me on 555-1234"), tx=tx, streams=world.streams)
     async with world.db.read() as connection:
-        (row,) = (await connection.execute(select(world.streams.feedback))).all()
+        row, = (await connection.execute(select(world.streams.feedback))).all()
     assert "555" not in repr(row)

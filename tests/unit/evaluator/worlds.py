@@ -44,7 +44,8 @@ class ScriptedEngine:
     """Answers `right[model]` of every ten rows rightly, surely so where it is right."""
 
     def __init__(self, rows: Sequence[tuple[str, str]], right: dict[str, int]) -> None:
-        self.rows, self.right = dict(rows), right
+        self.rows = dict(rows)
+        self.right = right
         self.loaded: list[str] = []
         self.asked = 0
         self.away = False
@@ -66,7 +67,8 @@ class ScriptedEngine:
         assert model == "base" or model in self.loaded
         self.asked += 1
         text = messages[-1].content
-        number, label = int(text.split()[1]), self.rows[text]
+        number = int(text.split()[1])
+        label = self.rows[text]
         is_right = number % 10 < self.right[model]
         score = 0.97 - number % 7 / 100 if is_right else 0.5
         answer = label if is_right else "no idea" if model == "base" else LABELS[(LABELS.index(label) + 1) % len(LABELS)]

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from infra.cli.main import app
 
-FIRST, SECOND = "01a210df-207e-7aeb-a536-aa2f01856b97", "01a210ff-0000-7000-8000-000000000000"
+FIRST = "01a210df-207e-7aeb-a536-aa2f01856b97"
+SECOND = "01a210ff-0000-7000-8000-000000000000"
 
 
 def job(job_id: str, **changes: Any) -> dict[str, Any]:

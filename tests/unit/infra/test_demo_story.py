@@ -20,7 +20,9 @@ class Platform:
     """A system whose gate gives the `verdicts`; it builds a dataset on command, or at once when its rule is met."""
 
     def __init__(self, verdicts: list[str], rule_met: bool = False) -> None:
-        self.verdicts, self.rule_met, self.ordered = verdicts, rule_met, 0
+        self.verdicts = verdicts
+        self.rule_met = rule_met
+        self.ordered = 0
         self.built = [self._dataset(0)]
 
     def _dataset(self, number: int) -> dict[str, Any]:

@@ -40,7 +40,8 @@ def facts() -> dict:
 def client(facts: dict) -> Iterator[Client]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            url, found = urlsplit(self.path), facts.get(urlsplit(self.path).path)
+            url = urlsplit(self.path)
+            found = facts.get(urlsplit(self.path).path)
             if isinstance(found, list):
                 offset = int(parse_qs(url.query).get("offset", ["0"])[0])
                 found = {"items": found[offset : offset + 200], "next": offset + 200 if offset + 200 < len(found) else None}

@@ -47,7 +47,9 @@ class Ledgers:
     """Two services' databases with hand-made inboxes and outboxes, and a log that is only told of."""
 
     def __init__(self, folder: Path, topic: Topic, committed: int, end: int) -> None:
-        self.folder, self.topic, self.committed = folder, topic, committed
+        self.folder = folder
+        self.topic = topic
+        self.committed = committed
         self.spans = {Partition(topic.name, 0): Span(0, end)}
         self.books: dict[str, Book] = {}
 
@@ -138,10 +140,8 @@ async def test_who_is_handled_and_was_accepted_by_nobody_is_a_stranger_unless_it
 
 
 async def test_two_databases_are_compared_by_value_and_rows_are_named_not_shown(tmp_path: Path) -> None:
-    live, scratch = (
-        await things(tmp_path / "a.db", {"1": "x", "2": "secret", "3": "x"}),
-        await things(tmp_path / "b.db", {"1": "x", "2": "y", "4": "x"}),
-    )
+    live = await things(tmp_path / "a.db", {"1": "x", "2": "secret", "3": "x"})
+    scratch = await things(tmp_path / "b.db", {"1": "x", "2": "y", "4": "x"})
     found = await compare(live, scratch, TABLE)
     assert (found.equal, found.differ, found.only_live, found.only_rebuilt) == (1, ["2"], ["3"], ["4"])
     assert "secret" not in json.dumps(found.as_json())
@@ -157,7 +157,8 @@ async def test_postgres_and_sqlite_say_the_same_of_the_same_values(db: Database,
     metadata = MetaData()
     table = Table("kinds", metadata, Column("id", String, primary_key=True), Column("flag", Boolean), Column("at", DateTime(timezone=True)),
                   Column("number", Float(53)), Column("whole", BigInteger), Column("body", LargeBinary), Column("facts", JSON))  # fmt: skip
-    scratch, at = Database(f"sqlite+aiosqlite:///{tmp_path}/scratch.db"), datetime(2026, 11, 25, 3, tzinfo=UTC)
+    scratch = Database(f"sqlite+aiosqlite:///{tmp_path}/scratch.db")
+    at = datetime(2026, 11, 25, 3, tzinfo=UTC)
     for each in (db, scratch):
         await each.create_tables(metadata)
         async with each.transaction() as tx:
@@ -195,7 +196,8 @@ async def test_events_that_speak_of_an_inference_are_found_in_their_bodies(db: D
 
 async def test_only_rows_that_are_old_enough_may_have_been_forgotten(tmp_path: Path) -> None:
     young = uuid7()
-    live, scratch = await things(tmp_path / "a.db", {}), await things(tmp_path / "b.db", {young: "x", "of no age": "x"})
+    live = await things(tmp_path / "a.db", {})
+    scratch = await things(tmp_path / "b.db", {young: "x", "of no age": "x"})
     found = await compare(
         live, scratch, Derived("things", ("id",), ("value",), forgets="old ones", forgets_after=timedelta(days=1))
     )
@@ -231,7 +233,7 @@ def letter(event_id: str = "e1", at: str = "2026-11-25T03:00:00+00:00", **change
 
 
 def test_a_letter_that_failed_twice_is_one_and_keeps_its_own_headers() -> None:
-    (found,) = newest([letter(), letter(at="2026-11-25T04:00:00+00:00"), letter()])
+    found, = newest([letter(), letter(at="2026-11-25T04:00:00+00:00"), letter()])
     assert (found.times, found.headers["x-failed-at"][11:13], found.original_headers) == (2, "04", {"ce_id": "e1"})
     assert (letter().key, letter(**{"x-origin-key": "6b"}).key) == (None, b"k")
 

@@ -27,7 +27,8 @@ def test_what_clones_share_lies_in_the_cache(cache: Path) -> None:
 
 
 def test_a_changed_pin_makes_another_vllm_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, other = places.vllm_venv(), tmp_path / "constraints-vllm.txt"
+    before = places.vllm_venv()
+    other = tmp_path / "constraints-vllm.txt"
     other.write_text(places.VLLM_CONSTRAINTS.read_text() + "one-more==1\n")
     monkeypatch.setattr(places, "VLLM_CONSTRAINTS", other)
     assert places.vllm_venv() != before

@@ -117,7 +117,8 @@ async def test_a_line_longer_than_any_buffer_does_not_end_the_log() -> None:
 
 
 async def test_nothing_starts_before_what_it_comes_after() -> None:
-    gate, heard = asyncio.Event(), Heard(FOREVER)
+    gate = asyncio.Event()
+    heard = Heard(FOREVER)
     heard.it._started = gate
     async with heard:
         await asyncio.sleep(0.1)

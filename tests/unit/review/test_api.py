@@ -30,7 +30,7 @@ async def test_a_correction_is_published_once_with_what_was_known_at_decision_ti
         other = await client.post(f"/v1/items/{item['item_id']}/verdict", json={"verdict": "approved"})
     assert done.status_code == again.status_code == 200 and done.json()["right_answer"] == "refund" and again.json() == done.json()
     assert other.status_code == 409 and other.json()["error"] == "AlreadyDecided"
-    (event,) = await reviewing_all.said()
+    event, = await reviewing_all.said()
     assert (event.verdict, event.answer, event.model_answer, event.reviewer) == ("corrected", "refund", "delivery", "acme-all")
     assert (event.review_id, event.inference_id, event.arm) == (item["item_id"], inference.inference_id, "champion")
     assert (event.probability, event.asked_at, event.messages) == (1.0, inference.occurred_at, inference.messages)
@@ -40,7 +40,9 @@ async def test_a_correction_is_published_once_with_what_was_known_at_decision_ti
 async def test_what_a_reviewer_sees_does_not_tell_audited_items_or_arms(review: Review) -> None:
     await review.hears(factories.route_changed(spec=factories.spec(review={"rate": 1.0, "audit_rate": 1.0})), factories.inference())
     async with review.client() as client:
-        queue, item, stats = (await client.get("/v1/queue")).json(), await take(client), (await client.get("/v1/stats")).json()
+        queue = (await client.get("/v1/queue")).json()
+        item = await take(client)
+        stats = (await client.get("/v1/stats")).json()
     assert item["reason"] == queue["items"][0]["reason"] == "sampled"
     assert queue["by_reason"] == stats["open_by_reason"] == {"sampled": 1}
     assert not {"audit", "coin", "probability", "arm", "adapter_id", "model"} & set(item)
@@ -78,7 +80,8 @@ async def test_a_released_item_comes_back_after_all_others(reviewing_all: Review
     async with reviewing_all.client() as client:
         first = await take(client)
         assert (await client.post(f"/v1/items/{first['item_id']}/release")).status_code == 204
-        second, third = await take(client), await take(client)
+        second = await take(client)
+        third = await take(client)
     assert second["item_id"] != first["item_id"] == third["item_id"]
 
 
@@ -98,7 +101,8 @@ async def test_each_item_comes_with_its_own_routes_answers(reviewing_all: Review
     await reviewing_all.hears(factories.route_changed(route=text.name, spec=text), factories.inference(route=text.name, answer="A summary."),
                               factories.inference())  # fmt: skip
     async with reviewing_all.client() as client:
-        summary, label = await take(client), await take(client)
+        summary = await take(client)
+        label = await take(client)
         assert (summary["route"], summary["task"], summary["labels"], summary["approvable"]) == (text.name, "summarisation", [], True)
         assert (label["route"], label["task"], len(label["labels"])) == (factories.ROUTE, "classification", 3)
         assert (await client.get(f"/v1/items/{summary['item_id']}")).json()["task"] == "summarisation"
@@ -149,7 +153,7 @@ async def test_large_content_is_fetched_when_shown_and_never_copied_into_an_even
         item = await take(client)
         assert item["messages"][0]["content"] == "long " * 60_000 and item["answer"] == "refund"
         assert (await client.post(f"/v1/items/{item['item_id']}/verdict", json={"verdict": "approved"})).status_code == 200
-    (event,) = await reviewing_all.said()
+    event, = await reviewing_all.said()
     assert (event.content, event.messages, event.answer) == (ref, (), "refund") and len(event.model_dump_json()) < 5_000
 
 

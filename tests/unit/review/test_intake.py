@@ -14,7 +14,7 @@ SET_ASIDE = {"rate": 0.0, "audit_rate": 0.0, "unsure_rate": 1.0, "drift_batch": 
 
 
 async def one(review: Review):
-    (item,) = await review.items()
+    item, = await review.items()
     return item
 
 
@@ -106,7 +106,8 @@ async def test_audit_follows_the_coin_whatever_the_reason(review: Review) -> Non
 
 
 async def test_a_complaint_moves_what_already_waits_to_the_front(reviewing_all: Review) -> None:
-    first, second = not_audited(), not_audited()
+    first = not_audited()
+    second = not_audited()
     await reviewing_all.hears(factories.drift(), first, second, factories.feedback(inference_id=second.inference_id, value=-1.0))
     async with reviewing_all.client() as client:
         taken = (await client.post("/v1/queue/next")).json()

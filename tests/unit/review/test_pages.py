@@ -67,8 +67,9 @@ async def test_a_page_loaded_again_shows_the_same_item_and_a_verdict_leads_to_th
     await reviewing_all.hears(factories.inference(), factories.inference())
     async with visitor(reviewing_all) as client:
         await signed_in(client, reviewing_all.keys["acme"])
-        first, again = await client.get("/review"), await client.get("/review")
-        (item,) = {re.search(r'data-item="([^"]+)"', page.text)[1] for page in (first, again)}
+        first = await client.get("/review")
+        again = await client.get("/review")
+        item, = {re.search(r'data-item="([^"]+)"', page.text)[1] for page in (first, again)}
         form = {"csrf": token(first), "verdict": "corrected", "answer": "refund", "route": factories.ROUTE}
         assert (await client.post(f"/review/{item}/verdict", data=form)).headers["location"] == "/review?route=acme%2Fsupport-triage&saved=corrected"
         assert f'data-item="{item}"' not in (await client.get("/review")).text

@@ -22,10 +22,14 @@ def answer_sum(content: str, tokens: list[dict]) -> float:
 def stream(random_: random.Random, unfinished: str) -> tuple[str, list[dict], float]:
     """A random answer cut into tokens at random bytes, as a byte-level tokenizer may; then special tokens."""
     content = "".join(random_.choices(ALPHABET, k=random_.randint(1, 30)))
-    raw, tokens, pending, exact = content.encode(), [], b"", []
+    raw = content.encode()
+    tokens = []
+    pending = b""
+    exact = []
     while raw:
         size = random_.randint(1, 5)
-        piece, raw = raw[:size], raw[size:]
+        piece = raw[:size]
+        raw = raw[size:]
         token = printed(pending, piece, unfinished)
         tokens.append({"token": token, "bytes": list(piece if unfinished else token.encode()), "logprob": -random_.expovariate(1.0)})
         exact.append(tokens[-1]["logprob"])

@@ -89,7 +89,8 @@ async def test_what_is_recorded_is_redacted_and_what_is_returned_is_not(router: 
 async def test_decision_and_events_are_durable_before_the_answer(router: Running) -> None:
     await router.create()
     answer = (await router.chat()).json()
-    inference, review = (await router.events("InferenceRecorded"))[0], (await router.events("ReviewRequested"))[0]
+    inference = (await router.events("InferenceRecorded"))[0]
+    review = (await router.events("ReviewRequested"))[0]
     assert answer["id"] == inference["inference_id"] == review["inference_id"]
     assert (inference["outcome"], inference["route_version"], inference["arm"]) == ("unsure", 1, "base")
     async with router.http() as mine, router.http("globex") as other:

@@ -143,7 +143,8 @@ async def test_what_is_not_wanted_is_unloaded_but_the_previous_champion_stays(ro
 
 async def test_rollback_to_the_previous_champion_is_instant_and_then_to_base(router: Running) -> None:
     await router.create()
-    one, two = router.adapter("one"), router.adapter("two")
+    one = router.adapter("one")
+    two = router.adapter("two")
     await router.promote(one, probe=None)
     champion_arm = factories.evaluated().arms[0].model_copy(update={"arm": "champion", "adapter_id": one.adapter_id})
     await router.promote(two, probe=None, arms=(champion_arm,))
@@ -211,7 +212,8 @@ async def test_a_canary_that_breaks_the_format_is_stopped_by_its_answers(router:
 async def test_rows_of_another_process_are_seen(router: Running) -> None:
     """Another replica's move reaches this one through the database alone."""
     await router.create()
-    context, state = router.service.context, router.state()
+    context = router.service.context
+    state = router.state()
     async with router.service.db.transaction() as tx:
         await context["routes"].save(tx, state, state.respecified(factories.spec(max_tokens=3), 1.0), "spec changed", "elsewhere")
     await until(lambda: router.state().spec.max_tokens == 3)

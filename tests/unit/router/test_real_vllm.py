@@ -39,7 +39,8 @@ class RealVllm:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self.url, self.log = f"http://127.0.0.1:{self.port}", folder / "vllm.log"
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = folder / "vllm.log"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -16,7 +16,8 @@ from services.router.rollout import CanaryRule, entry, failure_evidence, pick, p
 from services.router.state import RouteState
 from tests import factories
 
-CHAMPION, CHALLENGER = factories.adapter("a" * 12), factories.adapter("b" * 12)
+CHAMPION = factories.adapter("a" * 12)
+CHALLENGER = factories.adapter("b" * 12)
 STATE = RouteState(version=1, spec=factories.spec(), champion=CHAMPION, challenger=ChallengerState(adapter=CHALLENGER, share=0.2))
 
 
@@ -40,7 +41,8 @@ def test_only_proven_adapters_get_traffic() -> None:
 
 
 def test_the_guard_stops_a_good_canary_at_most_once_in_twenty_however_often_it_looks() -> None:
-    random_, stopped = random.Random(3), 0
+    random_ = random.Random(3)
+    stopped = 0
     for _ in range(1000):
         failed = 0
         for answered in range(1, 101):

@@ -21,7 +21,8 @@ def test_the_end_token_does_not_count() -> None:
 
 
 def test_a_letter_split_over_two_tokens_is_read_whole() -> None:
-    first, second = "ü".encode()[:1], "ü".encode()[1:]
+    first = "ü".encode()[:1]
+    second = "ü".encode()[1:]
     pieces = [{"token": "�", "logprob": -0.2, "bytes": list(part), "top_logprobs": []} for part in (first, second)]
     assert read_confidence(choice("ü", *pieces, token("<|im_end|>", -1.0))).tokens == 2
 

@@ -51,7 +51,9 @@ async def add(service: Service, kind: str, event) -> None:
 
 class Api:
     def __init__(self, service: Service, kind: str, keys: dict[str, str]) -> None:
-        self.service, self.kind, self.keys = service, kind, keys
+        self.service = service
+        self.kind = kind
+        self.keys = keys
         self.jobs: JobStore = service.context.get("jobs") or service.context["ledger"].jobs
 
     def of(self, tenant: str) -> httpx.AsyncClient:

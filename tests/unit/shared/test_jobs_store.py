@@ -125,7 +125,8 @@ async def test_the_oldest_goes_first_whatever_the_clock_of_the_process_says(stor
 
 @pytest.mark.parametrize("shift", [3600.0, -3600.0])
 async def test_a_wrong_clock_of_the_process_changes_no_lease(store: JobStore, monkeypatch: pytest.MonkeyPatch, shift: float) -> None:
-    real_time, real_monotonic = time.time, time.monotonic
+    real_time = time.time
+    real_monotonic = time.monotonic
     job = await claimed(store)
     monkeypatch.setattr(time, "time", lambda: real_time() + shift)
     monkeypatch.setattr("shared.job_store.now", lambda: datetime.now(UTC) + timedelta(seconds=shift))
@@ -148,7 +149,8 @@ async def test_a_heartbeat_keeps_the_lease_while_the_loop_is_busy(store: JobStor
 
 async def test_no_other_worker_gets_a_job_whose_loop_is_busy(store: JobStore, database_url: str) -> None:
     """The negative control: without the thread the lease is gone after a second."""
-    job, seen = await claimed(store), []
+    job = await claimed(store)
+    seen = []
 
     async def blocks_the_loop(job: Job) -> None:
         seen.append(await asyncio.to_thread(asyncio.run, tries_for(2.5, store, database_url)))

@@ -68,7 +68,8 @@ async def known(db: Database, outbox: Outbox) -> tuple[str, int] | None:
 
 
 async def test_a_lost_partition_is_begun_again_once(db: Database, outbox: Outbox) -> None:
-    log, consumer = ForgetfulLog(), Consumer()
+    log = ForgetfulLog()
+    consumer = Consumer()
     guard = ConsumerGuard(db, outbox, log)
     assert await guard.lost(consumer, [HERE])
     assert not await guard.lost(consumer, [HERE])
@@ -79,7 +80,8 @@ async def test_a_lost_partition_is_begun_again_once(db: Database, outbox: Outbox
 
 @pytest.mark.parametrize("trouble", [CommitFailedError(), IllegalStateError()])
 async def test_while_partitions_change_hands_the_loss_is_not_forgotten(db: Database, outbox: Outbox, trouble: KafkaError) -> None:
-    guard, consumer = ConsumerGuard(db, outbox, ForgetfulLog()), Consumer(trouble)
+    guard = ConsumerGuard(db, outbox, ForgetfulLog())
+    consumer = Consumer(trouble)
     assert await guard.lost(consumer, [HERE])
     assert await known(db, outbox) == ("an-event", 40), "a process that dies now must find the loss again"
     await guard.sweep([consumer])

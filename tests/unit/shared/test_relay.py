@@ -37,8 +37,11 @@ class MemoryLog:
 
 class Rig:
     def __init__(self, db: Database, service: str = "trainer") -> None:
-        self.db, metadata = db, MetaData()
-        self.outbox, self.lease, self.log = Outbox(service, metadata), lease_table(metadata), MemoryLog()
+        self.db = db
+        metadata = MetaData()
+        self.outbox = Outbox(service, metadata)
+        self.lease = lease_table(metadata)
+        self.log = MemoryLog()
         self.metadata = metadata
 
     def relay(self, owner: str = "one") -> Relay:
@@ -62,7 +65,8 @@ async def rig(db: Database) -> Rig:
 
 
 async def test_one_relay_leads_and_its_own_restart_need_not_wait(rig: Rig) -> None:
-    first, second = rig.relay("one"), rig.relay("two")
+    first = rig.relay("one")
+    second = rig.relay("two")
     assert await first.leads()
     assert not await second.leads()
     assert await rig.relay("one").leads(), "a restarted process has its lease again at once"
@@ -94,7 +98,9 @@ async def test_a_log_that_grew_again_is_told_by_its_content(rig: Rig) -> None:
 
 async def test_what_retention_dropped_is_not_sent_again(rig: Rig) -> None:
     ids = await rig.publish(*(factories.trained() for _ in range(4)))
-    rig.log.start, rig.log.ids = 2, [*ids[:2], ids[2]]  # the log begins at offset 2 and lost its last event
+    # the log begins at offset 2 and lost its last event
+    rig.log.start = 2
+    rig.log.ids = [*ids[:2], ids[2]]
     await rig.publish()
     assert rig.log.ids == [*ids[:3], ids[3]]
 

@@ -41,7 +41,8 @@ def test_it_equals_the_model(said: dict, at: datetime) -> None:
     messages = tuple(Message(**message) for message in said["messages"])
     event = LIKE.model_copy(update=said | {"event_id": event_id, "occurred_at": at, "messages": messages})
     said["messages"] = [{"role": message.role, "content": message.content} for message in messages]
-    fast, slow = RENDER(event_id, at, **said), rendered(event, "capture")
+    fast = RENDER(event_id, at, **said)
+    slow = rendered(event, "capture")
     assert fast == slow
     assert InferenceRecorded.model_validate_json(fast.payload) == event
 

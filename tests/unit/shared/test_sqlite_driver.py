@@ -18,7 +18,8 @@ class Visits:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import aiosqlite
 
-        self.count, original = 0, aiosqlite.Connection._execute
+        self.count = 0
+        original = aiosqlite.Connection._execute
 
         async def counted(connection, function, *arguments, **options):
             self.count += 1

@@ -19,7 +19,8 @@ from shared.settings import ServiceSettings
 
 @pytest.mark.parametrize("name", ["host-1", None])
 async def test_every_consumer_joins_under_the_replicas_name(name: str | None, tmp_path: Path) -> None:
-    events, metadata = KafkaRouter(), MetaData()
+    events = KafkaRouter()
+    metadata = MetaData()
 
     @subscribe(events, "trainer", topics.DATASET_BUILT)
     async def on_dataset_built(event: DatasetBuilt) -> None: ...

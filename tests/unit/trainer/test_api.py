@@ -34,7 +34,8 @@ async def queued(service: Service) -> str:
 
 
 async def test_adapters_are_listed_newest_first_and_shown_with_their_lineage(service: Service, keys: dict[str, str]) -> None:
-    older, newer = factories.trained(job_id="job-1"), factories.trained(job_id="job-2", adapter=factories.adapter("ffffffffffff"))
+    older = factories.trained(job_id="job-1")
+    newer = factories.trained(job_id="job-2", adapter=factories.adapter("ffffffffffff"))
     async with service.db.transaction() as tx:
         for event in (older, newer):
             await service.context["adapters"].add(tx, event)
@@ -46,7 +47,8 @@ async def test_adapters_are_listed_newest_first_and_shown_with_their_lineage(ser
 
 
 async def test_another_tenant_finds_nothing(service: Service, keys: dict[str, str]) -> None:
-    event, job_id = factories.trained(), await queued(service)
+    event = factories.trained()
+    job_id = await queued(service)
     async with service.db.transaction() as tx:
         await service.context["adapters"].add(tx, event)
     async with client(service, keys["globex"]) as http:

@@ -29,9 +29,11 @@ class World:
     """A trainer with a fake executor, and one dataset it was told of."""
 
     def __init__(self, folder: Path, database_url: str, keys: dict[str, str]) -> None:
-        self.folder, self.fake = folder, Fake()
+        self.folder = folder
+        self.fake = Fake()
         self.service: Service = trainer_service(folder, database_url, keys["file"], self.fake)
-        self.jobs, self.training = self.service.context["jobs"], self.service.workers[0].args[2].__self__
+        self.jobs = self.service.context["jobs"]
+        self.training = self.service.workers[0].args[2].__self__
 
     async def told(self, event: DatasetBuilt) -> None:
         async with self.service.db.transaction() as tx:
@@ -204,7 +206,9 @@ async def test_a_worker_that_lost_its_lease_says_nothing_more_and_touches_no_fil
         assert order.dataset.exists() and list(order.checkpoints.rglob("_COMPLETE")), "somebody removed them"
         return await succeeds(order, progress)
 
-    begun, may_end, successors = asyncio.Event(), asyncio.Event(), []
+    begun = asyncio.Event()
+    may_end = asyncio.Event()
+    successors = []
     await world.told(dataset_event(tmp_path))
     with pytest.raises(LeaseLost):
         await world.attempt(taken_over)

@@ -18,7 +18,8 @@ class Characters:
     eos_token_id = ord("$")
 
     def __init__(self, end: str = "$\n", rewrites: bool = False) -> None:
-        self.end, self.rewrites = end, rewrites
+        self.end = end
+        self.rewrites = rewrites
 
     def apply_chat_template(self, messages: list[dict], tokenize: bool, add_generation_prompt: bool = False) -> str:
         if self.rewrites and messages[-1]["role"] == "assistant":

@@ -19,7 +19,8 @@ def build_model(folder: Path, seed: int = 0, weight: float | None = None, hidden
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     words = [text for texts in TEXTS.values() for text in texts] + [*TEXTS, "system user assistant Classify the message."]
     tokenizer.train_from_iterator(words * 3, trainers.BpeTrainer(vocab_size=300, special_tokens=["<s>", "</s>"], show_progress=False,
                                                                  initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))  # fmt: skip

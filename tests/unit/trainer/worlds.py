@@ -25,7 +25,8 @@ class Fake:
     """An executor: `train` is whatever a test says happens."""
 
     def __init__(self, *attempts: Trains) -> None:
-        self.attempts, self.orders = list(attempts), []
+        self.attempts = list(attempts)
+        self.orders = []
 
     async def train(self, order: TrainingOrder, progress: Progress) -> TrainingResult:
         self.orders.append(order)
@@ -54,7 +55,8 @@ def result_of(order: TrainingOrder) -> TrainingResult:
 
 
 def write_adapter(order: TrainingOrder, result: TrainingResult) -> None:
-    rank, folder = order.recipe.rank, order.output
+    rank = order.recipe.rank
+    folder = order.output
     folder.mkdir(parents=True, exist_ok=True)
     header = json.dumps({"layer.lora_A.weight": {"dtype": "F32", "shape": [rank, 2], "data_offsets": [0, rank * 8]}}).encode()
     (folder / "adapter_model.safetensors").write_bytes(pack("<Q", len(header)) + header + bytes(rank * 8))

@@ -25,9 +25,13 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("renewed_at", sa.Float(), nullable=False, server_default="0"))
         batch_op.create_index("ix_jobs_route", ["route"])
     if op.get_context().dialect.name == "sqlite":
-        route, began, renewed = "json_extract(payload, '$.route')", SECONDS.format("created_at"), SECONDS.format("updated_at")
+        route = "json_extract(payload, '$.route')"
+        began = SECONDS.format("created_at")
+        renewed = SECONDS.format("updated_at")
     else:
-        route, began, renewed = "payload ->> 'route'", "extract(epoch from created_at)", "extract(epoch from updated_at)"
+        route = "payload ->> 'route'"
+        began = "extract(epoch from created_at)"
+        renewed = "extract(epoch from updated_at)"
     op.execute(f"update jobs set route = coalesce({route}, ''), queued_at = {began}, renewed_at = {renewed}")  # noqa: S608
 
 
