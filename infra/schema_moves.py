@@ -25,12 +25,17 @@ AWAY = "away"
 
 class InUse(RatchetError):
     def __init__(self, service: str, who: str) -> None:
-        super().__init__(f"{service} runs ({who}): stop it first, it would work on tables that are gone")
+        super().__init__(
+            f"{service} runs ({who}): stop it first, it would work on tables that are gone"
+        )
 
 
 class WrongWay(RatchetError):
     def __init__(self, service: str, found: str, to: str, way: str) -> None:
-        super().__init__(f"the {service} database is at {found}, and {to} is not {way} it: 'ratchet db status' shows where each is")
+        super().__init__(
+            f"the {service} database is at {found}, and {to} is not {way} it: 'ratchet db status'"
+            " shows where each is"
+        )
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,11 @@ def _state(revision: str, head: str) -> str:
 
 async def _without_revision(db: Database) -> str:
     async with db.read() as connection:
-        return BEFORE if await connection.run_sync(lambda sync: inspect(sync).has_table("inbox")) else EMPTY
+        return (
+            BEFORE
+            if await connection.run_sync(lambda sync: inspect(sync).has_table("inbox"))
+            else EMPTY
+        )
 
 
 async def upgrade(service: str, url: str, to: str | None) -> Standing:
@@ -90,7 +99,9 @@ async def upgrade(service: str, url: str, to: str | None) -> Standing:
 
 
 async def losses(service: str, url: str, to: str) -> list[str]:
-    """What a move down to `to` cannot give back, newest revision first; refuses what is no move down, and while the service runs."""
+    """What a move down to `to` cannot give back, newest revision first; refuses what is no move
+    down, and while the service runs.
+    """
     from alembic.script import ScriptDirectory
 
     migrations = migrations_of(service)
@@ -106,7 +117,10 @@ async def losses(service: str, url: str, to: str) -> list[str]:
     finally:
         await db.close()
     script = ScriptDirectory(str(migrations.folder))
-    return [f"{revision.revision}: {revision.module.LOSES}" for revision in script.iterate_revisions(found, to)]
+    return [
+        f"{revision.revision}: {revision.module.LOSES}"
+        for revision in script.iterate_revisions(found, to)
+    ]
 
 
 async def downgrade(service: str, url: str, to: str) -> None:
@@ -118,9 +132,13 @@ async def downgrade(service: str, url: str, to: str) -> None:
 
 
 async def _owner(db: Database) -> str | None:
-    """Who publishes for this database right now: a running service holds this lease, and a killed one for at most 10 s."""
+    """Who publishes for this database right now: a running service holds this lease, and a killed
+    one for at most 10 s.
+    """
     lease = lease_table(MetaData())
     async with db.read() as connection:
         if not await connection.run_sync(lambda sync: inspect(sync).has_table(lease.name)):
             return None
-        return (await connection.execute(select(lease.c.owner).where(lease.c.lease_until > db.clock()))).scalar()
+        return (
+            await connection.execute(select(lease.c.owner).where(lease.c.lease_until > db.clock()))
+        ).scalar()

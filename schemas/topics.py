@@ -1,4 +1,6 @@
-"""The map of the system: which event travels on which topic, from whom, to whom. docs/flow.md is drawn from it."""
+"""The map of the system: which event travels on which topic, from whom, to whom. docs/flow.md is
+drawn from it.
+"""
 
 from __future__ import annotations
 
@@ -26,22 +28,50 @@ class Topic:
         return self.event.topic_name()
 
 
-INFERENCE_RECORDED = Topic(events.InferenceRecorded, ("router", "capture"), ("review", "evaluator"), "route")
-FEEDBACK_RECORDED = Topic(events.FeedbackRecorded, ("capture",), ("review", "dataset-builder", "evaluator"), "inference_id")
+INFERENCE_RECORDED = Topic(
+    events.InferenceRecorded, ("router", "capture"), ("review", "evaluator"), "route"
+)
+FEEDBACK_RECORDED = Topic(
+    events.FeedbackRecorded,
+    ("capture",),
+    ("review", "dataset-builder", "evaluator"),
+    "inference_id",
+)
 REVIEW_REQUESTED = Topic(events.ReviewRequested, ("router",), ("review",), "inference_id")
-REVIEW_COMPLETED = Topic(events.ReviewCompleted, ("review",), ("dataset-builder", "evaluator", "router"), "inference_id")
-DRIFT_DETECTED = Topic(events.DriftDetected, ("evaluator",), ("review", "dataset-builder"), "route", partitions=3)
-DATASET_BUILT = Topic(events.DatasetBuilt, ("dataset-builder",), ("trainer",), "route", partitions=3)
+REVIEW_COMPLETED = Topic(
+    events.ReviewCompleted, ("review",), ("dataset-builder", "evaluator", "router"), "inference_id"
+)
+DRIFT_DETECTED = Topic(
+    events.DriftDetected, ("evaluator",), ("review", "dataset-builder"), "route", partitions=3
+)
+DATASET_BUILT = Topic(
+    events.DatasetBuilt, ("dataset-builder",), ("trainer",), "route", partitions=3
+)
 TRAINING_PROGRESSED = Topic(events.TrainingProgressed, ("trainer",), (), "route", partitions=3)
 ADAPTER_TRAINED = Topic(events.AdapterTrained, ("trainer",), ("evaluator",), "route", partitions=3)
-ADAPTER_EVALUATED = Topic(events.AdapterEvaluated, ("evaluator",), ("router",), "route", partitions=3)
-CALIBRATION_FITTED = Topic(events.CalibrationFitted, ("evaluator",), ("router",), "route", partitions=3)
-ROUTE_CHANGED = Topic(events.RouteChanged, ("router",), SERVICES[:-1], "route", compacted=True, partitions=3)
+ADAPTER_EVALUATED = Topic(
+    events.AdapterEvaluated, ("evaluator",), ("router",), "route", partitions=3
+)
+CALIBRATION_FITTED = Topic(
+    events.CalibrationFitted, ("evaluator",), ("router",), "route", partitions=3
+)
+ROUTE_CHANGED = Topic(
+    events.RouteChanged, ("router",), SERVICES[:-1], "route", compacted=True, partitions=3
+)
 
 TOPICS: tuple[Topic, ...] = (
-    INFERENCE_RECORDED, FEEDBACK_RECORDED, REVIEW_REQUESTED, REVIEW_COMPLETED, DRIFT_DETECTED, DATASET_BUILT,
-    TRAINING_PROGRESSED, ADAPTER_TRAINED, ADAPTER_EVALUATED, CALIBRATION_FITTED, ROUTE_CHANGED,
-)  # fmt: skip
+    INFERENCE_RECORDED,
+    FEEDBACK_RECORDED,
+    REVIEW_REQUESTED,
+    REVIEW_COMPLETED,
+    DRIFT_DETECTED,
+    DATASET_BUILT,
+    TRAINING_PROGRESSED,
+    ADAPTER_TRAINED,
+    ADAPTER_EVALUATED,
+    CALIBRATION_FITTED,
+    ROUTE_CHANGED,
+)
 
 
 def dead_letter_topic(service: str) -> str:

@@ -1,1 +1,3 @@
-"""Plumbing that knows no service: bus, outbox, jobs, database, blobs, http, auth, errors, settings, telemetry."""
+"""Plumbing that knows no service: bus, outbox, jobs, database, blobs, http, auth, errors, settings,
+telemetry.
+"""

@@ -1,7 +1,9 @@
-"""Files and folders of a local disk that appear whole or not at all, whoever is killed while writing them.
+"""Files and folders of a local disk that appear whole or not at all, whoever is killed while
+writing them.
 
-What is being written has a name that nobody looks for, and its writer holds a lock on it. The lock goes with the process, so
-what a killed one left behind is known without a clock, and the next writer removes it.
+What is being written has a name that nobody looks for, and its writer holds a lock on it. The lock
+goes with the process, so what a killed one left behind is known without a clock, and the next
+writer removes it.
 """
 
 from __future__ import annotations
@@ -32,8 +34,12 @@ def partial_folder(parent: Path, name: str) -> Iterator[Path]:
 
 @contextmanager
 def private_folder(name: str) -> Iterator[Path]:
-    """One of this user alone among the temporary files: what a killed process leaves in it, the next of that name removes."""
-    with _locked(Path(tempfile.gettempdir()) / f".{name}.{os.getuid()}.{uuid.uuid4().hex}{PARTIAL}", 0o700) as folder:
+    """One of this user alone among the temporary files: what a killed process leaves in it, the
+    next of that name removes.
+    """
+    with _locked(
+        Path(tempfile.gettempdir()) / f".{name}.{os.getuid()}.{uuid.uuid4().hex}{PARTIAL}", 0o700
+    ) as folder:
         remove_abandoned(folder.parent, f".{name}.{os.getuid()}.*{PARTIAL}", than=folder)
         yield folder
 
@@ -71,7 +77,9 @@ def is_abandoned(folder: Path) -> bool:
 
 
 def promote(folder: Path, target: Path, is_whole: Callable[[Path], bool]) -> None:
-    """Give a complete folder its name in one step. Where the same content already stands whole, ours is not needed."""
+    """Give a complete folder its name in one step. Where the same content already stands whole,
+    ours is not needed.
+    """
     sync_tree(folder)
     failpoints.reach("blob.before-promote")
     for _ in range(3):
@@ -84,7 +92,9 @@ def promote(folder: Path, target: Path, is_whole: Callable[[Path], bool]) -> Non
                 raise
             if is_whole(target):
                 return
-            target.rename(target.with_name(f".{target.name}.{uuid.uuid4().hex}{PARTIAL}"))  # of a release that wrote in place
+            target.rename(
+                target.with_name(f".{target.name}.{uuid.uuid4().hex}{PARTIAL}")
+            )  # of a release that wrote in place
     raise FileExistsError(target)
 
 

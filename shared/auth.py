@@ -1,7 +1,7 @@
 """API keys. The tenant and the scopes come from the key, never from a request's body.
 
-The keys file holds SHA-256 digests only: `{"keys": [{"id", "name", "tenant", "scopes", "sha256"}]}`; it is read again
-when it changes, so a revoked key stops working within a second.
+The keys file holds SHA-256 digests only: `{"keys": [{"id", "name", "tenant", "scopes",
+"sha256"}]}`; it is read again when it changes, so a revoked key stops working within a second.
 """
 
 from __future__ import annotations
@@ -57,7 +57,13 @@ class Key(Principal):
 def new_key(name: str, tenant: str, scopes: set[Scope]) -> tuple[str, Key]:
     """A fresh 256-bit secret, shown once, and the record to keep of it."""
     secret = f"rk_{secrets.token_urlsafe(32)}"
-    return secret, Key(id=f"key_{secrets.token_hex(6)}", name=name, tenant=tenant, scopes=frozenset(scopes), sha256=digest(secret))
+    return secret, Key(
+        id=f"key_{secrets.token_hex(6)}",
+        name=name,
+        tenant=tenant,
+        scopes=frozenset(scopes),
+        sha256=digest(secret),
+    )
 
 
 def digest(secret: str) -> str:
@@ -78,7 +84,14 @@ class Keyring:
     def by_id(self, key_id: str) -> Principal | None:
         """The key behind a signed session, so that a revoked key ends its sessions too."""
         self._refresh()
-        return next((key for key in self._keys.values() if hmac.compare_digest(key.id.encode(), key_id.encode())), None)
+        return next(
+            (
+                key
+                for key in self._keys.values()
+                if hmac.compare_digest(key.id.encode(), key_id.encode())
+            ),
+            None,
+        )
 
     def _refresh(self) -> None:
         if time.monotonic() - self._checked < CHECK_SECONDS:
@@ -87,18 +100,28 @@ class Keyring:
         try:
             modified = self.path.stat().st_mtime
             if modified != self._modified:
-                keys = [Key.model_validate(key) for key in json.loads(self.path.read_text())["keys"]]
+                keys = [
+                    Key.model_validate(key) for key in json.loads(self.path.read_text())["keys"]
+                ]
                 self._keys = {key.sha256: key for key in keys}
                 self._modified = modified
         except (OSError, ValueError, KeyError) as error:
-            raise Fatal(f"the keys file {self.path} cannot be read ({type(error).__name__}): create it with 'ratchet keys'") from error
+            raise Fatal(
+                f"the keys file {self.path} cannot be read ({type(error).__name__}): create it with"
+                " 'ratchet keys'"
+            ) from error
 
 
 def require(scope: Scope) -> Callable[..., Principal]:
     """A FastAPI dependency: the principal behind the bearer key, which must hold `scope`."""
 
-    async def principal(request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)]) -> Principal:
-        found = request.app.state.keyring.authenticate(credentials.credentials) if credentials else None
+    async def principal(
+        request: Request,
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+    ) -> Principal:
+        found = (
+            request.app.state.keyring.authenticate(credentials.credentials) if credentials else None
+        )
         if found is None:
             raise Unauthenticated
         if scope not in found.scopes:

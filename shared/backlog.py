@@ -1,4 +1,6 @@
-"""How many bytes of events wait on disk for the event log: known without counting, so that each request can ask."""
+"""How many bytes of events wait on disk for the event log: known without counting, so that each
+request can ask.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,12 @@ from sqlalchemy import Table, func, select
 from shared.db import Database
 from shared.errors import Retryable
 
-READ_SECONDS = (
-    10.0  # at most this often; a gigabyte of waiting events is a million rows, and reading their sizes takes 0.7 s
-)
+# at most this often; a gigabyte of waiting events is a million rows, and reading their sizes takes
+# 0.7 s
+READ_SECONDS = 10.0
 UNSENT_BYTES = Gauge(
-    "ratchet_outbox_unsent_bytes", "Bytes of events committed here and not yet acknowledged by the broker, about"
+    "ratchet_outbox_unsent_bytes",
+    "Bytes of events committed here and not yet acknowledged by the broker, about",
 )
 
 
@@ -26,13 +29,16 @@ class BacklogFull(Retryable):
 
     def __init__(self, waiting: int, most: int, setting: str) -> None:
         super().__init__(
-            f"the event log does not take events: {waiting} bytes of them wait on disk, and the budget is {most}. Nothing of this request was stored. "
-            f"It is taken again when the event log is back: start it, or raise {setting}"
+            f"the event log does not take events: {waiting} bytes of them wait on disk, and the"
+            f" budget is {most}. Nothing of this request was stored. It is taken again when the"
+            f" event log is back: start it, or raise {setting}"
         )
 
 
 class Backlog:
-    """A running estimate. What other replicas add and send is not seen, so it is read anew from the database before anyone is refused for long."""
+    """A running estimate. What other replicas add and send is not seen, so it is read anew from the
+    database before anyone is refused for long.
+    """
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -51,7 +57,9 @@ class Backlog:
         self._read_at = float("-inf")
 
     async def check(self, db: Database, most: int, setting: str) -> None:
-        """Raises BacklogFull when there is no room. Reads the database after a restart, and now and then when half is used."""
+        """Raises BacklogFull when there is no room. Reads the database after a restart, and now and
+        then when half is used.
+        """
         if self._read_at == float("-inf"):
             await self._read_once(db)
         elif self.waiting * 2 >= most and time.monotonic() - self._read_at > READ_SECONDS:
@@ -76,7 +84,9 @@ class Backlog:
         size = func.length(table.c.payload) + func.length(table.c.headers)
         async with db.read() as connection:
             found = (
-                await connection.execute(select(func.coalesce(func.sum(size), 0)).where(table.c.sent_at.is_(None)))
+                await connection.execute(
+                    select(func.coalesce(func.sum(size), 0)).where(table.c.sent_at.is_(None))
+                )
             ).scalar_one()
         self._read_at = time.monotonic()
         self._set(int(found) + self.waiting - before)  # and what came and went meanwhile

@@ -1,7 +1,8 @@
 """Immutable, content-addressed folders and files on any fsspec URL (a local folder, S3, ...).
 
-A folder's digest is the SHA-256 over its sorted (path, SHA-256 of file) pairs, so anyone can recompute it with sha256sum.
-It becomes visible only when complete and verified: on a local disk by one rename, elsewhere by `_COMPLETE`, written last.
+A folder's digest is the SHA-256 over its sorted (path, SHA-256 of file) pairs, so anyone can
+recompute it with sha256sum. It becomes visible only when complete and verified: on a local disk by
+one rename, elsewhere by `_COMPLETE`, written last.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ COMPLETE = "_COMPLETE"
 
 class BlobCorrupt(RatchetError):
     def __init__(self, uri: str, expected: str, found: str) -> None:
-        super().__init__(f"{uri} hashes to {found[:12]}, not to {expected[:12]}: it was changed after it was stored")
+        super().__init__(
+            f"{uri} hashes to {found[:12]}, not to {expected[:12]}: it was changed after it was"
+            " stored"
+        )
 
 
 class BlobMissing(RatchetError):
@@ -39,7 +43,9 @@ def file_digest(path: Path) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    return combined({path.relative_to(folder).as_posix(): file_digest(path) for path in files_in(folder)})
+    return combined(
+        {path.relative_to(folder).as_posix(): file_digest(path) for path in files_in(folder)}
+    )
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -47,7 +53,9 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def combined(digests: dict[str, str]) -> str:
-    return hashlib.sha256("".join(f"{path}\0{digest}\n" for path, digest in digests.items()).encode()).hexdigest()
+    return hashlib.sha256(
+        "".join(f"{path}\0{digest}\n" for path, digest in digests.items()).encode()
+    ).hexdigest()
 
 
 class BlobStore:
@@ -57,7 +65,9 @@ class BlobStore:
         self._is_local = "file" in self._fs.protocol
 
     def put_folder(self, folder: Path, kind: str) -> BlobRef:
-        """Store a folder as `<kind>/<digest>`; storing the same content again is free, and harmless at the same time."""
+        """Store a folder as `<kind>/<digest>`; storing the same content again is free, and harmless
+        at the same time.
+        """
         digest = folder_digest(folder)
         ref = BlobRef(uri=f"{self.url}/{kind}/{digest}", sha256=digest)
         target = f"{self._root}/{kind}/{digest}"
@@ -66,7 +76,9 @@ class BlobStore:
         return ref
 
     def get_folder(self, ref: BlobRef, destination: Path) -> Path:
-        """Copy a folder here and verify its digest. Reuses a copy that is already complete; several may fetch it at once."""
+        """Copy a folder here and verify its digest. Reuses a copy that is already complete; several
+        may fetch it at once.
+        """
         if is_whole(destination):
             return destination
         source = self._path(ref.uri)
@@ -99,7 +111,9 @@ class BlobStore:
         return data
 
     def _place_folder(self, folder: Path, target: str, ref: BlobRef) -> None:
-        """Copied beside its place, read back, renamed: a killed or full disk leaves nothing that could be taken for an artifact."""
+        """Copied beside its place, read back, renamed: a killed or full disk leaves nothing that
+        could be taken for an artifact.
+        """
         place = Path(target)
         with partial_folder(place.parent, place.name) as partial:
             for path in files_in(folder):
@@ -112,7 +126,9 @@ class BlobStore:
             promote(partial, place, is_whole)
 
     def _upload_folder(self, folder: Path, target: str, ref: BlobRef) -> None:
-        """Object stores have no rename: everything is uploaded and read back, then `_COMPLETE` makes it an artifact."""
+        """Object stores have no rename: everything is uploaded and read back, then `_COMPLETE`
+        makes it an artifact.
+        """
         digests = {}
         for path in files_in(folder):
             name = path.relative_to(folder).as_posix()

@@ -1,4 +1,6 @@
-"""A child process that talks back in JSON lines and never outlives its parent. Training and evaluation run in one."""
+"""A child process that talks back in JSON lines and never outlives its parent. Training and
+evaluation run in one.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from shared.errors import RatchetError
 
 PR_SET_PDEATHSIG = 1
 STDERR_LINES = 40
-# The file that the heartbeat of the current job touches, and the seconds after which silence means that the job is lost.
+# The file that the heartbeat of the current job touches, and the seconds after which silence means
+# that the job is lost.
 LEASE: ContextVar[tuple[str, float] | None] = ContextVar("lease", default=None)
 # how the child is told
 LEASE_FILE = "RATCHET_CHILD_LEASE_FILE"
@@ -40,19 +43,32 @@ class ChildSilent(RatchetError):
     """The child hangs, on a lost GPU say: it was killed, and is worth another attempt."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"the child process said nothing for {seconds:.0f} s and was killed: it hung, or a step takes longer than that")
+        super().__init__(
+            f"the child process said nothing for {seconds:.0f} s and was killed: it hung, or a step"
+            " takes longer than that"
+        )
 
 
 async def run_child(
-    argv: list[str], on_message: Callable[[dict[str, Any]], Awaitable[None]], env: dict[str, str] | None = None, silence: float | None = None
+    argv: list[str],
+    on_message: Callable[[dict[str, Any]], Awaitable[None]],
+    env: dict[str, str] | None = None,
+    silence: float | None = None,
 ) -> None:
-    """Run `argv`; each JSON line of its stdout goes to `on_message`. Raises ChildDied unless it exits with 0.
+    """Run `argv`; each JSON line of its stdout goes to `on_message`. Raises ChildDied unless it
+    exits with 0.
 
-    Raises ChildSilent after `silence` seconds without a line; without it a child may be silent for ever.
+    Raises ChildSilent after `silence` seconds without a line; without it a child may be silent for
+    ever.
     """
     process = await asyncio.create_subprocess_exec(
-        *argv, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=os.environ | leased() | (env or {}),
-        preexec_fn=_killed_with_parent if sys.platform == "linux" else None, limit=16 * 1024 * 1024)  # fmt: skip
+        *argv,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ | leased() | (env or {}),
+        preexec_fn=_killed_with_parent if sys.platform == "linux" else None,
+        limit=16 * 1024 * 1024,
+    )
     stderr = asyncio.create_task(_tail(process.stderr))
     try:
         while line := await _next_line(process.stdout, silence):
@@ -80,12 +96,17 @@ def leased() -> dict[str, str]:
 
 
 def die_with_parent() -> None:
-    """In the child: be killed when the parent dies, so that `kill -9` of a service leaves no trainer behind; and stop by oneself
-    when the parent no longer renews the lease. A parent that is merely stopped would not be noticed otherwise, and its successor
-    would share the GPU with us."""  # fmt: skip
+    """In the child: be killed when the parent dies, so that `kill -9` of a service leaves no
+    trainer behind; and stop by oneself when the parent no longer renews the lease. A parent that is
+    merely stopped would not be noticed otherwise, and its successor would share the GPU with us.
+    """
     _killed_with_parent()
     if LEASE_FILE in os.environ:
-        Thread(target=_watch_lease, args=(Path(os.environ[LEASE_FILE]), float(os.environ[LEASE_SECONDS])), daemon=True).start()
+        Thread(
+            target=_watch_lease,
+            args=(Path(os.environ[LEASE_FILE]), float(os.environ[LEASE_SECONDS])),
+            daemon=True,
+        ).start()
 
 
 def _killed_with_parent() -> None:
@@ -105,7 +126,9 @@ def _watch_lease(path: Path, seconds: float) -> None:
         if latest != touched:
             touched = latest
             since = time.monotonic()
-    sys.stderr.write("the lease of this job was not renewed: its worker is stopped, or no longer has it\n")
+    sys.stderr.write(
+        "the lease of this job was not renewed: its worker is stopped, or no longer has it\n"
+    )
     sys.stderr.flush()
     os._exit(1)
 

@@ -1,8 +1,9 @@
 """Lets aiokafka survive a connection that closed under it.
 
-It expects an OSError from a write to a closed connection; uvloop raises a RuntimeError. That one ended the task which keeps
-a client's metadata, silently, and its consumer then waited for metadata for ever: alive, and never in its group again. Seen
-about once in eight times that a log was killed three times; probably what aiokafka #1154 reports.
+It expects an OSError from a write to a closed connection; uvloop raises a RuntimeError. That one
+ended the task which keeps a client's metadata, silently, and its consumer then waited for metadata
+for ever: alive, and never in its group again. Seen about once in eight times that a log was killed
+three times; probably what aiokafka #1154 reports.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ def surviving(original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, *request, **options)
         except RuntimeError as error:
             self.close(reason=CloseReason.CONNECTION_BROKEN)
-            raise KafkaConnectionError(f"Connection at {self.host}:{self.port} is closed") from error
+            raise KafkaConnectionError(
+                f"Connection at {self.host}:{self.port} is closed"
+            ) from error
 
     return send

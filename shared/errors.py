@@ -1,6 +1,8 @@
-"""The error tree. Leaf errors live beside their use, take typed arguments and write their own message.
+"""The error tree. Leaf errors live beside their use, take typed arguments and write their own
+message.
 
-`retryable` decides what the bus does with an event (back off, or dead-letter it), `status` what HTTP answers.
+`retryable` decides what the bus does with an event (back off, or dead-letter it), `status` what
+HTTP answers.
 """
 
 from typing import ClassVar

@@ -1,7 +1,8 @@
 """Named places at which a fault test kills, stops or fails this very process.
 
-Armed only by code inside the process (the fault suite forks services and arms them in the child), never by a setting or a
-request: in production nothing is armed, and passing one costs a look at an empty dictionary.
+Armed only by code inside the process (the fault suite forks services and arms them in the child),
+never by a setting or a request: in production nothing is armed, and passing one costs a look at an
+empty dictionary.
 """
 
 from __future__ import annotations
@@ -13,12 +14,20 @@ from typing import Literal
 
 Action = Literal["kill", "stop", "error"]
 POINTS = (
-    "commit.before", "commit.after",  # any database transaction: of a request, a handler, a job, the relay
-    "handler.before-effect", "handler.before-commit", "handler.after-commit",  # an event: in the inbox; done; committed, not acknowledged
-    "relay.before-send", "relay.after-send", "relay.after-mark",  # an outbox batch: chosen; acknowledged by the log; marked
-    "job.claimed", "job.before-finish", "job.after-finish",
-    "blob.half-written", "blob.before-promote",
-)  # fmt: skip
+    "commit.before",
+    "commit.after",  # any database transaction: of a request, a handler, a job, the relay
+    "handler.before-effect",
+    "handler.before-commit",
+    "handler.after-commit",  # an event: in the inbox; done; committed, not acknowledged
+    "relay.before-send",
+    "relay.after-send",
+    "relay.after-mark",  # an outbox batch: chosen; acknowledged by the log; marked
+    "job.claimed",
+    "job.before-finish",
+    "job.after-finish",
+    "blob.half-written",
+    "blob.before-promote",
+)
 
 _armed: dict[str, tuple[Action, int]] = {}
 

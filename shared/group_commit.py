@@ -1,6 +1,8 @@
-"""One transaction for all who want to commit at the same moment: a commit costs a disk flush, however much it holds.
+"""One transaction for all who want to commit at the same moment: a commit costs a disk flush,
+however much it holds.
 
-While one flush is under way the next callers gather; each returns when the transaction that holds its item is durable.
+While one flush is under way the next callers gather; each returns when the transaction that holds
+its item is durable.
 """
 
 from __future__ import annotations
@@ -18,15 +20,19 @@ MAX_WEIGHT = 256
 
 
 class GroupCommit(Generic[Item]):
-    """`write(tx, items)` stores a batch; when a batch fails its items are tried alone, so that one bad item harms no other.
+    """`write(tx, items)` stores a batch; when a batch fails its items are tried alone, so that one
+    bad item harms no other.
 
     A batch ends before the item that would make it weigh more than `most`.
     """
 
     def __init__(
-        self, db: Database, write: Callable[[AsyncConnection, list[Item]], Awaitable[None]],
-        weigh: Callable[[Item], int] = lambda _: 1, most: int = MAX_WEIGHT,
-    ) -> None:  # fmt: skip
+        self,
+        db: Database,
+        write: Callable[[AsyncConnection, list[Item]], Awaitable[None]],
+        weigh: Callable[[Item], int] = lambda _: 1,
+        most: int = MAX_WEIGHT,
+    ) -> None:
         self.db = db
         self.write = write
         self.weigh = weigh
@@ -35,7 +41,9 @@ class GroupCommit(Generic[Item]):
         self._leader: asyncio.Task[None] | None = None
 
     async def commit(self, item: Item) -> None:
-        """Returns when `item` is durable; raises what went wrong with it. Safe to cancel: the others still commit."""
+        """Returns when `item` is durable; raises what went wrong with it. Safe to cancel: the
+        others still commit.
+        """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, done))
         if self._leader is None or self._leader.done():
@@ -69,7 +77,8 @@ class GroupCommit(Generic[Item]):
         try:
             async with self.db.transaction() as tx:
                 await self.write(tx, [item for item, _ in batch])
-        except Exception as error:  # noqa: BLE001 - whatever it was belongs to the callers of this batch
+        # whatever it was belongs to the callers of this batch
+        except Exception as error:  # noqa: BLE001
             return error
         return None
 

@@ -1,4 +1,6 @@
-"""Is this service getting on? A consumer that is alive and stuck must fail its probe: a ping would not tell (reliability page, A9)."""
+"""Is this service getting on? A consumer that is alive and stuck must fail its probe: a ping would
+not tell (reliability page, A9).
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ STUCK_SECONDS = 180.0  # an event with all its retries takes about 60 s
 
 
 class Progress:
-    """For each partition since when it stands still with events left to read, for each group since when it is being joined.
-    Times are seconds of `clock`.
+    """For each partition since when it stands still with events left to read, for each group since
+    when it is being joined. Times are seconds of `clock`.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,7 +40,11 @@ class Progress:
 
     def keep(self, assigned: Iterable[TopicPartition]) -> None:
         """Partitions that another replica reads now are its affair."""
-        self._standing = {partition: standing for partition, standing in self._standing.items() if partition in set(assigned)}
+        self._standing = {
+            partition: standing
+            for partition, standing in self._standing.items()
+            if partition in set(assigned)
+        }
 
     def joins(self, groups: Iterable[str]) -> None:
         """These are being joined; all others have their assignment, be it none."""
@@ -50,12 +56,17 @@ class Progress:
                 return f"has not got into group {group} for {self._clock() - since:.0f} s"
         for partition, (position, since) in self._standing.items():
             if self._clock() - since > STUCK_SECONDS:
-                return f"{partition.topic}/{partition.partition} stands at {position} for {self._clock() - since:.0f} s with events left to read"
+                return (
+                    f"{partition.topic}/{partition.partition} stands at {position} for"
+                    f" {self._clock() - since:.0f} s with events left to read"
+                )
         return None
 
 
 class Health:
-    """Watches the consumers of one service: lag, progress, and a log that lost events (log_guard.py)."""
+    """Watches the consumers of one service: lag, progress, and a log that lost events
+    (log_guard.py).
+    """
 
     def __init__(self, broker: KafkaBroker, guard: ConsumerGuard) -> None:
         self.broker = broker
@@ -65,7 +76,11 @@ class Health:
 
     def trouble(self) -> str | None:
         """Why this process should be restarted; None while it gets on."""
-        return f"stopped working: {', '.join(self.dead_loops)}" if self.dead_loops else self.progress.stuck()
+        return (
+            f"stopped working: {', '.join(self.dead_loops)}"
+            if self.dead_loops
+            else self.progress.stuck()
+        )
 
     async def watch(self) -> None:
         """For ever."""
@@ -85,7 +100,11 @@ class Health:
 
     async def _measure(self) -> None:
         assigned: set[TopicPartition] = set()
-        joining = [consumer._group_id for consumer in self.consumers() if consumer._subscription.reassignment_in_progress]  # noqa: SLF001
+        joining = [
+            consumer._group_id  # noqa: SLF001
+            for consumer in self.consumers()
+            if consumer._subscription.reassignment_in_progress  # noqa: SLF001
+        ]
         self.progress.joins(joining if joining and await self.broker.ping(MEASURE_SECONDS) else [])
         for consumer in self.consumers():
             mine = consumer.assignment()
@@ -95,7 +114,11 @@ class Health:
                     ends = await consumer.end_offsets(mine) if mine else {}
                     for partition, end in ends.items():
                         self._note(partition, await consumer.position(partition), end)
-            except (KafkaError, OSError, TimeoutError) as error:  # the log is away: a restart would not bring it back
+            except (
+                KafkaError,
+                OSError,
+                TimeoutError,
+            ) as error:  # the log is away: a restart would not bring it back
                 log("health").debug("lag unknown", error=type(error).__name__)
         self.progress.keep(assigned)
 

@@ -1,7 +1,9 @@
-"""Renews the lease of one job from a thread of its own: a busy event loop, or a long hold of the database, costs no lease.
+"""Renews the lease of one job from a thread of its own: a busy event loop, or a long hold of the
+database, costs no lease.
 
-The thread has its own event loop and its own connection. It also touches a file that child processes watch: a child whose
-parent was stopped, or has lost the job, kills itself (`shared.child.die_with_parent`).
+The thread has its own event loop and its own connection. It also touches a file that child
+processes watch: a child whose parent was stopped, or has lost the job, kills itself
+(`shared.child.die_with_parent`).
 """
 
 from __future__ import annotations
@@ -20,8 +22,11 @@ from shared.job_records import Job, LeaseLost
 from shared.job_store import JobStore
 from shared.telemetry import log
 
-RENEWALS_PER_LEASE = 5  # four may fail before the lease is lost; a cancelled job is noticed after one: 3 s
-STUCK_SECONDS = 300.0  # a worker's loop that answers nothing for that long is taken for dead: others may have its job
+RENEWALS_PER_LEASE = (
+    5  # four may fail before the lease is lost; a cancelled job is noticed after one: 3 s
+)
+# a worker's loop that answers nothing for that long is taken for dead: others may have its job
+STUCK_SECONDS = 300.0
 
 
 class Heartbeat:
@@ -40,11 +45,15 @@ class Heartbeat:
         self._file: Path | None = None
 
     async def __aenter__(self) -> Self:
-        with suppress(OSError):  # no room for an empty file: the children go unwatched, the lease does not
+        with suppress(
+            OSError
+        ):  # no room for an empty file: the children go unwatched, the lease does not
             handle, path = tempfile.mkstemp(prefix="ratchet-lease-")
             os.close(handle)
             self._file = Path(path)
-        LEASE.set((str(self._file), self.store.lease_seconds) if self._file else None)  # for the tasks that start from here
+        LEASE.set(
+            (str(self._file), self.store.lease_seconds) if self._file else None
+        )  # for the tasks that start from here
         self._thread.start()
         return self
 
@@ -73,7 +82,9 @@ class Heartbeat:
             await db.close()
 
     async def _renewed(self, store: JobStore) -> bool:
-        """False ends the beat. A database that is away does not: nobody else can claim the job either, and a stale token publishes nothing."""
+        """False ends the beat. A database that is away does not: nobody else can claim the job
+        either, and a stale token publishes nothing.
+        """
         if self._file:
             os.utime(self._file)
         try:
@@ -83,7 +94,11 @@ class Heartbeat:
             self._tell(self.lost.set)
             return False
         except Exception as error:  # noqa: BLE001 - whatever it was, the next beat tries again
-            log("jobs").warning("lease not renewed, will try again", job_id=self.job.job_id, error=f"{type(error).__name__}: {error}")
+            log("jobs").warning(
+                "lease not renewed, will try again",
+                job_id=self.job.job_id,
+                error=f"{type(error).__name__}: {error}",
+            )
             return True
 
     def _worker_is_stuck(self) -> bool:

@@ -15,7 +15,9 @@ from shared.relay import Relay
 from shared.telemetry import log
 
 EVERY_SECONDS = 3600.0
-INBOX_KEEP = timedelta(days=30)  # longer than any topic keeps its events: one that came again after that would act again
+INBOX_KEEP = timedelta(
+    days=30
+)  # longer than any topic keeps its events: one that came again after that would act again
 
 
 class Housekeeping:
@@ -30,8 +32,14 @@ class Housekeeping:
     async def once(self) -> None:
         await self.relay.forget_sent(now() - self.outbox_keep)
         inbox = self.relay.outbox.inbox
-        async with self.relay.db.transaction(wake=False) as tx:  # a dead letter stays until an operator replayed or dropped it
-            await tx.execute(delete(inbox).where(inbox.c.received_at < now() - INBOX_KEEP, inbox.c.outcome == HANDLED))
+        async with self.relay.db.transaction(
+            wake=False
+        ) as tx:  # a dead letter stays until an operator replayed or dropped it
+            await tx.execute(
+                delete(inbox).where(
+                    inbox.c.received_at < now() - INBOX_KEEP, inbox.c.outcome == HANDLED
+                )
+            )
 
 
 async def hourly(once: Callable[[], Awaitable[object]]) -> None:

@@ -1,4 +1,6 @@
-"""HTTP in, alike in every service that has jobs: list, show with its attempts, cancel, retry. Within the caller's tenant."""
+"""HTTP in, alike in every service that has jobs: list, show with its attempts, cancel, retry.
+Within the caller's tenant.
+"""
 
 from __future__ import annotations
 
@@ -30,33 +32,51 @@ class JobUnknown(NotFound):
 
 class NotCancellable(Conflict):
     def __init__(self, job: Job) -> None:
-        super().__init__(f"job {job.job_id} is {job.state}: only a queued or running job can be cancelled")
+        super().__init__(
+            f"job {job.job_id} is {job.state}: only a queued or running job can be cancelled"
+        )
 
 
 class NotRetryable(Conflict):
     def __init__(self, job: Job) -> None:
-        super().__init__(f"job {job.job_id} is {job.state}: only a failed or cancelled job can be tried again")
+        super().__init__(
+            f"job {job.job_id} is {job.state}: only a failed or cancelled job can be tried again"
+        )
 
 
 class Command(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    reason: str = Field(min_length=1, max_length=300, description="kept with the job, beside who asked")
+    reason: str = Field(
+        min_length=1, max_length=300, description="kept with the job, beside who asked"
+    )
 
 
 @dataclass(frozen=True)
 class JobsApi:
-    """`describe` adds what a service's jobs are about. `ended` is told of a cancelled job, as a worker tells it of a failed one;
-    `reopen` may refuse a retry. Both act in the transaction that stores it."""  # fmt: skip
+    """`describe` adds what a service's jobs are about. `ended` is told of a cancelled job, as a
+    worker tells it of a failed one; `reopen` may refuse a retry. Both act in the transaction that
+    stores it.
+    """
 
     jobs: JobStore
     describe: Describe
     ended: Ended | None = None
     reopen: Reopen | None = None
 
-    async def page(self, who: Reader, state: State | None = None, route: str | None = None, offset: Offset = 0, limit: Limit = 50) -> dict[str, Any]:
+    async def page(
+        self,
+        who: Reader,
+        state: State | None = None,
+        route: str | None = None,
+        offset: Offset = 0,
+        limit: Limit = 50,
+    ) -> dict[str, Any]:
         """Newest first; `error` says why one waits, failed or was cancelled."""
         found = await self.jobs.page(who.tenant, state, route, limit, offset)
-        return {"items": [shown(job) | self.describe(job) for job in found], "next": offset + limit if len(found) == limit else None}
+        return {
+            "items": [shown(job) | self.describe(job) for job in found],
+            "next": offset + limit if len(found) == limit else None,
+        }
 
     async def show(self, job_id: str, who: Reader) -> dict[str, Any]:
         """One job, and how each of its attempts ended."""
@@ -64,7 +84,9 @@ class JobsApi:
         return shown(job) | self.describe(job) | {"history": await self.jobs.history(job_id)}
 
     async def cancel(self, job_id: str, command: Command, who: Admin) -> dict[str, Any]:
-        """At once: nothing of it will be published. Its worker notices at its next renewal (3 s) and stops."""
+        """At once: nothing of it will be published. Its worker notices at its next renewal (3 s)
+        and stops.
+        """
         job = await self._owned(who, job_id)
         reason = f"cancelled by {who.name}: {command.reason}"
         async with self.jobs.db.transaction() as tx:
@@ -79,7 +101,10 @@ class JobsApi:
         """Queue a failed or cancelled job again, with a fresh count of attempts."""
         job = await self._owned(who, job_id)
         async with self.jobs.db.transaction() as tx:
-            if await self.jobs.requeue(tx, job_id, f"asked for by {who.name}: {command.reason}") is None:
+            if (
+                await self.jobs.requeue(tx, job_id, f"asked for by {who.name}: {command.reason}")
+                is None
+            ):
                 raise NotRetryable(job)
             if self.reopen:
                 await self.reopen(tx, job)
@@ -92,7 +117,9 @@ class JobsApi:
         return job
 
 
-def jobs_api(jobs: JobStore, describe: Describe, ended: Ended | None = None, reopen: Reopen | None = None) -> APIRouter:
+def jobs_api(
+    jobs: JobStore, describe: Describe, ended: Ended | None = None, reopen: Reopen | None = None
+) -> APIRouter:
     api = JobsApi(jobs, describe, ended, reopen)
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     router.get("")(api.page)
@@ -103,7 +130,18 @@ def jobs_api(jobs: JobStore, describe: Describe, ended: Ended | None = None, reo
 
 
 def shown(job: Job) -> dict[str, Any]:
-    return {"job_id": job.job_id, "kind": job.kind, "route": job.route, "state": job.state, "attempt": job.attempt, "progress": job.progress,
-            "result": job.result, "error": job.error, "worker": job.worker if job.state == "running" else None, "age_seconds": job.age,
-            "heartbeat_age_seconds": job.silent if job.state == "running" else None, "created_at": job.created_at.isoformat(),
-            "updated_at": job.updated_at.isoformat()}  # fmt: skip
+    return {
+        "job_id": job.job_id,
+        "kind": job.kind,
+        "route": job.route,
+        "state": job.state,
+        "attempt": job.attempt,
+        "progress": job.progress,
+        "result": job.result,
+        "error": job.error,
+        "worker": job.worker if job.state == "running" else None,
+        "age_seconds": job.age,
+        "heartbeat_age_seconds": job.silent if job.state == "running" else None,
+        "created_at": job.created_at.isoformat(),
+        "updated_at": job.updated_at.isoformat(),
+    }

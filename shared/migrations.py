@@ -1,7 +1,9 @@
-"""Brings a service's database to the schema its code expects: Alembic's migrations, run through the service's own engine.
+"""Brings a service's database to the schema its code expects: Alembic's migrations, run through the
+service's own engine.
 
-Revisions are numbered files, `<service>/migrations/versions/NNNN_what_it_does.py`, one after the other without branches. All
-steps of one move commit together or not at all. Alembic is imported only when there is something to do (decision 0010).
+Revisions are numbered files, `<service>/migrations/versions/NNNN_what_it_does.py`, one after the
+other without branches. All steps of one move commit together or not at all. Alembic is imported
+only when there is something to do (decision 0010).
 """
 
 from __future__ import annotations
@@ -34,17 +36,26 @@ Shape = dict[str, tuple[frozenset[str], frozenset[str]]]
 
 class SchemaUnknown(RatchetError):
     def __init__(self, folder: Path) -> None:
-        super().__init__(f"the {folder.parent.name} database has tables of no released version: start with an empty one, or upgrade it with the code that made it")
+        super().__init__(
+            f"the {folder.parent.name} database has tables of no released version: start with an"
+            " empty one, or upgrade it with the code that made it"
+        )
 
 
 class RevisionUnknown(RatchetError):
     def __init__(self, revision: str, known: list[str]) -> None:
-        super().__init__(f"this code knows no revision '{revision}', only {', '.join([BASE, *known])}; a newer one is taken back by the release that brought it")
+        super().__init__(
+            f"this code knows no revision '{revision}', only {', '.join([BASE, *known])}; a newer"
+            " one is taken back by the release that brought it"
+        )
 
 
 class TablesBusy(Retryable):
     def __init__(self) -> None:
-        super().__init__(f"a table was in use for {TABLE_LOCK_WAIT}, and a migration may not hold up others for longer: end long transactions, or try again")
+        super().__init__(
+            f"a table was in use for {TABLE_LOCK_WAIT}, and a migration may not hold up others for"
+            " longer: end long transactions, or try again"
+        )
 
 
 class Migrations:
@@ -52,7 +63,9 @@ class Migrations:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.revisions = sorted(path.name[:4] for path in (folder / "versions").glob("[0-9][0-9][0-9][0-9]_*.py"))
+        self.revisions = sorted(
+            path.name[:4] for path in (folder / "versions").glob("[0-9][0-9][0-9][0-9]_*.py")
+        )
 
     @property
     def head(self) -> str:
@@ -62,17 +75,25 @@ class Migrations:
         """What the database says of itself: None when it is empty, or older than migrations."""
         try:
             async with db.read() as connection:
-                return (await connection.execute(text("select version_num from alembic_version"))).scalar()
+                return (
+                    await connection.execute(text("select version_num from alembic_version"))
+                ).scalar()
         except DBAPIError:
             return None  # no such table
 
     async def upgrade(self, db: Database) -> None:
-        """At the start of a service. Several replicas may start at once: one migrates, the others wait and find it done."""
+        """At the start of a service. Several replicas may start at once: one migrates, the others
+        wait and find it done.
+        """
         found = await self.revision(db)
         if found == self.head:
             return
-        if found and found > self.head:  # this is the release before: the next one's schema is made so that it can go on
-            log("migrations").warning("the database is newer than this code", database=found, code=self.head)
+        if (
+            found and found > self.head
+        ):  # this is the release before: the next one's schema is made so that it can go on
+            log("migrations").warning(
+                "the database is newer than this code", database=found, code=self.head
+            )
             return
         deadline = time.monotonic() + WAIT_SECONDS
         while (trouble := await self._try(db, self.head)) and time.monotonic() < deadline:
@@ -87,9 +108,12 @@ class Migrations:
             raise RevisionUnknown(to, self.revisions)
         try:
             async with db.transaction(wake=False) as tx:
-                if not db.is_sqlite:  # SQLite's BEGIN IMMEDIATE is a lock; this one ends with the transaction, too, however the process ends
+                # SQLite's BEGIN IMMEDIATE is a lock; this one ends with the transaction, too,
+                # however the process ends
+                if not db.is_sqlite:
                     await tx.execute(select(func.pg_advisory_xact_lock(LOCK)))
-                    # A table that is waited for is closed to everybody who comes later: better to let them pass and try again.
+                    # A table that is waited for is closed to everybody who comes later: better to
+                    # let them pass and try again.
                     await tx.execute(select(func.set_config("lock_timeout", TABLE_LOCK_WAIT, True)))
                 await tx.run_sync(self.run, to)
         except DBAPIError as error:
@@ -114,7 +138,10 @@ class Migrations:
         from alembic.script import ScriptDirectory
 
         script = ScriptDirectory(str(self.folder))
-        context = MigrationContext.configure(connection, opts={"fn": lambda heads, _: self._steps(script, heads[0] if heads else BASE, to)})
+        context = MigrationContext.configure(
+            connection,
+            opts={"fn": lambda heads, _: self._steps(script, heads[0] if heads else BASE, to)},
+        )
         self._recognise(script, context, connection)
         with Operations.context(context):
             context.run_migrations()
@@ -132,8 +159,12 @@ class Migrations:
             for revision in list(script.iterate_revisions(found, to)):
                 yield MigrationStep.downgrade_from_script(script.revision_map, revision)
 
-    def _recognise(self, script: ScriptDirectory, context: MigrationContext, connection: Connection) -> None:
-        """Tables without a version were made before there were migrations: they are told by their columns and indexes."""
+    def _recognise(
+        self, script: ScriptDirectory, context: MigrationContext, connection: Connection
+    ) -> None:
+        """Tables without a version were made before there were migrations: they are told by their
+        columns and indexes.
+        """
         if context.get_current_revision() or not inspect(connection).has_table("inbox"):
             return
         found = shape_of(connection)
@@ -142,7 +173,9 @@ class Migrations:
                 self.run(scratch, revision)
                 if shape_of(scratch).items() <= found.items():
                     context.stamp(script, revision)
-                    log("migrations").info("recognised a database from before there were migrations", revision=revision)
+                    log("migrations").info(
+                        "recognised a database from before there were migrations", revision=revision
+                    )
                     return
         raise SchemaUnknown(self.folder)
 
@@ -152,7 +185,14 @@ def shape_of(connection: Connection) -> Shape:
     inspector = inspect(connection)
     shape = {}
     for table in inspector.get_table_names():
-        indexes = (index["name"] for index in inspector.get_indexes(table) if "duplicates_constraint" not in index)
-        shape[table] = frozenset(column["name"] for column in inspector.get_columns(table)), frozenset(filter(None, indexes))
+        indexes = (
+            index["name"]
+            for index in inspector.get_indexes(table)
+            if "duplicates_constraint" not in index
+        )
+        shape[table] = (
+            frozenset(column["name"] for column in inspector.get_columns(table)),
+            frozenset(filter(None, indexes)),
+        )
     shape.pop("alembic_version", None)
     return shape

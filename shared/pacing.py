@@ -1,8 +1,10 @@
-"""Keeps idle consumers from spinning on an event log that does not wait for events before it answers a fetch.
+"""Keeps idle consumers from spinning on an event log that does not wait for events before it
+answers a fetch.
 
-Kafka holds an empty fetch for `fetch.max.wait`; the embedded event log answers at once. aiokafka then asks again at once:
-2,500 fetches/s and 0.4 of a core for each idle consumer, measured, and Ratchet has twenty. An empty answer that came sooner
-than EMPTY_FETCH_SECONDS waits for the rest of them. Against Kafka, which waits longer than that itself, nothing changes.
+Kafka holds an empty fetch for `fetch.max.wait`; the embedded event log answers at once. aiokafka
+then asks again at once: 2,500 fetches/s and 0.4 of a core for each idle consumer, measured, and
+Ratchet has twenty. An empty answer that came sooner than EMPTY_FETCH_SECONDS waits for the rest of
+them. Against Kafka, which waits longer than that itself, nothing changes.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from aiokafka.consumer.fetcher import Fetcher
 
 from shared.wrapping import wrap_once
 
-EMPTY_FETCH_SECONDS = 0.1  # as Kafka is told to wait (bus.py); adds 50 ms on average to an event on the embedded log
+EMPTY_FETCH_SECONDS = (
+    0.1  # as Kafka is told to wait (bus.py); adds 50 ms on average to an event on the embedded log
+)
 
 
 def pace_empty_fetches() -> None:

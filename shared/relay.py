@@ -1,7 +1,8 @@
 """Publishes what is committed and unsent, oldest first, so that the order within a key holds.
 
-One relay at a time works on a database: it holds a lease by the database's clock, and a second replica stands by. A relay
-that was thought dead may still send: the rows of its batch come a second time, after their first, and consumers absorb them.
+One relay at a time works on a database: it holds a lease by the database's clock, and a second
+replica stands by. A relay that was thought dead may still send: the rows of its batch come a second
+time, after their first, and consumers absorb them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,19 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, Float, MetaData, String, Table, and_, delete, func, or_, select, update
+from sqlalchemy import (
+    Column,
+    Float,
+    MetaData,
+    String,
+    Table,
+    and_,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from schemas.topics import TOPICS, dead_letter_topic, published_by
 from shared import failpoints
@@ -25,8 +38,12 @@ from shared.outbox import Outbox, OutboxRow, Place, Sender
 from shared.telemetry import EVENTS_PUBLISHED, EVENTS_RESENT, OUTBOX_AGE, OUTBOX_PENDING, log
 
 BATCH = 500
-PACE_SECONDS = 0.01  # from one look to the next while events keep coming: several in one batch; after a pause the first goes at once
-POLL_SECONDS = 1.0  # a commit in this process wakes the relay at once; this is for rows another process left
+# from one look to the next while events keep coming: several in one batch; after a pause the first
+# goes at once
+PACE_SECONDS = 0.01
+POLL_SECONDS = (
+    1.0  # a commit in this process wakes the relay at once; this is for rows another process left
+)
 LEASE_SECONDS = 10.0
 RENEW_SECONDS = 3.0
 CHUNK = 500  # ids in one IN (...)
@@ -34,14 +51,29 @@ COMPACTED = {topic.name for topic in TOPICS if topic.compacted}
 
 
 def lease_table(metadata: MetaData) -> Table:
-    return Table("relay_lease", metadata, Column("name", String(16), primary_key=True), Column("owner", String(200), nullable=False),
-                 Column("lease_until", Float(53), nullable=False))  # fmt: skip
+    return Table(
+        "relay_lease",
+        metadata,
+        Column("name", String(16), primary_key=True),
+        Column("owner", String(200), nullable=False),
+        Column("lease_until", Float(53), nullable=False),
+    )
 
 
 class Relay:
-    """`owner`: a name that a restarted process has again, so that it need not wait for its own lease to end."""
+    """`owner`: a name that a restarted process has again, so that it need not wait for its own
+    lease to end.
+    """
 
-    def __init__(self, db: Database, outbox: Outbox, sender: Sender, reader: LogReader | None = None, lease: Table | None = None, owner: str = "") -> None:
+    def __init__(
+        self,
+        db: Database,
+        outbox: Outbox,
+        sender: Sender,
+        reader: LogReader | None = None,
+        lease: Table | None = None,
+        owner: str = "",
+    ) -> None:
         self.db = db
         self.outbox = outbox
         self.sender = sender
@@ -52,10 +84,14 @@ class Relay:
         self._held_until = 0.0  # by our own clock, and sooner than the database's
         self._intact = -1  # the suspicion up to which the log was looked at
         table = outbox.table
-        self._unsent = select(table).where(table.c.sent_at.is_(None)).order_by(table.c.seq).limit(BATCH)
+        self._unsent = (
+            select(table).where(table.c.sent_at.is_(None)).order_by(table.c.seq).limit(BATCH)
+        )
 
     async def run(self) -> None:
-        """For ever: drain, then wait for the next commit. Back-off while the log or the database is away."""
+        """For ever: drain, then wait for the next commit. Back-off while the log or the database is
+        away.
+        """
         delay = 0.2
         while True:
             try:
@@ -80,13 +116,21 @@ class Relay:
         asked = time.monotonic()
         table = self.lease
         clock = self.db.clock()
-        free = and_(table.c.name == "relay", or_(table.c.owner == self.owner, table.c.lease_until < clock))
+        free = and_(
+            table.c.name == "relay", or_(table.c.owner == self.owner, table.c.lease_until < clock)
+        )
         claimable = select(table.c.name).where(free)
-        if not self.db.is_sqlite:  # who waits for a row that another relay is renewing would only learn that it is taken
+        if (
+            not self.db.is_sqlite
+        ):  # who waits for a row that another relay is renewing would only learn that it is taken
             claimable = claimable.with_for_update(skip_locked=True)
         async with self.db.transaction(wake=False) as tx:
             await insert_once(tx, table, {"name": "relay", "owner": self.owner, "lease_until": 0.0})
-            taken = await tx.execute(update(table).where(table.c.name.in_(claimable)).values(owner=self.owner, lease_until=clock + LEASE_SECONDS))
+            taken = await tx.execute(
+                update(table)
+                .where(table.c.name.in_(claimable))
+                .values(owner=self.owner, lease_until=clock + LEASE_SECONDS)
+            )
         self._held_until = asked + RENEW_SECONDS if taken.rowcount else 0.0
         return taken.rowcount == 1
 
@@ -94,7 +138,11 @@ class Relay:
         """At a clean stop: who comes next need not wait for the lease to end."""
         if self.lease is not None and self._held_until:
             async with self.db.transaction(wake=False) as tx:
-                await tx.execute(update(self.lease).where(self.lease.c.owner == self.owner).values(lease_until=0.0))
+                await tx.execute(
+                    update(self.lease)
+                    .where(self.lease.c.owner == self.owner)
+                    .values(lease_until=0.0)
+                )
 
     async def drain_once(self) -> int:
         """Publish one batch; returns how many events it held."""
@@ -108,7 +156,8 @@ class Relay:
         places = await self.sender.send(rows)
         failpoints.reach("relay.after-send")
         if self.reader and losses_suspected() != self._intact:
-            await self.find_losses()  # the log broke meanwhile: what it acknowledged may be gone, so this batch is sent again
+            # the log broke meanwhile: what it acknowledged may be gone, so this batch is sent again
+            await self.find_losses()
             self.db.committed.set()
             return len(rows)
         await self._mark_sent(rows, places)
@@ -121,14 +170,21 @@ class Relay:
     async def _mark_sent(self, rows: Sequence[OutboxRow], places: Sequence[Place]) -> None:
         async with self.db.transaction(wake=False) as tx:
             at = stored(self.outbox.table.c.sent_at, now(), tx.dialect)
-            marks = [(at, place.partition, place.offset, row.seq) for row, place in zip(rows, places, strict=True)]
-            await update_many(tx, self.outbox.table, ("sent_at", "log_partition", "log_offset"), "seq", marks)
+            marks = [
+                (at, place.partition, place.offset, row.seq)
+                for row, place in zip(rows, places, strict=True)
+            ]
+            await update_many(
+                tx, self.outbox.table, ("sent_at", "log_partition", "log_offset"), "seq", marks
+            )
         self.outbox.backlog.sent(rows)
         for topic, count in Counter(row.aggregatetype for row in rows).items():
             EVENTS_PUBLISHED.labels(topic).inc(count)
 
     async def find_losses(self) -> None:
-        """After a connection to the log broke: does it still end where it was acknowledged to end? What is missing is unsent again."""
+        """After a connection to the log broke: does it still end where it was acknowledged to end?
+        What is missing is unsent again.
+        """
         suspected = losses_suspected()
         if self.reader is None or suspected == self._intact:
             return
@@ -140,12 +196,24 @@ class Relay:
         """By partition, the id and offset of the last event that the log acknowledged."""
         table = self.outbox.table
         ends = {}
-        topics = [*(topic.name for topic in published_by(self.outbox.service)), dead_letter_topic(self.outbox.service)]
+        topics = [
+            *(topic.name for topic in published_by(self.outbox.service)),
+            dead_letter_topic(self.outbox.service),
+        ]
         async with self.db.read() as connection:
             for topic in topics:
                 sent = and_(table.c.sent_at.is_not(None), table.c.aggregatetype == topic)
-                for (number,) in await connection.execute(select(table.c.log_partition).where(sent, table.c.log_partition.is_not(None)).distinct()):
-                    last = select(table.c.id, table.c.log_offset).where(sent, table.c.log_partition == number).order_by(table.c.log_offset.desc()).limit(1)
+                for (number,) in await connection.execute(
+                    select(table.c.log_partition)
+                    .where(sent, table.c.log_partition.is_not(None))
+                    .distinct()
+                ):
+                    last = (
+                        select(table.c.id, table.c.log_offset)
+                        .where(sent, table.c.log_partition == number)
+                        .order_by(table.c.log_offset.desc())
+                        .limit(1)
+                    )
                     row = (await connection.execute(last)).one()
                     ends[Partition(topic, number)] = (row.id, row.log_offset)
         return ends
@@ -153,23 +221,44 @@ class Relay:
     async def _send_again(self, partition: Partition) -> None:
         start, held = await self.reader.contents(partition)
         table = self.outbox.table
-        here = and_(table.c.sent_at.is_not(None), table.c.aggregatetype == partition.topic, table.c.log_partition == partition.number)
-        kept = select(table.c.seq, table.c.id, table.c.aggregateid).where(here, or_(table.c.log_offset >= start, start == 0)).order_by(table.c.seq)
+        here = and_(
+            table.c.sent_at.is_not(None),
+            table.c.aggregatetype == partition.topic,
+            table.c.log_partition == partition.number,
+        )
+        kept = (
+            select(table.c.seq, table.c.id, table.c.aggregateid)
+            .where(here, or_(table.c.log_offset >= start, start == 0))
+            .order_by(table.c.seq)
+        )
         async with self.db.read() as connection:
             rows = (await connection.execute(kept)).all()
-        if partition.topic in COMPACTED:  # an older state sent after a newer one would become the state
+        if (
+            partition.topic in COMPACTED
+        ):  # an older state sent after a newer one would become the state
             rows = list({row.aggregateid: row for row in rows}.values())
         missing = [row.seq for row in rows if row.id not in held]
         async with self.db.transaction() as tx:
             for begin in range(0, len(missing), CHUNK):
                 these = table.c.seq.in_(missing[begin : begin + CHUNK])
-                await tx.execute(update(table).where(these).values(sent_at=None, log_partition=None, log_offset=None))
+                await tx.execute(
+                    update(table)
+                    .where(these)
+                    .values(sent_at=None, log_partition=None, log_offset=None)
+                )
         self.outbox.backlog.distrust()
         EVENTS_RESENT.labels(partition.topic).inc(len(missing))
-        self.log.error("the log lost events; sending them again", topic=partition.topic, partition=partition.number, events=len(missing))
+        self.log.error(
+            "the log lost events; sending them again",
+            topic=partition.topic,
+            partition=partition.number,
+            events=len(missing),
+        )
 
     async def forget_sent(self, before: Any) -> int:
-        """Drop sent rows older than the time they are kept for; a log that loses them later cannot be filled from here."""
+        """Drop sent rows older than the time they are kept for; a log that loses them later cannot
+        be filled from here.
+        """
         table = self.outbox.table
         async with self.db.transaction(wake=False) as tx:
             return (await tx.execute(delete(table).where(table.c.sent_at < before))).rowcount
@@ -177,7 +266,9 @@ class Relay:
     async def pending(self) -> int:
         table = self.outbox.table
         async with self.db.read() as connection:
-            return (await connection.execute(select(func.count()).where(table.c.sent_at.is_(None)))).scalar_one()
+            return (
+                await connection.execute(select(func.count()).where(table.c.sent_at.is_(None)))
+            ).scalar_one()
 
     async def _next_commit(self) -> None:
         try:

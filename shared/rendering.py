@@ -1,4 +1,6 @@
-"""Events as the outbox holds them: the JSON, the CloudEvents headers, the key. From a model, or, where thousands come in a second, without one."""
+"""Events as the outbox holds them: the JSON, the CloudEvents headers, the key. From a model, or,
+where thousands come in a second, without one.
+"""
 
 from __future__ import annotations
 
@@ -25,23 +27,37 @@ class Rendered(NamedTuple):
 
 def rendered(event: Event, service: str) -> Rendered:
     topic = topic_of(type(event))
-    return Rendered(event.event_id, topic.name, getattr(event, topic.key), type(event).__name__, event.model_dump_json().encode(),
-                    json.dumps(cloudevent_headers(event, service)))  # fmt: skip
+    return Rendered(
+        event.event_id,
+        topic.name,
+        getattr(event, topic.key),
+        type(event).__name__,
+        event.model_dump_json().encode(),
+        json.dumps(cloudevent_headers(event, service)),
+    )
 
 
 def cloudevent_headers(event: Event, service: str) -> dict[str, str]:
     """CloudEvents 1.0 Kafka binding, binary mode: attributes are headers, the body is the data."""
     return {
-        "ce_specversion": "1.0", "ce_id": event.event_id, "ce_source": f"/ratchet/{service}", "ce_type": type(event).__name__,
-        "ce_time": event.occurred_at.isoformat(), "ce_subject": event.route, "ce_tenant": event.tenant,
-        "ce_dataschema": f"{event.schema_name()}.json", "content-type": "application/json",
-    }  # fmt: skip
+        "ce_specversion": "1.0",
+        "ce_id": event.event_id,
+        "ce_source": f"/ratchet/{service}",
+        "ce_type": type(event).__name__,
+        "ce_time": event.occurred_at.isoformat(),
+        "ce_subject": event.route,
+        "ce_tenant": event.tenant,
+        "ce_dataschema": f"{event.schema_name()}.json",
+        "content-type": "application/json",
+    }
 
 
 class Renderer:
-    """Renders events that differ from `like` in a few fields, without building a model: 4 us an event instead of 15.
+    """Renders events that differ from `like` in a few fields, without building a model: 4 us an
+    event instead of 15.
 
-    It checks nothing: `like` is a valid event, and the caller answers for the fields that it replaces.
+    It checks nothing: `like` is a valid event, and the caller answers for the fields that it
+    replaces.
     """
 
     def __init__(self, like: Event, service: str) -> None:
@@ -58,11 +74,15 @@ class Renderer:
         event["occurred_at"] = occurred_at
         before, between, after = self._headers
         headers = f"{before}{event_id}{between}{occurred_at.isoformat()}{after}"
-        return Rendered(event_id, self._topic, event[self._key], self._type, to_json(event), headers)
+        return Rendered(
+            event_id, self._topic, event[self._key], self._type, to_json(event), headers
+        )
 
 
 def split_headers(headers: str, event: Event) -> tuple[str, str, str]:
-    """What comes before the id, between id and time, and after the time: the only headers that differ between events of a route."""
+    """What comes before the id, between id and time, and after the time: the only headers that
+    differ between events of a route.
+    """
     before, _, rest = headers.partition(event.event_id)
     between, _, after = rest.partition(event.occurred_at.isoformat())
     return before, between, after

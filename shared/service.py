@@ -1,4 +1,6 @@
-"""How a service is put together and run: database, outbox relay, broker, background workers, HTTP, in one process."""
+"""How a service is put together and run: database, outbox relay, broker, background workers, HTTP,
+in one process.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +35,18 @@ from shared.telemetry import BROKER_UP, configure_logging, log
 
 Worker = Callable[[], Awaitable[None]]
 REQUEST_SECONDS = 10  # what open requests get when the service is told to stop
-STOP_SECONDS = GRACEFUL_SECONDS + 2  # handlers, then consumers; with the 10 above and CLOSE_SECONDS of the producer within the pod's 45
+STOP_SECONDS = (
+    GRACEFUL_SECONDS + 2
+    # handlers, then consumers; with the 10 above and CLOSE_SECONDS of the producer within the pod's
+    # 45
+)
 
 
 @dataclass
 class Service:
-    """One of the six. `context` is what its handlers may ask for by name; `workers` run for as long as it does."""
+    """One of the six. `context` is what its handlers may ask for by name; `workers` run for as long
+    as it does.
+    """
 
     name: str
     settings: ServiceSettings
@@ -50,40 +58,74 @@ class Service:
     context: dict[str, Any] = field(default_factory=dict)
     workers: Sequence[Worker] = ()
     sender: Sender | None = None
-    report: Callable[[], dict[str, Any]] | None = None  # what `/health/ready` says beyond the common parts
+    report: Callable[[], dict[str, Any]] | None = (
+        None  # what `/health/ready` says beyond the common parts
+    )
     on_stop: Sequence[Worker] = ()  # clients to close
-    migrations: Path | None = None  # the folder of its revisions; without one, its tables are made as `metadata` says
+    migrations: Path | None = (
+        None  # the folder of its revisions; without one, its tables are made as `metadata` says
+    )
 
     def __post_init__(self) -> None:
         instance = self.settings.kafka_instance_id
         servers = self.settings.kafka_bootstrap_servers
         reader = KafkaLogReader(servers, self.name)
         guard = ConsumerGuard(self.db, self.outbox, reader)
-        self.broker: KafkaBroker = make_broker(self.settings, self.name, self.db, self.outbox, guard)
+        self.broker: KafkaBroker = make_broker(
+            self.settings, self.name, self.db, self.outbox, guard
+        )
         self.broker.include_router(self.events)
         name_members(self.broker, instance)
         self.health = Health(self.broker, guard)
         for name, value in (self.context | {"outbox": self.outbox}).items():
             self.broker.context.set_global(name, value)
-        self.relay = Relay(self.db, self.outbox, self.sender or KafkaSender(servers, self.name), reader, lease_table(self.metadata), instance or uuid7())
+        self.relay = Relay(
+            self.db,
+            self.outbox,
+            self.sender or KafkaSender(servers, self.name),
+            reader,
+            lease_table(self.metadata),
+            instance or uuid7(),
+        )
         self.sender = self.relay.sender
         self.housekeeping = Housekeeping(self.relay, self.settings.outbox_keep_hours)
         self.consuming = self.alone = False  # alone: nothing else runs in this process
-        self.api: FastAPI = create_api(self.name, self.settings, list(self.http), self.ready, self.health.trouble, self._lifespan)
+        self.api: FastAPI = create_api(
+            self.name,
+            self.settings,
+            list(self.http),
+            self.ready,
+            self.health.trouble,
+            self._lifespan,
+        )
         for name, value in (self.context | {"db": self.db, "outbox": self.outbox}).items():
             setattr(self.api.state, name, value)
 
     async def ready(self) -> dict[str, Any]:
         async with self.db.read() as connection:
             await connection.execute(select(1))
-        common = {"service": self.name, "database": "up", "consuming": self.consuming, "outbox_pending": await self.relay.pending()}
+        common = {
+            "service": self.name,
+            "database": "up",
+            "consuming": self.consuming,
+            "outbox_pending": await self.relay.pending(),
+        }
         return common | (self.report() if self.report else {})
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         await self.prepare_database()
-        loops = [self._consume, self.relay.run, self.health.watch, self.housekeeping.run, *self.workers]
-        tasks = [asyncio.create_task(loop(), name=getattr(loop, "__qualname__", "worker")) for loop in loops]
+        loops = [
+            self._consume,
+            self.relay.run,
+            self.health.watch,
+            self.housekeeping.run,
+            *self.workers,
+        ]
+        tasks = [
+            asyncio.create_task(loop(), name=getattr(loop, "__qualname__", "worker"))
+            for loop in loops
+        ]
         for task in tasks:
             task.add_done_callback(self._complain)
         try:
@@ -114,7 +156,9 @@ class Service:
                 await self.broker.start()
                 break
             except (KafkaError, OSError) as error:
-                log(self.name).warning("event log away, will retry", error=type(error).__name__, seconds=delay)
+                log(self.name).warning(
+                    "event log away, will retry", error=type(error).__name__, seconds=delay
+                )
                 with suppress(Exception):
                     await self.broker.stop()
                 await asyncio.sleep(delay)
@@ -126,27 +170,47 @@ class Service:
         log(self.name).info("ready", port=self.settings.port)
 
     async def _stop_consuming(self, start: asyncio.Task) -> None:
-        """aiokafka waits for answers, each up to 40 s: of a log that is silent, of a group whose leader was killed."""
+        """aiokafka waits for answers, each up to 40 s: of a log that is silent, of a group whose
+        leader was killed.
+        """
         if not self.consuming:
             start.cancel()  # else it would start consumers behind our back
         try:
             await asyncio.wait_for(self.broker.stop(), STOP_SECONDS)
-        except Exception as error:  # noqa: BLE001 - whatever it was, the rest is to be stopped as well
-            log(self.name).warning("consumers left behind; what they did not commit comes again", error=type(error).__name__)
+        # whatever it was, the rest is to be stopped as well
+        except Exception as error:  # noqa: BLE001
+            log(self.name).warning(
+                "consumers left behind; what they did not commit comes again",
+                error=type(error).__name__,
+            )
 
     def run(self) -> None:
         self.alone = True
         configure_logging(self.settings.log_level, self.settings.log_format)
-        uvicorn.run(self.api, host=self.settings.host, port=self.settings.port, log_config=None, access_log=False,
-                    timeout_graceful_shutdown=REQUEST_SECONDS, server_header=False)  # fmt: skip
+        uvicorn.run(
+            self.api,
+            host=self.settings.host,
+            port=self.settings.port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=REQUEST_SECONDS,
+            server_header=False,
+        )
 
     def _complain(self, task: asyncio.Task) -> None:
         if not task.cancelled() and (error := task.exception()):
             self.health.dead_loops.append(task.get_name())
-            log(self.name).error("a background loop died", loop=task.get_name(), error=f"{type(error).__name__}: {error}", exc_info=error)
+            log(self.name).error(
+                "a background loop died",
+                loop=task.get_name(),
+                error=f"{type(error).__name__}: {error}",
+                exc_info=error,
+            )
 
 
 def keep_what_is_here() -> None:
-    """What a service is made of lives as long as the process. Looking for garbage in it stopped every request for 75 ms on a busy machine."""
+    """What a service is made of lives as long as the process. Looking for garbage in it stopped
+    every request for 75 ms on a busy machine.
+    """
     gc.collect()
     gc.freeze()

@@ -1,4 +1,6 @@
-"""What every service is told from outside. Built once in app.py and passed down; nothing else reads the environment."""
+"""What every service is told from outside. Built once in app.py and passed down; nothing else reads
+the environment.
+"""
 
 from pathlib import Path
 
@@ -11,13 +13,27 @@ class ServiceSettings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
-    kafka_bootstrap_servers: str = Field("127.0.0.1:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS")
+    kafka_bootstrap_servers: str = Field(
+        "127.0.0.1:9092", validation_alias="KAFKA_BOOTSTRAP_SERVERS"
+    )
     kafka_instance_id: str | None = Field(
-        None, validation_alias="KAFKA_INSTANCE_ID", description="this replica's stable name: after a crash it has its partitions back at once")
-    database_url: str = Field(validation_alias="DATABASE_URL", description="SQLAlchemy async URL; one database per service")
+        None,
+        validation_alias="KAFKA_INSTANCE_ID",
+        description="this replica's stable name: after a crash it has its partitions back at once",
+    )
+    database_url: str = Field(
+        validation_alias="DATABASE_URL",
+        description="SQLAlchemy async URL; one database per service",
+    )
     outbox_keep_hours: float = Field(
-        72.0, gt=0, validation_alias="OUTBOX_KEEP_HOURS", description="how long sent events are kept, to fill a log that lost them")
-    artifacts_url: str = Field("file://.ratchet/artifacts", validation_alias="ARTIFACTS_URL", description="fsspec URL")
+        72.0,
+        gt=0,
+        validation_alias="OUTBOX_KEEP_HOURS",
+        description="how long sent events are kept, to fill a log that lost them",
+    )
+    artifacts_url: str = Field(
+        "file://.ratchet/artifacts", validation_alias="ARTIFACTS_URL", description="fsspec URL"
+    )
     keys_file: Path = Field(Path(".ratchet/keys.json"), validation_alias="RATCHET_KEYS_FILE")
     host: str = Field("127.0.0.1", validation_alias="HOST")
     port: int = Field(8000, validation_alias=AliasChoices("PORT", "port"), ge=1, le=65535)

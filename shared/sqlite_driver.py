@@ -1,7 +1,8 @@
 """SQLite behind SQLAlchemy with one visit to the connection's thread for a statement, not four.
 
-aiosqlite sends every call there by itself: make a cursor, execute, fetch, close. Each visit wakes two threads and costs
-17 us of CPU at best; a small transaction made eleven of them, now four. Neither library has a setting for it, hence their private seams.
+aiosqlite sends every call there by itself: make a cursor, execute, fetch, close. Each visit wakes
+two threads and costs 17 us of CPU at best; a small transaction made eleven of them, now four.
+Neither library has a setting for it, hence their private seams.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ class Nothing:
 
 
 class OneVisitCursor(AsyncAdapt_dbapi_cursor):
-    """The cursor SQLAlchemy works with; when a statement returns, its rows are here and the driver's own cursor is closed."""
+    """The cursor SQLAlchemy works with; when a statement returns, its rows are here and the
+    driver's own cursor is closed.
+    """
 
     __slots__ = ()
 
@@ -45,7 +48,8 @@ class OneVisitCursor(AsyncAdapt_dbapi_cursor):
     async def _visit(self, statement: Callable[[sqlite3.Connection], sqlite3.Cursor]) -> None:
         async with self._adapt_connection._execute_mutex:  # noqa: SLF001
             driver = self._connection
-            self._cursor, rows = await driver._execute(whole, driver._conn, statement)  # noqa: SLF001
+            execute = driver._execute  # noqa: SLF001
+            self._cursor, rows = await execute(whole, driver._conn, statement)  # noqa: SLF001
             self._rows = deque(rows)
 
     async def _async_soft_close(self) -> None:
@@ -55,7 +59,9 @@ class OneVisitCursor(AsyncAdapt_dbapi_cursor):
         self._rows.clear()
 
 
-def whole(connection: sqlite3.Connection, statement: Callable[[sqlite3.Connection], sqlite3.Cursor]) -> tuple[sqlite3.Cursor, list[Any]]:
+def whole(
+    connection: sqlite3.Connection, statement: Callable[[sqlite3.Connection], sqlite3.Cursor]
+) -> tuple[sqlite3.Cursor, list[Any]]:
     """In the connection's thread. A closed cursor still tells its description and its counts."""
     cursor = statement(connection)
     rows = cursor.fetchall() if cursor.description else []

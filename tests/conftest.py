@@ -1,4 +1,6 @@
-"""Fixtures every test may use: a database of each kind, keys, and an event factory's home. Never imported."""
+"""Fixtures every test may use: a database of each kind, keys, and an event factory's home. Never
+imported.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,11 @@ def keys(tmp_path: Path) -> dict[str, str]:
     secrets = {}
     records = []
     for tenant in ("acme", "globex"):
-        secret, record = new_key(f"{tenant}-all", tenant, {"infer", "capture:write", "feedback:write", "review", "admin", "read"})
+        secret, record = new_key(
+            f"{tenant}-all",
+            tenant,
+            {"infer", "capture:write", "feedback:write", "review", "admin", "read"},
+        )
         secrets[tenant] = secret
         records.append(record.model_dump(mode="json"))
     path = tmp_path / "keys.json"

@@ -1,4 +1,6 @@
-"""A Kafka for tests: the embedded one, and a real Apache Kafka where one is found. Both come with every topic provisioned."""
+"""A Kafka for tests: the embedded one, and a real Apache Kafka where one is found. Both come with
+every topic provisioned.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ LOWEST_PORT = 12000
 
 
 def free_port() -> int:
-    """Below the ports that outgoing connections are given: one of those would take it while what listens here is down."""
+    """Below the ports that outgoing connections are given: one of those would take it while what
+    listens here is down.
+    """
     while True:
         with socket.socket() as probe:
             try:
@@ -66,7 +70,9 @@ class Broker(ABC):
     def start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "broker.log").open("ab") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
@@ -106,7 +112,16 @@ class EmbeddedBroker(Broker):
         spec = importlib.util.find_spec("noida_db")
         binary = Path(spec.origin).with_name("noida-db")
         binary.chmod(binary.stat().st_mode | 0o111)
-        return [str(binary), "start", "--only", "kafka", "--kafka-port", str(self.port), "--data-dir", str(self.folder / "data")]
+        return [
+            str(binary),
+            "start",
+            "--only",
+            "kafka",
+            "--kafka-port",
+            str(self.port),
+            "--data-dir",
+            str(self.folder / "data"),
+        ]
 
 
 class ApacheKafka(Broker):
@@ -118,13 +133,25 @@ class ApacheKafka(Broker):
         if not properties.exists():
             properties.write_text(one_node(self.folder / "data", self.port, free_port()))
             cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            subprocess.run([home / "bin/kafka-storage.sh", "format", "-t", cluster, "-c", properties], check=True, capture_output=True)
+            subprocess.run(
+                [home / "bin/kafka-storage.sh", "format", "-t", cluster, "-c", properties],
+                check=True,
+                capture_output=True,
+            )
         # the script `exec`s java, so that our signals reach the broker itself
-        return ["env", "KAFKA_HEAP_OPTS=-Xmx384m", f"LOG_DIR={self.folder / 'logs'}", str(home / "bin/kafka-server-start.sh"), str(properties)]
+        return [
+            "env",
+            "KAFKA_HEAP_OPTS=-Xmx384m",
+            f"LOG_DIR={self.folder / 'logs'}",
+            str(home / "bin/kafka-server-start.sh"),
+            str(properties),
+        ]
 
 
 class ThreeNodes:
-    """Apache Kafka as it runs in production: three nodes, each event on three of them before it counts when two have it."""
+    """Apache Kafka as it runs in production: three nodes, each event on three of them before it
+    counts when two have it.
+    """
 
     REPLICATION = 3
 
@@ -137,10 +164,15 @@ class ThreeNodes:
 
     def start(self, node: int) -> None:
         home = kafka_home()
-        env = os.environ | {"KAFKA_HEAP_OPTS": "-Xmx384m", "LOG_DIR": str(self.folder / f"logs-{node}")}
+        env = os.environ | {
+            "KAFKA_HEAP_OPTS": "-Xmx384m",
+            "LOG_DIR": str(self.folder / f"logs-{node}"),
+        }
         with (self.folder / f"node-{node}.log").open("ab") as log:
             argv = [str(home / "bin/kafka-server-start.sh"), str(self.properties(node))]
-            self.processes[node] = subprocess.Popen(argv, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.processes[node] = subprocess.Popen(
+                argv, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
 
     def kill(self, node: int) -> None:
         self.processes[node].kill()
@@ -149,21 +181,50 @@ class ThreeNodes:
     def properties(self, node: int) -> Path:
         path = self.folder / f"node-{node}.properties"
         if not path.exists():
-            path.write_text("".join(f"{name}={value}\n" for name, value in self._settings(node).items()))
-            subprocess.run([kafka_home() / "bin/kafka-storage.sh", "format", "-t", "MkU3OEVCNTcwNTJENDM2Qg", "-c", path], check=True, capture_output=True)
+            path.write_text(
+                "".join(f"{name}={value}\n" for name, value in self._settings(node).items())
+            )
+            subprocess.run(
+                [
+                    kafka_home() / "bin/kafka-storage.sh",
+                    "format",
+                    "-t",
+                    "MkU3OEVCNTcwNTJENDM2Qg",
+                    "-c",
+                    path,
+                ],
+                check=True,
+                capture_output=True,
+            )
         return path
 
     def _settings(self, node: int) -> dict[str, object]:
         replicated = ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
         return {
-            "process.roles": "broker,controller", "node.id": node + 1, "controller.listener.names": "CONTROLLER",
-            "controller.quorum.voters": ",".join(f"{number + 1}@127.0.0.1:{port}" for number, port in enumerate(self.controllers)),
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.ports[node]},CONTROLLER://127.0.0.1:{self.controllers[node]}",
-            "log.dirs": self.folder / f"data-{node}", "group.initial.rebalance.delay.ms": 0, "auto.create.topics.enable": "false",
-            "unclean.leader.election.enable": "false", "min.insync.replicas": 2, "default.replication.factor": self.REPLICATION,
-            "transaction.state.log.min.isr": 2, "share.coordinator.state.topic.min.isr": 2,
-        } | {f"{name}.{setting}": 3 for name in replicated for setting in ("replication.factor", "num.partitions")
-             if (name, setting) != ("share.coordinator.state.topic", "num.partitions")}  # fmt: skip
+            "process.roles": "broker,controller",
+            "node.id": node + 1,
+            "controller.listener.names": "CONTROLLER",
+            "controller.quorum.voters": ",".join(
+                f"{number + 1}@127.0.0.1:{port}" for number, port in enumerate(self.controllers)
+            ),
+            "listeners": (
+                f"PLAINTEXT://127.0.0.1:{self.ports[node]},"
+                f"CONTROLLER://127.0.0.1:{self.controllers[node]}"
+            ),
+            "log.dirs": self.folder / f"data-{node}",
+            "group.initial.rebalance.delay.ms": 0,
+            "auto.create.topics.enable": "false",
+            "unclean.leader.election.enable": "false",
+            "min.insync.replicas": 2,
+            "default.replication.factor": self.REPLICATION,
+            "transaction.state.log.min.isr": 2,
+            "share.coordinator.state.topic.min.isr": 2,
+        } | {
+            f"{name}.{setting}": 3
+            for name in replicated
+            for setting in ("replication.factor", "num.partitions")
+            if (name, setting) != ("share.coordinator.state.topic", "num.partitions")
+        }
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)

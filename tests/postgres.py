@@ -17,7 +17,9 @@ from tests.kafka import free_port
 
 def _binary(name: str) -> str | None:
     found = shutil.which(name)
-    return found or next(iter(sorted(glob(f"/usr/lib/postgresql/*/bin/{name}"), reverse=True)), None)
+    return found or next(
+        iter(sorted(glob(f"/usr/lib/postgresql/*/bin/{name}"), reverse=True)), None
+    )
 
 
 def postgres_missing() -> str | None:
@@ -26,11 +28,15 @@ def postgres_missing() -> str | None:
 
 
 class PostgresServer:
-    """Listens on loopback only; runs as `postgres` (or nobody) when the tests run as root, which PostgreSQL refuses."""
+    """Listens on loopback only; runs as `postgres` (or nobody) when the tests run as root, which
+    PostgreSQL refuses.
+    """
 
     def __init__(self, folder: Path, durable: bool = False) -> None:
         self.fsync = "on" if durable else "off"
-        self.data = Path("/tmp") / f"ratchet-pg-{uuid.uuid4().hex[:8]}"  # pytest's own folders are closed to other users
+        self.data = (
+            Path("/tmp") / f"ratchet-pg-{uuid.uuid4().hex[:8]}"
+        )  # pytest's own folders are closed to other users
         self.log = folder / "postgres.log"
         self.port = free_port()
 
@@ -39,11 +45,39 @@ class PostgresServer:
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
         if self._user:
             shutil.chown(self.data, self._user)
-        self._run(_binary("initdb"), "-D", str(self.data), "-U", "ratchet", "-A", "trust", "--no-sync", "-E", "UTF8")
+        self._run(
+            _binary("initdb"),
+            "-D",
+            str(self.data),
+            "-U",
+            "ratchet",
+            "-A",
+            "trust",
+            "--no-sync",
+            "-E",
+            "UTF8",
+        )
         self.process = subprocess.Popen(
-            [_binary("postgres"), "-D", str(self.data), "-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-c", f"fsync={self.fsync}",
-             "-c", f"unix_socket_directories={self.data}", "-c", "max_connections=200"],
-            user=self._user, stdout=self.log.open("w"), stderr=subprocess.STDOUT, cwd="/tmp")  # fmt: skip
+            [
+                _binary("postgres"),
+                "-D",
+                str(self.data),
+                "-p",
+                str(self.port),
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                f"fsync={self.fsync}",
+                "-c",
+                f"unix_socket_directories={self.data}",
+                "-c",
+                "max_connections=200",
+            ],
+            user=self._user,
+            stdout=self.log.open("w"),
+            stderr=subprocess.STDOUT,
+            cwd="/tmp",
+        )
         self._wait()
         return self
 
@@ -54,7 +88,19 @@ class PostgresServer:
 
     def new_database(self, suffix: str = "") -> str:
         name = f"t{uuid.uuid4().hex[:12]}{suffix}"
-        self._run("psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "ratchet", "-d", "postgres", "-c", f"create database {name}")
+        self._run(
+            "psql",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-U",
+            "ratchet",
+            "-d",
+            "postgres",
+            "-c",
+            f"create database {name}",
+        )
         return f"postgresql+asyncpg://ratchet@127.0.0.1:{self.port}/{name}"
 
     def _run(self, *argv: str) -> None:
@@ -66,7 +112,19 @@ class PostgresServer:
         for _ in range(200):
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
-                self._run("psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "ratchet", "-d", "postgres", "-c", "select 1")
+                self._run(
+                    "psql",
+                    "-h",
+                    "127.0.0.1",
+                    "-p",
+                    str(self.port),
+                    "-U",
+                    "ratchet",
+                    "-d",
+                    "postgres",
+                    "-c",
+                    "select 1",
+                )
                 return
             except (OSError, RuntimeError):
                 time.sleep(0.05)

@@ -1,4 +1,6 @@
-"""Which environment variables a service's settings read, and which of them it cannot start without."""
+"""Which environment variables a service's settings read, and which of them it cannot start
+without.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +26,17 @@ def names_of(field_name: str, field: FieldInfo, prefix: str) -> set[str]:
 
 def known_names(settings: type[ServiceSettings]) -> set[str]:
     prefix = settings.model_config["env_prefix"]
-    return set().union(*(names_of(name, field, prefix) for name, field in settings.model_fields.items()))
+    return set().union(
+        *(names_of(name, field, prefix) for name, field in settings.model_fields.items())
+    )
 
 
 def required_names(settings: type[ServiceSettings]) -> set[str]:
     prefix = settings.model_config["env_prefix"]
-    return set().union(*(names_of(name, field, prefix) for name, field in settings.model_fields.items() if field.is_required()))
+    return set().union(
+        *(
+            names_of(name, field, prefix)
+            for name, field in settings.model_fields.items()
+            if field.is_required()
+        )
+    )

@@ -1,4 +1,6 @@
-"""python -m benchmarks.capture --out results      Linux, two cores: the measured server on the first, the load on the second."""
+"""python -m benchmarks.capture --out results      Linux, two cores: the measured server on the
+first, the load on the second.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ SYSTEMS: dict[str, Measure] = {
 def main() -> None:
     arguments = parsed()
     plan = Plan(
-        inferences=arguments.inferences, phoenix_inferences=arguments.phoenix_inferences, seconds=arguments.seconds
+        inferences=arguments.inferences,
+        phoenix_inferences=arguments.phoenix_inferences,
+        seconds=arguments.seconds,
     )
     if "phoenix" in arguments.systems:
         phoenix.install()
@@ -41,9 +45,16 @@ def main() -> None:
 
 def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.capture", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for capture.json, capture.png and capture.svg")
     parser.add_argument(
-        "--work", type=Path, help="where databases are put while it runs (default: the system's temporary folder)"
+        "--out",
+        type=Path,
+        required=True,
+        help="folder for capture.json, capture.png and capture.svg",
+    )
+    parser.add_argument(
+        "--work",
+        type=Path,
+        help="where databases are put while it runs (default: the system's temporary folder)",
     )
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--inferences", type=int, default=Plan.inferences)

@@ -1,4 +1,6 @@
-"""The event log of a run: the embedded broker beside the load generator, and how far each topic has grown."""
+"""The event log of a run: the embedded broker beside the load generator, and how far each topic has
+grown.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,9 @@ POLL_SECONDS = 0.02
 def running(folder: Path) -> Iterator[str]:
     """Address of an embedded broker with every topic.
 
-    It writes all it holds to its disk every two seconds: of 60,000 events that is 100 MB, and who flushes to the same disk then waits
-    60 ms. In production the log has a disk of its own; here its files are in memory.
+    It writes all it holds to its disk every two seconds: of 60,000 events that is 100 MB, and who
+    flushes to the same disk then waits 60 ms. In production the log has a disk of its own; here its
+    files are in memory.
     """
     port = free_port()
     with (
@@ -58,10 +61,15 @@ def wait_until_provisioned(servers: str) -> None:
 
 
 async def publish(servers: str, event: Event) -> None:
-    headers = [(name, value.encode()) for name, value in cloudevent_headers(event, "router").items()]
+    headers = [
+        (name, value.encode()) for name, value in cloudevent_headers(event, "router").items()
+    ]
     async with AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True) as producer:
         await producer.send_and_wait(
-            event.topic_name(), event.model_dump_json().encode(), key=event.route.encode(), headers=headers
+            event.topic_name(),
+            event.model_dump_json().encode(),
+            key=event.route.encode(),
+            headers=headers,
         )
 
 
@@ -86,7 +94,8 @@ async def watching(servers: str, topic: str, partitions: int) -> AsyncIterator[G
     consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
     await consumer.start()
     try:
-        # not assigned to it: then it would fetch, and its fetches would cost the core of the load generator
+        # not assigned to it: then it would fetch, and its fetches would cost the core of the load
+        # generator
         yield Growth(consumer, [TopicPartition(topic, number) for number in range(partitions)])
     finally:
         await consumer.stop()

@@ -16,15 +16,21 @@ class Figures:
     note: str = ""
     inferences: int = 0
     answered_per_s: float | None = None  # until the last request was answered
-    stored_per_s: float | None = None  # until the last event was where it belongs: acknowledged by the broker, or a row
-    cpu_s_per_1000: float | None = None  # of the server's process, until the last event was where it belongs
+    stored_per_s: float | None = (
+        None  # until the last event was where it belongs: acknowledged by the broker, or a row
+    )
+    cpu_s_per_1000: float | None = (
+        None  # of the server's process, until the last event was where it belongs
+    )
     per_cpu_s: float | None = None
     p50_ms: float | None = None
     p99_ms: float | None = None
     slowest_ms: float | None = None
     memory_mb: float | None = None
     load_before: float | None = None  # of the machine, one minute's average
-    generator_busy: float | None = None  # share of its core that the load generator used in the batch run
+    generator_busy: float | None = (
+        None  # share of its core that the load generator used in the batch run
+    )
     generator_late_p99_ms: float | None = None  # how late it was itself in the open loop
     statuses: dict[str, int] | None = None
     single_statuses: dict[str, int] | None = None
@@ -48,7 +54,10 @@ class Figures:
         self.single_statuses = named(outcome.statuses)
 
     def as_json(self) -> dict[str, Any]:
-        return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
+        return {
+            name: round(value, 4) if isinstance(value, float) else value
+            for name, value in asdict(self).items()
+        }
 
 
 def named(statuses: dict[int, int]) -> dict[str, int]:

@@ -1,4 +1,6 @@
-"""Proof that the load generator is not what limits: the same requests against a server that only answers."""
+"""Proof that the load generator is not what limits: the same requests against a server that only
+answers.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,16 @@ ANSWER = b"HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\n{}"
 async def measure(plan: Plan, folder: Path) -> Figures:
     port = free_port()
     with Pinned(
-        "mock", [sys.executable, "-m", "benchmarks.capture.generator", str(port)], folder, SERVER_CORE
+        "mock",
+        [sys.executable, "-m", "benchmarks.capture.generator", str(port)],
+        folder,
+        SERVER_CORE,
     ) as server:
         server.wait_for_port(port)
-        prepared = [load.http("/", body, {}) for body in payloads.ratchet_bodies(plan.inferences, plan.batch)]
+        prepared = [
+            load.http("/", body, {})
+            for body in payloads.ratchet_bodies(plan.inferences, plan.batch)
+        ]
         outcome = await load.closed_loop(port, prepared, plan.connections)
         figures = Figures(
             "the load generator alone",
@@ -38,7 +46,9 @@ async def measure(plan: Plan, folder: Path) -> Figures:
 
 
 class Mock(asyncio.Protocol):
-    """Answers each complete request; a client here never sends the next one before it has the answer."""
+    """Answers each complete request; a client here never sends the next one before it has the
+    answer.
+    """
 
     def __init__(self) -> None:
         self.missing = 0

@@ -1,4 +1,6 @@
-"""The load generator: pre-rendered HTTP requests over kept connections. It only writes bytes, finds the end of an answer and looks at the clock."""
+"""The load generator: pre-rendered HTTP requests over kept connections. It only writes bytes, finds
+the end of an answer and looks at the clock.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ LENGTH = b"content-length:"
 
 @dataclass
 class Outcome:
-    """`latencies` in seconds; of an open loop they begin when a request was due, not when it could be sent."""
+    """`latencies` in seconds; of an open loop they begin when a request was due, not when it could
+    be sent.
+    """
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
@@ -26,7 +30,9 @@ class Outcome:
 
     def percentile(self, share: float) -> float:
         ordered = sorted(self.latencies)
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+        return (
+            ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+        )
 
 
 class Connection(asyncio.Protocol):
@@ -44,14 +50,19 @@ class Connection(asyncio.Protocol):
         head = self.received.find(HEAD_END)
         if head < 0:
             return
-        if len(self.received) >= head + len(HEAD_END) + content_length(self.received[:head]) and self.answered:
+        if (
+            len(self.received) >= head + len(HEAD_END) + content_length(self.received[:head])
+            and self.answered
+        ):
             status = int(self.received[9:12])
             self.received = b""
             self.answered.set_result(status)
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.answered and not self.answered.done():
-            self.answered.set_exception(error or ConnectionResetError("the server closed the connection"))
+            self.answered.set_exception(
+                error or ConnectionResetError("the server closed the connection")
+            )
 
     async def ask(self, request: bytes) -> int:
         self.answered = asyncio.get_running_loop().create_future()
@@ -92,7 +103,9 @@ async def closed_loop(port: int, requests: Sequence[bytes], connections: int) ->
 
 
 async def open_loop(port: int, requests: Sequence[bytes], rate: float, connections: int) -> Outcome:
-    """One request each 1/rate seconds, whether or not earlier ones were answered: a stall is felt by all that fall due in it."""
+    """One request each 1/rate seconds, whether or not earlier ones were answered: a stall is felt
+    by all that fall due in it.
+    """
     outcome = Outcome()
     free = asyncio.Queue[Connection]()
     opened = await connect(port, connections)

@@ -1,4 +1,6 @@
-"""Arize Phoenix's OTLP ingestion into its SQLite, from an environment of its own in the cache: it pins what we pin otherwise."""
+"""Arize Phoenix's OTLP ingestion into its SQLite, from an environment of its own in the cache: it
+pins what we pin otherwise.
+"""
 
 from __future__ import annotations
 
@@ -43,12 +45,16 @@ def make() -> None:
 
 
 async def measure(plan: Plan, folder: Path) -> Figures:
-    figures = Figures(f"Arize Phoenix {RELEASE}", "OTLP spans into SQLite; answers before it has stored")
+    figures = Figures(
+        f"Arize Phoenix {RELEASE}", "OTLP spans into SQLite; answers before it has stored"
+    )
     with serving(folder) as (server, port):
         await load.closed_loop(port, requests(2 * plan.batch, plan.batch), plan.connections)
         await stored(folder, 2 * plan.batch)
         await batches(figures, server, port, folder, plan)
-        figures.latency(await load.open_loop(port, requests(plan.singles, 1), plan.rate, plan.connections * 4))
+        figures.latency(
+            await load.open_loop(port, requests(plan.singles, 1), plan.rate, plan.connections * 4)
+        )
         figures.memory_mb = server.memory_mb()
     return figures
 
@@ -57,8 +63,14 @@ async def measure(plan: Plan, folder: Path) -> Figures:
 def serving(folder: Path) -> Iterator[tuple[Pinned, int]]:
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    environment = {"PHOENIX_WORKING_DIR": str(folder), "PHOENIX_HOST": "127.0.0.1", "PHOENIX_PORT": str(port), "PHOENIX_GRPC_PORT": str(free_port()),
-                   "PHOENIX_TELEMETRY_ENABLED": "false", "PHOENIX_SQL_DATABASE_URL": f"sqlite:///{folder}/phoenix.db"}  # fmt: skip
+    environment = {
+        "PHOENIX_WORKING_DIR": str(folder),
+        "PHOENIX_HOST": "127.0.0.1",
+        "PHOENIX_PORT": str(port),
+        "PHOENIX_GRPC_PORT": str(free_port()),
+        "PHOENIX_TELEMETRY_ENABLED": "false",
+        "PHOENIX_SQL_DATABASE_URL": f"sqlite:///{folder}/phoenix.db",
+    }
     with Pinned(
         "phoenix",
         [str(venv() / "bin" / "python"), "-m", "phoenix.server.main", "serve"],
@@ -72,7 +84,9 @@ def serving(folder: Path) -> Iterator[tuple[Pinned, int]]:
 
 def requests(count: int, batch: int) -> list[bytes]:
     bodies = payloads.phoenix_bodies(count, batch, time.time_ns())
-    return [load.http("/v1/traces", body, {"Content-Type": "application/x-protobuf"}) for body in bodies]
+    return [
+        load.http("/v1/traces", body, {"Content-Type": "application/x-protobuf"}) for body in bodies
+    ]
 
 
 async def batches(figures: Figures, server: Pinned, port: int, folder: Path, plan: Plan) -> None:
@@ -82,7 +96,9 @@ async def batches(figures: Figures, server: Pinned, port: int, folder: Path, pla
     began = time.perf_counter()
     outcome = await load.closed_loop(port, prepared, plan.connections)
     await stored(folder, there + plan.phoenix_inferences)
-    figures.rates(plan.phoenix_inferences, outcome, time.perf_counter() - began, server.cpu_seconds() - cpu)
+    figures.rates(
+        plan.phoenix_inferences, outcome, time.perf_counter() - began, server.cpu_seconds() - cpu
+    )
 
 
 async def stored(folder: Path, count: int) -> None:
@@ -92,5 +108,7 @@ async def stored(folder: Path, count: int) -> None:
 
 
 def rows(folder: Path) -> int:
-    with closing(sqlite3.connect(f"file:{folder}/phoenix.db?mode=ro", uri=True, timeout=30)) as connection:
+    with closing(
+        sqlite3.connect(f"file:{folder}/phoenix.db?mode=ro", uri=True, timeout=30)
+    ) as connection:
         return connection.execute("select count(*) from spans").fetchone()[0]

@@ -1,4 +1,6 @@
-"""Processes under measurement: pinned to one core, with their CPU time and memory read from /proc."""
+"""Processes under measurement: pinned to one core, with their CPU time and memory read from
+/proc.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ START_SECONDS = 180.0  # Phoenix imports for half a minute on a busy machine
 class DidNotStart(RatchetError):
     def __init__(self, name: str, log: Path) -> None:
         super().__init__(
-            f"{name} did not start; the end of its log ({log}):\n{log.read_text(errors='replace')[-1500:]}"
+            f"{name} did not start; the end of its log"
+            f" ({log}):\n{log.read_text(errors='replace')[-1500:]}"
         )
 
 
@@ -30,7 +33,12 @@ class Pinned:
     """A program on one core; never outlives its `with`."""
 
     def __init__(
-        self, name: str, argv: Sequence[str], folder: Path, core: int, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        argv: Sequence[str],
+        folder: Path,
+        core: int,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.argv = ["taskset", "-c", str(core), *argv]

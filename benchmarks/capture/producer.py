@@ -1,6 +1,8 @@
-"""The bare aiokafka producer with the same content: what is left when nothing is parsed, redacted or stored. An upper bound.
+"""The bare aiokafka producer with the same content: what is left when nothing is parsed, redacted
+or stored. An upper bound.
 
-Runs in a process of its own, so that it can be pinned: python -m benchmarks.capture.producer SERVERS INFERENCES RATE SECONDS
+Runs in a process of its own, so that it can be pinned: python -m benchmarks.capture.producer
+SERVERS INFERENCES RATE SECONDS
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ async def measure(plan: Plan, folder: Path) -> Figures:
 
 
 async def produce(servers: str, count: int, rate: float, seconds: float) -> Figures:
-    figures = Figures("bare aiokafka producer", "the same content; nothing parsed, redacted or stored")
+    figures = Figures(
+        "bare aiokafka producer", "the same content; nothing parsed, redacted or stored"
+    )
     async with AIOKafkaProducer(
         bootstrap_servers=servers, enable_idempotence=True, acks="all", linger_ms=2
     ) as producer:
@@ -61,7 +65,9 @@ async def produce(servers: str, count: int, rate: float, seconds: float) -> Figu
 
 
 def contents(count: int) -> list[bytes]:
-    return [json.dumps(payloads.as_json(exchange)).encode() for exchange in payloads.exchanges(count)]
+    return [
+        json.dumps(payloads.as_json(exchange)).encode() for exchange in payloads.exchanges(count)
+    ]
 
 
 async def flood(producer: AIOKafkaProducer, values: list[bytes]) -> None:
@@ -94,4 +100,7 @@ async def steady(producer: AIOKafkaProducer, values: list[bytes], rate: float) -
 
 if __name__ == "__main__":
     servers, count, rate, seconds = sys.argv[1:]
-    sys.stdout.write(json.dumps(uvloop.run(produce(servers, int(count), float(rate), float(seconds))).as_json()) + "\n")
+    sys.stdout.write(
+        json.dumps(uvloop.run(produce(servers, int(count), float(rate), float(seconds))).as_json())
+        + "\n"
+    )

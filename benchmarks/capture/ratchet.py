@@ -1,4 +1,6 @@
-"""Ratchet's capture as it runs in production: redaction on, durable before the 202, its relay publishing to a broker."""
+"""Ratchet's capture as it runs in production: redaction on, durable before the 202, its relay
+publishing to a broker.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,14 @@ TENANT = payloads.ROUTE.split("/")[0]
 
 
 async def measure(plan: Plan, folder: Path) -> Figures:
-    with broker.running(folder / "broker") as servers, serving(servers, folder) as (server, port, key):
+    with (
+        broker.running(folder / "broker") as servers,
+        serving(servers, folder) as (server, port, key),
+    ):
         await broker.publish(servers, route())
-        async with broker.watching(servers, INFERENCE_RECORDED.name, INFERENCE_RECORDED.partitions) as topic:
+        async with broker.watching(
+            servers, INFERENCE_RECORDED.name, INFERENCE_RECORDED.partitions
+        ) as topic:
             await known_route(port, key)
             await warm_up(port, key, plan)
             figures = Figures("ratchet capture", "redacted, durable before the 202, published")
@@ -43,9 +50,16 @@ def serving(servers: str, folder: Path) -> Iterator[tuple[Pinned, int, str]]:
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     keys.write_text(json.dumps({"keys": [record.model_dump(mode="json")]}))
-    environment = {"DATABASE_URL": f"sqlite+aiosqlite:///{folder}/capture.db", "KAFKA_BOOTSTRAP_SERVERS": servers, "PORT": str(port),
-                   "RATCHET_KEYS_FILE": str(keys), "ARTIFACTS_URL": f"file://{folder}/artifacts"}  # fmt: skip
-    with Pinned("capture", [sys.executable, "-m", "services.capture"], folder, SERVER_CORE, environment) as server:
+    environment = {
+        "DATABASE_URL": f"sqlite+aiosqlite:///{folder}/capture.db",
+        "KAFKA_BOOTSTRAP_SERVERS": servers,
+        "PORT": str(port),
+        "RATCHET_KEYS_FILE": str(keys),
+        "ARTIFACTS_URL": f"file://{folder}/artifacts",
+    }
+    with Pinned(
+        "capture", [sys.executable, "-m", "services.capture"], folder, SERVER_CORE, environment
+    ) as server:
         server.wait_for_port(port)
         yield server, port, secret
 
@@ -57,7 +71,14 @@ def route() -> RouteChanged:
         system_prompt="Classify.",
         detailed_prompt="Choose one of: {labels}.",
     )
-    return RouteChanged(tenant=TENANT, route=payloads.ROUTE, version=1, spec=spec, because="created", actor="benchmark")
+    return RouteChanged(
+        tenant=TENANT,
+        route=payloads.ROUTE,
+        version=1,
+        spec=spec,
+        because="created",
+        actor="benchmark",
+    )
 
 
 def requests(bodies: list[bytes], key: str) -> list[bytes]:
@@ -74,10 +95,14 @@ async def known_route(port: int, key: str) -> None:
 
 
 async def warm_up(port: int, key: str, plan: Plan) -> None:
-    await load.closed_loop(port, requests(payloads.ratchet_bodies(20 * plan.batch, plan.batch), key), plan.connections)
+    await load.closed_loop(
+        port, requests(payloads.ratchet_bodies(20 * plan.batch, plan.batch), key), plan.connections
+    )
 
 
-async def batches(figures: Figures, server: Pinned, port: int, key: str, topic: broker.Growth, plan: Plan) -> None:
+async def batches(
+    figures: Figures, server: Pinned, port: int, key: str, topic: broker.Growth, plan: Plan
+) -> None:
     prepared = requests(payloads.ratchet_bodies(plan.inferences, plan.batch), key)
     await settled(topic)
     there = await topic.records()

@@ -13,10 +13,14 @@ from rich.table import Table
 from benchmarks.capture.figures import Figures
 
 COLUMNS = (
-    ("inferences/s\nanswered", "answered_per_s", "{:,.0f}"), ("inferences/s\nstored", "stored_per_s", "{:,.0f}"),
-    ("CPU s per\n1,000", "cpu_s_per_1000", "{:.3f}"), ("p50 ms\nat {rate:.0f}/s", "p50_ms", "{:.1f}"), ("p99 ms\nat {rate:.0f}/s", "p99_ms", "{:.1f}"),
-    ("memory\nMB", "memory_mb", "{:.0f}"), ("load\nbefore", "load_before", "{:.1f}"),
-)  # fmt: skip
+    ("inferences/s\nanswered", "answered_per_s", "{:,.0f}"),
+    ("inferences/s\nstored", "stored_per_s", "{:,.0f}"),
+    ("CPU s per\n1,000", "cpu_s_per_1000", "{:.3f}"),
+    ("p50 ms\nat {rate:.0f}/s", "p50_ms", "{:.1f}"),
+    ("p99 ms\nat {rate:.0f}/s", "p99_ms", "{:.1f}"),
+    ("memory\nMB", "memory_mb", "{:.0f}"),
+    ("load\nbefore", "load_before", "{:.1f}"),
+)
 
 
 def machine() -> dict[str, object]:
@@ -32,12 +36,19 @@ def machine() -> dict[str, object]:
 def write(found: list[Figures], plan: dict[str, object], out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     verdict = bars(found)
-    results = {"machine": machine(), "plan": plan, "bars": verdict, "systems": [figures.as_json() for figures in found]}
+    results = {
+        "machine": machine(),
+        "plan": plan,
+        "bars": verdict,
+        "systems": [figures.as_json() for figures in found],
+    }
     (out / "capture.json").write_text(json.dumps(results, indent=1) + "\n")
     console = Console(width=150)
     console.print(table(found, float(str(plan["rate"]))))
     for bar, (measured, held) in verdict.items():
-        console.print(f"{'holds' if held else '[red]missed[/red]'}: {bar} (measured: {measured:,.1f})")
+        console.print(
+            f"{'holds' if held else '[red]missed[/red]'}: {bar} (measured: {measured:,.1f})"
+        )
     plot(found, out)
 
 
@@ -71,7 +82,9 @@ def bars(found: list[Figures]) -> dict[str, tuple[float, bool]]:
             ratio = ours.stored_per_s / phoenix.stored_per_s
             verdict["at least 25 times Phoenix"] = (ratio, ratio >= 25)
             by_cpu = (ours.per_cpu_s or 0) / (phoenix.per_cpu_s or 1)
-            verdict["at least 25 times Phoenix for the same CPU time, whoever else uses the core"] = (
+            verdict[
+                "at least 25 times Phoenix for the same CPU time, whoever else uses the core"
+            ] = (
                 by_cpu,
                 by_cpu >= 25,
             )
@@ -85,10 +98,14 @@ def plot(found: list[Figures], out: Path) -> None:
     import matplotlib.pyplot as plt
 
     panels = (
-        ("inferences/s until stored", "stored_per_s", False), ("p99 ms at 500 single requests/s", "p99_ms", True),
-        ("CPU ms for one inference", "cpu_s_per_1000", True), ("memory, MB", "memory_mb", False),
-    )  # fmt: skip
-    figure, axes = plt.subplots(1, len(panels), figsize=(15, 2.8), layout="constrained", sharey=True)
+        ("inferences/s until stored", "stored_per_s", False),
+        ("p99 ms at 500 single requests/s", "p99_ms", True),
+        ("CPU ms for one inference", "cpu_s_per_1000", True),
+        ("memory, MB", "memory_mb", False),
+    )
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(15, 2.8), layout="constrained", sharey=True
+    )
     systems = [figures.system for figures in found][::-1]
     for axis, (title, name, logarithmic) in zip(axes, panels, strict=True):
         measured = {figures.system: getattr(figures, name) for figures in found}

@@ -1,1 +1,3 @@
-"""How fast one service digests a topic with one, two and four consumers, on a real Apache Kafka and a real Postgres."""
+"""How fast one service digests a topic with one, two and four consumers, on a real Apache Kafka and
+a real Postgres.
+"""

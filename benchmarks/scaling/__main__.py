@@ -1,7 +1,9 @@
-"""python -m benchmarks.scaling --out results      needs KAFKA_HOME (or a Kafka beside the repository), Java, and PostgreSQL's binaries
+"""python -m benchmarks.scaling --out results      needs KAFKA_HOME (or a Kafka beside the
+repository), Java, and PostgreSQL's binaries
 
-Fills `inference-recorded` first, then starts N review processes and takes the time until their database holds every inference.
-Each N gets a new log and a new database. Postgres flushes to disk at each commit, as in production.
+Fills `inference-recorded` first, then starts N review processes and takes the time until their
+database holds every inference. Each N gets a new log and a new database. Postgres flushes to disk
+at each commit, as in production.
 """
 
 from __future__ import annotations
@@ -30,13 +32,21 @@ from tests import factories
 from tests.kafka import ApacheKafka, apache_missing, free_port
 from tests.postgres import PostgresServer, postgres_missing
 
-ROUTES = 48  # the key of the topic is the route: with fewer routes than partitions some consumers would have nothing to do
+# the key of the topic is the route: with fewer routes than partitions some consumers would have
+# nothing to do
+ROUTES = 48
 PATIENCE_SECONDS = 600
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scaling", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder for scaling.json and scaling.svg")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scaling",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for scaling.json and scaling.svg"
+    )
     parser.add_argument("--events", type=int, default=6000)
     parser.add_argument("--consumers", type=int, nargs="+", default=[1, 2, 4])
     chosen = parser.parse_args()
@@ -53,7 +63,10 @@ async def measure(consumers: int, events: int) -> dict[str, float]:
         postgres = stack.enter_context(PostgresServer(folder, durable=True))
         url = postgres.new_database()
         await fill(kafka.servers, events)
-        processes = [stack.enter_context(review(number, kafka.servers, url, folder)) for number in range(consumers)]
+        processes = [
+            stack.enter_context(review(number, kafka.servers, url, folder))
+            for number in range(consumers)
+        ]
         first = await digested(url, 1)
         began = time.monotonic()
         load = os.getloadavg()[0]
@@ -61,14 +74,21 @@ async def measure(consumers: int, events: int) -> dict[str, float]:
         seconds = time.monotonic() - began
         cpu = sum(cpu_seconds(process.pid) for process in processes)
     Console().print(f"{consumers} consumers: {(events - first) / seconds:.0f} events/s")
-    return {"consumers": consumers, "events_per_second": (events - first) / seconds, "cpu_seconds_of_consumers": cpu, "load": load}
+    return {
+        "consumers": consumers,
+        "events_per_second": (events - first) / seconds,
+        "cpu_seconds_of_consumers": cpu,
+        "load": load,
+    }
 
 
 async def fill(servers: str, events: int) -> None:
     async with AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True) as producer:
         names = [f"acme/route-{number}" for number in range(ROUTES)]
         for name in names:
-            await send(producer, factories.route_changed(route=name, spec=factories.spec(name=name)))
+            await send(
+                producer, factories.route_changed(route=name, spec=factories.spec(name=name))
+            )
         for number in range(events):
             await send(producer, inference(names[number % ROUTES]))
         await producer.flush()
@@ -79,17 +99,36 @@ def inference(route: str) -> InferenceRecorded:
 
 
 async def send(producer: AIOKafkaProducer, event: Event) -> None:
-    headers = [(name, value.encode()) for name, value in cloudevent_headers(event, "router").items()]
-    await producer.send(event.topic_name(), event.model_dump_json().encode(), key=event.route.encode(), headers=headers)
+    headers = [
+        (name, value.encode()) for name, value in cloudevent_headers(event, "router").items()
+    ]
+    await producer.send(
+        event.topic_name(),
+        event.model_dump_json().encode(),
+        key=event.route.encode(),
+        headers=headers,
+    )
 
 
 @contextmanager
 def review(number: int, servers: str, database: str, folder: Path) -> Iterator[subprocess.Popen]:
     """A replica of the service, as in production."""
-    environment = {"KAFKA_BOOTSTRAP_SERVERS": servers, "KAFKA_INSTANCE_ID": f"replica-{number}", "DATABASE_URL": database, "PORT": str(free_port()),
-                   "REVIEW_SALT": "benchmark", "RATCHET_KEYS_FILE": str(folder / "keys.json"), "ARTIFACTS_URL": f"file://{folder}"}  # fmt: skip
+    environment = {
+        "KAFKA_BOOTSTRAP_SERVERS": servers,
+        "KAFKA_INSTANCE_ID": f"replica-{number}",
+        "DATABASE_URL": database,
+        "PORT": str(free_port()),
+        "REVIEW_SALT": "benchmark",
+        "RATCHET_KEYS_FILE": str(folder / "keys.json"),
+        "ARTIFACTS_URL": f"file://{folder}",
+    }
     with (folder / f"review-{number}.log").open("w") as log:
-        process = subprocess.Popen([sys.executable, "-m", "services.review"], env=os.environ | environment, stdout=log, stderr=log)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "services.review"],
+            env=os.environ | environment,
+            stdout=log,
+            stderr=log,
+        )
     try:
         yield process
     finally:
@@ -108,7 +147,9 @@ async def digested(database: str, at_least: int) -> int:
                 if count >= at_least:
                     return count
             await asyncio.sleep(0.1)
-        raise TimeoutError(f"fewer than {at_least} inferences were digested within {PATIENCE_SECONDS} s")
+        raise TimeoutError(
+            f"fewer than {at_least} inferences were digested within {PATIENCE_SECONDS} s"
+        )
     finally:
         await connection.close()
 
@@ -125,14 +166,31 @@ def report(found: list[dict[str, float]], events: int, out: Path) -> None:
     import matplotlib.pyplot as plt
 
     out.mkdir(parents=True, exist_ok=True)
-    (out / "scaling.json").write_text(json.dumps({"events": events, "cores": os.cpu_count(), "runs": found}, indent=1))
-    table = Table("consumers", "events/s", "CPU seconds of all consumers", "load before", title=f"review, {events} inferences, {os.cpu_count()} cores")
+    (out / "scaling.json").write_text(
+        json.dumps({"events": events, "cores": os.cpu_count(), "runs": found}, indent=1)
+    )
+    table = Table(
+        "consumers",
+        "events/s",
+        "CPU seconds of all consumers",
+        "load before",
+        title=f"review, {events} inferences, {os.cpu_count()} cores",
+    )
     for row in found:
-        table.add_row(str(row["consumers"]), f"{row['events_per_second']:.0f}", f"{row['cpu_seconds_of_consumers']:.1f}", f"{row['load']:.1f}")
+        table.add_row(
+            str(row["consumers"]),
+            f"{row['events_per_second']:.0f}",
+            f"{row['cpu_seconds_of_consumers']:.1f}",
+            f"{row['load']:.1f}",
+        )
     Console().print(table)
     figure, axes = plt.subplots(figsize=(5, 3))
-    axes.plot([row["consumers"] for row in found], [row["events_per_second"] for row in found], "o-")
-    axes.set(xlabel="consumers", ylabel="events/s", ylim=(0, None), title="review on Kafka and Postgres")
+    axes.plot(
+        [row["consumers"] for row in found], [row["events_per_second"] for row in found], "o-"
+    )
+    axes.set(
+        xlabel="consumers", ylabel="events/s", ylim=(0, None), title="review on Kafka and Postgres"
+    )
     figure.savefig(out / "scaling.svg", bbox_inches="tight")
 
 

@@ -1,7 +1,9 @@
-"""python -m benchmarks.trainer        Ratchet's recipe and stock TRL on the same rows, one after the other; needs `make setup` first.
+"""python -m benchmarks.trainer        Ratchet's recipe and stock TRL on the same rows, one after
+the other; needs `make setup` first.
 
-Both get the base model, the same tokens, epochs, batch size, learning rate and seed. Stock is `SFTTrainer` with peft's LoRA of
-rank 16 on all linear layers, bf16, as its documentation shows it. Each runs in a process of its own; loading is not counted.
+Both get the base model, the same tokens, epochs, batch size, learning rate and seed. Stock is
+`SFTTrainer` with peft's LoRA of rank 16 on all linear layers, bf16, as its documentation shows it.
+Each runs in a process of its own; loading is not counted.
 """
 
 from __future__ import annotations
@@ -33,11 +35,19 @@ COLUMNS = pa.schema({"messages": pa.string(), "answer": pa.string()})
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--rows", type=int, default=160, help="rows to train on; a quarter as many to validate on")
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument(
+        "--rows", type=int, default=160, help="rows to train on; a quarter as many to validate on"
+    )
     arguments.add_argument("--recipe", default="tiny-cpu")
     asked = arguments.parse_args()
-    os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false"}  # as the trainer's child has it
+    os.environ |= {
+        "HF_HUB_OFFLINE": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "TOKENIZERS_PARALLELISM": "false",
+    }  # as the trainer's child has it
     folder = Path(tempfile.mkdtemp(prefix="benchmark-trainer-"))
     try:
         order = make_order(folder, asked.rows, asked.recipe)
@@ -50,25 +60,64 @@ def main() -> None:
 def make_order(folder: Path, rows: int, recipe: str) -> TrainingOrder:
     messages = bundled(seed=7).take(rows + rows // 4)
     for split, samples in (("train", messages[:rows]), ("validation", messages[rows:])):
-        table = [{"messages": json.dumps([{"role": "user", "content": sample.text}]), "answer": sample.label} for sample in samples]
-        parquet.write_table(pa.Table.from_pylist(table, schema=COLUMNS), folder / f"{split}.parquet")
+        table = [
+            {
+                "messages": json.dumps([{"role": "user", "content": sample.text}]),
+                "answer": sample.label,
+            }
+            for sample in samples
+        ]
+        parquet.write_table(
+            pa.Table.from_pylist(table, schema=COLUMNS), folder / f"{split}.parquet"
+        )
     spec = RouteSpec.model_validate(yaml.safe_load((BUNDLED / "route.yaml").read_text()))
-    return TrainingOrder(job_id="benchmark", dataset_id="benchmark", dataset_sha256="0" * 64, dataset=folder, spec=spec, tracking_uri="",
-                         recipe=load_recipe(RECIPES, recipe), base_model=str(base_model_dir()), checkpoints=folder / "checkpoints", output=folder / "out")  # fmt: skip
+    return TrainingOrder(
+        job_id="benchmark",
+        dataset_id="benchmark",
+        dataset_sha256="0" * 64,
+        dataset=folder,
+        spec=spec,
+        tracking_uri="",
+        recipe=load_recipe(RECIPES, recipe),
+        base_model=str(base_model_dir()),
+        checkpoints=folder / "checkpoints",
+        output=folder / "out",
+    )
 
 
-def in_its_own_process(measure: Callable[[TrainingOrder], Figures], order: TrainingOrder) -> Figures:
+def in_its_own_process(
+    measure: Callable[[TrainingOrder], Figures], order: TrainingOrder
+) -> Figures:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(measure, (order,))
 
 
 def show(stock: Figures, ours: Figures, rows: int) -> None:
-    table = Table("", "tokens/s", "seconds", "CPU seconds", "training loss", "validation loss", title=f"{rows} rows")
+    table = Table(
+        "",
+        "tokens/s",
+        "seconds",
+        "CPU seconds",
+        "training loss",
+        "validation loss",
+        title=f"{rows} rows",
+    )
     for one in (stock, ours):
-        table.add_row(one.name, f"{one.tokens_per_second:.0f}", f"{one.seconds:.1f}", f"{one.cpu_seconds:.1f}", f"{one.train_loss:.3f}", f"{one.validation_loss:.3f}")
+        table.add_row(
+            one.name,
+            f"{one.tokens_per_second:.0f}",
+            f"{one.seconds:.1f}",
+            f"{one.cpu_seconds:.1f}",
+            f"{one.train_loss:.3f}",
+            f"{one.validation_loss:.3f}",
+        )
     console = Console()
     console.print(table)
-    console.print(f"{ours.tokens_per_second / stock.tokens_per_second:.1f} times stock TRL's tokens/s; load while it ran: {os.getloadavg()[0]:.1f}", highlight=False)
+    console.print(
+        f"{ours.tokens_per_second / stock.tokens_per_second:.1f} times stock TRL's tokens/s; load"
+        f" while it ran: {os.getloadavg()[0]:.1f}",
+        highlight=False,
+    )
 
 
 if __name__ == "__main__":

@@ -39,15 +39,36 @@ def stock_trl(order: TrainingOrder) -> Figures:
     from services.trainer import train as stages
 
     recipe = order.recipe
-    tokenizer, model = stages.load(order.model_copy(update={"recipe": recipe.model_copy(update={"attention": "sdpa"})}))
+    tokenizer, model = stages.load(
+        order.model_copy(update={"recipe": recipe.model_copy(update={"attention": "sdpa"})})
+    )
     rows, held_out, _ = stages.prepare(order, tokenizer)
     clock = Clock(order, sum(map(len, rows)))
-    config = SFTConfig(output_dir=str(order.checkpoints / "stock"), num_train_epochs=recipe.epochs, per_device_train_batch_size=recipe.batch_size,
-                       learning_rate=recipe.learning_rate, lr_scheduler_type=recipe.schedule, warmup_steps=recipe.warmup_share, seed=recipe.seed, bf16=True,
-                       use_cpu=True, max_length=None, eval_strategy="epoch", save_strategy="no", logging_steps=5, report_to="none", disable_tqdm=True)  # fmt: skip
-    trainer = SFTTrainer(model=model, args=config, processing_class=tokenizer, peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"),
-                         train_dataset=Dataset.from_list([row.labelled() for row in rows]),
-                         eval_dataset=Dataset.from_list([row.labelled() for row in held_out]))  # fmt: skip
+    config = SFTConfig(
+        output_dir=str(order.checkpoints / "stock"),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.schedule,
+        warmup_steps=recipe.warmup_share,
+        seed=recipe.seed,
+        bf16=True,
+        use_cpu=True,
+        max_length=None,
+        eval_strategy="epoch",
+        save_strategy="no",
+        logging_steps=5,
+        report_to="none",
+        disable_tqdm=True,
+    )
+    trainer = SFTTrainer(
+        model=model,
+        args=config,
+        processing_class=tokenizer,
+        peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"),
+        train_dataset=Dataset.from_list([row.labelled() for row in rows]),
+        eval_dataset=Dataset.from_list([row.labelled() for row in held_out]),
+    )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     found: dict[str, Any] = stages.losses(trainer.state.log_history, "last")
@@ -55,7 +76,9 @@ def stock_trl(order: TrainingOrder) -> Figures:
 
 
 class Clock:
-    """From the first use of a row to the end of the last epoch, validation and whatever is prepared once included."""
+    """From the first use of a row to the end of the last epoch, validation and whatever is prepared
+    once included.
+    """
 
     def __init__(self, order: TrainingOrder, tokens: int) -> None:
         self.tokens = tokens * order.recipe.epochs
@@ -64,4 +87,11 @@ class Clock:
 
     def figures(self, name: str, train_loss: float, validation_loss: float) -> Figures:
         seconds = time.monotonic() - self.began
-        return Figures(name, self.tokens / seconds, seconds, time.process_time() - self.began_cpu, train_loss, validation_loss)
+        return Figures(
+            name,
+            self.tokens / seconds,
+            seconds,
+            time.process_time() - self.began_cpu,
+            train_loss,
+            validation_loss,
+        )

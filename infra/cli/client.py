@@ -17,7 +17,10 @@ PAGE = 200
 
 class Unreachable(RatchetError):
     def __init__(self, service: str, url: str) -> None:
-        super().__init__(f"{service} does not answer at {url}: 'ratchet status' shows what runs, 'ratchet logs {service}' why it does not")
+        super().__init__(
+            f"{service} does not answer at {url}: 'ratchet status' shows what runs, 'ratchet logs"
+            f" {service}' why it does not"
+        )
 
 
 class Refused(RatchetError):
@@ -28,11 +31,16 @@ class Refused(RatchetError):
 
 class NoKey(RatchetError):
     def __init__(self, home: Home) -> None:
-        super().__init__(f"no key to ask with: {home.credentials_file} has no 'admin'; run 'ratchet up' once, or set RATCHET_API_KEY")
+        super().__init__(
+            f"no key to ask with: {home.credentials_file} has no 'admin'; run 'ratchet up' once, or"
+            " set RATCHET_API_KEY"
+        )
 
 
 def find_client(folder: Path) -> Client:
-    """The running system of this home; or, for one elsewhere, RATCHET_API_KEY with RATCHET_URL and RATCHET_<SERVICE>_URL."""
+    """The running system of this home; or, for one elsewhere, RATCHET_API_KEY with RATCHET_URL and
+    RATCHET_<SERVICE>_URL.
+    """
     home = Home(folder)
     urls = {"router": os.environ["RATCHET_URL"]} if "RATCHET_URL" in os.environ else {}
     for service in ("router", "capture", "review", "dataset-builder", "trainer", "evaluator"):
@@ -47,11 +55,22 @@ def find_client(folder: Path) -> Client:
 class Client:
     def __init__(self, urls: dict[str, str], key: str) -> None:
         self.urls = {service: url.rstrip("/") for service, url in urls.items()}
-        local = all("//127.0.0.1" in url or "//localhost" in url for url in self.urls.values() if url.startswith("http"))
-        self._http = httpx.Client(headers={"authorization": f"Bearer {key}"}, timeout=30, trust_env=not local)
+        local = all(
+            "//127.0.0.1" in url or "//localhost" in url
+            for url in self.urls.values()
+            if url.startswith("http")
+        )
+        self._http = httpx.Client(
+            headers={"authorization": f"Bearer {key}"}, timeout=30, trust_env=not local
+        )
 
     def get(self, service: str, path: str, **query: Any) -> Any:
-        return self._ask("GET", service, path, params={name: value for name, value in query.items() if value is not None})
+        return self._ask(
+            "GET",
+            service,
+            path,
+            params={name: value for name, value in query.items() if value is not None},
+        )
 
     def post(self, service: str, path: str, body: Any = None) -> Any:
         return self._ask("POST", service, path, json=body)
@@ -68,7 +87,10 @@ class Client:
 
     def _ask(self, method: str, service: str, path: str, **request: Any) -> Any:
         if service not in self.urls:
-            raise RatchetError(f"where {service} listens is not known: set RATCHET_{service.replace('-', '_').upper()}_URL")
+            raise RatchetError(
+                f"where {service} listens is not known: set"
+                f" RATCHET_{service.replace('-', '_').upper()}_URL"
+            )
         try:
             response = self._http.request(method, f"{self.urls[service]}{path}", **request)
         except httpx.HTTPError as error:
@@ -84,4 +106,8 @@ def detail_of(response: httpx.Response) -> str:
     except ValueError:
         return response.reason_phrase or "no reason given"
     error = body.get("error") if isinstance(body, dict) else None
-    return body.get("detail") or (error.get("message") if isinstance(error, dict) else error) or str(body)[:300]
+    return (
+        body.get("detail")
+        or (error.get("message") if isinstance(error, dict) else error)
+        or str(body)[:300]
+    )

@@ -8,28 +8,39 @@ import typer
 
 from infra.cli.options import DEFAULT_HOME, AsJson, Home
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Build and list dataset versions.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich", help="Build and list dataset versions."
+)
 
 
 @app.command()
 def build(
     route: Annotated[str, typer.Argument(help="tenant/name")],
-    reason: Annotated[str, typer.Option(help="Kept with the dataset.")] = "asked on the command line",
+    reason: Annotated[
+        str, typer.Option(help="Kept with the dataset.")
+    ] = "asked on the command line",
     home: Home = DEFAULT_HOME,
 ) -> None:
-    """Build a dataset of a route's verdicts now, and so train an adapter, without waiting for the route's own rule.
+    """Build a dataset of a route's verdicts now, and so train an adapter, without waiting for the
+    route's own rule.
 
     [dim]$[/] ratchet datasets build acme/support-triage --reason "new refund policy"
     """
     from infra.cli.client import find_client
 
     find_client(home).post("dataset-builder", f"/v1/routes/{route}/datasets", {"reason": reason})
-    typer.echo(f"a dataset of {route} is being built: 'ratchet datasets list {route}' shows it when it is, or 'ratchet datasets ready {route}' why not")
+    typer.echo(
+        f"a dataset of {route} is being built: 'ratchet datasets list {route}' shows it when it is,"
+        f" or 'ratchet datasets ready {route}' why not"
+    )
 
 
 @app.command()
-def ready(route: Annotated[str, typer.Argument(help="tenant/name")], home: Home = DEFAULT_HOME) -> None:
-    """Print how many verdicts a route's next dataset still needs, and why the last build was refused.
+def ready(
+    route: Annotated[str, typer.Argument(help="tenant/name")], home: Home = DEFAULT_HOME
+) -> None:
+    """Print how many verdicts a route's next dataset still needs, and why the last build was
+    refused.
 
     [dim]$[/] ratchet datasets ready acme/support-triage
     """
@@ -37,12 +48,19 @@ def ready(route: Annotated[str, typer.Argument(help="tenant/name")], home: Home 
 
     from infra.cli.client import find_client
 
-    typer.echo(jsonlib.dumps(find_client(home).get("dataset-builder", f"/v1/routes/{route}/readiness"), indent=1))
+    typer.echo(
+        jsonlib.dumps(
+            find_client(home).get("dataset-builder", f"/v1/routes/{route}/readiness"), indent=1
+        )
+    )
 
 
 @app.command("list")
-def list_datasets(route: Annotated[str | None, typer.Argument(help="tenant/name; all routes by default.")] = None,
-                  home: Home = DEFAULT_HOME, json: AsJson = False) -> None:  # fmt: skip
+def list_datasets(
+    route: Annotated[str | None, typer.Argument(help="tenant/name; all routes by default.")] = None,
+    home: Home = DEFAULT_HOME,
+    json: AsJson = False,
+) -> None:
     """Show the dataset versions, newest first.
 
     [dim]$[/] ratchet datasets list acme/support-triage
@@ -58,8 +76,22 @@ def list_datasets(route: Annotated[str | None, typer.Argument(help="tenant/name;
     if json:
         typer.echo(jsonlib.dumps(datasets, indent=1))
         return
-    table = Table("dataset", "train", "validation", "test", "audit", "because", box=None, header_style="bold", pad_edge=False)
+    table = Table(
+        "dataset",
+        "train",
+        "validation",
+        "test",
+        "audit",
+        "because",
+        box=None,
+        header_style="bold",
+        pad_edge=False,
+    )
     for dataset in datasets:
         rows = dataset.get("rows", {})
-        table.add_row(dataset["dataset_id"], *(str(rows.get(split, "")) for split in ("train", "validation", "test", "audit")), dataset.get("because", ""))
+        table.add_row(
+            dataset["dataset_id"],
+            *(str(rows.get(split, "")) for split in ("train", "validation", "test", "audit")),
+            dataset.get("because", ""),
+        )
     Console().print(table)

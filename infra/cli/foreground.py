@@ -25,7 +25,10 @@ async def serve(config: LocalConfig, console: Console, quiet: bool) -> None:
     stop = asyncio.Event()
     async with system:
         listen_for_signals(system, stop, console)
-        if not (config.environment.get("KAFKA_BOOTSTRAP_SERVERS") or config.environment.get("KAFKA_HOME")):
+        if not (
+            config.environment.get("KAFKA_BOOTSTRAP_SERVERS")
+            or config.environment.get("KAFKA_HOME")
+        ):
             console.print(f"note: {EMBEDDED_WARNING}", style="yellow", soft_wrap=True)
         stopped = asyncio.create_task(stop.wait())
         ready = asyncio.create_task(system.wait_ready(seconds=READY_SECONDS))
@@ -45,7 +48,9 @@ def listen_for_signals(system: Supervisor, stop: asyncio.Event, console: Console
         if stop.is_set():
             system.kill_all()
             return
-        console.print("stopping: services, then vLLM, then the event log (once more to kill)", style="dim")
+        console.print(
+            "stopping: services, then vLLM, then the event log (once more to kill)", style="dim"
+        )
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -54,12 +59,19 @@ def listen_for_signals(system: Supervisor, stop: asyncio.Event, console: Console
 
 def welcome(system: Supervisor, console: Console) -> None:
     seconds = time.time() - system.started
-    console.print(f"\n[bold green]ready[/]: {len(system.parts)} parts in {seconds:.0f} s", highlight=False)
+    console.print(
+        f"\n[bold green]ready[/]: {len(system.parts)} parts in {seconds:.0f} s", highlight=False
+    )
     lines = {
-        "router": "the app's base_url: {}/v1 (key 'app')", "review": "the reviewers' page: {}/ (keys 'reviewer-1', ...)",
-    }  # fmt: skip
+        "router": "the app's base_url: {}/v1 (key 'app')",
+        "review": "the reviewers' page: {}/ (keys 'reviewer-1', ...)",
+    }
     for part, line in lines.items():
         if part in system.parts:
             console.print(f"  {line.format(system.urls[part])}", highlight=False, soft_wrap=True)
     console.print(f"  the keys:  {system.home.credentials_file}", highlight=False, soft_wrap=True)
-    console.print("  next:      ratchet routes create examples/support/route.yaml; ratchet status\n", highlight=False, soft_wrap=True)
+    console.print(
+        "  next:      ratchet routes create examples/support/route.yaml; ratchet status\n",
+        highlight=False,
+        soft_wrap=True,
+    )

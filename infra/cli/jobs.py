@@ -1,4 +1,6 @@
-"""`ratchet jobs`: trainings, evaluations and dataset builds, and the hand that stops or repeats one."""
+"""`ratchet jobs`: trainings, evaluations and dataset builds, and the hand that stops or repeats
+one.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +17,30 @@ if TYPE_CHECKING:
 
     from infra.cli.client import Client
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="List, show, cancel and retry trainings, evaluations and dataset builds.")
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="List, show, cancel and retry trainings, evaluations and dataset builds.",
+)
 SERVICES = ("dataset-builder", "trainer", "evaluator")
 STYLES = {"running": "cyan", "finished": "green", "failed": "bold red", "cancelled": "yellow"}
-JobId = Annotated[str, typer.Argument(help="As 'ratchet jobs list' shows it; its first characters suffice.")]
+JobId = Annotated[
+    str, typer.Argument(help="As 'ratchet jobs list' shows it; its first characters suffice.")
+]
 Reason = Annotated[str, typer.Option(help="Kept with the job, beside who asked.")]
-State = Annotated[Literal["queued", "running", "finished", "failed", "cancelled"] | None, typer.Option(help="Only those in this state.")]
+State = Annotated[
+    Literal["queued", "running", "finished", "failed", "cancelled"] | None,
+    typer.Option(help="Only those in this state."),
+]
 
 
 @app.command("list")
 def list_jobs(
     state: State = None,
     route: Annotated[str | None, typer.Option(help="Only those of this tenant/name.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many of each service.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=1, max=200, help="At most so many of each service.")
+    ] = 20,
     home: Home = DEFAULT_HOME,
     json: AsJson = False,
 ) -> None:
@@ -42,13 +55,19 @@ def list_jobs(
 
     from infra.cli.client import find_client
 
-    jobs = sorted(known(find_client(home), limit, state=state, route=route), key=lambda job: job["created_at"], reverse=True)
+    jobs = sorted(
+        known(find_client(home), limit, state=state, route=route),
+        key=lambda job: job["created_at"],
+        reverse=True,
+    )
     if json:
         typer.echo(jsonlib.dumps(jobs, indent=1))
     elif jobs:
         Console().print(jobs_table(jobs))
     else:
-        typer.echo("no such jobs: 'ratchet datasets ready ROUTE' says what the next dataset still needs")
+        typer.echo(
+            "no such jobs: 'ratchet datasets ready ROUTE' says what the next dataset still needs"
+        )
 
 
 @app.command()
@@ -75,23 +94,34 @@ def show(job_id: JobId, home: Home = DEFAULT_HOME, json: AsJson = False) -> None
 
 
 @app.command()
-def cancel(job_id: JobId, reason: Reason = "cancelled on the command line", home: Home = DEFAULT_HOME) -> None:
-    """Stop a queued or running job. Nothing of it is published from this moment on; its worker stops within 3 seconds.
+def cancel(
+    job_id: JobId, reason: Reason = "cancelled on the command line", home: Home = DEFAULT_HOME
+) -> None:
+    """Stop a queued or running job. Nothing of it is published from this moment on; its worker
+    stops within 3 seconds.
 
     [dim]$[/] ratchet jobs cancel 01a210df-207e --reason "wrong recipe"
     """
     job = act(home, job_id, "cancel", reason)
-    typer.echo(f"{job['kind']} {job['job_id']} is cancelled; 'ratchet jobs retry {job['job_id']}' would start it again from the beginning")
+    typer.echo(
+        f"{job['kind']} {job['job_id']} is cancelled; 'ratchet jobs retry {job['job_id']}' would"
+        " start it again from the beginning"
+    )
 
 
 @app.command()
-def retry(job_id: JobId, reason: Reason = "asked on the command line", home: Home = DEFAULT_HOME) -> None:
+def retry(
+    job_id: JobId, reason: Reason = "asked on the command line", home: Home = DEFAULT_HOME
+) -> None:
     """Queue a failed or cancelled job again, with a fresh count of attempts.
 
     [dim]$[/] ratchet jobs retry 01a210df-207e --reason "the GPU was replaced"
     """
     job = act(home, job_id, "retry", reason)
-    typer.echo(f"{job['kind']} {job['job_id']} is queued again: 'ratchet jobs show {job['job_id']}' shows how it gets on")
+    typer.echo(
+        f"{job['kind']} {job['job_id']} is queued again: 'ratchet jobs show {job['job_id']}' shows"
+        " how it gets on"
+    )
 
 
 def act(home: Home, job_id: str, verb: str, reason: str) -> dict[str, Any]:
@@ -118,11 +148,16 @@ def known(client: Client, limit: int = 200, **query: Any) -> Iterator[dict[str, 
 def the_job(client: Client, beginning: str) -> dict[str, Any]:
     from shared.errors import RatchetError
 
-    found = [job for job in known(client) if job["job_id"].startswith(beginning)] or list(older(client, beginning))
+    found = [job for job in known(client) if job["job_id"].startswith(beginning)] or list(
+        older(client, beginning)
+    )
     if len(found) == 1:
         return found[0]
     if found:
-        raise RatchetError(f"{len(found)} jobs begin with '{beginning}': give more of the id; 'ratchet jobs list' shows them")
+        raise RatchetError(
+            f"{len(found)} jobs begin with '{beginning}': give more of the id; 'ratchet jobs list'"
+            " shows them"
+        )
     raise RatchetError(f"there is no job '{beginning}': 'ratchet jobs list' shows those there are")
 
 
@@ -141,15 +176,37 @@ def jobs_table(jobs: list[dict[str, Any]]) -> Table:
 
     from infra.cli.report import span
 
-    table = Table("job", "kind", "route", "state", "attempt", "progress", "age", "why", box=None, header_style="bold", pad_edge=False)
+    table = Table(
+        "job",
+        "kind",
+        "route",
+        "state",
+        "attempt",
+        "progress",
+        "age",
+        "why",
+        box=None,
+        header_style="bold",
+        pad_edge=False,
+    )
     for job in jobs:
-        table.add_row(job["job_id"], job["kind"], job["route"], Text(job["state"], STYLES.get(job["state"], "default")), str(job["attempt"]),
-                      progress_of(job), span(job["age_seconds"] or 0.0), Text(job["error"] or "", "dim", no_wrap=True, overflow="ellipsis"))  # fmt: skip
+        table.add_row(
+            job["job_id"],
+            job["kind"],
+            job["route"],
+            Text(job["state"], STYLES.get(job["state"], "default")),
+            str(job["attempt"]),
+            progress_of(job),
+            span(job["age_seconds"] or 0.0),
+            Text(job["error"] or "", "dim", no_wrap=True, overflow="ellipsis"),
+        )
     return table
 
 
 def progress_of(job: dict[str, Any]) -> str:
-    """Steps of a training, questions of an evaluation; and how long a running job has been silent, when that is too long."""
+    """Steps of a training, questions of an evaluation; and how long a running job has been silent,
+    when that is too long.
+    """
     progress = job["progress"] or {}
     done = progress.get("step", progress.get("asked"))
     of = progress.get("steps", progress.get("of"))
@@ -162,10 +219,26 @@ def history_table(history: list[dict[str, Any]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("attempt", "began", "ended", "worker", "outcome", "why", box=None, header_style="bold", pad_edge=False)
+    table = Table(
+        "attempt",
+        "began",
+        "ended",
+        "worker",
+        "outcome",
+        "why",
+        box=None,
+        header_style="bold",
+        pad_edge=False,
+    )
     for entry in history:
-        table.add_row(str(entry["attempt"] or ""), at(entry["began_at"]), at(entry["ended_at"]), entry["worker"] or "", entry["outcome"],
-                      Text(entry["reason"] or ""))  # fmt: skip
+        table.add_row(
+            str(entry["attempt"] or ""),
+            at(entry["began_at"]),
+            at(entry["ended_at"]),
+            entry["worker"] or "",
+            entry["outcome"],
+            Text(entry["reason"] or ""),
+        )
     return table
 
 

@@ -12,15 +12,27 @@ from infra.cli.options import DEFAULT_HOME, AsJson, Home
 if TYPE_CHECKING:
     from infra.local.keys import KeyFile
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Create, list and revoke API keys.")
-KeysFile = Annotated[Path | None, typer.Option("--file", envvar="RATCHET_KEYS_FILE", help="Keys file; HOME/keys.json by default.")]
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich", help="Create, list and revoke API keys."
+)
+KeysFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--file", envvar="RATCHET_KEYS_FILE", help="Keys file; HOME/keys.json by default."
+    ),
+]
 
 
 @app.command()
 def create(
     name: Annotated[str, typer.Option(help="Whose key it is; shown as reviewer and as actor.")],
     tenant: Annotated[str, typer.Option(help="What comes before the slash in its routes.")],
-    scope: Annotated[list[str], typer.Option(help="infer, capture:write, feedback:write, review, admin or read. May be repeated.")],
+    scope: Annotated[
+        list[str],
+        typer.Option(
+            help="infer, capture:write, feedback:write, review, admin or read. May be repeated."
+        ),
+    ],
     home: Home = DEFAULT_HOME,
     file: KeysFile = None,
 ) -> None:
@@ -43,7 +55,10 @@ def list_keys(home: Home = DEFAULT_HOME, file: KeysFile = None, json: AsJson = F
     from rich.console import Console
     from rich.table import Table
 
-    keys = [{name: value for name, value in key.items() if name != "sha256"} for key in key_file(home, file).all()]
+    keys = [
+        {name: value for name, value in key.items() if name != "sha256"}
+        for key in key_file(home, file).all()
+    ]
     if json:
         typer.echo(jsonlib.dumps(keys, indent=1))
         return
@@ -54,7 +69,11 @@ def list_keys(home: Home = DEFAULT_HOME, file: KeysFile = None, json: AsJson = F
 
 
 @app.command()
-def revoke(key: Annotated[str, typer.Argument(help="Its id, or its name.")], home: Home = DEFAULT_HOME, file: KeysFile = None) -> None:
+def revoke(
+    key: Annotated[str, typer.Argument(help="Its id, or its name.")],
+    home: Home = DEFAULT_HOME,
+    file: KeysFile = None,
+) -> None:
     """Take a key back; the services notice within a second.
 
     [dim]$[/] ratchet keys revoke key_1f2e3d4c5b6a

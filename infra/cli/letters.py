@@ -39,7 +39,10 @@ def refuse_everything(everything: bool, asked: bool, verb: str) -> None:
     from shared.errors import Invalid
 
     if everything and not asked:
-        raise Invalid(f"say which: ids, --service, --topic, --error or --since; or --all to {verb} all that are open")
+        raise Invalid(
+            f"say which: ids, --service, --topic, --error or --since; or --all to {verb} all that"
+            " are open"
+        )
 
 
 def chosen(home: Any, servers: str | None, database: str | None, choice: Any) -> list[Letter]:
@@ -65,7 +68,10 @@ async def letters_of(books: Any, home: Any, servers: str | None, choice: Any) ->
     log = servers_if_known(home, servers)
     seen = await survey_if_there(log, [dead_letter_topic(name) for name in choice.services])
     if seen is None:
-        typer.echo("the event log is away: dead letters older than the outboxes keep are not shown", err=True)
+        typer.echo(
+            "the event log is away: dead letters older than the outboxes keep are not shown",
+            err=True,
+        )
     return await gather(books, log, choice, seen)
 
 
@@ -79,7 +85,9 @@ def settle(
     act: Callable[[Any, list[Letter]], Awaitable[list[Outcome]]],
     good: str,
 ) -> None:
-    """Choose, then act unless it is a dry run, then report; exit code 1 unless every outcome is good."""
+    """Choose, then act unless it is a dry run, then report; exit code 1 unless every outcome is
+    good.
+    """
     import asyncio
     import json as jsonlib
 
@@ -93,7 +101,9 @@ def settle(
 
     letters, outcomes = asyncio.run(run())
     if json:
-        typer.echo(jsonlib.dumps([one.as_json() for one in (letters if dry_run else outcomes)], indent=1))
+        typer.echo(
+            jsonlib.dumps([one.as_json() for one in (letters if dry_run else outcomes)], indent=1)
+        )
     elif dry_run or not letters:
         show_letters(letters)
     else:
@@ -114,15 +124,31 @@ def show_letters(letters: list[Letter]) -> None:
         console.print("no dead letters", style="green")
         return
     table = Table(
-        "service", "topic", "event", "failed", "error", "state", box=None, header_style="bold", pad_edge=False
+        "service",
+        "topic",
+        "event",
+        "failed",
+        "error",
+        "state",
+        box=None,
+        header_style="bold",
+        pad_edge=False,
     )
     for letter in letters:
         times = f" ×{letter.times}" if letter.times > 1 else ""
-        table.add_row(letter.service, letter.topic, letter.event_id, (letter.headers.get("x-failed-at") or "")[:19], letter.error_type + times,
-                      f"[{STYLES.get(letter.state, 'default')}]{letter.state}[/]")  # fmt: skip
+        table.add_row(
+            letter.service,
+            letter.topic,
+            letter.event_id,
+            (letter.headers.get("x-failed-at") or "")[:19],
+            letter.error_type + times,
+            f"[{STYLES.get(letter.state, 'default')}]{letter.state}[/]",
+        )
     console.print(table)
     counts = Counter(letter.state for letter in letters)
-    console.print(", ".join(f"{count} {state}" for state, count in counts.most_common()), style="bold")
+    console.print(
+        ", ".join(f"{count} {state}" for state, count in counts.most_common()), style="bold"
+    )
 
 
 def show_outcomes(outcomes: list[Outcome]) -> None:
@@ -136,10 +162,13 @@ def show_outcomes(outcomes: list[Outcome]) -> None:
         name = f"{outcome.letter.service}  {outcome.letter.topic}  {outcome.letter.event_id}  "
         why = f"  ({outcome.why})" if outcome.why else ""
         console.print(
-            Text.assemble(name, (outcome.outcome, STYLES.get(outcome.outcome, "yellow")), why), soft_wrap=True
+            Text.assemble(name, (outcome.outcome, STYLES.get(outcome.outcome, "yellow")), why),
+            soft_wrap=True,
         )
     counts = Counter(outcome.outcome for outcome in outcomes)
-    console.print(", ".join(f"{count} {what}" for what, count in counts.most_common()), style="bold")
+    console.print(
+        ", ".join(f"{count} {what}" for what, count in counts.most_common()), style="bold"
+    )
 
 
 def show_letter(letter: Letter, payload: bool) -> None:
@@ -147,9 +176,24 @@ def show_letter(letter: Letter, payload: bool) -> None:
     from rich.text import Text
 
     console = Console()
-    lines = [("event", letter.event_id), ("service", letter.service), ("state", letter.state), ("from", f"{letter.topic}/{letter.partition}/{letter.offset}"),
-             ("failed", f"{letter.headers.get('x-failed-at')}, {'once' if letter.times == 1 else f'{letter.times} times'}, last after {letter.headers.get('x-attempts')} attempts"),
-             ("error", letter.error_type), ("where", letter.error), ("kept in", letter.kept_in), ("size", f"{len(letter.body or b'')} bytes")]  # fmt: skip
+    lines = [
+        ("event", letter.event_id),
+        ("service", letter.service),
+        ("state", letter.state),
+        ("from", f"{letter.topic}/{letter.partition}/{letter.offset}"),
+        (
+            "failed",
+            (
+                f"{letter.headers.get('x-failed-at')},"
+                f" {'once' if letter.times == 1 else f'{letter.times} times'}, last after"
+                f" {letter.headers.get('x-attempts')} attempts"
+            ),
+        ),
+        ("error", letter.error_type),
+        ("where", letter.error),
+        ("kept in", letter.kept_in),
+        ("size", f"{len(letter.body or b'')} bytes"),
+    ]
     for name, value in lines:
         console.print(Text.assemble((f"{name:8} ", "bold"), value), soft_wrap=True)
     for name, value in sorted(letter.original_headers.items()):

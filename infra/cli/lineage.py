@@ -10,7 +10,15 @@ from infra.cli.options import DEFAULT_HOME, AsJson, Home
 
 
 def lineage(
-    inference_id: Annotated[str, typer.Argument(help="The answer's id: 'ratchet.inference_id' in its body, x-ratchet-inference-id in its headers.")],
+    inference_id: Annotated[
+        str,
+        typer.Argument(
+            help=(
+                "The answer's id: 'ratchet.inference_id' in its body, x-ratchet-inference-id in its"
+                " headers."
+            )
+        ),
+    ],
     rows: Annotated[int, typer.Option(min=0, help="How many training rows to show.")] = 5,
     home: Home = DEFAULT_HOME,
     json: AsJson = False,

@@ -1,4 +1,6 @@
-"""The `ratchet` command. Each room of commands is a module of its own; what is heavy is imported when a command runs."""
+"""The `ratchet` command. Each room of commands is a module of its own; what is heavy is imported
+when a command runs.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,20 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from infra.cli import datasets, db, dlq, jobs, keys, lineage, reconcile, replay, routes, system, topics, trace
+from infra.cli import (
+    datasets,
+    db,
+    dlq,
+    jobs,
+    keys,
+    lineage,
+    reconcile,
+    replay,
+    routes,
+    system,
+    topics,
+    trace,
+)
 
 
 class Group(TyperGroup):
@@ -21,14 +36,23 @@ class Group(TyperGroup):
             from rich.console import Console
             from rich.text import Text
 
-            Console(stderr=True).print(Text.assemble(("✗ ", "bold red"), str(error)), soft_wrap=True)
+            Console(stderr=True).print(
+                Text.assemble(("✗ ", "bold red"), str(error)), soft_wrap=True
+            )
             raise typer.Exit(1) from None
 
 
-app = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False, help="""
+app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="""
 Ratchet: quality that only turns one way.
 
-Production answers, human corrections and drift become new LoRA adapters, and an adapter serves only while it is proven better than what it replaces.
+Production answers, human corrections and drift become new LoRA adapters, and an adapter serves only
+while it is proven better than what it replaces.
 
 [bold]A first look:[/] the loop closes twice, on real text with a real model
 
@@ -43,7 +67,8 @@ Production answers, human corrections and drift become new LoRA adapters, and an
   [cyan]ratchet status[/]                    what runs, and what serves each route
 
   [cyan]ratchet lineage INFERENCE_ID[/]      where an answer came from
-""")  # fmt: skip
+""",
+)
 
 app.command()(system.up)
 app.command()(system.down)
@@ -62,12 +87,15 @@ app.add_typer(db.app, name="db")
 app.add_typer(dlq.app, name="dlq")
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
 def demo(context: typer.Context) -> None:
     """Close the loop twice, on real text with a real model, and measure it.
 
     [dim]$[/] ratchet demo
-    [dim]$[/] ratchet demo --data messages.csv --text-column text --label-column intent --late-labels refund,fraud
+    [dim]$[/] ratchet demo --data messages.csv --label-column intent --late-labels refund,fraud
     """
     from infra.cli.demo import app as demonstration
 

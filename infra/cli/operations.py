@@ -1,4 +1,6 @@
-"""What the operator's commands share: where the databases and the log are, and a progress bar on stderr."""
+"""What the operator's commands share: where the databases and the log are, and a progress bar on
+stderr.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,11 @@ if TYPE_CHECKING:
 
 Servers = Annotated[
     str | None,
-    typer.Option("--servers", envvar="KAFKA_BOOTSTRAP_SERVERS", help="The event log; the running system's by default."),
+    typer.Option(
+        "--servers",
+        envvar="KAFKA_BOOTSTRAP_SERVERS",
+        help="The event log; the running system's by default.",
+    ),
 ]
 Database = Annotated[
     str | None,
@@ -65,7 +71,9 @@ def keep_hours() -> float:
 
 
 def wide_console() -> Console:
-    """Ids are of use only when whole, also in an 80-column log: a terminal may break our lines, but nothing is cut."""
+    """Ids are of use only when whole, also in an 80-column log: a terminal may break our lines, but
+    nothing is cut.
+    """
     from rich.console import Console
 
     return Console(width=max(Console().width, NEEDED_WIDTH))
@@ -78,6 +86,13 @@ def progress_bar(quiet: bool) -> Iterator[Any]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=quiet or not console.is_terminal
+    ) as progress:
         yield progress

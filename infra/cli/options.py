@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
-Home = Annotated[Path, typer.Option(help="Folder that everything local lives in.", envvar="RATCHET_HOME")]
+Home = Annotated[
+    Path, typer.Option(help="Folder that everything local lives in.", envvar="RATCHET_HOME")
+]
 DEFAULT_HOME = Path(".ratchet")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]

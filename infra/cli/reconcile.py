@@ -20,18 +20,22 @@ def reconcile(
     home: Home = DEFAULT_HOME,
     servers: Servers = None,
     database: Database = None,
-    read_log: Annotated[bool, typer.Option("--log/--no-log", help="Read the topics from end to end, too.")] = True,
+    read_log: Annotated[
+        bool, typer.Option("--log/--no-log", help="Read the topics from end to end, too.")
+    ] = True,
     json: AsJson = False,
 ) -> None:
-    """Check the promise over everything: of each topic and consumer, accepted = handled + dead-lettered + dropped + pending.
+    """Check the promise over everything: of each topic and consumer, accepted = handled +
+    dead-lettered + dropped + pending.
 
-    Reads the services' databases and the event log, also while services are down or traffic goes on. What is on none of the four
-    sides is [bold]lost[/]: its ids are printed, and the exit code is 1 (2 while the event log is away: then it cannot be told). Sent events are kept for OUTBOX_KEEP_HOURS, and only those
-    can be accounted for; how many are older is said.
+    Reads the services' databases and the event log, also while services are down or traffic goes
+    on. What is on none of the four sides is [bold]lost[/]: its ids are printed, and the exit code
+    is 1 (2 while the event log is away: then it cannot be told). Sent events are kept for
+    OUTBOX_KEEP_HOURS, and only those can be accounted for; how many are older is said.
 
     [dim]$[/] ratchet reconcile
     [dim]$[/] ratchet reconcile --json | jq '.accounts[] | select(.lost != [])'
-    [dim]$[/] RATCHET_DATABASE_URL=postgresql+asyncpg://me@db KAFKA_BOOTSTRAP_SERVERS=kafka:9092 ratchet reconcile
+    [dim]$[/] RATCHET_DATABASE_URL=postgresql+asyncpg://me@db ratchet reconcile
     """
     import asyncio
     import json as jsonlib
@@ -45,7 +49,9 @@ def reconcile(
         raise typer.Exit(2 if balance.undecided and not balance.wrong else 1)
 
 
-async def checked(home: Any, servers: str | None, database: str | None, read_log: bool, quiet: bool) -> Balance:
+async def checked(
+    home: Any, servers: str | None, database: str | None, read_log: bool, quiet: bool
+) -> Balance:
     from infra.cli.operations import database_urls, keep_hours, progress_bar, servers_if_known
     from infra.operations.books import open_books
     from infra.operations.reconcile import reconcile as check
@@ -77,7 +83,11 @@ def show(balance: Balance) -> None:
     console = wide_console()
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("topic", "consumer"):
-        table.add_column(name, no_wrap=True, min_width=max(len(getattr(found, name)) for found in balance.accounts))
+        table.add_column(
+            name,
+            no_wrap=True,
+            min_width=max(len(getattr(found, name)) for found in balance.accounts),
+        )
     for name in ("accepted", "handled", "dead", "dropped", "pending", "lost"):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     spoken = [account for account in balance.accounts if account.touched]
@@ -94,7 +104,12 @@ def show(balance: Balance) -> None:
 def verdict(balance: Balance) -> tuple[str]:
     took = f"({balance.seconds:.1f} s)"
     if balance.wrong:
-        return (f"[bold red]✗ {balance.lost} lost, {sum(map(len, balance.doubled.values()))} doubled[/] {took}",)
+        return (
+            (
+                f"[bold red]✗ {balance.lost} lost, {sum(map(len, balance.doubled.values()))}"
+                f" doubled[/] {took}"
+            ),
+        )
     if balance.undecided:
         away = f"the event log is away: {balance.undecided} published events are pending or lost"
         return (f"[yellow]not known: {away}, which only it can tell[/] {took}",)
@@ -116,7 +131,9 @@ def row(account: Account) -> tuple[str, ...]:
 
 
 def remarks(balance: Balance) -> Iterator[tuple[str, str]]:
-    """What the table does not hold, in words; nothing is hidden because its column would be narrow."""
+    """What the table does not hold, in words; nothing is hidden because its column would be
+    narrow.
+    """
     for account in balance.accounts:
         yield from account_remarks(account, balance.keep_hours)
     for topic, ids in balance.doubled.items():
@@ -138,9 +155,18 @@ def account_remarks(account: Account, keep_hours: float) -> Iterator[tuple[str, 
     if account.undecided:
         yield f"{who}: {account.undecided} published and not seen by it", "yellow"
     if account.superseded:
-        yield f"{who}: {account.superseded} states were replaced by newer ones before they were read (compacted)", "dim"
+        yield (
+            (
+                f"{who}: {account.superseded} states were replaced by newer ones before they were"
+                " read (compacted)"
+            ),
+            "dim",
+        )
     if account.strangers:
-        yield f"{who}: {strangers} read that no outbox accounts for: {some(account.strangers)}", "yellow"
+        yield (
+            f"{who}: {strangers} read that no outbox accounts for: {some(account.strangers)}",
+            "yellow",
+        )
     if account.older:
         yield f"{who}: {account.older} are older than the outbox is kept ({keep_hours:g} h)", "dim"
 
@@ -148,11 +174,16 @@ def account_remarks(account: Account, keep_hours: float) -> Iterator[tuple[str, 
 def log_remarks(found: OnLog) -> Iterator[tuple[str, str]]:
     if found.vanished:
         again = "the relay sends them again while its service runs"
-        yield f"{found.topic}: the log lost {found.vanished} that it had acknowledged; {again}", "yellow"
+        yield (
+            f"{found.topic}: the log lost {found.vanished} that it had acknowledged; {again}",
+            "yellow",
+        )
     if found.strangers:
         yield f"{found.topic}: {found.strangers} on the log that no outbox accounts for", "yellow"
     if found.repeated or found.older:
-        counts = f"{found.repeated} repeated (absorbed), {found.older} older than the outbox is kept"
+        counts = (
+            f"{found.repeated} repeated (absorbed), {found.older} older than the outbox is kept"
+        )
         yield f"{found.topic}: {found.records} records on the log, {counts}", "dim"
 
 

@@ -1,4 +1,6 @@
-"""`ratchet replay`: does a service's state follow from the log? And: read a part of the log once more."""
+"""`ratchet replay`: does a service's state follow from the log? And: read a part of the log once
+more.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,22 @@ SHOWN = 5
 
 START = "beginning; with --redeliver also a time (2h, 2026-11-25T03:00) or TOPIC/PARTITION/OFFSET."
 Start = Annotated[str, typer.Option("--from", help=START)]
-Redeliver = Annotated[bool, typer.Option("--redeliver", help="Set a stopped service back to there; proves nothing.")]
-Stopped = Annotated[
-    bool, typer.Option("--stopped", help="With --redeliver: it is dead, whatever its groups still list.")
+Redeliver = Annotated[
+    bool, typer.Option("--redeliver", help="Set a stopped service back to there; proves nothing.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="With --redeliver: only say how much would be read again.")]
+Stopped = Annotated[
+    bool,
+    typer.Option("--stopped", help="With --redeliver: it is dead, whatever its groups still list."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="With --redeliver: only say how much would be read again.")
+]
 
 
 def replay(
-    service: Annotated[str, typer.Argument(help="capture, review, dataset-builder, trainer, evaluator, router")],
+    service: Annotated[
+        str, typer.Argument(help="capture, review, dataset-builder, trainer, evaluator, router")
+    ],
     start: Start = "beginning",
     redeliver: Redeliver = False,
     dry_run: DryRun = False,
@@ -37,17 +46,20 @@ def replay(
     database: Database = None,
     json: AsJson = False,
 ) -> None:
-    """Rebuild a service's state from the log and prove it equal, table by table. Exit code 1 when it differs or cannot be proven.
+    """Rebuild a service's state from the log and prove it equal, table by table. Exit code 1 when
+    it differs or cannot be proven.
 
-    A scratch database, the service's own handlers, and all that it has read so far, in the order it read it; nothing is
-    published, no job is done, and the live database is only read. Which tables and columns are compared, and why the others are
-    not, is printed; of rows that differ, only the keys.
+    A scratch database, the service's own handlers, and all that it has read so far, in the order it
+    read it; nothing is published, no job is done, and the live database is only read. Which tables
+    and columns are compared, and why the others are not, is printed; of rows that differ, only the
+    keys.
 
     [dim]$[/] ratchet replay dataset-builder
     [dim]$[/] ratchet replay review --from beginning --json | jq '.tables[] | {table, same, equal}'
 
-    [bold]--redeliver[/] does something else: the consumer groups of a [bold]stopped[/] service are set back, and it reads that part of the
-    log again when it starts. Its inbox absorbs what had its effect; what it had missed, takes effect.
+    [bold]--redeliver[/] does something else: the consumer groups of a [bold]stopped[/] service are
+    set back, and it reads that part of the log again when it starts. Its inbox absorbs what had its
+    effect; what it had missed, takes effect.
 
     [dim]$[/] ratchet replay review --redeliver --from 2h --dry-run
     [dim]$[/] ratchet replay review --redeliver --from inference-recorded/3/1200
@@ -71,7 +83,9 @@ def check_service(service: str) -> None:
     Wanted(service=service)
 
 
-def set_back(service: str, start: str, servers: str | None, home: Any, dry_run: bool, stopped: bool) -> dict[str, int]:
+def set_back(
+    service: str, start: str, servers: str | None, home: Any, dry_run: bool, stopped: bool
+) -> dict[str, int]:
     from infra.cli.operations import servers_of
     from infra.operations.rewind import rewind, start_of
 
@@ -80,10 +94,14 @@ def set_back(service: str, start: str, servers: str | None, home: Any, dry_run: 
 
 def told(service: str, again: dict[str, int], dry_run: bool) -> str:
     would = "would read" if dry_run else "will read, when it starts,"
-    return "\n".join(f"{service} {would} {count} events of {topic} again" for topic, count in again.items())
+    return "\n".join(
+        f"{service} {would} {count} events of {topic} again" for topic, count in again.items()
+    )
 
 
-def proven(service: str, start: str, servers: str | None, database: str | None, home: Any, quiet: bool) -> Proof:
+def proven(
+    service: str, start: str, servers: str | None, database: str | None, home: Any, quiet: bool
+) -> Proof:
     import asyncio
 
     from infra.cli.operations import database_urls, folder, progress_bar, servers_of
@@ -92,14 +110,21 @@ def proven(service: str, start: str, servers: str | None, database: str | None, 
 
     if start != "beginning":
         raise Invalid(
-            "a state is proven from the beginning of the log or not at all; to read a later part once more, add --redeliver"
+            "a state is proven from the beginning of the log or not at all; to read a later part"
+            " once more, add --redeliver"
         )
     url = database_urls(home, database)[service]
     log = servers_of(home, servers)
     with progress_bar(quiet) as progress:
         bar = progress.add_task(f"feeding {service}", total=None)
         return asyncio.run(
-            prove(service, url, log, folder(home), lambda fed, of: progress.update(bar, completed=fed, total=of))
+            prove(
+                service,
+                url,
+                log,
+                folder(home),
+                lambda fed, of: progress.update(bar, completed=fed, total=of),
+            )
         )
 
 
@@ -132,9 +157,16 @@ def show(proof: Proof) -> None:
 def verdict(proof: Proof) -> tuple[str, ...]:
     took = f"{proof.events} events, {proof.seconds:.1f} s"
     if proof.proven:
-        return (f"[bold green]proven: the state of {proof.service} follows from the log[/] ({took})",)
+        return (
+            f"[bold green]proven: the state of {proof.service} follows from the log[/] ({took})",
+        )
     if proof.equal:
-        return (f"[yellow]not proven: the tables are equal, but the log has forgotten its beginning[/] ({took})",)
+        return (
+            (
+                "[yellow]not proven: the tables are equal, but the log has forgotten its"
+                f" beginning[/] ({took})"
+            ),
+        )
     return (f"[bold red]✗ the state of {proof.service} does not follow from the log[/] ({took})",)
 
 
@@ -145,17 +177,39 @@ def remarks(proof: Proof) -> Iterator[tuple[str, str]]:
         copied = " (copied, for the handlers read it)" if name in proof.seeds else ""
         yield f"not compared: {name}: {why}{copied}", "dim"
     for topic, count in proof.forgotten.items():
-        yield f"{topic}: the log has forgotten its first {count} events; rows from them are only live", "yellow"
+        yield (
+            (
+                f"{topic}: the log has forgotten its first {count} events; rows from them are only"
+                " live"
+            ),
+            "yellow",
+        )
     if proof.skipped:
-        yield f"{proof.skipped} events are dead letters or were dropped: they had no effect and were not fed", "dim"
+        yield (
+            (
+                f"{proof.skipped} events are dead letters or were dropped: they had no effect and"
+                " were not fed"
+            ),
+            "dim",
+        )
     if proof.failed:
-        yield f"✗ {proof.failed} events that {proof.service} once handled cannot be handled by this release", "red"
+        yield (
+            (
+                f"✗ {proof.failed} events that {proof.service} once handled cannot be handled by"
+                " this release"
+            ),
+            "red",
+        )
 
 
 def table_remarks(found: Compared) -> Iterator[tuple[str, str]]:
     name = found.derived.name
     derived = found.derived
-    for word, keys in (("differ", found.differ), ("only live", found.only_live), ("only rebuilt", found.only_rebuilt)):
+    for word, keys in (
+        ("differ", found.differ),
+        ("only live", found.only_live),
+        ("only rebuilt", found.only_rebuilt),
+    ):
         if keys:
             more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
             yield f"✗ {name}: {word}: {', '.join(keys[:SHOWN])}{more}", "red"
@@ -164,4 +218,11 @@ def table_remarks(found: Compared) -> Iterator[tuple[str, str]]:
     left_out += [f"{found.settled} rows left out"] if found.settled else []
     left_out += [f"{found.forgotten} rows forgotten ({derived.forgets})"] if found.forgotten else []
     live, rebuilt = (fingerprint[:16] for fingerprint in found.fingerprints)
-    yield f"{name}: {'; '.join([*left_out, f'sha256 of the sorted rows {live} live, {rebuilt} rebuilt'])}", "dim"
+    yield (
+        (
+            f"{name}:"
+            " "
+            + "; ".join([*left_out, f"sha256 of the sorted rows {live} live, {rebuilt} rebuilt"])
+        ),
+        "dim",
+    )

@@ -12,7 +12,9 @@ from infra.cli.options import DEFAULT_HOME, AsJson, Home
 if TYPE_CHECKING:
     from schemas.route import RouteSpec
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="List, create, show and roll back routes.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="rich", help="List, create, show and roll back routes."
+)
 Name = Annotated[str, typer.Argument(help="tenant/name, as apps write it in 'model'.")]
 
 
@@ -40,11 +42,13 @@ def list_routes(home: Home = DEFAULT_HOME, json: AsJson = False) -> None:
 
 
 @app.command()
-def create(file: Annotated[Path, typer.Argument(help="YAML of the route.")], home: Home = DEFAULT_HOME) -> None:
+def create(
+    file: Annotated[Path, typer.Argument(help="YAML of the route.")], home: Home = DEFAULT_HOME
+) -> None:
     """Create a route from a YAML file, or change it: the same name again updates what it says.
 
-    The file names the route, the task and its labels, a short prompt for the tuned model and the best one for the base model, and, if
-    you like, targets, review rate and retraining rule:
+    The file names the route, the task and its labels, a short prompt for the tuned model and the
+    best one for the base model, and, if you like, targets, review rate and retraining rule:
 
       name: acme/support-triage
       task: classification
@@ -58,7 +62,9 @@ def create(file: Annotated[Path, typer.Argument(help="YAML of the route.")], hom
 
     spec = read_route(file)
     route = find_client(home).post("router", "/v1/routes", spec.model_dump(mode="json"))
-    typer.echo(f"{spec.name} is at version {route['version']}; apps ask it with model=\"{spec.name}\"")
+    typer.echo(
+        f'{spec.name} is at version {route["version"]}; apps ask it with model="{spec.name}"'
+    )
 
 
 @app.command()
@@ -77,7 +83,15 @@ def show(name: Name, home: Home = DEFAULT_HOME) -> None:
 @app.command()
 def rollback(
     name: Name,
-    to: Annotated[str | None, typer.Option("--to", help="An adapter that served before, or 'base'; the one before the champion by default.")] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            help=(
+                "An adapter that served before, or 'base'; the one before the champion by default."
+            ),
+        ),
+    ] = None,
     home: Home = DEFAULT_HOME,
 ) -> None:
     """Serve an earlier adapter again, at once.
@@ -88,9 +102,14 @@ def rollback(
     """
     from infra.cli.client import find_client
 
-    state = find_client(home).post("router", f"/v1/routes/{name}/rollback", {"to": to} if to else {})
+    state = find_client(home).post(
+        "router", f"/v1/routes/{name}/rollback", {"to": to} if to else {}
+    )
     champion = state.get("champion")
-    typer.echo(f"{name} is at version {state['version']}, served by {champion['adapter_id'] if champion else 'the base model'}")
+    typer.echo(
+        f"{name} is at version {state['version']}, served by"
+        f" {champion['adapter_id'] if champion else 'the base model'}"
+    )
 
 
 def read_route(file: Path) -> RouteSpec:
@@ -104,9 +123,14 @@ def read_route(file: Path) -> RouteSpec:
     try:
         return RouteSpec.model_validate(yaml.safe_load(file.read_text()))
     except OSError as error:
-        raise RatchetError(f"{file} cannot be read: {error.strerror}; examples/support/route.yaml is one to begin with") from error
+        raise RatchetError(
+            f"{file} cannot be read: {error.strerror}; examples/support/route.yaml is one to begin"
+            " with"
+        ) from error
     except yaml.YAMLError as error:
         raise RatchetError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors()
+        )
         raise RatchetError(f"{file} does not describe a route: {problems}") from error

@@ -12,19 +12,40 @@ from infra.cli.options import DEFAULT_HOME, AsJson, Home
 
 def up(
     home: Home = DEFAULT_HOME,
-    port_base: Annotated[int, typer.Option(help="First port: router at it, the other services after it, vLLM 100 above.")] = 8100,
-    base_model: Annotated[str | None, typer.Option(envvar="RATCHET_BASE_MODEL", help="Folder or hub id; SmolLM2-135M-Instruct by default.")] = None,
-    vllm: Annotated[bool, typer.Option("--vllm/--no-vllm", help="Serve the base model and its adapters here, too.")] = True,
-    only: Annotated[list[str] | None, typer.Option(help="Start only this part, and the event log. May be repeated.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show only what starts, stops and breaks; logs go to HOME/logs.")] = False,
+    port_base: Annotated[
+        int,
+        typer.Option(help="First port: router at it, the other services after it, vLLM 100 above."),
+    ] = 8100,
+    base_model: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RATCHET_BASE_MODEL", help="Folder or hub id; SmolLM2-135M-Instruct by default."
+        ),
+    ] = None,
+    vllm: Annotated[
+        bool,
+        typer.Option("--vllm/--no-vllm", help="Serve the base model and its adapters here, too."),
+    ] = True,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Start only this part, and the event log. May be repeated."),
+    ] = None,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", "-q", help="Show only what starts, stops and breaks; logs go to HOME/logs."
+        ),
+    ] = False,
 ) -> None:
     """Start everything on this machine, and stop it with Ctrl-C.
 
-    The event log, its topics, six services and two vLLM servers, as one coloured stream of logs. What crashes is started again.
+    The event log, its topics, six services and two vLLM servers, as one coloured stream of logs.
+    What crashes is started again.
 
     [dim]$[/] ratchet up
 
-    An Apache Kafka instead of the embedded event log; or one that already runs; Postgres instead of SQLite:
+    An Apache Kafka instead of the embedded event log; or one that already runs; Postgres instead of
+    SQLite:
 
     [dim]$[/] KAFKA_HOME=/opt/kafka ratchet up
     [dim]$[/] KAFKA_BOOTSTRAP_SERVERS=kafka:9092 ratchet up
@@ -39,7 +60,16 @@ def up(
     from infra.cli.foreground import run_in_foreground
     from infra.local.plan import LocalConfig
 
-    run_in_foreground(LocalConfig(home=home, port_base=port_base, vllm=vllm, base_model=base_model, only=frozenset(only or ())), quiet)
+    run_in_foreground(
+        LocalConfig(
+            home=home,
+            port_base=port_base,
+            vllm=vllm,
+            base_model=base_model,
+            only=frozenset(only or ()),
+        ),
+        quiet,
+    )
 
 
 def down(home: Home = DEFAULT_HOME) -> None:
@@ -61,13 +91,17 @@ def down(home: Home = DEFAULT_HOME) -> None:
     deadline = time.monotonic() + 60
     while folder.is_running():
         if time.monotonic() > deadline:
-            raise RatchetError(f"process {pid} did not stop within 60 s: 'kill -9 {pid}' ends it and everything it started")
+            raise RatchetError(
+                f"process {pid} did not stop within 60 s: 'kill -9 {pid}' ends it and everything it"
+                " started"
+            )
         time.sleep(0.1)
     typer.echo(f"stopped (process {pid})")
 
 
 def status(home: Home = DEFAULT_HOME, json: AsJson = False) -> None:
-    """Show each part and its health, how far the consumers are behind, and what serves each route. Exit code 1 unless all is well.
+    """Show each part and its health, how far the consumers are behind, and what serves each route.
+    Exit code 1 unless all is well.
 
     [dim]$[/] ratchet status
     [dim]$[/] ratchet status --json | jq '.parts[] | select(.state != "ready")'
@@ -83,10 +117,22 @@ def status(home: Home = DEFAULT_HOME, json: AsJson = False) -> None:
 
 
 def logs(
-    part: Annotated[str, typer.Argument(help="router, capture, review, dataset-builder, trainer, evaluator, broker, vllm-serving, vllm-evaluation")],
+    part: Annotated[
+        str,
+        typer.Argument(
+            help=(
+                "router, capture, review, dataset-builder, trainer, evaluator, broker,"
+                " vllm-serving, vllm-evaluation"
+            )
+        ),
+    ],
     home: Home = DEFAULT_HOME,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 50,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")] = False,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")
+    ] = 50,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as lines are written.")
+    ] = False,
 ) -> None:
     """Print the end of one part's log.
 

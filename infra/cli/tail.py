@@ -14,7 +14,10 @@ from shared.errors import RatchetError
 class NoLog(RatchetError):
     def __init__(self, path: Path) -> None:
         there = ", ".join(sorted(file.stem for file in path.parent.glob("*.log")))
-        super().__init__(f"there is no log of '{path.stem}' in {path.parent}: " + (f"choose from {there}" if there else "run 'ratchet up' first"))
+        super().__init__(
+            f"there is no log of '{path.stem}' in {path.parent}: "
+            + (f"choose from {there}" if there else "run 'ratchet up' first")
+        )
 
 
 def tail(path: Path, lines: int, follow: bool) -> None:

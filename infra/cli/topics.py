@@ -9,15 +9,26 @@ import typer
 
 from infra.cli.options import DEFAULT_HOME, AsJson, Home
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich", help="Create, list and describe the topics of the event log.")
-Servers = Annotated[str | None, typer.Option("--servers", envvar="KAFKA_BOOTSTRAP_SERVERS", help="The running system's by default.")]
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="Create, list and describe the topics of the event log.",
+)
+Servers = Annotated[
+    str | None,
+    typer.Option(
+        "--servers", envvar="KAFKA_BOOTSTRAP_SERVERS", help="The running system's by default."
+    ),
+]
 
 
 @app.command()
 def create(
     home: Home = DEFAULT_HOME,
     servers: Servers = None,
-    replication_factor: Annotated[int, typer.Option(min=1, envvar="KAFKA_REPLICATION_FACTOR", help="3 in production.")] = 1,
+    replication_factor: Annotated[
+        int, typer.Option(min=1, envvar="KAFKA_REPLICATION_FACTOR", help="3 in production.")
+    ] = 1,
 ) -> None:
     """Create what is missing; as often as you like. Partitions grow and never shrink.
 
@@ -52,10 +63,14 @@ def list_topics(home: Home = DEFAULT_HOME, servers: Servers = None, json: AsJson
     if json:
         typer.echo(jsonlib.dumps(found, indent=1))
         return
-    table = Table("topic", "partitions", "events", "", box=None, header_style="bold", pad_edge=False)
+    table = Table(
+        "topic", "partitions", "events", "", box=None, header_style="bold", pad_edge=False
+    )
     for topic in found:
         count = f"{topic['partitions']}" if topic["partitions"] else "[red]missing[/]"
-        table.add_row(topic["topic"], count, str(topic["events"]), "compacted" if topic["compacted"] else "")
+        table.add_row(
+            topic["topic"], count, str(topic["events"]), "compacted" if topic["compacted"] else ""
+        )
     Console().print(table)
 
 
@@ -70,14 +85,20 @@ def describe(topic: Annotated[str, typer.Argument(help="A topic's name.")]) -> N
 
     found = next((entry for entry in TOPICS if entry.name == topic), None)
     if found is None:
-        raise RatchetError(f"no event travels on '{topic}': choose from {', '.join(entry.name for entry in TOPICS)}")
+        raise RatchetError(
+            f"no event travels on '{topic}': choose from"
+            f" {', '.join(entry.name for entry in TOPICS)}"
+        )
     typer.echo(f"{found.name}: {found.event.__doc__}")
     typer.echo(f"  from       {', '.join(found.producers)}")
     typer.echo(f"  to         {', '.join(found.consumers) or 'whoever watches'}")
     typer.echo(f"  key        {found.key}")
     typer.echo(f"  partitions {found.partitions}{', compacted' if found.compacted else ''}")
     for name, field in found.event.model_fields.items():
-        typer.echo(f"    {name}{'' if field.is_required() else ' (optional)'}{f': {field.description}' if field.description else ''}")
+        typer.echo(
+            f"    {name}{'' if field.is_required() else ' (optional)'}"
+            f"{f': {field.description}' if field.description else ''}"
+        )
 
 
 def servers_of(home: Path, servers: str | None) -> str:

@@ -23,18 +23,23 @@ STYLES = {
 
 
 def trace(
-    event_id: Annotated[str, typer.Argument(help="An event's id; or the id of an inference, for all events about it.")],
+    event_id: Annotated[
+        str,
+        typer.Argument(help="An event's id; or the id of an inference, for all events about it."),
+    ],
     home: Home = DEFAULT_HOME,
     servers: Servers = None,
     database: Database = None,
     json: AsJson = False,
 ) -> None:
-    """Show an event's way: accepted, published, consumed by whom, with what effect, and what followed.
+    """Show an event's way: accepted, published, consumed by whom, with what effect, and what
+    followed.
 
-    Reads the services' databases and the event log, also while services are down. Bodies are not shown.
+    Reads the services' databases and the event log, also while services are down. Bodies are not
+    shown.
 
     [dim]$[/] ratchet trace 01932c5e-7d3a-7c11-9f00-0123456789ab
-    [dim]$[/] ratchet trace 01932c5e-7d3a-7c11-9f00-0123456789ab --json | jq '.[].consumers[] | {service, state}'
+    [dim]$[/] ratchet trace 01932c5e-7d3a-7c11-9f00-0123456789ab --json | jq '.[].consumers'
     """
     import asyncio
     import json as jsonlib
@@ -49,7 +54,9 @@ def trace(
         wide_console().print(way(event), soft_wrap=True)
 
 
-async def looked_up(home: Any, servers: str | None, database: str | None, event_id: str) -> list[dict[str, Any]]:
+async def looked_up(
+    home: Any, servers: str | None, database: str | None, event_id: str
+) -> list[dict[str, Any]]:
     from infra.cli.operations import database_urls, keep_hours, servers_if_known
     from infra.operations.books import open_books
     from infra.operations.trace import trace as look_up
@@ -63,11 +70,17 @@ def way(event: dict[str, Any]) -> Tree:
     from rich.text import Text
     from rich.tree import Tree
 
-    tree = Tree(Text.assemble((event["type"] or "an event", "bold"), f" {event['event_id']} on {event['topic']}"))
+    tree = Tree(
+        Text.assemble(
+            (event["type"] or "an event", "bold"), f" {event['event_id']} on {event['topic']}"
+        )
+    )
     for accepted in event["accepted"]:
         tree.add(f"accepted by {accepted['service']} at {accepted['at']}", highlight=False)
     if not event["accepted"]:
-        tree.add("no outbox holds it any more, or it was not made here", style="yellow", highlight=False)
+        tree.add(
+            "no outbox holds it any more, or it was not made here", style="yellow", highlight=False
+        )
     if event["published"]:
         tree.add(Text.assemble(*published_line(event["published"])))
     for consumer in event["consumers"]:
@@ -79,9 +92,14 @@ def way(event: dict[str, Any]) -> Tree:
             )
         )
     if event["followed"]:
-        followed = tree.add("followed by (kept events that speak of the same thing)", highlight=False)
+        followed = tree.add(
+            "followed by (kept events that speak of the same thing)", highlight=False
+        )
         for other in event["followed"]:
-            followed.add(f"{other['at']} {other['type']} {other['event_id']} by {other['service']}", highlight=False)
+            followed.add(
+                f"{other['at']} {other['type']} {other['event_id']} by {other['service']}",
+                highlight=False,
+            )
     return tree
 
 
@@ -95,7 +113,10 @@ def published_line(published: dict[str, Any]) -> list[Any]:
     }
     return [
         ("published", "green"),
-        f" at {published['at']}: partition {published['partition']}, offset {published['offset']}{there[published['on_log']]}",
+        (
+            f" at {published['at']}: partition {published['partition']}, offset"
+            f" {published['offset']}{there[published['on_log']]}"
+        ),
     ]
 
 

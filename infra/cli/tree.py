@@ -1,4 +1,6 @@
-"""A lineage as a tree to read. Text of users and models is shown as text: rich's markup in it means nothing."""
+"""A lineage as a tree to read. Text of users and models is shown as text: rich's markup in it means
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,23 @@ MAX_SHOWN = 100  # characters of a message
 
 def lineage_tree(facts: dict[str, Any]) -> Tree:
     inference = facts["inference"]
-    tree = Tree(line("answer ", (repr(inference["answer"]), "bold green"), f" to {inference['route']}"))
-    tree.add(line("inference ", inference["inference_id"], f", route version {inference.get('route_version')}, {inference.get('outcome')}"))
+    tree = Tree(
+        line("answer ", (repr(inference["answer"]), "bold green"), f" to {inference['route']}")
+    )
+    tree.add(
+        line(
+            "inference ",
+            inference["inference_id"],
+            f", route version {inference.get('route_version')}, {inference.get('outcome')}",
+        )
+    )
     attempts = tree.add("asked, in this order")
     for attempt in inference.get("attempts") or [inference]:
         attempts.add(attempt_line(attempt))
     if facts["adapter_id"] is None:
-        tree.add("no adapter was involved: the base model answered with the route's detailed prompt")
+        tree.add(
+            "no adapter was involved: the base model answered with the route's detailed prompt"
+        )
     else:
         add_adapter(tree, facts)
     return tree
@@ -29,9 +41,16 @@ def attempt_line(attempt: dict[str, Any]) -> Text:
     confidence = attempt.get("confidence") or {}
     sure = [f"score {confidence['score']:.3f}"] if "score" in confidence else []
     if confidence.get("p_correct") is not None:
-        sure.append(f"P(correct) {confidence['p_correct']:.2f} against threshold {confidence.get('threshold') or 0:.2f}")
-    return line((attempt.get("arm", ""), "bold"), f" {attempt.get('adapter_id') or 'base model'}: ", repr(attempt["answer"]),
-                f" ({', '.join(sure)})" if sure else "")  # fmt: skip
+        sure.append(
+            f"P(correct) {confidence['p_correct']:.2f} against threshold"
+            f" {confidence.get('threshold') or 0:.2f}"
+        )
+    return line(
+        (attempt.get("arm", ""), "bold"),
+        f" {attempt.get('adapter_id') or 'base model'}: ",
+        repr(attempt["answer"]),
+        f" ({', '.join(sure)})" if sure else "",
+    )
 
 
 def add_adapter(tree: Tree, facts: dict[str, Any]) -> None:
@@ -40,7 +59,12 @@ def add_adapter(tree: Tree, facts: dict[str, Any]) -> None:
         branch.add(line("digest sha256 ", trained["adapter"]["blob"]["sha256"]))
         branch.add(line("base model ", trained["base_model"]))
         branch.add(line(f"recipe {trained['recipe']}, sha256 ", trained["recipe_sha256"]))
-        branch.add(line(f"trained in {trained['seconds']:.0f} s, loss {trained['train_loss']:.3f}", f", MLflow run {trained['run_id']}" if trained.get("run_id") else ""))
+        branch.add(
+            line(
+                f"trained in {trained['seconds']:.0f} s, loss {trained['train_loss']:.3f}",
+                f", MLflow run {trained['run_id']}" if trained.get("run_id") else "",
+            )
+        )
     else:
         branch.add(Text("the trainer does not know it", style="yellow"))
     add_gate(branch, facts["evaluation"])
@@ -56,8 +80,11 @@ def add_gate(branch: Tree, evaluation: dict[str, Any] | None) -> None:
     for arm in evaluation["arms"]:
         gate.add(f"{arm['arm']}: accuracy {arm['accuracy']:.1%} on {arm['n']} held-out rows")
     for test in evaluation["tests"]:
-        gate.add(f"McNemar against {test['against']}: {test['wins']} wins, {test['losses']} losses, mid-p {test['p_value']:.2g} "
-                 f"(level {test['alpha']}): {'passed' if test['passed'] else 'not passed'}")  # fmt: skip
+        gate.add(
+            f"McNemar against {test['against']}: {test['wins']} wins, {test['losses']} losses,"
+            f" mid-p {test['p_value']:.2g} (level {test['alpha']}):"
+            f" {'passed' if test['passed'] else 'not passed'}"
+        )
     for reason in evaluation["reasons"]:
         gate.add(Text(reason, style="dim"))
 
@@ -67,12 +94,24 @@ def add_dataset(branch: Tree, facts: dict[str, Any]) -> None:
     if facts["adapter"]:
         dataset.add(line("digest sha256 ", facts["adapter"]["dataset"]["sha256"]))
     if manifest := (facts["dataset"] or {}).get("manifest"):
-        dataset.add("rows: " + ", ".join(f"{split} {count}" for split, count in manifest["counts"].items()))
+        dataset.add(
+            "rows: " + ", ".join(f"{split} {count}" for split, count in manifest["counts"].items())
+        )
         if manifest["dropped"]:
-            dataset.add("left out: " + ", ".join(f"{reason} {count}" for reason, count in manifest["dropped"].items()))
+            dataset.add(
+                "left out: "
+                + ", ".join(f"{reason} {count}" for reason, count in manifest["dropped"].items())
+            )
     rows = dataset.add(f"training rows ({len(facts['rows'])} of {facts.get('training_rows', 0)})")
     for row in facts["rows"]:
-        rows.add(line((row["row_id"], "dim"), f" {asked(row)!r} -> ", (repr(row["answer"]), "green"), f", {row['label_source']} by {row['reviewer']}"))
+        rows.add(
+            line(
+                (row["row_id"], "dim"),
+                f" {asked(row)!r} -> ",
+                (repr(row["answer"]), "green"),
+                f", {row['label_source']} by {row['reviewer']}",
+            )
+        )
     reviewers = dataset.add(f"reviewers ({len(facts['reviewers'])})")
     for reviewer, count in facts["reviewers"].items():
         reviewers.add(line((reviewer, "bold"), f" gave {count} of them"))

@@ -1,1 +1,3 @@
-"""The event contracts as files: JSON Schemas, their compatibility, the examples, and the picture of the flow."""
+"""The event contracts as files: JSON Schemas, their compatibility, the examples, and the picture of
+the flow.
+"""

@@ -1,7 +1,8 @@
-"""Whether events written under an old schema can still be read under a new one, and what to do when not. Pure.
+"""Whether events written under an old schema can still be read under a new one, and what to do when
+not. Pure.
 
-Reported: what the new schema no longer accepts, and fields that are gone (somebody reads them). Allowed: new fields with a
-default, wider types and limits, more values of an enumeration.
+Reported: what the new schema no longer accepts, and fields that are gone (somebody reads them).
+Allowed: new fields with a default, wider types and limits, more values of an enumeration.
 """
 
 from __future__ import annotations
@@ -46,13 +47,25 @@ class Comparison:
         for one in old.get("anyOf", [old]):
             found = [list(self.compare(one, candidate, at)) for candidate in candidates]
             if all(found):
-                same_type = [problems for candidate, problems in zip(candidates, found, strict=True)
-                             if self._kind(candidate, self.new_definitions) == self._kind(one, self.old_definitions)]  # fmt: skip
-                yield from min(same_type, key=len, default=[f"{at} no longer accepts {self._kind(one, self.old_definitions)}"])
+                same_type = [
+                    problems
+                    for candidate, problems in zip(candidates, found, strict=True)
+                    if self._kind(candidate, self.new_definitions)
+                    == self._kind(one, self.old_definitions)
+                ]
+                yield from min(
+                    same_type,
+                    key=len,
+                    default=[f"{at} no longer accepts {self._kind(one, self.old_definitions)}"],
+                )
 
     def _kind(self, schema: Schema, definitions: Schema) -> str:
         resolved = resolve(schema, definitions)
-        return resolved.get("title", "object") if "properties" in resolved else str(resolved.get("type", "anything"))
+        return (
+            resolved.get("title", "object")
+            if "properties" in resolved
+            else str(resolved.get("type", "anything"))
+        )
 
     def _type(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
         before = old.get("type")
@@ -87,7 +100,10 @@ class Comparison:
         for name in sorted(set(before) - set(after)):
             yield f"{at}.{name} was removed"
         for name in sorted(set(new.get("required", ())) - set(old.get("required", ()))):
-            yield f"{at}.{name} is required and was {'optional' if name in before else 'not there'}: give it a default, or"
+            yield (
+                f"{at}.{name} is required and was {'optional' if name in before else 'not there'}:"
+                " give it a default, or"
+            )
         for name in sorted(set(before) & set(after)):
             yield from self.compare(before[name], after[name], f"{at}.{name}")
 
@@ -99,7 +115,9 @@ class Comparison:
             if after is False and before is not False:
                 yield f"{at} no longer allows further fields"
             elif isinstance(after, dict):
-                yield from self.compare(before if isinstance(before, dict) else {}, after, f"{at}[]")
+                yield from self.compare(
+                    before if isinstance(before, dict) else {}, after, f"{at}[]"
+                )
 
 
 def resolve(schema: Schema, definitions: Schema) -> Schema:

@@ -1,4 +1,6 @@
-"""docs/flow.md, drawn from schemas/topics.py and the docstrings of the events: the map that cannot be out of date."""
+"""docs/flow.md, drawn from schemas/topics.py and the docstrings of the events: the map that cannot
+be out of date.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,16 @@ from schemas.topics import SERVICES, TOPICS, Topic, dead_letter_topic
 
 HEAD = """# The flow
 
-Six services meet on these topics and nowhere else. This page is generated from `schemas/topics.py` and the docstrings in
-`schemas/events.py` by `python -m infra.contracts flow`; a test compares the map with the subscribers and publishers of each service.
+Six services meet on these topics and nowhere else. This page is generated from `schemas/topics.py`
+and the docstrings in `schemas/events.py` by `python -m infra.contracts flow`; a test compares
+the map with the subscribers and publishers of each service.
 """
 TAIL = """
-Every topic is keyed by the field named above, so order holds within one key. The topic of a service's dead letters is
-`<service>-dlq` ({letters}): bytes, key and headers unchanged, with `x-origin-topic`, `x-origin-partition`, `x-origin-offset`, `x-attempts`,
-`x-error-type` and `x-error` added. Headers of events are those of CloudEvents 1.0 in binary mode; bodies are JSON, described by the
-[schemas](../schemas/json) and the [examples](../schemas/examples).
+Every topic is keyed by the field named above, so order holds within one key. The topic of
+a service's dead letters is `<service>-dlq` ({letters}): bytes, key and headers unchanged, with
+`x-origin-topic`, `x-origin-partition`, `x-origin-offset`, `x-attempts`, `x-error-type` and
+`x-error` added. Headers of events are those of CloudEvents 1.0 in binary mode; bodies are JSON,
+described by the [schemas](../schemas/json) and the [examples](../schemas/examples).
 """
 
 
@@ -31,16 +35,37 @@ def write_flow(path: Path) -> list[Path]:
 
 
 def flow() -> str:
-    return "\n".join([HEAD, graph(), "", table(), TAIL.format(letters=", ".join(f"`{dead_letter_topic(service)}`" for service in SERVICES))])
+    return "\n".join(
+        [
+            HEAD,
+            graph(),
+            "",
+            table(),
+            TAIL.format(
+                letters=", ".join(f"`{dead_letter_topic(service)}`" for service in SERVICES)
+            ),
+        ]
+    )
 
 
 def graph() -> str:
-    """One arrow for each pair of services, labelled with all it carries; what everyone hears is drawn once."""
-    lines = ["```mermaid", "flowchart LR", "    apps([apps]) -->|questions| router", "    apps -->|inferences of other models, feedback| capture",
-             "    reviewers([reviewers]) -->|verdicts| review"]  # fmt: skip
+    """One arrow for each pair of services, labelled with all it carries; what everyone hears is
+    drawn once.
+    """
+    lines = [
+        "```mermaid",
+        "flowchart LR",
+        "    apps([apps]) -->|questions| router",
+        "    apps -->|inferences of other models, feedback| capture",
+        "    reviewers([reviewers]) -->|verdicts| review",
+    ]
     for (producer, consumer), names in edges().items():
         lines.append(f"    {node(producer)} -->|{'<br/>'.join(names)}| {node(consumer)}")
-    lines += [f"    {node(topic.producers[0])} -.->|{topic.name}| all([all the others])" for topic in TOPICS if broadcast(topic)]
+    lines += [
+        f"    {node(topic.producers[0])} -.->|{topic.name}| all([all the others])"
+        for topic in TOPICS
+        if broadcast(topic)
+    ]
     return "\n".join([*lines, "```"])
 
 
@@ -63,7 +88,10 @@ def table() -> str:
         kept = f"{topic.partitions}, compacted" if topic.compacted else str(topic.partitions)
         consumers = ", ".join(topic.consumers) or "people who watch"
         schema = f"[`{topic.name}`](../schemas/json/{topic.event.schema_name()}.json)"
-        rows.append(f"| {schema} | {fact(topic.event)} | {', '.join(topic.producers)} | {consumers} | `{topic.key}` | {kept} |")
+        rows.append(
+            f"| {schema} | {fact(topic.event)} | {', '.join(topic.producers)} | {consumers} |"
+            f" `{topic.key}` | {kept} |"
+        )
     return "\n".join(rows)
 
 

@@ -1,4 +1,6 @@
-"""JSON Schemas of the events, drawn from the pydantic models. What a change replaces is kept, to be compatible with for ever."""
+"""JSON Schemas of the events, drawn from the pydantic models. What a change replaces is kept, to be
+compatible with for ever.
+"""
 
 from __future__ import annotations
 
@@ -17,14 +19,29 @@ EARLIER = "earlier"
 
 def schema_of(event: type[Event]) -> dict[str, Any]:
     schema = tolerant(event.model_json_schema(mode="validation"))
-    return {"$schema": DIALECT, "$id": f"{event.schema_name()}.json", "x-topic": event.topic_name()} | schema
+    return {
+        "$schema": DIALECT,
+        "$id": f"{event.schema_name()}.json",
+        "x-topic": event.topic_name(),
+    } | schema
 
 
 def tolerant(schema: Any) -> Any:
-    """Consumers ignore what they do not know, so no schema of an event forbids further fields."""
+    """Allow further fields everywhere, since consumers ignore what they do not know."""
     if isinstance(schema, dict):
-        return {key: tolerant(value) for key, value in schema.items() if not (key == "additionalProperties" and value is False)}
+        return {
+            key: unwrapped(value) if key == "description" else tolerant(value)
+            for key, value in schema.items()
+            if not (key == "additionalProperties" and value is False)
+        }
     return [tolerant(item) for item in schema] if isinstance(schema, list) else schema
+
+
+def unwrapped(description: Any) -> Any:
+    """Join the lines of each paragraph: where a docstring breaks them is no part of a contract."""
+    if not isinstance(description, str):  # a property of that name
+        return tolerant(description)
+    return "\n\n".join(" ".join(part.split()) for part in description.split("\n\n"))
 
 
 def rendered(schema: dict[str, Any]) -> str:
@@ -37,7 +54,9 @@ def expected() -> dict[str, str]:
 
 
 def write_schemas(folder: Path) -> list[Path]:
-    """Write what differs; the last committed version of a schema that changes moves to `earlier/`."""
+    """Write what differs; the last committed version of a schema that changes moves to
+    `earlier/`.
+    """
     written = []
     for name, content in expected().items():
         path = folder / name
@@ -58,11 +77,16 @@ def keep(folder: Path, stem: str, content: str) -> Path:
 
 
 def committed(path: Path) -> str | None:
-    shown = subprocess.run(["git", "show", f"HEAD:./{path.name}"], cwd=path.parent, capture_output=True, text=True)
+    shown = subprocess.run(
+        ["git", "show", f"HEAD:./{path.name}"], cwd=path.parent, capture_output=True, text=True
+    )
     return shown.stdout if shown.returncode == 0 else None
 
 
 def earlier_versions(folder: Path, event: type[Event]) -> dict[str, dict[str, Any]]:
     """Every committed version of this event's schema, the present one included."""
-    paths = [folder / f"{event.schema_name()}.json", *sorted((folder / EARLIER).glob(f"{event.schema_name()}.*.json"))]
+    paths = [
+        folder / f"{event.schema_name()}.json",
+        *sorted((folder / EARLIER).glob(f"{event.schema_name()}.*.json")),
+    ]
     return {path.name: json.loads(path.read_text("utf-8")) for path in paths if path.exists()}

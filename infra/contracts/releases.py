@@ -1,6 +1,8 @@
-"""Which schemas each release shipped: schemas/json/released/<version>.json names them by digest, beside the files they are kept in.
+"""Which schemas each release shipped: schemas/json/released/<version>.json names them by digest,
+beside the files they are kept in.
 
-Two releases run side by side while one replaces the other, so each must read what the other writes (decision 0002).
+Two releases run side by side while one replaces the other, so each must read what the other writes
+(decision 0002).
 """
 
 from __future__ import annotations
@@ -16,17 +18,25 @@ from shared.errors import RatchetError
 
 RELEASED = "released"
 READ_BEFORE_WRITTEN: dict[str, str] = {}
-"""What today's events allow and the last release cannot read, with the reason why nobody writes it yet: `<schema>: <field>`."""
+"""What today's events allow and the last release cannot read, with the reason why nobody writes it
+yet: `<schema>: <field>`.
+"""
 
 
 class ReleaseKept(RatchetError):
     def __init__(self, version: str) -> None:
-        super().__init__(f"release {version} shipped other schemas than today's: give this one a new version in pyproject.toml")
+        super().__init__(
+            f"release {version} shipped other schemas than today's: give this one a new version in"
+            " pyproject.toml"
+        )
 
 
 class SchemaMissing(RatchetError):
     def __init__(self, version: str, name: str) -> None:
-        super().__init__(f"release {version} shipped a {name} that is neither current nor in {EARLIER}/: bring it back from git")
+        super().__init__(
+            f"release {version} shipped a {name} that is neither current nor in {EARLIER}/: bring"
+            " it back from git"
+        )
 
 
 def digest(content: str) -> str:
@@ -35,13 +45,25 @@ def digest(content: str) -> str:
 
 def releases(folder: Path) -> list[str]:
     """Oldest first."""
-    return sorted((path.stem for path in (folder / RELEASED).glob("*.json")), key=lambda version: [int(part) for part in version.split(".")])
+    return sorted(
+        (path.stem for path in (folder / RELEASED).glob("*.json")),
+        key=lambda version: [int(part) for part in version.split(".")],
+    )
 
 
 def write_release(folder: Path, version: str) -> list[Path]:
     """Once per release, before it is tagged. What a release shipped never changes."""
     path = folder / RELEASED / f"{version}.json"
-    shipped = json.dumps({name.removesuffix(".json"): digest(content) for name, content in sorted(expected().items())}, indent=2) + "\n"
+    shipped = (
+        json.dumps(
+            {
+                name.removesuffix(".json"): digest(content)
+                for name, content in sorted(expected().items())
+            },
+            indent=2,
+        )
+        + "\n"
+    )
     if path.exists() and path.read_text("utf-8") == shipped:
         return []
     if path.exists():
@@ -52,7 +74,9 @@ def write_release(folder: Path, version: str) -> list[Path]:
 
 
 def released(folder: Path, version: str) -> dict[str, dict[str, Any]]:
-    """The schemas that a release shipped, by name: the current file where nothing changed, otherwise the one that was kept."""
+    """The schemas that a release shipped, by name: the current file where nothing changed,
+    otherwise the one that was kept.
+    """
     shipped = json.loads((folder / RELEASED / f"{version}.json").read_text("utf-8"))
     return {name: _schema(folder, version, name, sha256) for name, sha256 in shipped.items()}
 

@@ -1,1 +1,3 @@
-"""`ratchet demo`: the loop closes twice, on real text with a real model, and is measured while it does."""
+"""`ratchet demo`: the loop closes twice, on real text with a real model, and is measured while it
+does.
+"""

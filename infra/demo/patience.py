@@ -16,16 +16,24 @@ PATIENCE_SECONDS = 120.0
 
 class GaveUp(RatchetError):
     def __init__(self, what: str, seconds: float) -> None:
-        super().__init__(f"{what} after {seconds:.0f} s: 'ratchet status' and the logs in the demo's home say why")
+        super().__init__(
+            f"{what} after {seconds:.0f} s: 'ratchet status' and the logs in the demo's home"
+            " say why"
+        )
 
 
 class Refused(RatchetError):
     def __init__(self, response: httpx.Response) -> None:
-        super().__init__(f"{response.request.method} {response.request.url} answered {response.status_code}: {response.text[:500]}")
+        super().__init__(
+            f"{response.request.method} {response.request.url} answered {response.status_code}:"
+            f" {response.text[:500]}"
+        )
 
 
 async def patiently(call: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
-    """Repeat a call while its service is away (connection refused, 5xx); other refusals raise at once."""
+    """Repeat a call while its service is away (connection refused, 5xx); other refusals raise at
+    once.
+    """
     began = time.monotonic()
     while True:
         try:
@@ -35,14 +43,19 @@ async def patiently(call: Callable[[], Awaitable[httpx.Response]]) -> httpx.Resp
         except httpx.TransportError:
             response = None
         if time.monotonic() - began > PATIENCE_SECONDS:
-            raise GaveUp(f"no answer ({response.status_code if response is not None else 'unreachable'})", PATIENCE_SECONDS)
+            raise GaveUp(
+                f"no answer ({response.status_code if response is not None else 'unreachable'})",
+                PATIENCE_SECONDS,
+            )
         await asyncio.sleep(0.5)
     if response.status_code >= 400:
         raise Refused(response)
     return response
 
 
-async def until(condition: Callable[[], Awaitable[Any]], what: str, seconds: float, every: float = 0.4) -> Any:
+async def until(
+    condition: Callable[[], Awaitable[Any]], what: str, seconds: float, every: float = 0.4
+) -> Any:
     """Wait for `condition` to return something true and return it."""
     began = time.monotonic()
     while not (found := await condition()):

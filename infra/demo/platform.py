@@ -13,7 +13,9 @@ from schemas.route import RouteSpec
 class Platform:
     def __init__(self, urls: dict[str, str], admin_key: str) -> None:
         self.urls = urls
-        self.client = httpx.AsyncClient(headers={"authorization": f"Bearer {admin_key}"}, timeout=30)
+        self.client = httpx.AsyncClient(
+            headers={"authorization": f"Bearer {admin_key}"}, timeout=30
+        )
 
     async def put_route(self, spec: RouteSpec) -> None:
         body = spec.model_dump(mode="json")
@@ -30,7 +32,11 @@ class Platform:
         return (await self._get("dataset-builder", "/v1/datasets", route=name))["items"]
 
     async def order_dataset(self, name: str, reason: str) -> None:
-        await patiently(lambda: self.client.post(f"{self.urls['dataset-builder']}/v1/routes/{name}/datasets", json={"reason": reason}))
+        await patiently(
+            lambda: self.client.post(
+                f"{self.urls['dataset-builder']}/v1/routes/{name}/datasets", json={"reason": reason}
+            )
+        )
 
     async def readiness(self, name: str) -> dict[str, Any]:
         return await self._get("dataset-builder", f"/v1/routes/{name}/readiness")
@@ -45,4 +51,6 @@ class Platform:
         return (await self._get("evaluator", "/v1/drift", route=name))["items"]
 
     async def _get(self, service: str, path: str, **query: str) -> Any:
-        return (await patiently(lambda: self.client.get(f"{self.urls[service]}{path}", params=query))).json()
+        return (
+            await patiently(lambda: self.client.get(f"{self.urls[service]}{path}", params=query))
+        ).json()

@@ -1,4 +1,6 @@
-"""The demo's results: a table on the terminal and one self-contained HTML page with the accuracy-over-time plot."""
+"""The demo's results: a table on the terminal and one self-contained HTML page with the
+accuracy-over-time plot.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +26,27 @@ def phase_row(phase: Phase) -> dict[str, str]:
     n = len(phase.answered)
     late = [one for one in answered if one.late]
     return {
-        "phase": phase.name, "requests": str(n), "accuracy": f"{accuracy(answered):.0%}", "late": f"{accuracy(late):.0%}" if late else "–",
+        "phase": phase.name,
+        "requests": str(n),
+        "accuracy": f"{accuracy(answered):.0%}",
+        "late": f"{accuracy(late):.0%}" if late else "–",
         "fallback": f"{sum(one.outcome != 'confident' for one in answered) / n:.0%}",
-        "human": f"{sum(one.outcome == 'unsure' for one in answered) / n:.0%}", "reviewed": str(phase.reviewed),
+        "human": f"{sum(one.outcome == 'unsure' for one in answered) / n:.0%}",
+        "reviewed": str(phase.reviewed),
         "median": f"{statistics.median(one.seconds for one in answered) * 1000:.0f} ms",
-    }  # fmt: skip
+    }
 
 
-COLUMNS = {"phase": "phase", "requests": "requests", "accuracy": "accuracy", "late": "accuracy, late labels", "fallback": "fell back",
-           "human": "asked a human", "reviewed": "reviewed meanwhile", "median": "median latency"}  # fmt: skip
+COLUMNS = {
+    "phase": "phase",
+    "requests": "requests",
+    "accuracy": "accuracy",
+    "late": "accuracy, late labels",
+    "fallback": "fell back",
+    "human": "asked a human",
+    "reviewed": "reviewed meanwhile",
+    "median": "median latency",
+}
 
 
 def print_tables(console: Console, story: Story, total_seconds: float) -> None:
@@ -49,20 +63,39 @@ def print_tables(console: Console, story: Story, total_seconds: float) -> None:
         steps.add_row(step, f"{seconds:.1f}")
     console.print(steps)
     for act, passed, words in story.verdicts():
-        console.print(f"[bold {'green' if passed else 'red'}]{'PASSED' if passed else 'FAILED'}[/] {act}: {words}", highlight=False)
+        console.print(
+            f"[bold {'green' if passed else 'red'}]{'PASSED' if passed else 'FAILED'}[/] {act}:"
+            f" {words}",
+            highlight=False,
+        )
 
 
 def write_html(path: Path, story: Story, lineage: str, total_seconds: float, machine: str) -> None:
     plot = Markup(accuracy_plot(story))  # noqa: S704 - matplotlib escapes what it draws
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-    path.write_text(environment.get_template("report.html.j2").render(
-        columns=COLUMNS, rows=[phase_row(phase) for phase in story.phases], steps=[*story.steps, ("everything", total_seconds)],
-        verdicts=story.verdicts(), evaluations=story.evaluations, plot=plot, lineage=lineage, machine=machine,
-        reviewed=story.reviewers.done, corrected=story.reviewers.corrected, rejected=story.reviewers.rejected, erred=story.reviewers.erred, route=story.data.spec.name))  # fmt: skip
+    path.write_text(
+        environment.get_template("report.html.j2").render(
+            columns=COLUMNS,
+            rows=[phase_row(phase) for phase in story.phases],
+            steps=[*story.steps, ("everything", total_seconds)],
+            verdicts=story.verdicts(),
+            evaluations=story.evaluations,
+            plot=plot,
+            lineage=lineage,
+            machine=machine,
+            reviewed=story.reviewers.done,
+            corrected=story.reviewers.corrected,
+            rejected=story.reviewers.rejected,
+            erred=story.reviewers.erred,
+            route=story.data.spec.name,
+        )
+    )
 
 
 def accuracy_plot(story: Story) -> str:
-    """An inline SVG: moving accuracy over time, all requests and late labels, with every promotion and drift event."""
+    """An inline SVG: moving accuracy over time, all requests and late labels, with every promotion
+    and drift event.
+    """
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -70,12 +103,21 @@ def accuracy_plot(story: Story) -> str:
 
     answered = sorted(story.app.answered, key=lambda one: one.at)
     figure, axes = plt.subplots(figsize=(10, 4.2))
-    for rows, label, style in ((answered, "all requests", "-"), ([a for a in answered if a.late], "late labels only", "--")):
+    for rows, label, style in (
+        (answered, "all requests", "-"),
+        ([a for a in answered if a.late], "late labels only", "--"),
+    ):
         times, values = moving_accuracy(rows)
         axes.plot(times, values, style, label=f"{label} (moving average of {WINDOW})", linewidth=2)
     for i, (at, kind, text) in enumerate(story.happened):
         axes.axvline(at, color=MARKS[kind], linewidth=1.4)
-        axes.annotate(text, (at, 1.02 + 0.05 * (i % 3)), xycoords=("data", "axes fraction"), fontsize=8, color=MARKS[kind])
+        axes.annotate(
+            text,
+            (at, 1.02 + 0.05 * (i % 3)),
+            xycoords=("data", "axes fraction"),
+            fontsize=8,
+            color=MARKS[kind],
+        )
     axes.set(xlabel="seconds since the start", ylabel="accuracy", ylim=(0, 1))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False)
@@ -86,7 +128,9 @@ def accuracy_plot(story: Story) -> str:
 
 
 def moving_accuracy(answered: list[Answered]) -> tuple[list[float], list[float]]:
-    """Breaks (NaN) where nothing was asked for a while: the line must not draw what nobody measured."""
+    """Breaks (NaN) where nothing was asked for a while: the line must not draw what nobody
+    measured.
+    """
     times = []
     values = []
     for end in range(min(10, len(answered)), len(answered) + 1):

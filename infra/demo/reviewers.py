@@ -1,4 +1,6 @@
-"""Simulated reviewers: they know the true label, err at a set rate, and work through review's API like any client."""
+"""Simulated reviewers: they know the true label, err at a set rate, and work through review's API
+like any client.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,15 @@ from schemas.route import RouteSpec
 class Reviewers:
     """A message for which the route has no label is rejected: no right answer can be given."""
 
-    def __init__(self, review_url: str, keys: dict[str, str], spec: RouteSpec, truth: dict[str, str], error_rate: float, seed: int) -> None:
+    def __init__(
+        self,
+        review_url: str,
+        keys: dict[str, str],
+        spec: RouteSpec,
+        truth: dict[str, str],
+        error_rate: float,
+        seed: int,
+    ) -> None:
         self.url = review_url
         self.keys = keys
         self.spec = spec
@@ -30,24 +40,32 @@ class Reviewers:
         await asyncio.gather(*(self._work(key) for key in self.keys.values()))
 
     async def _work(self, key: str) -> None:
-        async with httpx.AsyncClient(base_url=self.url, headers={"authorization": f"Bearer {key}"}, timeout=30) as client:
+        async with httpx.AsyncClient(
+            base_url=self.url, headers={"authorization": f"Bearer {key}"}, timeout=30
+        ) as client:
             while True:
                 if not await self._one(client):
                     await asyncio.sleep(1.0)
 
     async def _one(self, client: httpx.AsyncClient) -> bool:
         """Review one item; False when the queue was empty."""
-        claimed = await patiently(lambda: client.post("/v1/queue/next", json={"route": self.spec.name}))
+        claimed = await patiently(
+            lambda: client.post("/v1/queue/next", json={"route": self.spec.name})
+        )
         if claimed.status_code == 204:
             return False
         self._busy = time.monotonic()
         item = claimed.json()
         answer = self._opinion(next(m["content"] for m in item["messages"] if m["role"] == "user"))
-        if answer in self.spec.labels and answer not in item["labels"]:  # review has not heard of the new labels yet
+        if (
+            answer in self.spec.labels and answer not in item["labels"]
+        ):  # review has not heard of the new labels yet
             await patiently(lambda: client.post(f"/v1/items/{item['item_id']}/release"))
             return False
         approved = same_answer(answer, item["answer"], self.spec)
-        verdict = {"verdict": "approved"} if approved else {"verdict": "corrected", "answer": answer}
+        verdict = (
+            {"verdict": "approved"} if approved else {"verdict": "corrected", "answer": answer}
+        )
         if answer not in self.spec.labels:
             verdict = {"verdict": "rejected"}
         await patiently(lambda: client.post(f"/v1/items/{item['item_id']}/verdict", json=verdict))

@@ -1,4 +1,6 @@
-"""Runs the whole demo: start the system, tell the story, print and write what was measured, stop everything."""
+"""Runs the whole demo: start the system, tell the story, print and write what was measured, stop
+everything.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,13 @@ from infra.local.supervisor import Supervisor
 from shared.errors import RatchetError
 
 REVIEWERS = ("reviewer-1", "reviewer-2", "reviewer-3")
-# A canary of a production's size would be most of a ten-minute demo, and so would an error monitor that may raise one false
-# alarm in 2,000 labels.
-HURRIED = {"ROUTER_CANARY_SHARE": "0.5", "ROUTER_CANARY_REQUESTS": "10", "EVALUATOR_ERROR_ARL": "500"}
+# A canary of a production's size would be most of a ten-minute demo, and so would an error monitor
+# that may raise one false alarm in 2,000 labels.
+HURRIED = {
+    "ROUTER_CANARY_SHARE": "0.5",
+    "ROUTER_CANARY_REQUESTS": "10",
+    "EVALUATOR_ERROR_ARL": "500",
+}
 
 
 @dataclass(frozen=True)
@@ -49,18 +55,31 @@ async def run_demo(data: DemoData, options: Options, console: Console) -> bool:
     started = time.monotonic()
     clear(options.home)
     view = View(console)
-    config = LocalConfig(home=options.home, port_base=options.port_base, environment=dict(os.environ) | HURRIED)
+    config = LocalConfig(
+        home=options.home, port_base=options.port_base, environment=dict(os.environ) | HURRIED
+    )
     async with Supervisor(config) as system:
         with view.spinner("starting the event log, six services and vLLM"):
-            await system.wait_ready(*(part for part in system.parts if part != "vllm-evaluation"))  # not needed before a training ended
-        view.note(f"everything runs after {time.monotonic() - started:.0f} s; reviewers' pages: {system.urls['review']}, logs: {system.home.logs}")
+            await system.wait_ready(
+                *(part for part in system.parts if part != "vllm-evaluation")
+            )  # not needed before a training ended
+        view.note(
+            f"everything runs after {time.monotonic() - started:.0f} s; reviewers' pages:"
+            f" {system.urls['review']}, logs: {system.home.logs}"
+        )
         story = make_story(system, data, options, view, started)
         await story.platform.put_route(data.spec)
         working = asyncio.create_task(story.reviewers.run())
         try:
             await until_told(story, working)
             lineage = lineage_of(system, last_tuned(story.app.answered))
-            finish(console, story, lineage, system.home.path / "report.html", time.monotonic() - started)
+            finish(
+                console,
+                story,
+                lineage,
+                system.home.path / "report.html",
+                time.monotonic() - started,
+            )
             if options.stay:
                 await stay(console, system)
         finally:
@@ -71,7 +90,9 @@ async def run_demo(data: DemoData, options: Options, console: Console) -> bool:
 
 
 def clear(folder: Path) -> None:
-    """Every demo starts from nothing; a folder that something runs in, or that is not a demo's, is left alone."""
+    """Every demo starts from nothing; a folder that something runs in, or that is not a demo's, is
+    left alone.
+    """
     if Home(folder).is_running():
         raise AlreadyRunning(folder, Home(folder).state()["pid"])
     if folder.exists() and any(folder.iterdir()) and not (folder / "lock").exists():
@@ -79,16 +100,33 @@ def clear(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def make_story(system: Supervisor, data: DemoData, options: Options, view: View, started: float) -> Story:
+def make_story(
+    system: Supervisor, data: DemoData, options: Options, view: View, started: float
+) -> Story:
     keys = {name: system.credentials[name] for name in REVIEWERS}
     return Story(
-        app=App(system.urls["router"], system.credentials["app"], data.spec, set(data.late), started), data=data,
-        platform=Platform(system.urls, system.credentials["admin"]), view=view, started=started,
-        reviewers=Reviewers(system.urls["review"], keys, data.spec, data.true_labels(), options.error_rate, options.seed))  # fmt: skip
+        app=App(
+            system.urls["router"], system.credentials["app"], data.spec, set(data.late), started
+        ),
+        data=data,
+        platform=Platform(system.urls, system.credentials["admin"]),
+        view=view,
+        started=started,
+        reviewers=Reviewers(
+            system.urls["review"],
+            keys,
+            data.spec,
+            data.true_labels(),
+            options.error_rate,
+            options.seed,
+        ),
+    )
 
 
 async def until_told(story: Story, working: asyncio.Task) -> None:
-    """Tell the story; a reviewer that breaks ends it with the reviewer's error instead of a long silence."""
+    """Tell the story; a reviewer that breaks ends it with the reviewer's error instead of a long
+    silence.
+    """
     telling = asyncio.create_task(story.tell())
     await asyncio.wait({telling, working}, return_when=asyncio.FIRST_COMPLETED)
     if not telling.done():
@@ -98,7 +136,9 @@ async def until_told(story: Story, working: asyncio.Task) -> None:
 
 
 def last_tuned(answered: list[Answered]) -> Answered:
-    """The last answer that an adapter gave; of those, a confident and right one where there is one."""
+    """The last answer that an adapter gave; of those, a confident and right one where there is
+    one.
+    """
     tuned = [one for one in answered if one.arm != "base"] or answered
     return max(reversed(tuned), key=lambda one: (one.outcome == "confident", one.correct))
 
@@ -113,11 +153,19 @@ def lineage_of(system: Supervisor, answered: Answered) -> str:
 def finish(console: Console, story: Story, lineage: str, page: Path, seconds: float) -> None:
     console.rule("[bold]One answer, back to its reviewers")
     console.print(lineage, highlight=False, markup=False)
-    write_html(page, story, lineage, seconds, f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
+    write_html(
+        page,
+        story,
+        lineage,
+        seconds,
+        f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+    )
     print_tables(console, story, seconds)
     console.print(f"report: {page}", highlight=False)
 
 
 async def stay(console: Console, system: Supervisor) -> None:
-    console.print(f"everything keeps running (Ctrl-C stops it); the router is at {system.urls['router']}")
+    console.print(
+        f"everything keeps running (Ctrl-C stops it); the router is at {system.urls['router']}"
+    )
     await asyncio.Event().wait()

@@ -1,4 +1,6 @@
-"""The production app of the demo: it asks the router through the official `openai` client, as any app would."""
+"""The production app of the demo: it asks the router through the official `openai` client, as any
+app would.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +37,20 @@ class Answered:
 
 
 class App:
-    def __init__(self, router_url: str, api_key: str, spec: RouteSpec, late: set[str], started: float) -> None:
-        self.client = AsyncOpenAI(base_url=f"{router_url}/v1", api_key=api_key, max_retries=RETRIES, timeout=120)
+    def __init__(
+        self, router_url: str, api_key: str, spec: RouteSpec, late: set[str], started: float
+    ) -> None:
+        self.client = AsyncOpenAI(
+            base_url=f"{router_url}/v1", api_key=api_key, max_retries=RETRIES, timeout=120
+        )
         self.spec = spec
         self.late = late
         self.started = started
         self.answered: list[Answered] = []
 
-    async def send(self, phase: str, samples: list[Sample], advance: Callable[[], None]) -> list[Answered]:
+    async def send(
+        self, phase: str, samples: list[Sample], advance: Callable[[], None]
+    ) -> list[Answered]:
         """Ask all samples, a few at a time; calls `advance` after each."""
         gate = asyncio.Semaphore(CONCURRENCY)
 
@@ -56,13 +64,24 @@ class App:
 
     async def _ask(self, phase: str, sample: Sample) -> Answered:
         began = time.monotonic()
-        completion = await self.client.chat.completions.create(model=self.spec.name, messages=[{"role": "user", "content": sample.text}])
+        completion = await self.client.chat.completions.create(
+            model=self.spec.name, messages=[{"role": "user", "content": sample.text}]
+        )
         ratchet = completion.model_extra["ratchet"]
         answer = completion.choices[0].message.content or ""
         answered = Answered(
-            inference_id=ratchet["inference_id"], at=time.monotonic() - self.started, phase=phase, sample=sample, answer=answer,
-            correct=same_answer(answer, sample.label, self.spec), late=sample.label in self.late, arm=ratchet["arm"],
-            outcome=ratchet["outcome"], confidence=ratchet.get("confidence"), seconds=time.monotonic() - began)  # fmt: skip
+            inference_id=ratchet["inference_id"],
+            at=time.monotonic() - self.started,
+            phase=phase,
+            sample=sample,
+            answer=answer,
+            correct=same_answer(answer, sample.label, self.spec),
+            late=sample.label in self.late,
+            arm=ratchet["arm"],
+            outcome=ratchet["outcome"],
+            confidence=ratchet.get("confidence"),
+            seconds=time.monotonic() - began,
+        )
         self.answered.append(answered)
         return answered
 

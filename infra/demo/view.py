@@ -1,4 +1,6 @@
-"""What the demo shows while it runs: one progress bar at a time, and a line for every thing that happened."""
+"""What the demo shows while it runs: one progress bar at a time, and a line for every thing that
+happened.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 
 class Bar:
@@ -22,8 +31,15 @@ class Bar:
     def training(self, job: dict[str, Any], attempt: int) -> None:
         loss = job.get("loss")
         again = f" (attempt {attempt})" if attempt > 1 else ""
-        words = f"{self._name}{again}" + (f", loss {loss:.3f}" if loss is not None else f": {job.get('detail') or 'starting'}")
-        self._progress.update(self._task, completed=job.get("step", 0), total=job.get("steps") or None, description=words)
+        words = f"{self._name}{again}" + (
+            f", loss {loss:.3f}" if loss is not None else f": {job.get('detail') or 'starting'}"
+        )
+        self._progress.update(
+            self._task,
+            completed=job.get("step", 0),
+            total=job.get("steps") or None,
+            description=words,
+        )
 
 
 class View:
@@ -41,13 +57,21 @@ class View:
 
     def gate(self, evaluation: dict[str, Any]) -> None:
         arms = ", ".join(f"{arm['arm']} {arm['accuracy']:.0%}" for arm in evaluation["arms"])
-        self.note(f"gate: [bold]{evaluation['verdict']}[/] ({arms}; n={evaluation['arms'][0]['n']})")
+        self.note(
+            f"gate: [bold]{evaluation['verdict']}[/] ({arms}; n={evaluation['arms'][0]['n']})"
+        )
         for reason in evaluation["reasons"]:
             self.console.print(f"      {reason}", style="dim", highlight=False)
 
     @contextmanager
     def bar(self, name: str, total: int | None) -> Iterator[Bar]:
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         with Progress(*columns, console=self.console, transient=True) as progress:
             yield Bar(progress, progress.add_task(name, total=total), name)
 

@@ -1,4 +1,6 @@
-"""The event log on this machine: one that already runs, a Kafka under KAFKA_HOME, or the embedded one."""
+"""The event log on this machine: one that already runs, a Kafka under KAFKA_HOME, or the embedded
+one.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,9 @@ from shared.errors import RatchetError
 
 PATIENCE_SECONDS = 15
 EMBEDDED_WARNING = (
-    "the event log is the embedded one, which keeps events in memory and is not crash-safe: right for a laptop; "
-    "set KAFKA_HOME to run an Apache Kafka, or KAFKA_BOOTSTRAP_SERVERS to use one that runs"
+    "the event log is the embedded one, which keeps events in memory and is not crash-safe: right"
+    " for a laptop; set KAFKA_HOME to run an Apache Kafka, or KAFKA_BOOTSTRAP_SERVERS to use one"
+    " that runs"
 )
 
 
@@ -30,13 +33,25 @@ class KafkaUnusable(RatchetError):
 
 class EmbeddedMissing(RatchetError):
     def __init__(self) -> None:
-        super().__init__("the embedded event log (noida-db) is not installed: run 'make setup', or set KAFKA_HOME or KAFKA_BOOTSTRAP_SERVERS")
+        super().__init__(
+            "the embedded event log (noida-db) is not installed: run 'make setup', or set"
+            " KAFKA_HOME or KAFKA_BOOTSTRAP_SERVERS"
+        )
 
 
 def broker_part(home: Home, port: int, environment: Mapping[str, str]) -> Part:
-    """Ready means: it answers and every topic exists; after a restart the topics are looked at again."""
+    """Ready means: it answers and every topic exists; after a restart the topics are looked at
+    again.
+    """
     if servers := environment.get("KAFKA_BOOTSTRAP_SERVERS"):
-        return Part("broker", (), servers, lambda: provisioned(servers, environment), prepare=lambda: wait_for_kafka(servers), stage=2)
+        return Part(
+            "broker",
+            (),
+            servers,
+            lambda: provisioned(servers, environment),
+            prepare=lambda: wait_for_kafka(servers),
+            stage=2,
+        )
     if kafka := environment.get("KAFKA_HOME"):
         return apache(home, Path(kafka), port, environment)
     return embedded(home, port, environment)
@@ -46,41 +61,95 @@ def embedded(home: Home, port: int, environment: Mapping[str, str]) -> Part:
     spec = importlib.util.find_spec("noida_db")
     if spec is None or not spec.origin:
         raise EmbeddedMissing
-    binary = Path(spec.origin).with_name("noida-db")  # its Python wrapper would stay between us and the broker's signals
+    binary = Path(spec.origin).with_name(
+        "noida-db"
+    )  # its Python wrapper would stay between us and the broker's signals
     if not os.access(binary, os.X_OK):
         binary.chmod(0o755)
     servers = f"127.0.0.1:{port}"
-    argv = (str(binary), "start", "--only", "kafka", "--kafka-port", str(port), "--data-dir", str(home.path / "broker"))
-    return Part("broker", argv, servers, lambda: provisioned(servers, environment), dict(environment), (port,), stage=2, chatty=True)
+    argv = (
+        str(binary),
+        "start",
+        "--only",
+        "kafka",
+        "--kafka-port",
+        str(port),
+        "--data-dir",
+        str(home.path / "broker"),
+    )
+    return Part(
+        "broker",
+        argv,
+        servers,
+        lambda: provisioned(servers, environment),
+        dict(environment),
+        (port,),
+        stage=2,
+        chatty=True,
+    )
 
 
 def apache(home: Home, kafka: Path, port: int, environment: Mapping[str, str]) -> Part:
     for script in ("kafka-server-start.sh", "kafka-storage.sh"):
         if not (kafka / "bin" / script).exists():
-            raise KafkaUnusable(str(kafka), f"there is no bin/{script} in it; name the folder of an unpacked Kafka 4")
-    java = Path(environment["JAVA_HOME"], "bin/java") if environment.get("JAVA_HOME") else shutil.which("java")
+            raise KafkaUnusable(
+                str(kafka),
+                f"there is no bin/{script} in it; name the folder of an unpacked Kafka 4",
+            )
+    java = (
+        Path(environment["JAVA_HOME"], "bin/java")
+        if environment.get("JAVA_HOME")
+        else shutil.which("java")
+    )
     if not java or not Path(java).exists():
-        raise KafkaUnusable(str(kafka), "there is no java; install Java 17 or later, or set JAVA_HOME")
+        raise KafkaUnusable(
+            str(kafka), "there is no java; install Java 17 or later, or set JAVA_HOME"
+        )
     folder = home.path / "kafka"
     servers = f"127.0.0.1:{port}"
-    env = {"KAFKA_HEAP_OPTS": "-Xmx512m -Xms256m", "LOG_DIR": str(home.logs / "kafka")} | dict(environment)
+    env = {"KAFKA_HEAP_OPTS": "-Xmx512m -Xms256m", "LOG_DIR": str(home.logs / "kafka")} | dict(
+        environment
+    )
     argv = (str(kafka / "bin/kafka-server-start.sh"), str(folder / "server.properties"))
-    return Part("broker", argv, servers, lambda: provisioned(servers, environment), env, (port,), stage=2, stop_seconds=20, chatty=True,
-                prepare=lambda: format_storage(kafka, folder, port, env))  # fmt: skip
+    return Part(
+        "broker",
+        argv,
+        servers,
+        lambda: provisioned(servers, environment),
+        env,
+        (port,),
+        stage=2,
+        stop_seconds=20,
+        chatty=True,
+        prepare=lambda: format_storage(kafka, folder, port, env),
+    )
 
 
 async def format_storage(kafka: Path, folder: Path, port: int, env: Mapping[str, str]) -> None:
-    """KRaft, one node that is broker and controller. Formatted once; the ports may change from start to start."""
+    """KRaft, one node that is broker and controller. Formatted once; the ports may change from
+    start to start.
+    """
     properties = write_properties(folder, port)
     if is_formatted(folder):
         return
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     process = await asyncio.create_subprocess_exec(
-        str(kafka / "bin/kafka-storage.sh"), "format", "-t", cluster, "-c", str(properties), env=dict(env),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)  # fmt: skip
+        str(kafka / "bin/kafka-storage.sh"),
+        "format",
+        "-t",
+        cluster,
+        "-c",
+        str(properties),
+        env=dict(env),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
     output, _ = await process.communicate()
     if process.returncode:
-        raise KafkaUnusable(str(kafka), f"formatting its storage failed: {output.decode('utf-8', 'replace').strip()[-300:]}")
+        raise KafkaUnusable(
+            str(kafka),
+            f"formatting its storage failed: {output.decode('utf-8', 'replace').strip()[-300:]}",
+        )
 
 
 def write_properties(folder: Path, port: int) -> Path:
@@ -95,13 +164,23 @@ def is_formatted(folder: Path) -> bool:
 
 def one_node(data: Path, port: int, controller_port: int) -> str:
     settings = {
-        "process.roles": "broker,controller", "node.id": 1, "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}", "controller.listener.names": "CONTROLLER",
-        "log.dirs": data, "num.partitions": 3, "offsets.topic.num.partitions": 3, "offsets.topic.replication.factor": 1,
-        "transaction.state.log.num.partitions": 3, "transaction.state.log.replication.factor": 1, "transaction.state.log.min.isr": 1,
-        "share.coordinator.state.topic.replication.factor": 1, "share.coordinator.state.topic.min.isr": 1,
-        "group.initial.rebalance.delay.ms": 0, "auto.create.topics.enable": "false",
-    }  # fmt: skip
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": data,
+        "num.partitions": 3,
+        "offsets.topic.num.partitions": 3,
+        "offsets.topic.replication.factor": 1,
+        "transaction.state.log.num.partitions": 3,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "group.initial.rebalance.delay.ms": 0,
+        "auto.create.topics.enable": "false",
+    }
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
@@ -127,7 +206,9 @@ async def provisioned(servers: str, environment: Mapping[str, str]) -> bool:
     if not await any_answers(servers):
         return False
     try:
-        await asyncio.to_thread(provision, servers, int(environment.get("KAFKA_REPLICATION_FACTOR", "1")))
+        await asyncio.to_thread(
+            provision, servers, int(environment.get("KAFKA_REPLICATION_FACTOR", "1"))
+        )
     except BrokerAway:  # the port opens before the controller has elected itself
         return False
     return True

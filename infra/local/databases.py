@@ -1,4 +1,6 @@
-"""One database per service: a SQLite file in the home folder, or a database on the Postgres of RATCHET_DATABASE_URL."""
+"""One database per service: a SQLite file in the home folder, or a database on the Postgres of
+RATCHET_DATABASE_URL.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +11,24 @@ from shared.errors import RatchetError
 
 class DatabaseUrlWrong(RatchetError):
     def __init__(self, reason: str) -> None:
-        super().__init__(f"RATCHET_DATABASE_URL {reason}; it looks like postgresql+asyncpg://user:password@host:5432")
+        super().__init__(
+            f"RATCHET_DATABASE_URL {reason}; it looks like"
+            " postgresql+asyncpg://user:password@host:5432"
+        )
 
 
 class PostgresAway(RatchetError):
     def __init__(self, where: str, cause: BaseException) -> None:
-        super().__init__(f"Postgres at {where} did not let us in ({type(cause).__name__}: {cause}): check RATCHET_DATABASE_URL and that it runs")
+        super().__init__(
+            f"Postgres at {where} did not let us in ({type(cause).__name__}: {cause}): check"
+            " RATCHET_DATABASE_URL and that it runs"
+        )
 
 
 def database_urls(home: Home, server: str | None) -> dict[str, str]:
-    """By service; `server` is RATCHET_DATABASE_URL, whose path, if any, begins the databases' names (default `ratchet`)."""
+    """By service; `server` is RATCHET_DATABASE_URL, whose path, if any, begins the databases' names
+    (default `ratchet`).
+    """
     if not server:
         return {service: f"sqlite+aiosqlite:///{home.path}/{service}.db" for service in SERVICES}
     from sqlalchemy.engine import make_url
@@ -30,12 +40,19 @@ def database_urls(home: Home, server: str | None) -> dict[str, str]:
         raise DatabaseUrlWrong("is not a URL") from error
     if url.drivername != "postgresql+asyncpg":
         raise DatabaseUrlWrong(f"begins with {url.drivername}://")
-    names = {service: f"{url.database or 'ratchet'}_{service.replace('-', '_')}" for service in SERVICES}
-    return {service: url.set(database=name).render_as_string(hide_password=False) for service, name in names.items()}
+    names = {
+        service: f"{url.database or 'ratchet'}_{service.replace('-', '_')}" for service in SERVICES
+    }
+    return {
+        service: url.set(database=name).render_as_string(hide_password=False)
+        for service, name in names.items()
+    }
 
 
 async def create_missing_databases(urls: dict[str, str]) -> None:
-    """On Postgres; SQLite makes its files itself. Tables are made by each service when it starts."""
+    """On Postgres; SQLite makes its files itself. Tables are made by each service when it
+    starts.
+    """
     if any(url.startswith("sqlite") for url in urls.values()):
         return
     import asyncpg
@@ -43,12 +60,20 @@ async def create_missing_databases(urls: dict[str, str]) -> None:
 
     first = make_url(next(iter(urls.values())))
     try:
-        connection = await asyncpg.connect(host=first.host, port=first.port or 5432, user=first.username, password=first.password,
-                                           database="postgres", timeout=10)  # fmt: skip
+        connection = await asyncpg.connect(
+            host=first.host,
+            port=first.port or 5432,
+            user=first.username,
+            password=first.password,
+            database="postgres",
+            timeout=10,
+        )
     except (OSError, TimeoutError, asyncpg.PostgresError) as error:
         raise PostgresAway(f"{first.host}:{first.port or 5432}", error) from error
     try:
-        there = {row["datname"] for row in await connection.fetch("select datname from pg_database")}
+        there = {
+            row["datname"] for row in await connection.fetch("select datname from pg_database")
+        }
         for name in (make_url(url).database for url in urls.values()):
             if name not in there:
                 await connection.execute(f'create database "{name}"')

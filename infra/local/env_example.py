@@ -1,4 +1,6 @@
-"""Writes .env.example from the settings themselves, so that it is complete.   python -m infra.local.env_example > .env.example"""
+"""Writes .env.example from the settings themselves, so that it is complete.   python -m
+infra.local.env_example > .env.example
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,11 @@ from schemas.topics import SERVICES
 from shared.settings import ServiceSettings
 
 HEAD = """\
-# Everything that can be set from outside. Copy it to .env for docker compose; `ratchet up` sets the services' own by itself.
+# Everything that can be set from outside. Copy it to .env for docker compose; `ratchet up` sets the
+# services' own by itself.
 # Made by: python -m infra.local.env_example > .env.example
 
-# --- docker compose -----------------------------------------------------------------------------------------------------
+# --- docker compose ---------------------------------------------------------------------------
 
 # required: a hub id, or a folder that the containers see
 BASE_MODEL=
@@ -26,7 +29,8 @@ POSTGRES_PASSWORD=
 REVIEW_SALT=
 REVIEW_SESSION_SECRET=
 
-# the folder of keys.json on the host; its owner writes it with: docker compose run --rm --no-deps ratchet keys create ...
+# the folder of keys.json on the host; its owner writes it with:
+# docker compose run --rm --no-deps ratchet keys create ...
 #RATCHET_KEYS_DIR=./keys
 #RATCHET_UID=0
 # which GPU does what; two numbers may be the same where the memory is enough
@@ -45,7 +49,7 @@ REVIEW_SESSION_SECRET=
 #MLFLOW_PORT=5000
 #RATCHET_VERSION=local
 
-# --- the `ratchet` command ----------------------------------------------------------------------------------------------
+# --- the `ratchet` command --------------------------------------------------------------------
 
 # where everything local lives
 #RATCHET_HOME=.ratchet
@@ -70,7 +74,9 @@ REVIEW_SESSION_SECRET=
 
 def env_example() -> str:
     shared = section("every service", ServiceSettings, {})
-    own = [section(service, settings_of(service), ServiceSettings.model_fields) for service in SERVICES]
+    own = [
+        section(service, settings_of(service), ServiceSettings.model_fields) for service in SERVICES
+    ]
     return "\n".join([HEAD, shared, *(text for text in own if text)])
 
 
@@ -80,7 +86,12 @@ def settings_of(service: str) -> type[ServiceSettings]:
 
 def section(title: str, settings: type[ServiceSettings], leave_out: dict[str, FieldInfo]) -> str:
     prefix = settings.model_config.get("env_prefix", "")
-    lines = [line for name, field in settings.model_fields.items() if name not in leave_out for line in described(f"{prefix}{name}".upper(), field)]
+    lines = [
+        line
+        for name, field in settings.model_fields.items()
+        if name not in leave_out
+        for line in described(f"{prefix}{name}".upper(), field)
+    ]
     rule = "-" * (115 - len(title))
     return "\n".join([f"# --- {title} {rule}", "", *lines, ""]) if lines else ""
 
@@ -99,7 +110,9 @@ def shown(field: FieldInfo) -> str:
     if field.is_required() or field.default is None or isinstance(field.default, SecretStr):
         return ""
     value = str(field.default)
-    return "" if value.startswith("/") else value  # a path of the machine that writes this means nothing to its reader
+    return (
+        "" if value.startswith("/") else value
+    )  # a path of the machine that writes this means nothing to its reader
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""The folder everything local lives in (`.ratchet`), and the state file by which other commands find a running system.
+"""The folder everything local lives in (`.ratchet`), and the state file by which other commands
+find a running system.
 
-Whoever supervises holds a lock on `home/lock`; the kernel drops it when the supervisor dies, so a stale state file is told
-from a live one without guessing by process id.
+Whoever supervises holds a lock on `home/lock`; the kernel drops it when the supervisor dies, so a
+stale state file is told from a live one without guessing by process id.
 """
 
 from __future__ import annotations
@@ -16,23 +17,33 @@ from typing import IO, Any
 
 from shared.errors import RatchetError
 
-MIN_FREE_BYTES = 1024**3  # an adapter is some MB, but SQLite and the event log must never meet a full disk
+MIN_FREE_BYTES = (
+    1024**3
+)  # an adapter is some MB, but SQLite and the event log must never meet a full disk
 
 
 class AlreadyRunning(RatchetError):
     def __init__(self, home: Path, pid: int | None) -> None:
         who = f"process {pid}" if pid else "another process"
-        super().__init__(f"{who} already runs Ratchet in {home}: stop it with 'ratchet down', or choose another folder with --home")
+        super().__init__(
+            f"{who} already runs Ratchet in {home}: stop it with 'ratchet down', or choose another"
+            " folder with --home"
+        )
 
 
 class NotRunning(RatchetError):
     def __init__(self, home: Path) -> None:
-        super().__init__(f"nothing runs in {home}: start it with 'ratchet up', or name its folder with --home")
+        super().__init__(
+            f"nothing runs in {home}: start it with 'ratchet up', or name its folder with --home"
+        )
 
 
 class DiskFull(RatchetError):
     def __init__(self, home: Path, free: int) -> None:
-        super().__init__(f"only {free / 1024**3:.1f} GiB are free at {home}, 1 GiB is needed: free some, or choose another disk with --home")
+        super().__init__(
+            f"only {free / 1024**3:.1f} GiB are free at {home}, 1 GiB is needed: free some, or"
+            " choose another disk with --home"
+        )
 
 
 class Home:
@@ -94,7 +105,9 @@ class Home:
         self._state_file.unlink(missing_ok=True)
 
     def credentials(self) -> dict[str, str]:
-        return json.loads(self.credentials_file.read_text()) if self.credentials_file.exists() else {}
+        return (
+            json.loads(self.credentials_file.read_text()) if self.credentials_file.exists() else {}
+        )
 
     def secret(self, name: str) -> str:
         """A random secret, made on first use and the same from then on."""

@@ -1,4 +1,6 @@
-"""API keys on this machine: a file of digests that the services read, and the secrets of the development keys."""
+"""API keys on this machine: a file of digests that the services read, and the secrets of the
+development keys.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,11 @@ from shared.errors import RatchetError
 TENANT = "acme"
 DEVELOPMENT = {
     "app": {"infer", "feedback:write", "capture:write"},
-    "reviewer-1": {"review"}, "reviewer-2": {"review"}, "reviewer-3": {"review"},
+    "reviewer-1": {"review"},
+    "reviewer-2": {"review"},
+    "reviewer-3": {"review"},
     "admin": {"admin", "read"},
-}  # fmt: skip
+}
 
 
 class UnknownScope(RatchetError):
@@ -24,12 +28,16 @@ class UnknownScope(RatchetError):
 
 class UnknownKey(RatchetError):
     def __init__(self, key: str, file: Path) -> None:
-        super().__init__(f"no key has the id or the name '{key}' in {file}: 'ratchet keys list' shows them")
+        super().__init__(
+            f"no key has the id or the name '{key}' in {file}: 'ratchet keys list' shows them"
+        )
 
 
 class AmbiguousKey(RatchetError):
     def __init__(self, name: str, ids: list[str]) -> None:
-        super().__init__(f"{len(ids)} keys are named '{name}': revoke one by its id ({', '.join(ids)})")
+        super().__init__(
+            f"{len(ids)} keys are named '{name}': revoke one by its id ({', '.join(ids)})"
+        )
 
 
 class KeyFile:
@@ -50,7 +58,9 @@ class KeyFile:
         return secret
 
     def revoke(self, key: str) -> str:
-        """Removes a key by id, or by name where the name is unique; services notice within a second."""
+        """Removes a key by id, or by name where the name is unique; services notice within a
+        second.
+        """
         matching = [entry["id"] for entry in self.all() if key in (entry["id"], entry["name"])]
         if not matching:
             raise UnknownKey(key, self.path)
@@ -61,16 +71,24 @@ class KeyFile:
 
     def _write(self, keys: list[dict[str, Any]]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, json.dumps({"keys": keys}, indent=1))  # digests of 256-bit secrets: nothing to hide from the services' user
+        write_atomically(
+            self.path, json.dumps({"keys": keys}, indent=1)
+        )  # digests of 256-bit secrets: nothing to hide from the services' user
 
 
 def development_credentials(home: Home) -> dict[str, str]:
-    """One secret per role, made on the first start and kept in `credentials.json`, readable by its owner alone."""
+    """One secret per role, made on the first start and kept in `credentials.json`, readable by its
+    owner alone.
+    """
     credentials = home.credentials() if home.keys_file.exists() else {}
     missing = set(DEVELOPMENT) - set(credentials)
     if not missing:
         return credentials
     keys = KeyFile(home.keys_file)
-    credentials |= {role: keys.create(role, TENANT, DEVELOPMENT[role]) for role in DEVELOPMENT if role in missing}
+    credentials |= {
+        role: keys.create(role, TENANT, DEVELOPMENT[role])
+        for role in DEVELOPMENT
+        if role in missing
+    }
     write_atomically(home.credentials_file, json.dumps(credentials, indent=1), 0o600)
     return credentials

@@ -1,4 +1,6 @@
-"""Where the parts' output goes: a file each, and one coloured stream with the part's name in front."""
+"""Where the parts' output goes: a file each, and one coloured stream with the part's name in
+front.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,23 @@ from infra.local.process import Supervised
 
 MAX_BYTES = 32 * 1024 * 1024  # then the file becomes NAME.log.1, and what that held is gone
 COLOURS = {
-    "router": "cyan", "capture": "blue", "review": "magenta", "dataset-builder": "yellow", "trainer": "green", "evaluator": "bright_blue",
-    "broker": "bright_black", "vllm-serving": "bright_cyan", "vllm-evaluation": "bright_magenta",
-}  # fmt: skip
-MARKS = {"ready": ("●", "green"), "starting": ("○", "dim"), "restarting": ("▲", "red"), "failed": ("✗", "bold red"), "stopped": ("■", "dim")}
+    "router": "cyan",
+    "capture": "blue",
+    "review": "magenta",
+    "dataset-builder": "yellow",
+    "trainer": "green",
+    "evaluator": "bright_blue",
+    "broker": "bright_black",
+    "vllm-serving": "bright_cyan",
+    "vllm-evaluation": "bright_magenta",
+}
+MARKS = {
+    "ready": ("●", "green"),
+    "starting": ("○", "dim"),
+    "restarting": ("▲", "red"),
+    "failed": ("✗", "bold red"),
+    "stopped": ("■", "dim"),
+}
 ALARMS = ("WARNING", "ERROR", "CRITICAL", "Traceback")
 
 
@@ -43,7 +58,10 @@ class LogFiles:
             del self._files[part.name]
 
     def change(self, supervised: Supervised) -> None:
-        self.line(supervised.part, f"--- {supervised.part.name}: {supervised.state} {supervised.detail}".rstrip())
+        self.line(
+            supervised.part,
+            f"--- {supervised.part.name}: {supervised.state} {supervised.detail}".rstrip(),
+        )
 
     def close(self) -> None:
         for file in self._files.values():
@@ -58,7 +76,9 @@ class LogFiles:
 
 
 class LogStream:
-    """The stream of `ratchet up`. `quiet` shows state changes alone. `rich` leaves colours out for NO_COLOR and for pipes."""
+    """The stream of `ratchet up`. `quiet` shows state changes alone. `rich` leaves colours out for
+    NO_COLOR and for pipes.
+    """
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
         self.console = console
@@ -72,10 +92,17 @@ class LogStream:
         if supervised.state not in MARKS:
             return
         mark, style = MARKS[supervised.state]
-        self._print(supervised.part.name, Text(f"{mark} {supervised.state} {supervised.detail}".rstrip(), style=style))
+        self._print(
+            supervised.part.name,
+            Text(f"{mark} {supervised.state} {supervised.detail}".rstrip(), style=style),
+        )
         if supervised.state == "restarting" and (supervised.part.chatty or self.quiet):
             for text in list(supervised.tail)[-8:]:
                 self._print(supervised.part.name, Text(text, style="dim"))
 
     def _print(self, name: str, text: Text) -> None:
-        self.console.print(Text.assemble((f"{name:>15} ", COLOURS.get(name, "")), ("│ ", "dim"), text), soft_wrap=True, highlight=False)
+        self.console.print(
+            Text.assemble((f"{name:>15} ", COLOURS.get(name, "")), ("│ ", "dim"), text),
+            soft_wrap=True,
+            highlight=False,
+        )

@@ -11,7 +11,8 @@ import httpx
 
 from shared.errors import RatchetError
 
-# Loopback speaks plain HTTP. Without this each client loads the system's certificates: 30 ms of CPU, five times a second.
+# Loopback speaks plain HTTP. Without this each client loads the system's certificates: 30 ms of
+# CPU, five times a second.
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 Probe = Callable[[], Awaitable[bool]]
 Prepare = Callable[[], Awaitable[None]]
@@ -24,7 +25,9 @@ class PartUnknown(RatchetError):
 
 @dataclass(frozen=True)
 class Part:
-    """`argv` empty: somebody else runs it, we only wait for it. `stage`: lower stages are stopped first."""
+    """`argv` empty: somebody else runs it, we only wait for it. `stage`: lower stages are stopped
+    first.
+    """
 
     name: str
     argv: tuple[str, ...]
@@ -32,7 +35,10 @@ class Part:
     probe: Probe
     env: dict[str, str] = field(default_factory=dict)
     ports: tuple[int, ...] = ()
-    alive: Probe | None = None  # asked for as long as it lives; a part that stops saying yes is killed and started again
+    alive: Probe | None = (
+        # asked for as long as it lives; a part that stops saying yes is killed and started again
+        None
+    )
     after: str | None = None
     prepare: Prepare | None = None
     nice: int = 0
@@ -41,8 +47,12 @@ class Part:
     chatty: bool = False  # its log goes to its file; the stream shows only its warnings
 
 
-async def answers(url: str, check: Callable[[httpx.Response], bool] = lambda response: response.is_success) -> bool:
-    """Whether a GET succeeds. Proxies of the environment are ignored: everything local is on loopback."""
+async def answers(
+    url: str, check: Callable[[httpx.Response], bool] = lambda response: response.is_success
+) -> bool:
+    """Whether a GET succeeds. Proxies of the environment are ignored: everything local is on
+    loopback.
+    """
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=5, verify=NO_TLS) as client:
             return check(await client.get(url))
@@ -51,7 +61,10 @@ async def answers(url: str, check: Callable[[httpx.Response], bool] = lambda res
 
 
 async def service_is_ready(url: str) -> bool:
-    return await answers(f"{url}/health/ready", lambda response: response.is_success and response.json().get("consuming") is True)
+    return await answers(
+        f"{url}/health/ready",
+        lambda response: response.is_success and response.json().get("consuming") is True,
+    )
 
 
 async def service_is_alive(url: str) -> bool:

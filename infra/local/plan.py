@@ -1,4 +1,6 @@
-"""From what the user asked for to the list of parts: who runs, where, with which environment, after whom."""
+"""From what the user asked for to the list of parts: who runs, where, with which environment, after
+whom.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,18 @@ from shared.errors import RatchetError
 
 VLLM = ("vllm-serving", "vllm-evaluation")
 PART_NAMES = ("broker", *VLLM, *SERVICES)
-NICE = {"trainer": 5, "vllm-evaluation": 5}  # neither may slow the answers that production waits for
+NICE = {
+    "trainer": 5,
+    "vllm-evaluation": 5,
+}  # neither may slow the answers that production waits for
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class LocalConfig:
-    """`base_model`: a folder or a hub id, None for the laptop's own. `only`: these parts (and the event log), empty for all."""
+    """`base_model`: a folder or a hub id, None for the laptop's own. `only`: these parts (and the
+    event log), empty for all.
+    """
 
     home: Path = Path(".ratchet")
     port_base: int = DEFAULT_BASE
@@ -56,14 +63,31 @@ def make_plan(config: LocalConfig, home: Home) -> Plan:
     for unknown in sorted(config.only - set(PART_NAMES)):
         raise PartUnknown(unknown, list(PART_NAMES))
     ports = plan_ports(config.port_base)
-    environment = dict(config.environment) | {"RATCHET_HOME": str(home.path), "PYTHONUNBUFFERED": "1", **loopback_without_proxy(config.environment)}
-    urls = {name: f"http://{HOST}:{port}" for name, port in ports.items() if name != "broker"} | vllm_elsewhere(config)
+    environment = dict(config.environment) | {
+        "RATCHET_HOME": str(home.path),
+        "PYTHONUNBUFFERED": "1",
+        **loopback_without_proxy(config.environment),
+    }
+    urls = {
+        name: f"http://{HOST}:{port}" for name, port in ports.items() if name != "broker"
+    } | vllm_elsewhere(config)
     databases = database_urls(home, config.environment.get("RATCHET_DATABASE_URL"))
     broker = broker_part(home, ports["broker"], environment)
-    served = [vllm_part(name, config, urls[name], ports[name], environment) for name in VLLM if config.wants(name)]
+    served = [
+        vllm_part(name, config, urls[name], ports[name], environment)
+        for name in VLLM
+        if config.wants(name)
+    ]
     services = []
     for name in (service for service in SERVICES if config.wants(service)):
-        own = service_environment(name, home, urls | {"broker": broker.url}, databases[name], ports[name], base_model_of(config))
+        own = service_environment(
+            name,
+            home,
+            urls | {"broker": broker.url},
+            databases[name],
+            ports[name],
+            base_model_of(config),
+        )
         services.append(service_part(name, urls[name], ports[name], environment | own))
     return Plan((broker, *served, *services), {**urls, "broker": broker.url}, databases)
 
@@ -71,22 +95,47 @@ def make_plan(config: LocalConfig, home: Home) -> Plan:
 def service_part(name: str, url: str, port: int, environment: dict[str, str]) -> Part:
     package = f"services.{name.replace('-', '_')}"
     paths = os.pathsep.join([*filter(None, [environment.get("PYTHONPATH")]), str(ROOT)])
-    return Part(name, (sys.executable, "-P", "-m", package), url, lambda: service_is_ready(url), {**environment, "PYTHONPATH": paths}, (port,),
-                alive=lambda: service_is_alive(url), after="broker", nice=NICE.get(name, 0))  # fmt: skip
+    return Part(
+        name,
+        (sys.executable, "-P", "-m", package),
+        url,
+        lambda: service_is_ready(url),
+        {**environment, "PYTHONPATH": paths},
+        (port,),
+        alive=lambda: service_is_alive(url),
+        after="broker",
+        nice=NICE.get(name, 0),
+    )
 
 
-def service_environment(name: str, home: Home, urls: Mapping[str, str], database: str, port: int, base_model: str) -> dict[str, str]:
+def service_environment(
+    name: str, home: Home, urls: Mapping[str, str], database: str, port: int, base_model: str
+) -> dict[str, str]:
     """Every name here is a field of the service's settings: a test compares them."""
     common = {
-        "KAFKA_BOOTSTRAP_SERVERS": urls["broker"], "KAFKA_INSTANCE_ID": instance_id(home), "DATABASE_URL": database, "ARTIFACTS_URL": f"file://{home.path}/artifacts",
-        "RATCHET_KEYS_FILE": str(home.keys_file), "HOST": HOST, "PORT": str(port),
-    }  # fmt: skip
+        "KAFKA_BOOTSTRAP_SERVERS": urls["broker"],
+        "KAFKA_INSTANCE_ID": instance_id(home),
+        "DATABASE_URL": database,
+        "ARTIFACTS_URL": f"file://{home.path}/artifacts",
+        "RATCHET_KEYS_FILE": str(home.keys_file),
+        "HOST": HOST,
+        "PORT": str(port),
+    }
     own = {
         # Who knows the salt can tell which answers are audited.
         "review": {"REVIEW_SALT": home.secret("review-salt")},
-        "router": {"ROUTER_VLLM_URL": urls["vllm-serving"], "ROUTER_ADAPTER_CACHE": str(home.path / "serving")},
-        "evaluator": {"EVALUATOR_VLLM_URL": urls["vllm-evaluation"], "EVALUATOR_CACHE_DIR": str(home.path / "evaluator")},
-        "trainer": {"TRAINER_BASE_MODEL": base_model, "TRAINER_WORK_DIR": str(home.path / "trainer")},
+        "router": {
+            "ROUTER_VLLM_URL": urls["vllm-serving"],
+            "ROUTER_ADAPTER_CACHE": str(home.path / "serving"),
+        },
+        "evaluator": {
+            "EVALUATOR_VLLM_URL": urls["vllm-evaluation"],
+            "EVALUATOR_CACHE_DIR": str(home.path / "evaluator"),
+        },
+        "trainer": {
+            "TRAINER_BASE_MODEL": base_model,
+            "TRAINER_WORK_DIR": str(home.path / "trainer"),
+        },
     }
     return common | own.get(name, {})
 
@@ -98,15 +147,23 @@ def instance_id(home: Home) -> str:
 
 class VllmMissing(RatchetError):
     def __init__(self, python: Path) -> None:
-        super().__init__(f"vLLM is not set up (there is no {python}): run 'make setup', or use one elsewhere with --no-vllm")
+        super().__init__(
+            f"vLLM is not set up (there is no {python}): run 'make setup', or use one elsewhere"
+            " with --no-vllm"
+        )
 
 
 class ModelMissing(RatchetError):
     def __init__(self, model: str, ours: bool) -> None:
-        super().__init__(f"there is no base model at {model}: " + ("run 'make setup'" if ours else "name a folder or a hub id with --base-model"))
+        super().__init__(
+            f"there is no base model at {model}: "
+            + ("run 'make setup'" if ours else "name a folder or a hub id with --base-model")
+        )
 
 
-def vllm_part(name: str, config: LocalConfig, url: str, port: int, environment: Mapping[str, str]) -> Part:
+def vllm_part(
+    name: str, config: LocalConfig, url: str, port: int, environment: Mapping[str, str]
+) -> Part:
     from infra.setup import vllm_python
     from infra.vllm import vllm_command
 
@@ -116,10 +173,23 @@ def vllm_part(name: str, config: LocalConfig, url: str, port: int, environment: 
     if model.startswith(("/", ".", "~")) and not Path(model).expanduser().is_dir():
         raise ModelMissing(model, ours=not config.base_model)
     argv, env = vllm_command(model, port)
-    clean = {key: value for key, value in environment.items() if key != "PYTHONPATH"}  # its virtual environment is another
-    return Part(name, tuple(argv), url, lambda: answers(f"{url}/health"), {**clean, **env}, (port,),
-                after="vllm-serving" if name == "vllm-evaluation" and config.wants("vllm-serving") else None,
-                nice=NICE.get(name, 0), stage=1, chatty=True)  # fmt: skip
+    clean = {
+        key: value for key, value in environment.items() if key != "PYTHONPATH"
+    }  # its virtual environment is another
+    return Part(
+        name,
+        tuple(argv),
+        url,
+        lambda: answers(f"{url}/health"),
+        {**clean, **env},
+        (port,),
+        after=(
+            "vllm-serving" if name == "vllm-evaluation" and config.wants("vllm-serving") else None
+        ),
+        nice=NICE.get(name, 0),
+        stage=1,
+        chatty=True,
+    )
 
 
 def base_model_of(config: LocalConfig) -> str:
@@ -133,12 +203,19 @@ def base_model_of(config: LocalConfig) -> str:
 
 def vllm_elsewhere(config: LocalConfig) -> dict[str, str]:
     """With --no-vllm, the servers that the environment names (on a GPU machine, say)."""
-    named = {"vllm-serving": config.environment.get("ROUTER_VLLM_URL"), "vllm-evaluation": config.environment.get("EVALUATOR_VLLM_URL")}
+    named = {
+        "vllm-serving": config.environment.get("ROUTER_VLLM_URL"),
+        "vllm-evaluation": config.environment.get("EVALUATOR_VLLM_URL"),
+    }
     return {} if config.vllm else {name: url for name, url in named.items() if url}
 
 
 def loopback_without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
     """Our parts talk to each other on loopback; a company's proxy must not be asked for that."""
-    listed = [name for name in environment.get("NO_PROXY", environment.get("no_proxy", "")).split(",") if name]
+    listed = [
+        name
+        for name in environment.get("NO_PROXY", environment.get("no_proxy", "")).split(",")
+        if name
+    ]
     value = ",".join(dict.fromkeys([*listed, HOST, "localhost"]))
     return {"NO_PROXY": value, "no_proxy": value}

@@ -8,21 +8,33 @@ from shared.errors import RatchetError
 
 DEFAULT_BASE = 8100
 OFFSETS = {
-    "router": 0, "capture": 1, "review": 2, "dataset-builder": 3, "trainer": 4, "evaluator": 5,
-    "vllm-serving": 100, "vllm-evaluation": 101, "broker": 992,  # 9092 from the default base
-}  # fmt: skip
+    "router": 0,
+    "capture": 1,
+    "review": 2,
+    "dataset-builder": 3,
+    "trainer": 4,
+    "evaluator": 5,
+    "vllm-serving": 100,
+    "vllm-evaluation": 101,
+    "broker": 992,  # 9092 from the default base
+}
 HOST = "127.0.0.1"
 
 
 class PortBusy(RatchetError):
     def __init__(self, port: int, part: str) -> None:
-        super().__init__(f"port {port}, which {part} needs, is in use: end what listens there ('ss -ltnp sport = :{port}' names it), "
-                         "or choose another range with --port-base")  # fmt: skip
+        super().__init__(
+            f"port {port}, which {part} needs, is in use: end what listens there ('ss -ltnp sport ="
+            f" :{port}' names it), or choose another range with --port-base"
+        )
 
 
 class BadPortBase(RatchetError):
     def __init__(self, base: int) -> None:
-        super().__init__(f"--port-base {base} does not work: choose a number from 1024 to {65535 - max(OFFSETS.values())}")
+        super().__init__(
+            f"--port-base {base} does not work: choose a number from 1024 to"
+            f" {65535 - max(OFFSETS.values())}"
+        )
 
 
 def plan_ports(base: int) -> dict[str, int]:

@@ -1,4 +1,6 @@
-"""One part under supervision: started, watched until it is ready, restarted when it dies, stopped on request."""
+"""One part under supervision: started, watched until it is ready, restarted when it dies, stopped
+on request.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,14 @@ TAIL_LINES = 30
 
 
 class Supervised:
-    def __init__(self, part: Part, started: asyncio.Event, on_change: Callable[[Supervised], None], on_line: Callable[[Part, str], None],
-                 tell_guard: Callable[[str], None]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        part: Part,
+        started: asyncio.Event,
+        on_change: Callable[[Supervised], None],
+        on_line: Callable[[Part, str], None],
+        tell_guard: Callable[[str], None],
+    ) -> None:
         self.part = part
         self._started = started
         self._on_change = on_change
@@ -70,7 +78,9 @@ class Supervised:
             os.kill(self.pid, signal.SIGKILL)
 
     async def stop(self) -> None:
-        """Politely, then by force after the part's deadline; what it started goes with it. `run` must be cancelled before."""
+        """Politely, then by force after the part's deadline; what it started goes with it. `run`
+        must be cancelled before.
+        """
         if self.pid:
             self._set("stopping")
             with suppress(ProcessLookupError):
@@ -84,14 +94,18 @@ class Supervised:
         self._set("stopped", self.detail if "killed" in self.detail else "")
 
     async def bury(self) -> None:
-        """Kill whatever is left of its process group (vLLM's engine, a trainer's child), and read its last words."""
+        """Kill whatever is left of its process group (vLLM's engine, a trainer's child), and read
+        its last words.
+        """
         if self.process is None:
             return
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         await self.process.wait()
         self._tell_guard(f"-{self.process.pid}")
-        with suppress(TimeoutError):  # not wait_for, which in Python 3.11 can swallow a cancellation
+        with suppress(
+            TimeoutError
+        ):  # not wait_for, which in Python 3.11 can swallow a cancellation
             async with asyncio.timeout(2):
                 await self._pumping
         self.process = None
@@ -99,8 +113,14 @@ class Supervised:
     async def _live(self) -> tuple[int, float]:
         """From start to death; returns the exit code and how many seconds it lived."""
         self.process = await asyncio.create_subprocess_exec(
-            *self.part.argv, env=self.part.env, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT, start_new_session=True, preexec_fn=self._in_child)  # fmt: skip
+            *self.part.argv,
+            env=self.part.env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=self._in_child,
+        )
         self._tell_guard(f"+{self.process.pid}")
         self._set("starting")
         self._pumping = asyncio.create_task(self._pump(self.process.stdout))
@@ -136,7 +156,14 @@ class Supervised:
         except RatchetError as error:  # the part answers, and says that it will never do
             self._set("failed", str(error))
             return
-        self._set("ready", f"after {time.time() - self.born:.1f} s" if not self.restarts else f"again, restart {self.restarts}")
+        self._set(
+            "ready",
+            (
+                f"after {time.time() - self.born:.1f} s"
+                if not self.restarts
+                else f"again, restart {self.restarts}"
+            ),
+        )
         self.first_ready.set()
 
     async def _pump(self, stream: asyncio.StreamReader) -> None:

@@ -1,8 +1,9 @@
-"""Starts the parts, keeps them running, and leaves nothing behind. `ratchet up` and `ratchet demo` are both built on it.
+"""Starts the parts, keeps them running, and leaves nothing behind. `ratchet up` and `ratchet demo`
+are both built on it.
 
-    async with Supervisor(LocalConfig(home=Path(".ratchet"))) as system:
-        await system.wait_ready()
-        system.urls["router"], system.credentials["app"], system.kill("trainer")
+async with Supervisor(LocalConfig(home=Path(".ratchet"))) as system:
+    await system.wait_ready()
+    system.urls["router"], system.credentials["app"], system.kill("trainer")
 """
 
 from __future__ import annotations
@@ -27,14 +28,18 @@ from infra.local.ports import require_free
 from infra.local.process import Supervised
 from shared.errors import RatchetError
 
-GIVE_UP_CRASHES = 5  # a part that never was ready and died this often in a row will not come up by waiting
+GIVE_UP_CRASHES = (
+    5  # a part that never was ready and died this often in a row will not come up by waiting
+)
 
 
 class PartFailed(RatchetError):
     def __init__(self, supervised: Supervised, log: Path) -> None:
         last = "\n  ".join([line for line in supervised.tail if line.strip()][-6:])
-        super().__init__(f"{supervised.part.name} does not come up: {supervised.detail or 'it keeps dying'} (its log: {log})"
-                         + (f"\n  {last}" if last else ""))  # fmt: skip
+        super().__init__(
+            f"{supervised.part.name} does not come up: {supervised.detail or 'it keeps dying'} (its"
+            f" log: {log})" + (f"\n  {last}" if last else "")
+        )
 
 
 class NotReadyInTime(RatchetError):
@@ -60,7 +65,9 @@ class Supervisor:
         return self.plan.urls
 
     async def __aenter__(self) -> Self:
-        """Checks everything that can be checked first, then starts the parts; returns before they are ready."""
+        """Checks everything that can be checked first, then starts the parts; returns before they
+        are ready.
+        """
         self.home.path.mkdir(parents=True, exist_ok=True)
         self._lock: IO[str] = self.home.lock()
         try:
@@ -84,7 +91,13 @@ class Supervisor:
         self._files = LogFiles(self.home.logs)
         self._watchers.insert(0, self._files)
         self._guard = await asyncio.create_subprocess_exec(
-            sys.executable, "-S", "-E", guard.__file__, stdin=asyncio.subprocess.PIPE, start_new_session=True)  # fmt: skip
+            sys.executable,
+            "-S",
+            "-E",
+            guard.__file__,
+            stdin=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
         for part in self.plan.parts:
             self._supervise(part)
         self._write_state()
@@ -99,7 +112,9 @@ class Supervisor:
         self._tasks[part.name] = task
 
     async def wait_ready(self, *names: str, seconds: float = 300) -> None:
-        """Until these parts (all by default) were ready once. Raises PartFailed as soon as one cannot come up."""
+        """Until these parts (all by default) were ready once. Raises PartFailed as soon as one
+        cannot come up.
+        """
         chosen = [self._part(name) for name in names or self.parts]
         try:
             async with asyncio.timeout(seconds), self._changed:
@@ -110,7 +125,9 @@ class Supervisor:
 
     def _settled(self, chosen: Iterable[Supervised]) -> bool:
         for part in chosen:
-            if not part.first_ready.is_set() and (part.state == "failed" or part.crashes >= GIVE_UP_CRASHES):
+            if not part.first_ready.is_set() and (
+                part.state == "failed" or part.crashes >= GIVE_UP_CRASHES
+            ):
                 raise PartFailed(part, self.home.logs / f"{part.part.name}.log")
         return all(part.first_ready.is_set() for part in chosen)
 
@@ -124,7 +141,9 @@ class Supervisor:
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         for stage in sorted({part.part.stage for part in self.parts.values()}):
-            await asyncio.gather(*(part.stop() for part in self.parts.values() if part.part.stage == stage))
+            await asyncio.gather(
+                *(part.stop() for part in self.parts.values() if part.part.stage == stage)
+            )
         self._guard.stdin.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(5):
@@ -160,7 +179,11 @@ class Supervisor:
     def _on_end(self, supervised: Supervised, done: asyncio.Task) -> None:
         if not done.cancelled() and (error := done.exception()):
             supervised.state = "failed"
-            supervised.detail = str(error) if isinstance(error, RatchetError) else f"{type(error).__name__}: {error}"
+            supervised.detail = (
+                str(error)
+                if isinstance(error, RatchetError)
+                else f"{type(error).__name__}: {error}"
+            )
             self._on_change(supervised)
 
     def _tell_guard(self, message: str) -> None:
@@ -168,14 +191,27 @@ class Supervisor:
             self._guard.stdin.write(f"{message}\n".encode())
 
     def _write_state(self) -> None:
-        self.home.write_state({
-            "pid": os.getpid(), "started": self.started, "urls": self.urls, "kafka": self.urls["broker"],
-            "parts": [self._row(part) for part in self.parts.values()],
-        })  # fmt: skip
+        self.home.write_state(
+            {
+                "pid": os.getpid(),
+                "started": self.started,
+                "urls": self.urls,
+                "kafka": self.urls["broker"],
+                "parts": [self._row(part) for part in self.parts.values()],
+            }
+        )
 
     def _row(self, part: Supervised) -> dict[str, Any]:
-        return {"name": part.part.name, "state": part.state, "detail": part.detail, "pid": part.pid, "url": part.part.url,
-                "restarts": part.restarts, "since": part.since, "ours": bool(part.part.argv)}  # fmt: skip
+        return {
+            "name": part.part.name,
+            "state": part.state,
+            "detail": part.detail,
+            "pid": part.pid,
+            "url": part.part.url,
+            "restarts": part.restarts,
+            "since": part.since,
+            "ours": bool(part.part.argv),
+        }
 
 
 def already() -> asyncio.Event:

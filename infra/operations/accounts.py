@@ -1,4 +1,6 @@
-"""The promise, counted: of each topic and each of its consumers, accepted = handled + dead-lettered + dropped + pending."""
+"""The promise, counted: of each topic and each of its consumers, accepted = handled + dead-lettered
++ dropped + pending.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,16 @@ def digest(event_id: str) -> bytes:
 class Account:
     """What became of a topic's kept events at one consumer.
 
-    `superseded`: a compacted topic replaced them before they were read. `undecided`: pending or lost, which only the log can tell.
+    `superseded`: a compacted topic replaced them before they were read. `undecided`: pending or
+    lost, which only the log can tell.
     """
 
     topic: str
     consumer: str
     accepted: int = 0
-    outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys((HANDLED, DEAD_LETTERED, DROPPED), 0))
+    outcomes: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys((HANDLED, DEAD_LETTERED, DROPPED), 0)
+    )
     unsent: int = 0
     unread: int = 0
     superseded: int = 0
@@ -45,14 +50,27 @@ class Account:
         return bool(self.accepted or any(self.outcomes.values()) or self.strangers or self.older)
 
     def as_json(self) -> dict[str, Any]:
-        return {"topic": self.topic, "consumer": self.consumer, "accepted": self.accepted, **self.outcomes, "pending": self.pending,
-                "unsent": self.unsent, "unread": self.unread, "superseded": self.superseded, "undecided": self.undecided, "lost": self.lost,
-                "strangers": self.strangers, "older": self.older}  # fmt: skip
+        return {
+            "topic": self.topic,
+            "consumer": self.consumer,
+            "accepted": self.accepted,
+            **self.outcomes,
+            "pending": self.pending,
+            "unsent": self.unsent,
+            "unread": self.unread,
+            "superseded": self.superseded,
+            "undecided": self.undecided,
+            "lost": self.lost,
+            "strangers": self.strangers,
+            "older": self.older,
+        }
 
 
 @dataclass
 class OnLog:
-    """A topic as the log holds it. `vanished`: acknowledged, kept in an outbox, and not in the log any more."""
+    """A topic as the log holds it. `vanished`: acknowledged, kept in an outbox, and not in the log
+    any more.
+    """
 
     topic: str
     records: int = 0
@@ -93,14 +111,28 @@ class Balance:
         return not self.wrong and not self.undecided
 
     def as_json(self) -> dict[str, Any]:
-        return {"holds": self.holds, "lost": self.lost, "undecided": self.undecided, "doubled": self.doubled, "absent": self.absent, "keep_hours": self.keep_hours,
-                "seconds": round(self.seconds, 2), "accounts": [account.as_json() for account in self.accounts],
-                "log": [topic.as_json() for topic in self.log]}  # fmt: skip
+        return {
+            "holds": self.holds,
+            "lost": self.lost,
+            "undecided": self.undecided,
+            "doubled": self.doubled,
+            "absent": self.absent,
+            "keep_hours": self.keep_hours,
+            "seconds": round(self.seconds, 2),
+            "accounts": [account.as_json() for account in self.accounts],
+            "log": [topic.as_json() for topic in self.log],
+        }
 
 
-def unread(row: Any, spans: Mapping[Partition, Span], topic: str, committed: Mapping[int, int]) -> bool:
-    """Whether a group still has this published event before it: at or after its offset, and not forgotten by the log before it came there."""
+def unread(
+    row: Any, spans: Mapping[Partition, Span], topic: str, committed: Mapping[int, int]
+) -> bool:
+    """Whether a group still has this published event before it: at or after its offset, and not
+    forgotten by the log before it came there.
+    """
     if row.log_partition is None:
         return False
     span = spans.get(Partition(topic, row.log_partition))
-    return span is not None and row.log_offset >= max(committed.get(row.log_partition, 0), span.begin)
+    return span is not None and row.log_offset >= max(
+        committed.get(row.log_partition, 0), span.begin
+    )

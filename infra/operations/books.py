@@ -1,4 +1,6 @@
-"""The inbox and outbox of each service, read where they are: in its database, whether the service runs or not (decision 0015)."""
+"""The inbox and outbox of each service, read where they are: in its database, whether the service
+runs or not (decision 0015).
+"""
 
 from __future__ import annotations
 
@@ -23,21 +25,24 @@ IN_CLAUSE = 500
 class NoBooks(RatchetError):
     def __init__(self, places: Collection[str]) -> None:
         super().__init__(
-            f"no service ever stored anything in {', '.join(sorted(places))}: name the folder with --home, or set RATCHET_DATABASE_URL"
+            f"no service ever stored anything in {', '.join(sorted(places))}: name the folder with"
+            " --home, or set RATCHET_DATABASE_URL"
         )
 
 
 class BookClosed(RatchetError):
     def __init__(self, service: str, cause: BaseException) -> None:
         super().__init__(
-            f"the database of {service} did not let us in ({type(cause).__name__}: {str(cause)[:200]}): check RATCHET_DATABASE_URL and that it runs"
+            f"the database of {service} did not let us in ({type(cause).__name__}:"
+            f" {str(cause)[:200]}): check RATCHET_DATABASE_URL and that it runs"
         )
 
 
 class BookTooOld(RatchetError):
     def __init__(self, service: str, missing: Collection[str]) -> None:
         super().__init__(
-            f"the database of {service} was made by an older release ({', '.join(sorted(missing))} missing): start {service} once, which migrates it"
+            f"the database of {service} was made by an older release ({', '.join(sorted(missing))}"
+            f" missing): start {service} once, which migrates it"
         )
 
 
@@ -58,10 +63,14 @@ class Book:
 
     async def count(self, table: Table, *where: Any) -> int:
         async with self.db.read() as connection:
-            return (await connection.execute(select(func.count()).select_from(table).where(*where))).scalar_one()
+            return (
+                await connection.execute(select(func.count()).select_from(table).where(*where))
+            ).scalar_one()
 
     async def outcomes(self, topic: str, event_ids: Collection[str]) -> dict[str, Any]:
-        """The inbox rows of these events, by id; what is not there was not seen, or is forgotten."""
+        """The inbox rows of these events, by id; what is not there was not seen, or is
+        forgotten.
+        """
         found = {}
         ids = list(event_ids)
         table = self.inbox
@@ -115,7 +124,12 @@ async def open_book(service: str, db: Database) -> Book | None:
         raise BookClosed(service, error) from error
     if columns is None:
         return None
-    if missing := {f"{table.name}.{column.name}" for table in (inbox, outbox) for column in table.columns} - columns:
+    if (
+        missing := {
+            f"{table.name}.{column.name}" for table in (inbox, outbox) for column in table.columns
+        }
+        - columns
+    ):
         raise BookTooOld(service, missing)
     return Book(service, db, inbox, outbox)
 
@@ -124,4 +138,6 @@ def columns_there(connection: Connection, tables: Collection[str]) -> set[str] |
     inspector = inspect(connection)
     if not all(inspector.has_table(table) for table in tables):
         return None
-    return {f"{table}.{column['name']}" for table in tables for column in inspector.get_columns(table)}
+    return {
+        f"{table}.{column['name']}" for table in tables for column in inspector.get_columns(table)
+    }

@@ -1,4 +1,6 @@
-"""Two databases, table by table: each row by a digest of its derived columns, found by its key. Content is never shown."""
+"""Two databases, table by table: each row by a digest of its derived columns, found by its key.
+Content is never shown.
+"""
 
 from __future__ import annotations
 
@@ -41,11 +43,24 @@ class Compared:
         return not (self.differ or self.only_live or self.only_rebuilt)
 
     def as_json(self) -> dict[str, Any]:
-        keys = {name: getattr(self, name)[:SHOWN] for name in ("differ", "only_live", "only_rebuilt")}
+        keys = {
+            name: getattr(self, name)[:SHOWN] for name in ("differ", "only_live", "only_rebuilt")
+        }
         counts = {f"{name}_count": len(getattr(self, name)) for name in keys}
-        return {"table": self.derived.table, "columns": self.derived.columns, "without": self.derived.without, "same": self.same, "live": self.live,
-                "rebuilt": self.rebuilt, "equal": self.equal, "settled": self.settled, "forgotten": self.forgotten,
-                "fingerprints": self.fingerprints, **keys, **counts}  # fmt: skip
+        return {
+            "table": self.derived.table,
+            "columns": self.derived.columns,
+            "without": self.derived.without,
+            "same": self.same,
+            "live": self.live,
+            "rebuilt": self.rebuilt,
+            "equal": self.equal,
+            "settled": self.settled,
+            "forgotten": self.forgotten,
+            "fingerprints": self.fingerprints,
+            **keys,
+            **counts,
+        }
 
 
 async def compare(live: Database, scratch: Database, derived: Derived) -> Compared:
@@ -56,8 +71,18 @@ async def compare(live: Database, scratch: Database, derived: Derived) -> Compar
     rebuilt = {key: row for key, row in rebuilt.items() if key not in forgotten}
     both = rows.keys() & rebuilt.keys()
     differ = sorted(key for key in both if rows[key] != rebuilt[key])
-    return Compared(derived, len(rows), len(rebuilt), len(both) - len(differ), len(settled), len(forgotten), differ,
-                    sorted(rows.keys() - both), sorted(rebuilt.keys() - both), (fingerprint(rows), fingerprint(rebuilt)))  # fmt: skip
+    return Compared(
+        derived,
+        len(rows),
+        len(rebuilt),
+        len(both) - len(differ),
+        len(settled),
+        len(forgotten),
+        differ,
+        sorted(rows.keys() - both),
+        sorted(rebuilt.keys() - both),
+        (fingerprint(rows), fingerprint(rebuilt)),
+    )
 
 
 def may_be_forgotten(key: str, derived: Derived) -> bool:
@@ -77,7 +102,11 @@ async def digests(db: Database, derived: Derived, without: set[str]) -> dict[str
     table = await reflected(db, derived.table)
     width = len(derived.key)
     wanted = select(*(table.c[name] for name in (*derived.key, *derived.columns)))
-    return {key: digest(row[width:]) async for row in stream(db, wanted) if (key := key_of(row[:width])) not in without}
+    return {
+        key: digest(row[width:])
+        async for row in stream(db, wanted)
+        if (key := key_of(row[:width])) not in without
+    }
 
 
 def fingerprint(rows: dict[str, bytes]) -> str:
@@ -125,7 +154,8 @@ async def copy_table(live: Database, scratch: Database, name: str) -> None:
     source = await reflected(live, name)
     target = await reflected(scratch, name)
     async with scratch.transaction(wake=False) as tx:
-        await fill(tx, target, [dict(row._mapping) async for row in stream(live, select(source))])  # noqa: SLF001
+        rows = [dict(row._mapping) async for row in stream(live, select(source))]  # noqa: SLF001
+        await fill(tx, target, rows)
 
 
 async def fill(tx: AsyncConnection, table: Table, rows: list[dict[str, Any]]) -> None:

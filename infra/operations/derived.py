@@ -1,6 +1,8 @@
-"""Which of a service's tables follow from the log alone, in which columns; and why the others do not.
+"""Which of a service's tables follow from the log alone, in which columns; and why the others do
+not.
 
-A test holds this list against every table that the services make, so that a new table is either proven or says why not.
+A test holds this list against every table that the services make, so that a new table is either
+proven or says why not.
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ from datetime import timedelta
 class Derived:
     """`columns` must be equal row by row, found by `key`.
 
-    Rows of which `settled` holds in the live database were taken over by a person or a job and are left out on both sides.
-    `forgets`: the service deletes rows that it needs no more, once they are `forgets_after` old (by the time in the last part of
-    their key), so that the rebuilt table may hold more than the live one.
+    Rows of which `settled` holds in the live database were taken over by a person or a job and are
+    left out on both sides. `forgets`: the service deletes rows that it needs no more, once they are
+    `forgets_after` old (by the time in the last part of their key), so that the rebuilt table may
+    hold more than the live one.
     """
 
     table: str
@@ -35,7 +38,9 @@ class Derived:
 
 @dataclass(frozen=True)
 class Rebuild:
-    """How a service's state is proven. `seeds`: tables that its handlers read and that came over HTTP; copied from the live database first."""
+    """How a service's state is proven. `seeds`: tables that its handlers read and that came over
+    HTTP; copied from the live database first.
+    """
 
     derived: tuple[Derived, ...]
     others: Mapping[str, str]
@@ -46,7 +51,9 @@ KEPT = timedelta(days=float(os.environ.get("REVIEW_KEEP_DAYS", "30")))
 FORGOTTEN = "answers that nobody was asked to review, after REVIEW_KEEP_DAYS"
 PLUMBING = {
     "inbox": "bookkeeping of delivery: 'ratchet reconcile' checks it",
-    "outbox": "what this service says itself, under new ids each time: 'ratchet reconcile' checks it",
+    "outbox": (
+        "what this service says itself, under new ids each time: 'ratchet reconcile' checks it"
+    ),
     "relay_lease": "which process publishes",
 }
 ROUTES = Derived("routes", ("route",), ("version", "state"))
@@ -64,10 +71,25 @@ REBUILDS: Mapping[str, Rebuild] = {
     "review": Rebuild(
         (
             ROUTES,
-            Derived("items", ("tenant", "inference_id"), ("route", "coin", "unsure", "asked"), forgets=FORGOTTEN, forgets_after=KEPT,
-                    without="item_id, which is a new one each time"),
-            Derived("items", ("tenant", "inference_id"), ("state", "audit", "probability", "reason", "complaint", "suggestion"), settled="state = 'done'",
-                    forgets=FORGOTTEN, forgets_after=KEPT, without="rank, claims and verdicts, which come from reviewers, and wall-clock times"),
+            Derived(
+                "items",
+                ("tenant", "inference_id"),
+                ("route", "coin", "unsure", "asked"),
+                forgets=FORGOTTEN,
+                forgets_after=KEPT,
+                without="item_id, which is a new one each time",
+            ),
+            Derived(
+                "items",
+                ("tenant", "inference_id"),
+                ("state", "audit", "probability", "reason", "complaint", "suggestion"),
+                settled="state = 'done'",
+                forgets=FORGOTTEN,
+                forgets_after=KEPT,
+                without=(
+                    "rank, claims and verdicts, which come from reviewers, and wall-clock times"
+                ),
+            ),
             Derived("drift_batches", ("route",), ("drift_id", "remaining")),
         ),
         {"secrets": "made at random"},
@@ -75,37 +97,108 @@ REBUILDS: Mapping[str, Rebuild] = {
     "dataset-builder": Rebuild(
         (
             ROUTES,
-            Derived("verdicts", ("review_id",), ("route", "trainable", "audit", "verdict", "inference_id", "reviewer", "reviewed_us", "reason", "messages", "answer"),
-                    without="build, which counts the builds that had begun"),
-            Derived("feedback", ("feedback_id",), ("route", "inference_id", "kind", "value", "text", "source", "given_us")),
+            Derived(
+                "verdicts",
+                ("review_id",),
+                (
+                    "route",
+                    "trainable",
+                    "audit",
+                    "verdict",
+                    "inference_id",
+                    "reviewer",
+                    "reviewed_us",
+                    "reason",
+                    "messages",
+                    "answer",
+                ),
+                without="build, which counts the builds that had begun",
+            ),
+            Derived(
+                "feedback",
+                ("feedback_id",),
+                ("route", "inference_id", "kind", "value", "text", "source", "given_us"),
+            ),
         ),
-        {"builds": "how builds went, and builds asked for over HTTP", "datasets": "made by jobs", "jobs": "numbered by how builds went, and asked for over HTTP",
-         **ATTEMPTS},
+        {
+            "builds": "how builds went, and builds asked for over HTTP",
+            "datasets": "made by jobs",
+            "jobs": "numbered by how builds went, and asked for over HTTP",
+            **ATTEMPTS,
+        },
     ),
     "trainer": Rebuild((ROUTES, ORDERED_JOBS), {"adapters": "made by jobs", **ATTEMPTS}),
     "evaluator": Rebuild(
         (
-            ROUTES, ORDERED_JOBS,
-            Derived("observations", ("inference_id",), ("route", "adapter_id", "at", "score", "p_correct", "label", "words", "wording", "outcome"),
-                    forgets="windows that were compared, and answers of former champions", without="seq, which is the order of arrival"),
-            Derived("reviews", ("review_id",), ("inference_id", "route", "adapter_id", "arm", "at", "verdict", "audit", "probability", "score")),
+            ROUTES,
+            ORDERED_JOBS,
+            Derived(
+                "observations",
+                ("inference_id",),
+                (
+                    "route",
+                    "adapter_id",
+                    "at",
+                    "score",
+                    "p_correct",
+                    "label",
+                    "words",
+                    "wording",
+                    "outcome",
+                ),
+                forgets="windows that were compared, and answers of former champions",
+                without="seq, which is the order of arrival",
+            ),
+            Derived(
+                "reviews",
+                ("review_id",),
+                (
+                    "inference_id",
+                    "route",
+                    "adapter_id",
+                    "arm",
+                    "at",
+                    "verdict",
+                    "audit",
+                    "probability",
+                    "score",
+                ),
+            ),
             Derived("feedback", ("feedback_id",), ("inference_id", "route", "kind", "value", "at")),
         ),
-        {"monitors": "moved by the watch, which compares windows in its own time", "drift_alarms": "raised by the watch", "evaluations": "made by jobs",
-         **ATTEMPTS},
+        {
+            "monitors": "moved by the watch, which compares windows in its own time",
+            "drift_alarms": "raised by the watch",
+            "evaluations": "made by jobs",
+            **ATTEMPTS,
+        },
     ),
     "router": Rebuild(
         (
-            Derived("calibrations", ("calibration_id",), ("route", "adapter_id", "fitted_at", "event")),
-            Derived("evaluations", ("evaluation_id",), ("route", "adapter_id", "verdict", "evaluated_at", "event"),
-                    without="decision, which depends on what people did to the route before"),
-            Derived("outcomes", ("review_id",), ("route", "inference_id", "arm", "adapter_id", "verdict", "probability", "at")),
+            Derived(
+                "calibrations", ("calibration_id",), ("route", "adapter_id", "fitted_at", "event")
+            ),
+            Derived(
+                "evaluations",
+                ("evaluation_id",),
+                ("route", "adapter_id", "verdict", "evaluated_at", "event"),
+                without="decision, which depends on what people did to the route before",
+            ),
+            Derived(
+                "outcomes",
+                ("review_id",),
+                ("route", "inference_id", "arm", "adapter_id", "verdict", "probability", "at"),
+            ),
         ),
-        {"routes": "made and moved over HTTP, and by canaries", "route_history": "as routes", "canaries": "begun by a worker",
-         "decisions": "answers that were given over HTTP"},
+        {
+            "routes": "made and moved over HTTP, and by canaries",
+            "route_history": "as routes",
+            "canaries": "begun by a worker",
+            "decisions": "answers that were given over HTTP",
+        },
         seeds=("routes", "route_history"),
     ),
-}  # fmt: skip
+}
 
 
 def tables_of(service: str) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""Dead letters: what a service could not digest, from its DLQ topic, from its outbox where the topic forgot it, and its inbox's word on each."""
+"""Dead letters: what a service could not digest, from its DLQ topic, from its outbox where the
+topic forgot it, and its inbox's word on each.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ ADDED = {
 
 @dataclass(frozen=True)
 class Letter:
-    """One event that one service dead-lettered, as it failed last. `body` is None for a tombstone, and where only the inbox still knows of it."""
+    """One event that one service dead-lettered, as it failed last. `body` is None for a tombstone,
+    and where only the inbox still knows of it.
+    """
 
     service: str
     event_id: str
@@ -89,9 +93,21 @@ class Letter:
         return {name: value for name, value in self.headers.items() if name not in ADDED}
 
     def as_json(self) -> dict[str, Any]:
-        return {"service": self.service, "topic": self.topic, "event_id": self.event_id, "state": self.state, "error_type": self.error_type,
-                "error": self.error, "attempts": self.headers.get("x-attempts"), "failed_at": self.headers.get("x-failed-at"), "times": self.times,
-                "partition": self.partition, "offset": self.offset, "kept_in": self.kept_in, "bytes": len(self.body or b"")}  # fmt: skip
+        return {
+            "service": self.service,
+            "topic": self.topic,
+            "event_id": self.event_id,
+            "state": self.state,
+            "error_type": self.error_type,
+            "error": self.error,
+            "attempts": self.headers.get("x-attempts"),
+            "failed_at": self.headers.get("x-failed-at"),
+            "times": self.times,
+            "partition": self.partition,
+            "offset": self.offset,
+            "kept_in": self.kept_in,
+            "bytes": len(self.body or b""),
+        }
 
 
 class ServiceUnknown(Invalid):
@@ -101,7 +117,10 @@ class ServiceUnknown(Invalid):
 
 class TopicUnknown(Invalid):
     def __init__(self, topic: str) -> None:
-        super().__init__(f"no event travels on '{topic}': choose from {', '.join(topic.name for topic in TOPICS)}")
+        super().__init__(
+            f"no event travels on '{topic}': choose from"
+            f" {', '.join(topic.name for topic in TOPICS)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -134,13 +153,20 @@ class Wanted:
             self.topic in (None, letter.topic)
             and (self.error is None or letter.error_type.lower() == self.error.lower())
             and (not self.ids or letter.event_id.startswith(self.ids))
-            and (self.since is None or (letter.failed_at is not None and letter.failed_at >= self.since))
+            and (
+                self.since is None
+                or (letter.failed_at is not None and letter.failed_at >= self.since)
+            )
             and self.state in (None, letter.state)
         )
 
 
-async def gather(books: Books, servers: str | None, wanted: Wanted, seen: Survey | None) -> list[Letter]:
-    """The wanted letters, oldest first. `seen`: the DLQ topics' spans, or None while the event log is away."""
+async def gather(
+    books: Books, servers: str | None, wanted: Wanted, seen: Survey | None
+) -> list[Letter]:
+    """The wanted letters, oldest first. `seen`: the DLQ topics' spans, or None while the event log
+    is away.
+    """
     found: list[Letter] = []
     for book in books.of(wanted.services):
         failures = [letter async for letter in from_outbox(book)]
@@ -153,7 +179,9 @@ async def gather(books: Books, servers: str | None, wanted: Wanted, seen: Survey
 
 
 def newest(failures: Iterable[Letter]) -> list[Letter]:
-    """One letter per event, its newest failure. The topic's copy of a failure that the outbox keeps is the same failure."""
+    """One letter per event, its newest failure. The topic's copy of a failure that the outbox keeps
+    is the same failure.
+    """
     events: dict[tuple[str, str, str], dict[str, Letter]] = {}
     for letter in failures:
         events.setdefault(letter.name, {}).setdefault(failed(letter)[0], letter)
@@ -167,9 +195,9 @@ def failed(letter: Letter) -> tuple[str, str]:
 async def from_outbox(book: Book) -> AsyncIterator[Letter]:
     table = book.outbox
     columns = select(table.c.id, table.c.payload, table.c.headers)
-    rows = columns.where(table.c.aggregatetype == dead_letter_topic(book.service), table.c.type == LETTER).order_by(
-        table.c.seq
-    )
+    rows = columns.where(
+        table.c.aggregatetype == dead_letter_topic(book.service), table.c.type == LETTER
+    ).order_by(table.c.seq)
     async for event_id, payload, headers in book.rows(rows):
         yield Letter(book.service, event_id, json.loads(headers), payload, "outbox")
 
@@ -182,12 +210,18 @@ async def from_topic(servers: str, service: str, seen: Survey) -> AsyncIterator[
 
 
 async def from_inbox(book: Book) -> AsyncIterator[Letter]:
-    """Dead letters whose bytes may be nowhere else any more: their place in the origin topic is all that is known."""
+    """Dead letters whose bytes may be nowhere else any more: their place in the origin topic is all
+    that is known.
+    """
     table = book.inbox
     async for row in book.rows(select(table).where(table.c.outcome == DEAD_LETTERED)):
         place = {"x-origin-partition": row.log_partition, "x-origin-offset": row.log_offset}
         known = {name: str(value) for name, value in place.items() if value is not None}
-        headers = {"x-origin-topic": row.topic, "x-failed-at": utc(row.received_at).isoformat(), **known}
+        headers = {
+            "x-origin-topic": row.topic,
+            "x-failed-at": utc(row.received_at).isoformat(),
+            **known,
+        }
         yield Letter(book.service, row.event_id, headers, None, "inbox")
 
 
@@ -198,6 +232,15 @@ async def with_states(book: Book, letters: Iterable[Letter]) -> list[Letter]:
     found = []
     for topic, some in by_topic.items():
         rows = await book.outcomes(topic, [letter.event_id for letter in some])
-        found += [replace(letter, state=STATES.get(rows[letter.event_id].outcome, FORGOTTEN) if letter.event_id in rows else FORGOTTEN)
-                  for letter in some]  # fmt: skip
+        found += [
+            replace(
+                letter,
+                state=(
+                    STATES.get(rows[letter.event_id].outcome, FORGOTTEN)
+                    if letter.event_id in rows
+                    else FORGOTTEN
+                ),
+            )
+            for letter in some
+        ]
     return found

@@ -1,7 +1,8 @@
-"""The event log as an operator reads it: whole topics between two offsets, one record, and how far each consumer group came.
+"""The event log as an operator reads it: whole topics between two offsets, one record, and how far
+each consumer group came.
 
-Records are read with aiokafka (190,000 a second on one core; kafka-python: 10,000), groups and offsets with kafka-python's admin
-client, which knows them.
+Records are read with aiokafka (190,000 a second on one core; kafka-python: 10,000), groups and
+offsets with kafka-python's admin client, which knows them.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class Span:
 
 @dataclass(frozen=True)
 class Survey:
-    """What the log holds, and by consumer group the next offset it will read; both at one moment."""
+    """What the log holds, and by consumer group the next offset it will read; both at one
+    moment.
+    """
 
     spans: Mapping[Partition, Span] = field(default_factory=dict)
     committed: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
@@ -59,21 +62,35 @@ def every_group() -> list[str]:
 
 
 def survey(servers: str, topics: Iterable[str], groups: Iterable[str] = ()) -> Survey:
-    """`groups` are named `<service>.<topic>`. Their offsets are read first: who came further since only did more than we think."""
+    """`groups` are named `<service>.<topic>`. Their offsets are read first: who came further since
+    only did more than we think.
+    """
     with admin(servers) as client:
         committed = {
-            group: {at.partition: offset for at, offset in committed_offsets(client, group).items() if offset >= 0}
+            group: {
+                at.partition: offset
+                for at, offset in committed_offsets(client, group).items()
+                if offset >= 0
+            }
             for group in groups
         }
         there = partitions_of(client)
-        every = [AdminPartition(topic, number) for topic in topics for number in range(there.get(topic, 0))]
+        every = [
+            AdminPartition(topic, number)
+            for topic in topics
+            for number in range(there.get(topic, 0))
+        ]
         first = offsets(client, every, OffsetSpec.EARLIEST)
         last = offsets(client, every, OffsetSpec.LATEST)
     return Survey({Partition(*at): Span(first[at], last[at]) for at in every}, committed)
 
 
-async def survey_if_there(servers: str | None, topics: Iterable[str], groups: Iterable[str] = ()) -> Survey | None:
-    """None while the event log is away, or nobody knows where it is: the databases still say most of it."""
+async def survey_if_there(
+    servers: str | None, topics: Iterable[str], groups: Iterable[str] = ()
+) -> Survey | None:
+    """None while the event log is away, or nobody knows where it is: the databases still say most
+    of it.
+    """
     if servers is None:
         return None
     try:
@@ -117,7 +134,11 @@ async def records(servers: str, spans: Mapping[Partition, Span]) -> AsyncIterato
                 for record in some:
                     if record.offset in spans[Partition(record.topic, record.partition)]:
                         yield record
-            for at in [at for at, span in left.items() if await consumer.position(TopicPartition(*at)) >= span.end]:
+            for at in [
+                at
+                for at, span in left.items()
+                if await consumer.position(TopicPartition(*at)) >= span.end
+            ]:
                 consumer.pause(TopicPartition(*at))
                 del left[at]
 
@@ -125,7 +146,9 @@ async def records(servers: str, spans: Mapping[Partition, Span]) -> AsyncIterato
 async def in_order(
     servers: str, spans: Mapping[Partition, Span], when: Callable[[ConsumerRecord], float]
 ) -> AsyncIterator[ConsumerRecord]:
-    """Every record of the spans: in order within a partition, by `when` across them, states before events."""
+    """Every record of the spans: in order within a partition, by `when` across them, states before
+    events.
+    """
     left = {at: span for at, span in spans.items() if len(span)}
     if not left:
         return
@@ -134,7 +157,11 @@ async def in_order(
         while left or any(waiting.values()):
             while any(not waiting[at] for at in left):
                 await read_ahead(consumer, left, waiting)
-            heads = [(when(queue[0]), at.topic not in COMPACTED, at) for at, queue in waiting.items() if queue]
+            heads = [
+                (when(queue[0]), at.topic not in COMPACTED, at)
+                for at, queue in waiting.items()
+                if queue
+            ]
             heapq.heapify(heads)
             while heads:  # until a partition that may hold more has shown all it had
                 _, event, at = heads[0]
@@ -148,14 +175,18 @@ async def in_order(
 
 
 async def read_ahead(
-    consumer: AIOKafkaConsumer, left: dict[Partition, Span], waiting: dict[Partition, deque[ConsumerRecord]]
+    consumer: AIOKafkaConsumer,
+    left: dict[Partition, Span],
+    waiting: dict[Partition, deque[ConsumerRecord]],
 ) -> None:
     """Fetch where little waits; forget in `left` the partitions that were read to their end."""
     hungry = [TopicPartition(*at) for at in left if len(waiting[at]) < READ_AHEAD]
     for at, some in (await consumer.getmany(*hungry, timeout_ms=200)).items():
         here = Partition(at.topic, at.partition)
         waiting[here].extend(record for record in some if record.offset < left[here].end)
-    for at in [at for at, span in left.items() if await consumer.position(TopicPartition(*at)) >= span.end]:
+    for at in [
+        at for at, span in left.items() if await consumer.position(TopicPartition(*at)) >= span.end
+    ]:
         del left[at]
 
 

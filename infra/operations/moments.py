@@ -16,7 +16,8 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 class NoMoment(Invalid):
     def __init__(self, text: str) -> None:
         super().__init__(
-            f"'{text}' is no time: write how long ago (90s, 30m, 2h, 3d), or 2026-11-25T03:00 (UTC unless it says otherwise)"
+            f"'{text}' is no time: write how long ago (90s, 30m, 2h, 3d), or 2026-11-25T03:00 (UTC"
+            " unless it says otherwise)"
         )
 
 
@@ -30,7 +31,9 @@ def moment(text: str) -> datetime:
 
 
 def born(event_id: str) -> datetime | None:
-    """When an id was made: ours begin with the time in milliseconds, as UUIDs of version 7 do; capture's say `inf_` before."""
+    """When an id was made: ours begin with the time in milliseconds, as UUIDs of version 7 do;
+    capture's say `inf_` before.
+    """
     try:
         value = UUID(event_id.removeprefix(CAPTURED))
     except ValueError:

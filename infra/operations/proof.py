@@ -1,4 +1,6 @@
-"""`ratchet replay SERVICE`: its state rebuilt from the log in a scratch database, and held against the live one."""
+"""`ratchet replay SERVICE`: its state rebuilt from the log in a scratch database, and held against
+the live one.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +32,18 @@ Progress = Callable[[int, int], None]
 class TooBusy(Conflict):
     def __init__(self, service: str) -> None:
         super().__init__(
-            f"{service} goes on reading while we compare: stop the traffic or the service for a moment, then try again"
+            f"{service} goes on reading while we compare: stop the traffic or the service for a"
+            " moment, then try again"
         )
 
 
 @dataclass
 class Proof:
-    """`forgotten`: events by topic that the log does not hold any more; what came from them cannot be proven.
+    """`forgotten`: events by topic that the log does not hold any more; what came from them cannot
+    be proven.
 
-    `skipped`: the live service dead-lettered or dropped them, so they have no effect. `failed`: it handled them, and would not now.
+    `skipped`: the live service dead-lettered or dropped them, so they have no effect. `failed`: it
+    handled them, and would not now.
     """
 
     service: str
@@ -60,13 +65,25 @@ class Proof:
         return self.equal and not self.forgotten and not self.failed
 
     def as_json(self) -> dict[str, Any]:
-        return {"service": self.service, "proven": self.proven, "equal": self.equal, "events": self.events, "seconds": round(self.seconds, 2),
-                "tables": [table.as_json() for table in self.tables], "others": dict(self.others), "seeds": self.seeds,
-                "forgotten": self.forgotten, "skipped": self.skipped, "failed": self.failed}  # fmt: skip
+        return {
+            "service": self.service,
+            "proven": self.proven,
+            "equal": self.equal,
+            "events": self.events,
+            "seconds": round(self.seconds, 2),
+            "tables": [table.as_json() for table in self.tables],
+            "others": dict(self.others),
+            "seeds": self.seeds,
+            "forgotten": self.forgotten,
+            "skipped": self.skipped,
+            "failed": self.failed,
+        }
 
 
 async def prove(service: str, url: str, servers: str, home: Home, progress: Progress) -> Proof:
-    """Feeds what the live service has read, again and again until it stands still, then compares."""
+    """Feeds what the live service has read, again and again until it stands still, then
+    compares.
+    """
     if is_missing_file(url):
         raise NoBooks([url])
     rule = REBUILDS[service]
@@ -91,12 +108,18 @@ async def follow(scratch: Scratch, proof: Proof, progress: Progress) -> dict[Par
     for _ in range(ROUNDS):
         known = read
         read = await what_was_read(scratch.service, scratch.servers)
-        more = {at: Span(known[at].end if at in known else span.begin, span.end) for at, span in read.items()}
+        more = {
+            at: Span(known[at].end if at in known else span.begin, span.end)
+            for at, span in read.items()
+        }
         before = proof.events
         total = proof.events + sum(map(len, more.values()))
-        proof.events += await scratch.feed(more, lambda fed, before=before, total=total: progress(before + fed, total))
+        proof.events += await scratch.feed(
+            more, lambda fed, before=before, total=total: progress(before + fed, total)
+        )
         proof.tables = [
-            await compare(scratch.live, scratch.db, derived) for derived in REBUILDS[scratch.service].derived
+            await compare(scratch.live, scratch.db, derived)
+            for derived in REBUILDS[scratch.service].derived
         ]
         if await what_was_read(scratch.service, scratch.servers) == read:
             return read
@@ -106,9 +129,13 @@ async def follow(scratch: Scratch, proof: Proof, progress: Progress) -> dict[Par
 async def what_was_read(service: str, servers: str) -> dict[Partition, Span]:
     """Up to where the live service's groups committed: what it has digested for sure."""
     topics = [topic.name for topic in consumed_by(service)]
-    seen: Survey = await asyncio.to_thread(survey, servers, topics, [f"{service}.{topic}" for topic in topics])
+    seen: Survey = await asyncio.to_thread(
+        survey, servers, topics, [f"{service}.{topic}" for topic in topics]
+    )
     return {
-        at: Span(span.begin, min(span.end, seen.committed[f"{service}.{at.topic}"].get(at.number, 0)))
+        at: Span(
+            span.begin, min(span.end, seen.committed[f"{service}.{at.topic}"].get(at.number, 0))
+        )
         for at, span in seen.spans.items()
     }
 

@@ -1,10 +1,12 @@
-"""Feeds a part of the log to a service's real handlers over a scratch database: a child process of `ratchet replay`.
+"""Feeds a part of the log to a service's real handlers over a scratch database: a child process of
+`ratchet replay`.
 
     python -m infra.operations.rebuild < order.json      says {"fed": N} on stdout from time to time
 
-A process of its own, because infra and services know nothing of each other in code (decision 0015): the service is found by its
-name, as `ratchet up` finds it, and nothing of the parent's is shared with it. Its handlers, its bus, its inbox and its rules are
-those of production; its relay, its workers and its HTTP are not started, so that it publishes nothing and does no job.
+A process of its own, because infra and services know nothing of each other in code (decision 0015):
+the service is found by its name, as `ratchet up` finds it, and nothing of the parent's is shared
+with it. Its handlers, its bus, its inbox and its rules are those of production; its relay, its
+workers and its HTTP are not started, so that it publishes nothing and does no job.
 """
 
 from __future__ import annotations
@@ -38,13 +40,22 @@ Feed = Callable[[tuple[ConsumerRecord, ...]], Awaitable[Any]]
 async def rebuild(order: dict[str, Any]) -> None:
     service = build(order["service"])
     memory = await remembered(order["live"])
-    # A handler that waits for an event of another topic would wait in vain: nothing comes but what we feed.
+    # A handler that waits for an event of another topic would wait in vain: nothing comes but what
+    # we feed.
     consume.MAX_ATTEMPTS = 1
     await service.db.create_tables(service.metadata)
-    service.broker._setup_logger()  # noqa: SLF001 - the first half of `start`; the second would connect
+    # the first half of `start`; the second would connect
+    service.broker._setup_logger()  # noqa: SLF001
     try:
-        feeds = {topic: feed for one in service.broker.subscribers for topic, feed in (await started(one)).items()}
-        spans = {Partition(topic, number): Span(begin, end) for topic, number, begin, end in order["spans"]}
+        feeds = {
+            topic: feed
+            for one in service.broker.subscribers
+            for topic, feed in (await started(one)).items()
+        }
+        spans = {
+            Partition(topic, number): Span(begin, end)
+            for topic, number, begin, end in order["spans"]
+        }
         await feed_all(feeds, in_order(order["servers"], spans, memory.when), memory)
         if waiting := await dead_letters(service):
             await feed_again(feeds, records(order["servers"], spans), waiting, service.name)
@@ -54,7 +65,9 @@ async def rebuild(order: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Memory:
-    """What the live inbox says of each event: when it was read, which is the order that holds across topics; and what had no effect."""
+    """What the live inbox says of each event: when it was read, which is the order that holds
+    across topics; and what had no effect.
+    """
 
     read_at: Mapping[bytes, float]
     undone: frozenset[bytes]
@@ -70,7 +83,9 @@ async def remembered(url: str) -> Memory:
     read_at = {}
     undone = set()
     async with db.read() as connection:
-        rows = await connection.stream(select(inbox.c.topic, inbox.c.event_id, inbox.c.received_at, inbox.c.outcome))
+        rows = await connection.stream(
+            select(inbox.c.topic, inbox.c.event_id, inbox.c.received_at, inbox.c.outcome)
+        )
         async for topic, event_id, received_at, outcome in rows:
             name = digest(f"{topic}/{event_id}")
             read_at[name] = utc(received_at).timestamp()
@@ -84,7 +99,9 @@ def name_of(record: ConsumerRecord) -> bytes:
     return digest(f"{record.topic}/{event_id_of(record)}")
 
 
-async def feed_all(feeds: dict[str, Feed], found: AsyncIterator[ConsumerRecord], memory: Memory) -> None:
+async def feed_all(
+    feeds: dict[str, Feed], found: AsyncIterator[ConsumerRecord], memory: Memory
+) -> None:
     fed = 0
     async for some in batches(found):
         chosen = tuple(record for record in some if name_of(record) not in memory.undone)
@@ -98,7 +115,9 @@ async def feed_all(feeds: dict[str, Feed], found: AsyncIterator[ConsumerRecord],
 async def feed_again(
     feeds: dict[str, Feed], found: AsyncIterator[ConsumerRecord], names: set[bytes], service: str
 ) -> None:
-    """What came before an event of another topic that it needed: in production it is tried again until that has come."""
+    """What came before an event of another topic that it needed: in production it is tried again
+    until that has come.
+    """
     again = ("x-replay", service.encode())
     async for record in found:
         if name_of(record) in names:
@@ -108,11 +127,15 @@ async def feed_again(
 async def dead_letters(service: Service) -> set[bytes]:
     inbox = service.outbox.inbox
     async with service.db.read() as connection:
-        rows = await connection.execute(select(inbox.c.topic, inbox.c.event_id).where(inbox.c.outcome == DEAD_LETTERED))
+        rows = await connection.execute(
+            select(inbox.c.topic, inbox.c.event_id).where(inbox.c.outcome == DEAD_LETTERED)
+        )
         return {digest(f"{topic}/{event_id}") for topic, event_id in rows}
 
 
-async def batches(records: AsyncIterator[ConsumerRecord]) -> AsyncIterator[Sequence[ConsumerRecord]]:
+async def batches(
+    records: AsyncIterator[ConsumerRecord],
+) -> AsyncIterator[Sequence[ConsumerRecord]]:
     """Neighbours of one topic share a transaction, as they do in production."""
     some: list[ConsumerRecord] = []
     async for record in records:
@@ -131,7 +154,9 @@ def build(name: str) -> Service:
 
 
 async def started(subscriber: Any) -> dict[str, Feed]:
-    """All that FastStream does to start a subscriber, but for its consumer: what it commits goes nowhere."""
+    """All that FastStream does to start a subscriber, but for its consumer: what it commits goes
+    nowhere.
+    """
     await SubscriberUsecase.start(subscriber)
     return dict.fromkeys(subscriber.topic_names_for_subscribe, subscriber.process_message)
 

@@ -1,7 +1,9 @@
-"""`ratchet reconcile`: every kept event is looked for at every consumer, topic by topic, in streams.
+"""`ratchet reconcile`: every kept event is looked for at every consumer, topic by topic, in
+streams.
 
-The order of reading is what makes it right while the system runs: the groups' offsets and the ends of the log first, then the
-outboxes, then the inboxes. An event below a committed offset was in the inbox before we looked there.
+The order of reading is what makes it right while the system runs: the groups' offsets and the ends
+of the log first, then the outboxes, then the inboxes. An event below a committed offset was in the
+inbox before we looked there.
 """
 
 from __future__ import annotations
@@ -32,7 +34,11 @@ def silent(_: str, __: int) -> None:
 
 
 async def reconcile(
-    books: Books, servers: str | None, keep_hours: float = 72.0, read_log: bool = True, progress: Progress = silent
+    books: Books,
+    servers: str | None,
+    keep_hours: float = 72.0,
+    read_log: bool = True,
+    progress: Progress = silent,
 ) -> Balance:
     started = time.monotonic()
     seen = await survey_if_there(servers, [topic.name for topic in TOPICS], every_group())
@@ -41,7 +47,9 @@ async def reconcile(
     for topic in TOPICS:
         ledger = TopicLedger(topic, books, seen, window, progress)
         balance.doubled[topic.name] = await ledger.read_accepted()
-        balance.accounts += [await ledger.account(service) for service in topic.consumers] or [ledger.unheard()]
+        balance.accounts += [await ledger.account(service) for service in topic.consumers] or [
+            ledger.unheard()
+        ]
         if read_log and servers and seen:
             balance.log.append(await ledger.on_log(servers))
     balance.seconds = time.monotonic() - started
@@ -49,15 +57,21 @@ async def reconcile(
 
 
 class TopicLedger:
-    """One topic: what its producers accepted, held against what each consumer did and what the log holds."""
+    """One topic: what its producers accepted, held against what each consumer did and what the log
+    holds.
+    """
 
-    def __init__(self, topic: Topic, books: Books, seen: Survey | None, window: datetime, progress: Progress) -> None:
+    def __init__(
+        self, topic: Topic, books: Books, seen: Survey | None, window: datetime, progress: Progress
+    ) -> None:
         self.topic = topic
         self.books = books
         self.seen = seen
         self.window = window
         self.progress = progress
-        self.began = now() - MARKED_WITHIN  # what was sent later may stand behind the end that we surveyed
+        self.began = (
+            now() - MARKED_WITHIN
+        )  # what was sent later may stand behind the end that we surveyed
         self.spans = seen.of(topic.name) if seen else {}
         self.accepted: set[bytes] = set()
         self.unsent = 0
@@ -95,7 +109,9 @@ class TopicLedger:
     async def _read_inbox(self, book: Book, account: Account, missing: set[bytes]) -> None:
         inbox = book.inbox
         counted = Counted(self.progress, f"{self.topic.name}: seen by {book.service}")
-        rows = select(inbox.c.event_id, inbox.c.outcome, inbox.c.received_at).where(inbox.c.topic == self.topic.name)
+        rows = select(inbox.c.event_id, inbox.c.outcome, inbox.c.received_at).where(
+            inbox.c.topic == self.topic.name
+        )
         unknown = []
         async for event_id, outcome, received_at in book.rows(rows):
             counted.one()
@@ -111,27 +127,45 @@ class TopicLedger:
         account.strangers = [event_id for event_id in unknown if event_id not in late]
 
     async def _accepted_since(self, event_ids: list[str]) -> set[str]:
-        """Which of them an outbox holds now: accepted after we read it, and handled before we read the inbox."""
+        """Which of them an outbox holds now: accepted after we read it, and handled before we read
+        the inbox.
+        """
         wanted = set(event_ids)
         found = set()
         for producer in self.producers if wanted else ():
             async for (event_id,) in producer.rows(
-                select(producer.outbox.c.id).where(producer.outbox.c.aggregatetype == self.topic.name)
+                select(producer.outbox.c.id).where(
+                    producer.outbox.c.aggregatetype == self.topic.name
+                )
             ):
                 found |= wanted & {event_id}
         return found
 
     async def _place_missing(self, account: Account, missing: set[bytes]) -> None:
-        """Of the events that the consumer has not seen: which are on their way, which were replaced by newer ones, which are lost."""
+        """Of the events that the consumer has not seen: which are on their way, which were replaced
+        by newer ones, which are lost.
+        """
         if not missing:
             return
-        committed = self.seen.committed.get(f"{account.consumer}.{self.topic.name}", {}) if self.seen else {}
+        committed = (
+            self.seen.committed.get(f"{account.consumer}.{self.topic.name}", {})
+            if self.seen
+            else {}
+        )
         newest = {}
         left = []
         for producer in self.producers:
             table = producer.outbox
-            rows = select(table.c.id, table.c.aggregateid, table.c.sent_at, table.c.log_partition, table.c.log_offset)
-            async for row in producer.rows(rows.where(table.c.aggregatetype == self.topic.name).order_by(table.c.seq)):
+            rows = select(
+                table.c.id,
+                table.c.aggregateid,
+                table.c.sent_at,
+                table.c.log_partition,
+                table.c.log_offset,
+            )
+            async for row in producer.rows(
+                rows.where(table.c.aggregatetype == self.topic.name).order_by(table.c.seq)
+            ):
                 newest[row.aggregateid if self.topic.compacted else None] = row.id
                 if digest(row.id) not in missing:
                     continue
@@ -141,7 +175,9 @@ class TopicLedger:
                     account.unread += 1
                 else:
                     left.append((row.aggregateid, row.id))
-        replaced = [event_id for key, event_id in left if self.topic.compacted and newest[key] != event_id]
+        replaced = [
+            event_id for key, event_id in left if self.topic.compacted and newest[key] != event_id
+        ]
         account.superseded = len(replaced)
         gone = set(replaced)
         unaccounted = [event_id for _, event_id in left if event_id not in gone]
@@ -159,7 +195,8 @@ class TopicLedger:
             found.repeated += known in there
             if known not in self.accepted and known not in there:
                 older = (
-                    born(event_id) or datetime.fromtimestamp(record.timestamp / 1000, self.window.tzinfo)
+                    born(event_id)
+                    or datetime.fromtimestamp(record.timestamp / 1000, self.window.tzinfo)
                 ) < self.window
                 found.older = found.older + older
                 found.strangers = found.strangers + (not older)
@@ -169,17 +206,24 @@ class TopicLedger:
         return found
 
     async def _vanished(self, there: set[bytes]) -> int:
-        """Compaction takes records on purpose, and retention takes the oldest; whatever else is missing, the log lost."""
+        """Compaction takes records on purpose, and retention takes the oldest; whatever else is
+        missing, the log lost.
+        """
         if self.topic.compacted or self.accepted <= there:
             return 0
         vanished = 0
         for producer in self.producers:
             table = producer.outbox
             rows = select(table.c.id, table.c.log_partition, table.c.log_offset).where(
-                table.c.aggregatetype == self.topic.name, table.c.log_partition.is_not(None), table.c.sent_at < self.began)  # fmt: skip
+                table.c.aggregatetype == self.topic.name,
+                table.c.log_partition.is_not(None),
+                table.c.sent_at < self.began,
+            )
             async for event_id, partition, offset in producer.rows(rows):
                 span = self.spans.get(Partition(self.topic.name, partition))
-                vanished += span is not None and offset >= span.begin and digest(event_id) not in there
+                vanished += (
+                    span is not None and offset >= span.begin and digest(event_id) not in there
+                )
         return vanished
 
     @property

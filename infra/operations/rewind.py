@@ -1,4 +1,6 @@
-"""Re-delivery: a stopped service's consumer groups set back, so that it reads a part of the log once more when it starts."""
+"""Re-delivery: a stopped service's consumer groups set back, so that it reads a part of the log
+once more when it starts.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +23,17 @@ from shared.log_guard import Partition
 class StillReading(Conflict):
     def __init__(self, service: str, group: str) -> None:
         super().__init__(
-            f"{service} is reading (group {group} has members): stop it first, or what it commits next would undo this. "
-            "It was killed, and the log still lists it? Kafka forgets it within 15 s; or say --stopped"
+            f"{service} is reading (group {group} has members): stop it first, or what it commits"
+            " next would undo this. It was killed, and the log still lists it? Kafka forgets it"
+            " within 15 s; or say --stopped"
         )
 
 
 class NoSuchPlace(Invalid):
     def __init__(self, place: str, topics: list[str]) -> None:
         super().__init__(
-            f"'{place}' is no place in the log: write TOPIC/PARTITION/OFFSET, with a topic that the service reads ({', '.join(topics)})"
+            f"'{place}' is no place in the log: write TOPIC/PARTITION/OFFSET, with a topic that the"
+            f" service reads ({', '.join(topics)})"
         )
 
 
@@ -58,10 +62,14 @@ def start_of(text: str, service: str) -> Start:
     return Start(place=(Partition(topic, int(number)), int(offset)))
 
 
-def rewind(service: str, servers: str, start: Start, dry_run: bool, stopped: bool = False) -> dict[str, int]:
-    """How many events of each topic will be read again. Nothing is set forward: what was never read stays to be read.
+def rewind(
+    service: str, servers: str, start: Start, dry_run: bool, stopped: bool = False
+) -> dict[str, int]:
+    """How many events of each topic will be read again. Nothing is set forward: what was never read
+    stays to be read.
 
-    `stopped`: members that a group still lists are dead ones (the embedded log never forgets those by itself); put them out.
+    `stopped`: members that a group still lists are dead ones (the embedded log never forgets those
+    by itself); put them out.
     """
     again: dict[str, int] = {}
     groups = {topic.name: f"{service}.{topic.name}" for topic in consumed_by(service)}
@@ -83,7 +91,9 @@ def refuse_members(client: KafkaAdminClient, service: str, group: str, stopped: 
     members = members_of(client, group)
     if members and stopped:
         dead = [
-            MemberToRemove(member_id=member["member_id"], group_instance_id=member.get("group_instance_id"))
+            MemberToRemove(
+                member_id=member["member_id"], group_instance_id=member.get("group_instance_id")
+            )
             for member in members
         ]
         client.remove_group_members(group, dead)
@@ -99,7 +109,9 @@ def members_of(client: KafkaAdminClient, group: str) -> list[dict[str, Any]]:
         return []
 
 
-def wanted_offsets(client: KafkaAdminClient, topic: str, partitions: int, start: Start) -> dict[TopicPartition, int]:
+def wanted_offsets(
+    client: KafkaAdminClient, topic: str, partitions: int, start: Start
+) -> dict[TopicPartition, int]:
     every = [TopicPartition(topic, number) for number in range(partitions)]
     first = offsets(client, every, OffsetSpec.EARLIEST)
     if start.place:
@@ -108,10 +120,16 @@ def wanted_offsets(client: KafkaAdminClient, topic: str, partitions: int, start:
     if start.at is None:
         return first
     found = offsets(client, every, OffsetTimestamp(int(start.at.timestamp() * 1000)))
-    return {at: offset for at, offset in found.items() if offset >= 0}  # -1: nothing was written since
+    return {
+        at: offset for at, offset in found.items() if offset >= 0
+    }  # -1: nothing was written since
 
 
-def set_back(client: KafkaAdminClient, service: str, group: str, wanted: dict[TopicPartition, int]) -> None:
-    said = client.alter_group_offsets(group, {at: OffsetAndMetadata(offset, "", -1) for at, offset in wanted.items()})
+def set_back(
+    client: KafkaAdminClient, service: str, group: str, wanted: dict[TopicPartition, int]
+) -> None:
+    said = client.alter_group_offsets(
+        group, {at: OffsetAndMetadata(offset, "", -1) for at, offset in wanted.items()}
+    )
     if any(error is not NoError for error in said.values()):
         raise StillReading(service, group)

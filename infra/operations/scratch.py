@@ -1,4 +1,6 @@
-"""Where a service is rebuilt: a database that nobody else knows of, and the child process that fills it (rebuild.py)."""
+"""Where a service is rebuilt: a database that nobody else knows of, and the child process that
+fills it (rebuild.py).
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class RebuildFailed(RatchetError):
 
 @dataclass(frozen=True)
 class Scratch:
-    """A database of the same service that nobody else knows of, and the child process that fills it."""
+    """A database of the same service that nobody else knows of, and the child process that fills
+    it.
+    """
 
     service: str
     servers: str
@@ -43,8 +47,16 @@ class Scratch:
             "spans": [(*at, span.begin, span.end) for at, span in spans.items() if len(span)],
             "live": self.live.engine.url.render_as_string(hide_password=False),
         }
-        child = await asyncio.create_subprocess_exec(sys.executable, "-P", "-m", "infra.operations.rebuild", stdin=PIPE, stdout=PIPE, stderr=PIPE,
-                                                     env=self.environment)  # fmt: skip
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            "infra.operations.rebuild",
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=self.environment,
+        )
         try:
             errors = asyncio.create_task(child.stderr.read())
             child.stdin.write(json.dumps(order).encode())
@@ -63,23 +75,35 @@ class Scratch:
 
 @asynccontextmanager
 async def scratch_of(service: str, url: str, servers: str, home: Home) -> AsyncIterator[Scratch]:
-    """SQLite in a folder that is removed at the end, also where the live database is Postgres: values are compared, not bytes."""
+    """SQLite in a folder that is removed at the end, also where the live database is Postgres:
+    values are compared, not bytes.
+    """
     with tempfile.TemporaryDirectory(prefix="ratchet-replay-") as folder:
         database = f"sqlite+aiosqlite:///{folder}/{service}.db"
         live = Database(url)
         scratch = Database(database)
         try:
             yield Scratch(
-                service, servers, child_environment(service, home, Path(folder), servers, database), live, scratch
+                service,
+                servers,
+                child_environment(service, home, Path(folder), servers, database),
+                live,
+                scratch,
             )
         finally:
             await live.close()
             await scratch.close()
 
 
-def child_environment(service: str, home: Home, folder: Path, servers: str, database: str) -> dict[str, str]:
-    """As the running service's, but for the database and the folders that it writes to. The sampling coin must fall as it fell."""
-    nowhere = dict.fromkeys(("broker", "vllm-serving", "vllm-evaluation"), "http://127.0.0.1:9") | {"broker": servers}
+def child_environment(
+    service: str, home: Home, folder: Path, servers: str, database: str
+) -> dict[str, str]:
+    """As the running service's, but for the database and the folders that it writes to. The
+    sampling coin must fall as it fell.
+    """
+    nowhere = dict.fromkeys(("broker", "vllm-serving", "vllm-evaluation"), "http://127.0.0.1:9") | {
+        "broker": servers
+    }
     own = service_environment(service, Home(folder), nowhere, database, 0, "none") | {
         "PORT": "1",
         "KAFKA_INSTANCE_ID": "replay",
@@ -91,4 +115,12 @@ def child_environment(service: str, home: Home, folder: Path, servers: str, data
             else os.environ.get("REVIEW_SALT", "ratchet")
         )
     paths = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(ROOT)])
-    return dict(os.environ) | loopback_without_proxy(os.environ) | own | {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
+    return (
+        dict(os.environ)
+        | loopback_without_proxy(os.environ)
+        | own
+        | {
+            "PYTHONPATH": paths,
+            "PYTHONUNBUFFERED": "1",
+        }
+    )

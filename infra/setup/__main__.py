@@ -1,4 +1,6 @@
-"""The command line of the set-up: which steps, in which order, and what it says when something is in the way."""
+"""The command line of the set-up: which steps, in which order, and what it says when something is
+in the way.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from infra.setup.report import say
 
 def main(arguments: list[str] | None = None) -> int:
     steps = {"services": services, "vllm": vllm, "model": model, "all": everything, "check": check}
-    parser = argparse.ArgumentParser(prog="python3 -m infra.setup", description="makes this machine ready for Ratchet")
+    parser = argparse.ArgumentParser(
+        prog="python3 -m infra.setup", description="makes this machine ready for Ratchet"
+    )
     parser.add_argument("step", choices=[*steps], help="what to make ready; check changes nothing")
     step = parser.parse_args(arguments).step
     try:
@@ -24,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-# The imports wait for check_python: an older Python must get its message, not an error from a module that it cannot read.
+# The imports wait for check_python: an older Python must get its message, not an error from a
+# module that it cannot read.
 
 
 def services() -> None:

@@ -14,11 +14,16 @@ class SetupError(Exception):
 def check_python() -> None:
     if sys.version_info < (3, 11):  # noqa: UP036  a user's Python may be older than the project's
         have = ".".join(str(part) for part in sys.version_info[:3])
-        raise SetupError(f"Ratchet needs Python 3.11 or newer, and this is {have}. Next: make setup PYTHON=python3.11")
+        raise SetupError(
+            f"Ratchet needs Python 3.11 or newer, and this is {have}. Next: make setup"
+            " PYTHON=python3.11"
+        )
     try:
         import ensurepip  # noqa: F401  Debian leaves it out of python3
     except ImportError:
-        raise SetupError("this Python cannot make virtual environments. Next: apt-get install python3-venv") from None
+        raise SetupError(
+            "this Python cannot make virtual environments. Next: apt-get install python3-venv"
+        ) from None
 
 
 def check_disk(folder: Path, needed_mb: int) -> None:
@@ -26,5 +31,8 @@ def check_disk(folder: Path, needed_mb: int) -> None:
         folder = folder.parent
     free_mb = shutil.disk_usage(folder).free // 2**20
     if free_mb < needed_mb:
-        raise SetupError(f"{folder} has {free_mb} MB free and this step needs {needed_mb} MB. Next: free some space, or point RATCHET_CACHE"
-                         " at another disk (that moves vLLM and the model; .venv stays in the clone)")  # fmt: skip
+        raise SetupError(
+            f"{folder} has {free_mb} MB free and this step needs {needed_mb} MB. Next: free some"
+            " space, or point RATCHET_CACHE at another disk (that moves vLLM and the model; .venv"
+            " stays in the clone)"
+        )

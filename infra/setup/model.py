@@ -1,4 +1,6 @@
-"""The base model for laptops: made by infra/base_model.py, which needs torch and so runs in the services' environment."""
+"""The base model for laptops: made by infra/base_model.py, which needs torch and so runs in the
+services' environment.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Where the set-up puts things. What every clone shares (vLLM's environment, the base model) lies in the user's cache."""
+"""Where the set-up puts things. What every clone shares (vLLM's environment, the base model) lies
+in the user's cache.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,13 @@ def services_venv() -> Path:
 
 
 def vllm_venv() -> Path:
-    """Named after all it depends on, so that another clone finds the same one and a changed pin makes a new one."""
-    flavour = f"{'gpu' if has_gpu() else 'cpu'} {sys.version_info.major}.{sys.version_info.minor} {VLLM_CONSTRAINTS.read_text()}"
+    """Named after all it depends on, so that another clone finds the same one and a changed pin
+    makes a new one.
+    """
+    flavour = (
+        f"{'gpu' if has_gpu() else 'cpu'} {sys.version_info.major}.{sys.version_info.minor}"
+        f" {VLLM_CONSTRAINTS.read_text()}"
+    )
     return cache_dir() / f"vllm-{hashlib.sha256(flavour.encode()).hexdigest()[:12]}"
 
 

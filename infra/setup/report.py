@@ -1,4 +1,6 @@
-"""What the set-up prints: one line when a piece of work begins, one with its seconds when it is done."""
+"""What the set-up prints: one line when a piece of work begins, one with its seconds when it is
+done.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The clone's own environment, .venv: the six services, the trainer, the command line and the tests."""
+"""The clone's own environment, .venv: the six services, the trainer, the command line and the
+tests.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from infra.setup.venvs import install_torch, make_venv, pip, works
 from infra.setup.work import once, run, stamp_says, write_stamp
 
 NEEDS_MB = 3000  # 2,200 MB when done, the rest while pip unpacks torch
-IMPORTS = "aiokafka, fastapi, faststream.kafka, sqlalchemy.ext.asyncio, torch, typer"  # a proof in 6 s; trl adds 30
+IMPORTS = (  # a proof in 6 s; trl adds 30
+    "aiokafka, fastapi, faststream.kafka, sqlalchemy.ext.asyncio, torch, typer"
+)
 
 
 def services_are_ready() -> bool:
@@ -31,14 +35,27 @@ def make() -> None:
         make_venv("services", venv)
         install_torch("services", venv)
         pip("services", venv, "--no-deps", "-r", str(CONSTRAINTS))
-        # Resolves against what is there: installs the clone itself, and what pyproject.toml asks beyond the list.
+        # Resolves against what is there: installs the clone itself, and what pyproject.toml asks
+        # beyond the list.
         pip("services", venv, "-c", str(CONSTRAINTS), "-e", f"{ROOT}[all,dev]")
-        run("services", [str(venv / "bin" / "python"), "-c", f"import {IMPORTS}"], next_step="rm -r .venv, make setup")
+        run(
+            "services",
+            [str(venv / "bin" / "python"), "-c", f"import {IMPORTS}"],
+            next_step="rm -r .venv, make setup",
+        )
         write_stamp(venv, inputs())
 
 
 def inputs() -> str:
-    """What the environment is made from. Tool settings in pyproject.toml are not: a new lint rule must cost nothing."""
+    """What the environment is made from. Tool settings in pyproject.toml are not: a new lint rule
+    must cost nothing.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    parts = [CONSTRAINTS.read_text(), project["build-system"], project["project"], str(ROOT), has_gpu()]
+    parts = [
+        CONSTRAINTS.read_text(),
+        project["build-system"],
+        project["project"],
+        str(ROOT),
+        has_gpu(),
+    ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -1,4 +1,6 @@
-"""vLLM's environment. It is not the services': its torch and transformers are pinned by vLLM, and 2 GB are shared by clones."""
+"""vLLM's environment. It is not the services': its torch and transformers are pinned by vLLM, and 2
+GB are shared by clones.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,12 @@ from infra.setup.report import timed
 from infra.setup.venvs import install_torch, make_venv, pip, works
 from infra.setup.work import once, run, stamp_says, write_stamp
 
-GPU_VLLM = "vllm==0.32.0"  # the list in constraints-vllm.txt is the CPU build's; CUDA's wheels are pip's to choose
-NEEDS_MB = {True: 12_000, False: 2700}  # by has_gpu(); 2,100 MB when done on a CPU, the rest while pip unpacks
+# the list in constraints-vllm.txt is the CPU build's; CUDA's wheels are pip's to choose
+GPU_VLLM = "vllm==0.32.0"
+NEEDS_MB = {
+    True: 12_000,
+    False: 2700,
+}  # by has_gpu(); 2,100 MB when done on a CPU, the rest while pip unpacks
 READY = "whole"  # the folder's name already holds the hash of what it is made from
 
 
@@ -39,6 +45,7 @@ def install_for_gpu(venv: Path) -> None:
 def install_for_cpu(venv: Path) -> None:
     install_torch("vllm", venv)
     pip("vllm", venv, "--no-deps", "-r", str(VLLM_CONSTRAINTS))
-    # Proves that it works, and compiles the 4,000 files that the first start would (the install leaves that out).
+    # Proves that it works, and compiles the 4,000 files that the first start would (the install
+    # leaves that out).
     start = [str(vllm_python()), "-P", str(ROOT / "infra" / "vllm_cpu.py"), "--help"]
     run("vllm", start, next_step=f"rm -r {venv}, make setup")

@@ -1,4 +1,6 @@
-"""How a piece of set-up is done once, whole, and by one process at a time, however often and however it is interrupted."""
+"""How a piece of set-up is done once, whole, and by one process at a time, however often and
+however it is interrupted.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from infra.setup.machine import SetupError
 from infra.setup.places import ROOT, cache_dir
 from infra.setup.report import say
 
-BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}  # many images set it, and then every start would compile torch again: 10 s
+BYTECODE = {
+    "PYTHONDONTWRITEBYTECODE": ""
+}  # many images set it, and then every start would compile torch again: 10 s
 
 
 @contextmanager
@@ -39,17 +43,23 @@ def once(step: str, target: Path, ready: Callable[[], bool], make: Callable[[], 
 
 
 def run(step: str, argv: Sequence[str], *, next_step: str) -> None:
-    """Quiet when it works; when it does not, the end of what it printed, where the rest is, and what to do."""
+    """Quiet when it works; when it does not, the end of what it printed, where the rest is, and
+    what to do.
+    """
     log = cache_dir() / "logs" / f"setup-{step}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as sink:
         sink.write(f"\n$ {' '.join(argv)}\n")
         sink.flush()
         env = {**os.environ, **BYTECODE}
-        failed = subprocess.run(argv, cwd=ROOT, env=env, stdout=sink, stderr=subprocess.STDOUT).returncode
+        failed = subprocess.run(
+            argv, cwd=ROOT, env=env, stdout=sink, stderr=subprocess.STDOUT
+        ).returncode
     if failed:
         tail = "\n  ".join(log.read_text(errors="replace").splitlines()[-12:])
-        raise SetupError(f"{step}: `{argv[0]} ...` failed:\n  {tail}\nAll of it: {log}. Next: {next_step}")
+        raise SetupError(
+            f"{step}: `{argv[0]} ...` failed:\n  {tail}\nAll of it: {log}. Next: {next_step}"
+        )
 
 
 def stamp_says(venv: Path, inputs: str) -> bool:
@@ -58,7 +68,9 @@ def stamp_says(venv: Path, inputs: str) -> bool:
 
 
 def write_stamp(venv: Path, inputs: str) -> None:
-    """Written last and with one rename: an environment without its stamp is one to finish, never one to use."""
+    """Written last and with one rename: an environment without its stamp is one to finish, never
+    one to use.
+    """
     fresh = venv / "ratchet-stamp.new"
     fresh.write_text(inputs)
     fresh.rename(venv / "ratchet-stamp")

@@ -23,6 +23,20 @@ def build(settings: Settings, sender: Sender | None = None) -> Service:
     outbox = Outbox("capture", metadata)
     routes = RouteBook(metadata)
     ledger = DatabaseLedger(db, metadata, outbox, routes, settings.disk_budget_bytes)
-    intake = Intake(ledger, BlobStore(settings.artifacts_url), Limits(settings.max_items, settings.max_unpacked_bytes))
-    return Service("capture", settings, metadata, handlers.router, [api.router], db, outbox, {"routes": routes, "intake": intake}, sender=sender,
-                   migrations=Path(__file__).with_name("migrations"))  # fmt: skip
+    intake = Intake(
+        ledger,
+        BlobStore(settings.artifacts_url),
+        Limits(settings.max_items, settings.max_unpacked_bytes),
+    )
+    return Service(
+        "capture",
+        settings,
+        metadata,
+        handlers.router,
+        [api.router],
+        db,
+        outbox,
+        {"routes": routes, "intake": intake},
+        sender=sender,
+        migrations=Path(__file__).with_name("migrations"),
+    )

@@ -15,5 +15,7 @@ router = KafkaRouter()
 
 
 @subscribe(router, "capture", topics.ROUTE_CHANGED)
-async def on_route_changed(event: RouteChanged, tx: Tx, routes: Annotated[RouteBook, Given()]) -> None:
+async def on_route_changed(
+    event: RouteChanged, tx: Tx, routes: Annotated[RouteBook, Given()]
+) -> None:
     await routes.apply(tx, event)

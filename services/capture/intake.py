@@ -19,15 +19,22 @@ from shared.auth import Principal
 from shared.errors import Invalid, NotFound, RatchetError, Retryable
 from shared.routes import RouteUnknown
 
-SLOW_BYTES = 64 * 1024  # parsing and redacting more than this takes some 10 ms: not on the event loop
+SLOW_BYTES = (
+    64 * 1024
+)  # parsing and redacting more than this takes some 10 ms: not on the event loop
 MOST_REQUESTS = 1000  # half a second of work
 MOST_BYTES = 64 * 1024 * 1024
-CAPTURED = Metric("ratchet_captured_total", "Items sent to capture, by kind and outcome", ["kind", "outcome"])
+CAPTURED = Metric(
+    "ratchet_captured_total", "Items sent to capture, by kind and outcome", ["kind", "outcome"]
+)
 
 
 class RouteNeeded(Invalid):
     def __init__(self) -> None:
-        super().__init__("capture did not record this inference itself: add 'route', the name of the route that answered")
+        super().__init__(
+            "capture did not record this inference itself: add 'route', the name of the route that"
+            " answered"
+        )
 
 
 class InferenceUnknown(NotFound):
@@ -39,7 +46,9 @@ class Busy(Retryable):
     retry_after = 1
 
     def __init__(self, requests: int) -> None:
-        super().__init__(f"{requests} requests are being recorded: nothing of this one was stored, send it again")
+        super().__init__(
+            f"{requests} requests are being recorded: nothing of this one was stored, send it again"
+        )
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,11 @@ class Receipt:
     ids: tuple[str | None, ...]
 
     def counts(self) -> dict[str, int]:
-        return {"accepted": self.accepted, "duplicates": self.duplicates, "rejected": len(self.rejected)}
+        return {
+            "accepted": self.accepted,
+            "duplicates": self.duplicates,
+            "rejected": len(self.rejected),
+        }
 
 
 class Intake:
@@ -101,7 +114,9 @@ class Intake:
         parsed = await self._parse(body, encoding, SentInference, "inferences", slow)
         known = await self._known(principal.tenant, parsed)
         write = Inferences(principal.tenant, len(parsed.items), self.contents).entry
-        entries = await self._entries(parsed, slow, lambda sent: write(sent, find_route(sent.route, principal.tenant, known)))
+        entries = await self._entries(
+            parsed, slow, lambda sent: write(sent, find_route(sent.route, principal.tenant, known))
+        )
         return await self._record("inference", principal.tenant, parsed, entries)
 
     async def _feedback(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
@@ -109,27 +124,45 @@ class Intake:
         slow = is_slow(body, encoding)
         parsed = await self._parse(body, encoding, SentFeedback, "feedback", slow)
         known = await self._known(principal.tenant, parsed)
-        owners = await self.ledger.owners(sorted({sent.inference_id for sent in parsed.items.values()}))
-        entries = await self._entries(parsed, slow, lambda sent: feedback_entry(
-            sent, principal.tenant, route_judged(sent, principal.tenant, owners, known), principal.id))  # fmt: skip
+        owners = await self.ledger.owners(
+            sorted({sent.inference_id for sent in parsed.items.values()})
+        )
+        entries = await self._entries(
+            parsed,
+            slow,
+            lambda sent: feedback_entry(
+                sent,
+                principal.tenant,
+                route_judged(sent, principal.tenant, owners, known),
+                principal.id,
+            ),
+        )
         return await self._record("feedback", principal.tenant, parsed, entries)
 
-    async def _parse(self, body: bytes, encoding: str, model: type[Sent], name: str, slow: bool) -> Parsed[Any]:
+    async def _parse(
+        self, body: bytes, encoding: str, model: type[Sent], name: str, slow: bool
+    ) -> Parsed[Any]:
         arguments = (body, encoding, model, name, self.limits.items, self.limits.unpacked_bytes)
         return await asyncio.to_thread(parse, *arguments) if slow else parse(*arguments)
 
     async def _known(self, tenant: str, parsed: Parsed[Any]) -> set[str]:
-        """The tenant's routes; asks the database again only when a route is named that was not known yet."""
+        """The tenant's routes; asks the database again only when a route is named that was not
+        known yet.
+        """
         named = {f"{tenant}/{bare(sent.route)}" for sent in parsed.items.values() if sent.route}
         known = self._routes.get(tenant, set())
         if not known or named - known:
             known = self._routes[tenant] = await self.ledger.routes(tenant)
         return known
 
-    async def _entries(self, parsed: Parsed[Any], slow: bool, entry: Callable[[Any], Entry]) -> dict[int, Entry]:
+    async def _entries(
+        self, parsed: Parsed[Any], slow: bool, entry: Callable[[Any], Entry]
+    ) -> dict[int, Entry]:
         return await asyncio.to_thread(make, parsed, entry) if slow else make(parsed, entry)
 
-    async def _record(self, kind: str, tenant: str, parsed: Parsed[Any], entries: dict[int, Entry]) -> Receipt:
+    async def _record(
+        self, kind: str, tenant: str, parsed: Parsed[Any], entries: dict[int, Entry]
+    ) -> Receipt:
         kept = await self.ledger.record(list(entries.values())) if entries else []
         receipt = receipt_for(dict(zip(entries, kept, strict=True)), parsed.rejected)
         self._counts.setdefault(tenant, Counter()).update(receipt.counts())
@@ -155,8 +188,16 @@ def make(parsed: Parsed[Any], entry: Callable[[Any], Entry]) -> dict[int, Entry]
 
 def receipt_for(kept: dict[int, Kept], rejected: list[Rejection]) -> Receipt:
     fresh = sum(one.fresh for one in kept.values())
-    ids = tuple(kept[index].public_id if index in kept else None for index in range(len(kept) + len(rejected)))
-    return Receipt(fresh, len(kept) - fresh, tuple(sorted(rejected, key=lambda rejection: rejection.index)), ids)
+    ids = tuple(
+        kept[index].public_id if index in kept else None
+        for index in range(len(kept) + len(rejected))
+    )
+    return Receipt(
+        fresh,
+        len(kept) - fresh,
+        tuple(sorted(rejected, key=lambda rejection: rejection.index)),
+        ids,
+    )
 
 
 def bare(route: str) -> str:
@@ -172,7 +213,9 @@ def find_route(route: str, tenant: str, known: set[str]) -> str:
 
 
 def route_judged(sent: SentFeedback, tenant: str, owners: dict[str, Owner], known: set[str]) -> str:
-    """Of an inference recorded here, its route; otherwise what the app says, or the tenant's only route."""
+    """Of an inference recorded here, its route; otherwise what the app says, or the tenant's only
+    route.
+    """
     if owner := owners.get(sent.inference_id):
         if owner.tenant != tenant:
             raise InferenceUnknown(sent.inference_id)

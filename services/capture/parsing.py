@@ -1,4 +1,6 @@
-"""From the bytes of a request to valid items and rejected ones. Pure; one bad item harms no other."""
+"""From the bytes of a request to valid items and rejected ones. Pure; one bad item harms no
+other.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,18 @@ from shared.errors import Invalid, RatchetError
 
 Item = TypeVar("Item", bound=Sent)
 GZIP = 31  # zlib's window bits for a gzip member
-MAX_MEMBERS = 500  # each costs a copy of the rest of the body: 200,000 empty ones fit into 4 MiB and would take a minute
+# each costs a copy of the rest of the body: 200,000 empty ones fit into 4 MiB and would take a
+# minute
+MAX_MEMBERS = 500
 
 
 class MalformedBody(RatchetError):
     status = 400
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"the body is not valid JSON ({why}); send UTF-8 JSON without NaN or Infinity")
+        super().__init__(
+            f"the body is not valid JSON ({why}); send UTF-8 JSON without NaN or Infinity"
+        )
 
 
 class BodyTooLarge(RatchetError):
@@ -60,7 +66,9 @@ class WrongShape(Invalid):
 
 class TooManyItems(Invalid):
     def __init__(self, found: int, limit: int) -> None:
-        super().__init__(f"{found} items in one request; at most {limit} are taken: split the batch")
+        super().__init__(
+            f"{found} items in one request; at most {limit} are taken: split the batch"
+        )
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,9 @@ class Parsed(Generic[Item]):
     rejected: list[Rejection] = field(default_factory=list)
 
 
-def parse(body: bytes, encoding: str, model: type[Item], name: str, max_items: int, max_bytes: int) -> Parsed[Item]:
+def parse(
+    body: bytes, encoding: str, model: type[Item], name: str, max_items: int, max_bytes: int
+) -> Parsed[Item]:
     sent = items_of(unpack(body, encoding, max_bytes), name, max_items)
     try:
         return Parsed(dict(enumerate(together(model).validate_python(sent))))
@@ -102,7 +112,9 @@ def one_by_one(sent: list[object], model: type[Item]) -> Parsed[Item]:
 
 
 def unpack(body: bytes, encoding: str, limit: int) -> bytes:
-    """The body itself, or what its gzip members hold; stops at `limit`, so that a bomb costs no more than that."""
+    """The body itself, or what its gzip members hold; stops at `limit`, so that a bomb costs no
+    more than that.
+    """
     if encoding in ("", "identity"):
         return body
     if encoding != "gzip":
@@ -130,7 +142,11 @@ def items_of(body: bytes, name: str, limit: int) -> list[object]:
     except ValueError as error:  # also for nesting beyond 200 levels and lone surrogates
         raise MalformedBody(str(error)) from error
     items = sent[name] if isinstance(sent, dict) and name in sent else [sent]
-    if not isinstance(items, list) or not items or (len(items) == 1 and not isinstance(items[0], dict)):
+    if (
+        not isinstance(items, list)
+        or not items
+        or (len(items) == 1 and not isinstance(items[0], dict))
+    ):
         raise WrongShape(name)
     if len(items) > limit:
         raise TooManyItems(len(items), limit)
@@ -140,5 +156,8 @@ def items_of(body: bytes, name: str, limit: int) -> list[object]:
 def explain(error: ValidationError) -> str:
     """Where and why, never the value: it may be personal."""
     problems = error.errors(include_input=False, include_url=False, include_context=False)
-    said = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" if e["loc"] else e["msg"] for e in problems[:3]]
+    said = [
+        f"{'.'.join(map(str, e['loc']))}: {e['msg']}" if e["loc"] else e["msg"]
+        for e in problems[:3]
+    ]
     return "; ".join(said).replace("Value error, ", "")

@@ -1,4 +1,6 @@
-"""What capture needs from outside: a ledger that remembers each id once, and a place for large contents."""
+"""What capture needs from outside: a ledger that remembers each id once, and a place for large
+contents.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from shared.rendering import Rendered
 
 
 class Entry(NamedTuple):
-    """Something to record once. `key` is the digest of tenant and client id; `public_id` is what the app gets back."""
+    """Something to record once. `key` is the digest of tenant and client id; `public_id` is what
+    the app gets back.
+    """
 
     key: str
     public_id: str
@@ -36,7 +40,9 @@ class Ledger(Protocol):
         """Raises when so much waits for the event log that no more may be taken."""
 
     async def record(self, entries: Sequence[Entry]) -> list[Kept]:
-        """Durable on return. A key seen before keeps its first public id, and its events are not published again."""
+        """Durable on return. A key seen before keeps its first public id, and its events are not
+        published again.
+        """
 
     async def owners(self, public_ids: Sequence[str]) -> dict[str, Owner]: ...
 

@@ -7,10 +7,20 @@ from shared.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    model_config = SettingsConfigDict(env_prefix="CAPTURE_", frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="CAPTURE_", frozen=True, extra="ignore", populate_by_name=True
+    )
 
     port: int = Field(8101, validation_alias=AliasChoices("PORT", "port"), ge=1, le=65535)
     max_items: int = Field(1000, ge=1, description="items in one request")
-    max_unpacked_bytes: int = Field(16 * 1024 * 1024, ge=1024, description="size of a gzip body once unpacked")
+    max_unpacked_bytes: int = Field(
+        16 * 1024 * 1024, ge=1024, description="size of a gzip body once unpacked"
+    )
     disk_budget_bytes: int = Field(
-        1024**3, ge=1024, description="events that may wait on disk while the event log is away; beyond that clients get 503 and Retry-After")
+        1024**3,
+        ge=1024,
+        description=(
+            "events that may wait on disk while the event log is away; beyond that clients get 503"
+            " and Retry-After"
+        ),
+    )

@@ -1,11 +1,21 @@
-"""What apps send: an inference of some other model, or feedback about any answer. Unknown fields are refused: they are typos."""
+"""What apps send: an inference of some other model, or feedback about any answer. Unknown fields
+are refused: they are typos.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from shared.clock import now
 
@@ -21,16 +31,29 @@ def _no_nul(text: str) -> str:
 
 
 def _text_of(content: object) -> object:
-    """OpenAI's list of parts, when all are text; null is what an assistant says beside tool calls."""
+    """OpenAI's list of parts, when all are text; null is what an assistant says beside tool
+    calls.
+    """
     if isinstance(content, list):
-        if not all(isinstance(part, dict) and part.get("type") == "text" and isinstance(part.get("text"), str) for part in content):
+        if not all(
+            isinstance(part, dict)
+            and part.get("type") == "text"
+            and isinstance(part.get("text"), str)
+            for part in content
+        ):
             raise ValueError("only parts of type 'text' can be captured")
         return "\n".join(part["text"] for part in content)
     return "" if content is None else content
 
 
 def _as_text(value: object) -> object:
-    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int | float) else value
+    return (
+        str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+        if isinstance(value, int | float)
+        else value
+    )
 
 
 def _past(at: AwareDatetime) -> AwareDatetime:
@@ -44,9 +67,16 @@ ModelName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_
 Comment = Annotated[str, Field(min_length=1, max_length=16_384), AfterValidator(_no_nul)]
 Correction = Annotated[str, Field(min_length=1, max_length=131_072), AfterValidator(_no_nul)]
 MetadataName = Annotated[str, Field(min_length=1, max_length=64)]
-MetadataValue = Annotated[str, BeforeValidator(_as_text), Field(max_length=1024), AfterValidator(_no_nul)]
+MetadataValue = Annotated[
+    str, BeforeValidator(_as_text), Field(max_length=1024), AfterValidator(_no_nul)
+]
 Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
-RouteName = Annotated[str, Field(pattern=r"^([a-z0-9-]+/)?[a-z0-9-]+$", max_length=200, description="'name' or 'tenant/name'")]
+RouteName = Annotated[
+    str,
+    Field(
+        pattern=r"^([a-z0-9-]+/)?[a-z0-9-]+$", max_length=200, description="'name' or 'tenant/name'"
+    ),
+]
 Occurred = Annotated[AwareDatetime, AfterValidator(_past)]
 Tokens = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Metadata = Annotated[dict[MetadataName, MetadataValue], Field(max_length=32)]
@@ -55,14 +85,22 @@ Metadata = Annotated[dict[MetadataName, MetadataValue], Field(max_length=32)]
 class Sent(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    client_id: Id | None = Field(default=None, description="your own id: sending it again changes nothing and answers the same inference_id")
+    client_id: Id | None = Field(
+        default=None,
+        description=(
+            "your own id: sending it again changes nothing and answers the same inference_id"
+        ),
+    )
     occurred_at: Occurred | None = None
 
 
 class SentMessage(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)  # names and tool calls are not kept
 
-    role: Annotated[Literal["system", "user", "assistant", "tool"], BeforeValidator(lambda role: ROLES.get(role, role) if isinstance(role, str) else role)]
+    role: Annotated[
+        Literal["system", "user", "assistant", "tool"],
+        BeforeValidator(lambda role: ROLES.get(role, role) if isinstance(role, str) else role),
+    ]
     content: Annotated[Text, BeforeValidator(_text_of)] = ""
 
 
@@ -70,7 +108,9 @@ class SentInference(Sent):
     """One question and its answer, as the app saw them."""
 
     route: RouteName
-    messages: Annotated[tuple[SentMessage, ...], Field(min_length=1, max_length=MAX_MESSAGES)] | None = None
+    messages: (
+        Annotated[tuple[SentMessage, ...], Field(min_length=1, max_length=MAX_MESSAGES)] | None
+    ) = None
     input: Text | None = Field(default=None, description="instead of messages: what the user said")
     answer: Text
     model: ModelName = "external"
@@ -93,14 +133,25 @@ class SentInference(Sent):
 
 
 class SentFeedback(Sent):
-    """What someone, or some system, thought of an answer: at least one of rating, comment, correction, outcome."""
+    """What someone, or some system, thought of an answer: at least one of rating, comment,
+    correction, outcome.
+    """
 
     inference_id: Id
-    route: RouteName | None = Field(default=None, description="needed for answers of the router, whose routes capture has not recorded")
-    rating: float | None = Field(default=None, description="true or 1 is good, false or 0 is bad; or a scale of your own")
+    route: RouteName | None = Field(
+        default=None,
+        description="needed for answers of the router, whose routes capture has not recorded",
+    )
+    rating: float | None = Field(
+        default=None, description="true or 1 is good, false or 0 is bad; or a scale of your own"
+    )
     comment: Comment | None = None
-    correction: Correction | None = Field(default=None, description="what the answer should have been")
-    outcome: float | Text | None = Field(default=None, description="what came of it: a number, true, false, or a word")
+    correction: Correction | None = Field(
+        default=None, description="what the answer should have been"
+    )
+    outcome: float | Text | None = Field(
+        default=None, description="what came of it: a number, true, false, or a word"
+    )
 
     @model_validator(mode="after")
     def says_something(self) -> Self:
@@ -109,5 +160,10 @@ class SentFeedback(Sent):
         return self
 
     def judgements(self) -> dict[str, float | str]:
-        given = {"rating": self.rating, "comment": self.comment, "correction": self.correction, "outcome": self.outcome}
+        given = {
+            "rating": self.rating,
+            "comment": self.comment,
+            "correction": self.correction,
+            "outcome": self.outcome,
+        }
         return {kind: value for kind, value in given.items() if value is not None}

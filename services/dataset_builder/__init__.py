@@ -1,1 +1,3 @@
-"""dataset-builder: reviewers' verdicts become immutable, content-addressed dataset versions. Run `python -m services.dataset_builder`."""
+"""dataset-builder: reviewers' verdicts become immutable, content-addressed dataset versions. Run
+`python -m services.dataset_builder`.
+"""

@@ -1,4 +1,6 @@
-"""HTTP in: datasets and their rows, how near a route is to its next dataset, and the command to build one."""
+"""HTTP in: datasets and their rows, how near a route is to its next dataset, and the command to
+build one.
+"""
 
 from __future__ import annotations
 
@@ -37,45 +39,82 @@ def owned(principal: Principal, tenant: str, name: str) -> str:
 
 
 @router.get("/v1/datasets")
-async def list_datasets(request: Request, principal: Reader, route: str | None = None, offset: Offset = 0, limit: Limit = 50) -> dict[str, Any]:
+async def list_datasets(
+    request: Request,
+    principal: Reader,
+    route: str | None = None,
+    offset: Offset = 0,
+    limit: Limit = 50,
+) -> dict[str, Any]:
     """Dataset versions, newest first."""
     if route is not None and not route.startswith(f"{principal.tenant}/"):
         raise RouteUnknown(route)
     async with request.app.state.db.read() as connection:
-        return page(await request.app.state.views.datasets(connection, principal.tenant, route, offset, limit), offset, limit)
+        return page(
+            await request.app.state.views.datasets(
+                connection, principal.tenant, route, offset, limit
+            ),
+            offset,
+            limit,
+        )
 
 
 @router.get("/v1/datasets/{dataset_id}")
 async def show_dataset(request: Request, principal: Reader, dataset_id: str) -> dict[str, Any]:
     """A version: the event that announced it, and its manifest."""
     async with request.app.state.db.read() as connection:
-        event, manifest = await request.app.state.views.dataset(connection, principal.tenant, dataset_id)
+        event, manifest = await request.app.state.views.dataset(
+            connection, principal.tenant, dataset_id
+        )
     return {"event": event.model_dump(mode="json"), "manifest": manifest}
 
 
 @router.get("/v1/datasets/{dataset_id}/rows")
-async def list_rows(request: Request, principal: Reader, dataset_id: str, split: Split = "train", offset: Offset = 0, limit: Limit = 50) -> dict[str, Any]:
+async def list_rows(
+    request: Request,
+    principal: Reader,
+    dataset_id: str,
+    split: Split = "train",
+    offset: Offset = 0,
+    limit: Limit = 50,
+) -> dict[str, Any]:
     """The rows of one split, each with its reviewer."""
     async with request.app.state.db.read() as connection:
-        event, manifest = await request.app.state.views.dataset(connection, principal.tenant, dataset_id)
-    rows = await asyncio.to_thread(request.app.state.read_rows, request.app.state.blobs, event.blob, manifest, split, offset, limit)
+        event, manifest = await request.app.state.views.dataset(
+            connection, principal.tenant, dataset_id
+        )
+    rows = await asyncio.to_thread(
+        request.app.state.read_rows,
+        request.app.state.blobs,
+        event.blob,
+        manifest,
+        split,
+        offset,
+        limit,
+    )
     return page(rows, offset, limit)
 
 
 @router.get("/v1/routes/{tenant}/{name}/readiness")
 async def readiness(request: Request, principal: Reader, tenant: str, name: str) -> dict[str, Any]:
-    """How many verdicts the next dataset still needs, label by label, and why the last build was refused."""
+    """How many verdicts the next dataset still needs, label by label, and why the last build was
+    refused.
+    """
     route = owned(principal, tenant, name)
     async with request.app.state.db.read() as connection:
         return await request.app.state.views.readiness(connection, route)
 
 
 @router.post("/v1/routes/{tenant}/{name}/datasets", status_code=202)
-async def build_dataset(request: Request, principal: Admin, tenant: str, name: str, command: BuildCommand) -> dict[str, Any]:
+async def build_dataset(
+    request: Request, principal: Admin, tenant: str, name: str, command: BuildCommand
+) -> dict[str, Any]:
     """Build now, whatever the route's rule says. The minimum for the task still holds."""
     route = owned(principal, tenant, name)
     async with request.app.state.db.transaction() as tx:
-        build = await request.app.state.ledger.command(tx, route, f"asked for by {principal.name}: {command.reason}")
+        build = await request.app.state.ledger.command(
+            tx, route, f"asked for by {principal.name}: {command.reason}"
+        )
     return {"route": route, "build": build, "state": "queued"}
 
 

@@ -32,8 +32,15 @@ def build(settings: Settings, sender: Sender | None = None) -> Service:
     blobs = BlobStore(settings.artifacts_url)
     builder = Builder(db, jobs, ledger, blobs, outbox, write_folder)
     return Service(
-        name=handlers.SERVICE, settings=settings, metadata=metadata, events=handlers.router, db=db, outbox=outbox,
+        name=handlers.SERVICE,
+        settings=settings,
+        metadata=metadata,
+        events=handlers.router,
+        db=db,
+        outbox=outbox,
         http=[api.router, jobs_api(jobs, api.described, builder.gave_up, builder.reopen)],
         context={"ledger": ledger, "views": Views(ledger), "blobs": blobs, "read_rows": read_rows},
-        workers=[partial(work, jobs, JOB, builder.run, builder.gave_up)], sender=sender, migrations=Path(__file__).with_name("migrations"),
-    )  # fmt: skip
+        workers=[partial(work, jobs, JOB, builder.run, builder.gave_up)],
+        sender=sender,
+        migrations=Path(__file__).with_name("migrations"),
+    )

@@ -1,4 +1,6 @@
-"""From all verdicts of a route to the parts of a dataset, or to the reason why there is none. Pure; minutes on a million rows."""
+"""From all verdicts of a route to the parts of a dataset, or to the reason why there is none. Pure;
+minutes on a million rows.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ class TooFewRows(Refused):
 
 class NothingChanged(Refused):
     def __init__(self, dataset_id: str) -> None:
-        super().__init__(f"verdicts and route give the same rows as {dataset_id}: review more answers or change the route first")
+        super().__init__(
+            f"verdicts and route give the same rows as {dataset_id}: review more answers or change"
+            " the route first"
+        )
 
 
 @dataclass(frozen=True)

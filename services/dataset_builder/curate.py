@@ -1,4 +1,5 @@
-"""What is trained on: near duplicates, contradictions and whatever resembles an audit row are left out, with a count each.
+"""What is trained on: near duplicates, contradictions and whatever resembles an audit row are left
+out, with a count each.
 
 Audit rows stay as they are: they are a uniform sample of the traffic, repetitions included.
 """
@@ -39,9 +40,11 @@ def curate(rows: Iterable[Row], spec: RouteSpec) -> Curated:
 
 
 def clustered(items: list[Item]) -> list[Item]:
-    """Number the clusters (never parted) and the twins (duplicates) over training and audit rows together.
+    """Number the clusters (never parted) and the twins (duplicates) over training and audit rows
+    together.
 
-    A number comes from the oldest member's content, so it outlives rows that join later, and with it the split.
+    A number comes from the oldest member's content, so it outlives rows that join later, and with
+    it the split.
     """
     distinct = {item.key: item.text for item in reversed(items)}
     # oldest first
@@ -51,7 +54,14 @@ def clustered(items: list[Item]) -> list[Item]:
     clusters = components(len(keys), pairs)
     twins = components(len(keys), (pair for pair, overlap in pairs.items() if overlap >= DUPLICATE))
     place = {key: index for index, key in enumerate(keys)}
-    return [replace(item, cluster=_number(keys[clusters[place[item.key]]]), twins=_number(keys[twins[place[item.key]]])) for item in items]
+    return [
+        replace(
+            item,
+            cluster=_number(keys[clusters[place[item.key]]]),
+            twins=_number(keys[twins[place[item.key]]]),
+        )
+        for item in items
+    ]
 
 
 def components(size: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
@@ -83,11 +93,15 @@ def without_leaks(items: list[Item], audit: list[Item], dropped: Counter[str]) -
 
 
 def without_contradictions(items: list[Item], spec: RouteSpec, dropped: Counter[str]) -> list[Item]:
-    """Equal questions with different answers: the agreed answer stays, the others go; without agreement all go.
+    """Equal questions with different answers: the agreed answer stays, the others go; without
+    agreement all go.
 
-    Other tasks than classification contradict only in exact duplicates: a changed amount changes the right extraction.
+    Other tasks than classification contradict only in exact duplicates: a changed amount changes
+    the right extraction.
     """
-    unit: Callable[[Item], Hashable] = (lambda item: item.twins) if spec.task == "classification" else (lambda item: item.key)
+    unit: Callable[[Item], Hashable] = (
+        (lambda item: item.twins) if spec.task == "classification" else (lambda item: item.key)
+    )
     asked = grouped(items, unit)
     answers = {key: agreed_answer(group) for key, group in asked.items()}
     kept = []
@@ -101,13 +115,17 @@ def without_contradictions(items: list[Item], spec: RouteSpec, dropped: Counter[
 
 
 def agreed_answer(group: list[Item]) -> str | None:
-    """Two thirds of the verdicts; else the newest, when it corrects what reviewers before it had only approved."""
+    """Two thirds of the verdicts; else the newest, when it corrects what reviewers before it had
+    only approved.
+    """
     (form, votes), *others = Counter(item.form for item in group).most_common()
     if not others or votes >= MAJORITY * len(group):
         return form
     newest = max(group, key=lambda item: item.row.order)
     overruled = [item for item in group if item.form != newest.form]
-    if newest.row.label_source == "corrected" and all(item.row.label_source == "approved" for item in overruled):
+    if newest.row.label_source == "corrected" and all(
+        item.row.label_source == "approved" for item in overruled
+    ):
         return newest.form
     return None
 

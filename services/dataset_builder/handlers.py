@@ -1,4 +1,6 @@
-"""Events in: verdicts are stored and may order a build; feedback is kept beside them; drift lowers the threshold."""
+"""Events in: verdicts are stored and may order a build; feedback is kept beside them; drift lowers
+the threshold.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +18,23 @@ router = KafkaRouter()
 
 
 @subscribe(router, SERVICE, topics.REVIEW_COMPLETED)
-async def on_review_completed(event: ReviewCompleted, tx: Tx, ledger: Annotated[Ledger, Given()]) -> None:
+async def on_review_completed(
+    event: ReviewCompleted, tx: Tx, ledger: Annotated[Ledger, Given()]
+) -> None:
     await ledger.add_verdict(tx, event)
 
 
 @subscribe(router, SERVICE, topics.FEEDBACK_RECORDED)
-async def on_feedback_recorded(event: FeedbackRecorded, tx: Tx, ledger: Annotated[Ledger, Given()]) -> None:
+async def on_feedback_recorded(
+    event: FeedbackRecorded, tx: Tx, ledger: Annotated[Ledger, Given()]
+) -> None:
     await ledger.add_feedback(tx, event)
 
 
 @subscribe(router, SERVICE, topics.DRIFT_DETECTED)
-async def on_drift_detected(event: DriftDetected, tx: Tx, ledger: Annotated[Ledger, Given()]) -> None:
+async def on_drift_detected(
+    event: DriftDetected, tx: Tx, ledger: Annotated[Ledger, Given()]
+) -> None:
     await ledger.add_drift(tx, event)
 
 

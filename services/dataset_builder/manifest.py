@@ -1,5 +1,6 @@
-"""What a dataset says about itself: manifest.json for machines, README.md for people. Equal content gives equal bytes:
-neither the time of the build nor the order in which verdicts arrived is in it."""
+"""What a dataset says about itself: manifest.json for machines, README.md for people. Equal content
+gives equal bytes: neither the time of the build nor the order in which verdicts arrived is in it.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +18,37 @@ FORMAT = "ratchet-dataset/1"
 SPLITS = ("train", "validation", "test", "audit")
 
 
-def facts(spec: RouteSpec, parts: dict[str, list[Item]], curated: Curated, rejected: int, parent: str | None) -> dict[str, Any]:
+def facts(
+    spec: RouteSpec,
+    parts: dict[str, list[Item]],
+    curated: Curated,
+    rejected: int,
+    parent: str | None,
+) -> dict[str, Any]:
     """The manifest, but for the digests of the files."""
     everyone = [item for name in SPLITS for item in parts[name]]
     return {
-        "format": FORMAT, "route": spec.name, "task": spec.task, "parent": parent, "spec": spec.model_dump(mode="json"),
+        "format": FORMAT,
+        "route": spec.name,
+        "task": spec.task,
+        "parent": parent,
+        "spec": spec.model_dump(mode="json"),
         "counts": {name: len(parts[name]) for name in SPLITS},
-        "labels": {name: dict(sorted(Counter(item.label for item in parts[name] if item.label).items())) for name in SPLITS},
-        "dropped": {reason: count for reason, count in sorted((curated.dropped + Counter(rejected=rejected)).items()) if count},
+        "labels": {
+            name: dict(sorted(Counter(item.label for item in parts[name] if item.label).items()))
+            for name in SPLITS
+        },
+        "dropped": {
+            reason: count
+            for reason, count in sorted((curated.dropped + Counter(rejected=rejected)).items())
+            if count
+        },
         "noticed": dict(sorted(curated.noticed.items())),
         "label_sources": dict(sorted(Counter(item.row.label_source for item in everyone).items())),
         "reviewers": dict(sorted(Counter(item.row.reviewer for item in everyone).items())),
         "clusters": len({item.cluster for item in everyone}),
         "method": {"duplicate_jaccard": DUPLICATE, "leak_jaccard": LEAK, "shares": SHARES},
-    }  # fmt: skip
+    }
 
 
 def sizes(manifest: dict[str, Any]) -> SplitSizes:
@@ -66,25 +84,32 @@ configs:
 ---
 # {manifest["route"]}
 
-Answers of the model in production, approved or corrected by reviewers. Previous version: {manifest["parent"] or "none"}.
+Answers of the model in production, approved or corrected by reviewers.
+Previous version: {manifest["parent"] or "none"}.
 
 | split | rows |
 |---|---|
 {counts}
 
-- `train`, `validation`, `test`: split by near-duplicate cluster (Jaccard {LEAK} and above never part), by a hash of the content.
-- `audit`: a uniform sample of the traffic. Evaluated on, never trained on; training rows that resemble it were left out.
+- `train`, `validation`, `test`: split by near-duplicate cluster (Jaccard {LEAK} and above never
+  part), by a hash of the content.
+- `audit`: a uniform sample of the traffic. Evaluated on, never trained on; training rows
+  that resemble it were left out.
 - Left out: {_listed(manifest["dropped"])}. Noticed: {_listed(manifest["noticed"])}.
 - Training rows per label: {_listed(manifest["labels"]["train"])}.
 - Reviewers (rows): {_listed(manifest["reviewers"])}.
 
-`messages` is JSON: the conversation without the system prompt and without the answer; `answer` is what was right.
-Personal data was redacted before storage (e-mail addresses, phone numbers, cards, IBANs, keys); names are not detected.
+`messages` is JSON: the conversation without the system prompt and without the answer; `answer` is
+what was right.
+Personal data was redacted before storage (e-mail addresses, phone numbers, cards, IBANs, keys);
+names are not detected.
 """
 
 
 def _category(task: str) -> str:
-    return {"classification": "text-classification", "summarisation": "summarization"}.get(task, "text-generation")
+    return {"classification": "text-classification", "summarisation": "summarization"}.get(
+        task, "text-generation"
+    )
 
 
 def _listed(counts: dict[str, int]) -> str:

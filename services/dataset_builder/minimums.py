@@ -1,4 +1,6 @@
-"""Whether a dataset is worth a training run (requirements page, R7), and what is missing when it is not."""
+"""Whether a dataset is worth a training run (requirements page, R7), and what is missing when it is
+not.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class Lack:
 
 
 def needs(spec: RouteSpec) -> tuple[int, int]:
-    """The least rows per label, and in all; 0 where the task asks for none. The route may override both."""
+    """The least rows per label, and in all; 0 where the task asks for none. The route may override
+    both.
+    """
     by_task = MINIMUM_ROWS[spec.task]
     if spec.task == "classification":
         return spec.minimum_per_label or by_task, spec.minimum_rows or 0
@@ -32,7 +36,11 @@ def lacks(training: list[Item], spec: RouteSpec) -> list[Lack]:
     """Counted on curated rows before the split: duplicates and contradictions teach nothing."""
     per_label, in_all = needs(spec)
     counts = Counter(item.label for item in training)
-    found = [Lack(f"label '{label}'", counts[label], per_label) for label in spec.labels if counts[label] < per_label]
+    found = [
+        Lack(f"label '{label}'", counts[label], per_label)
+        for label in spec.labels
+        if counts[label] < per_label
+    ]
     if len(training) < in_all:
         found.append(Lack("the training set", len(training), in_all))
     return found
@@ -48,5 +56,7 @@ def explain(found: list[Lack], dropped: Counter[str], spec: RouteSpec) -> str:
     gaps = ", ".join(f"{lack.what} has {lack.have} of {lack.need} rows" for lack in found)
     losses = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()) if count)
     setting = "minimum_per_label" if needs(spec)[0] else "minimum_rows"
-    return (f"{gaps}: review at least {missing_rows(found)} more answers there, or set {setting} in the route"
-            + (f" (left out so far: {losses})" if losses else ""))  # fmt: skip
+    return (
+        f"{gaps}: review at least {missing_rows(found)} more answers there, or set {setting} in the"
+        " route" + (f" (left out so far: {losses})" if losses else "")
+    )

@@ -1,7 +1,9 @@
-"""Pairs of near-duplicate texts: MinHash finds candidates, the exact Jaccard similarity of their shingles decides.
+"""Pairs of near-duplicate texts: MinHash finds candidates, the exact Jaccard similarity of their
+shingles decides.
 
-P(candidate at similarity s) = 1 - (1 - s^4)^80: 0.99998 at s = .6, so one pair in 66,000 right at .6 is missed, and
-none to speak of above .65; 0.0005 at s = .05, so the work stays near linear for texts that differ.
+P(candidate at similarity s) = 1 - (1 - s^4)^80: 0.99998 at s = .6, so one pair in 66,000 right at
+.6 is missed, and none to speak of above .65; 0.0005 at s = .05, so the work stays near linear for
+texts that differ.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ SEED = 20
 CHARACTERS = 5
 WORDS = 3
 WORDS_FROM = 50  # texts this long are compared by words ...
-CHARACTERS_BELOW = 84  # ... and shorter ones by characters; both in between: 50 / .6, so no pair falls into the gap
+# ... and shorter ones by characters; both in between: 50 / .6, so no pair falls into the gap
+CHARACTERS_BELOW = 84
 WINDOW = 64  # of a crowded bucket each text meets the next 64 only; chains still join what is alike
 ESTIMATE_SLACK = 0.15  # more than 5 standard deviations of the 320-hash estimate at .6
 CHUNK = 20_000
@@ -56,7 +59,9 @@ def _word_hash(word: str) -> int:
 
 
 def _windows(values: np.ndarray, lengths: list[int], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A 64-bit hash of each run of `size` values that stays inside one text; and where each text's hashes begin."""
+    """A 64-bit hash of each run of `size` values that stays inside one text; and where each text's
+    hashes begin.
+    """
     ends = np.cumsum(lengths, dtype=np.int64)
     if not len(lengths):
         return np.zeros(0, np.uint64), np.zeros(1, np.uint64)
@@ -107,7 +112,9 @@ def _signatures(hashes: np.ndarray, starts: np.ndarray) -> np.ndarray:
     for begin in range(0, rows, CHUNK):
         edge = starts[begin : begin + CHUNK + 1]
         part = hashes[int(edge[0]) : int(edge[-1])]
-        matrix = RMinHash.digest_matrix_from_flat_token_hashes(part, edge - edge[0], PERMUTATIONS, SEED)
+        matrix = RMinHash.digest_matrix_from_flat_token_hashes(
+            part, edge - edge[0], PERMUTATIONS, SEED
+        )
         signatures[begin : begin + CHUNK] = matrix.to_rows()
     return signatures
 
@@ -134,10 +141,15 @@ def _neighbours(bucket: np.ndarray, rows: int) -> np.ndarray:
         same = np.flatnonzero(ranked[distance:] == ranked[:-distance])
         if not len(same):
             break
-        codes.append(order[same] * rows + order[same + distance])  # the sort is stable, so the first is the smaller
+        codes.append(
+            order[same] * rows + order[same + distance]
+        )  # the sort is stable, so the first is the smaller
     return np.concatenate(codes)
 
 
 def _estimates(signatures: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    parts = [(signatures[first[i : i + CHUNK]] == signatures[second[i : i + CHUNK]]).mean(axis=1) for i in range(0, len(first), CHUNK)]
+    parts = [
+        (signatures[first[i : i + CHUNK]] == signatures[second[i : i + CHUNK]]).mean(axis=1)
+        for i in range(0, len(first), CHUNK)
+    ]
     return np.concatenate([np.zeros(0), *parts])

@@ -1,6 +1,7 @@
 """Which verdicts can become rows at all, and the form in which they are compared.
 
-What is trained on stays as reviewed, except that a label takes the route's spelling and left-over personal data is redacted.
+What is trained on stays as reviewed, except that a label takes the route's spelling and left-over
+personal data is redacted.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ _OUTLIER_SPREAD = 3.0  # interquartile ranges of the log length: Tukey's "far ou
 
 
 def usable(rows: Iterable[Row], spec: RouteSpec) -> tuple[list[Item], Counter[str], Counter[str]]:
-    """The rows that fit the route, oldest first; how many were dropped and why; what was noticed about those kept."""
+    """The rows that fit the route, oldest first; how many were dropped and why; what was noticed
+    about those kept.
+    """
     items: list[Item] = []
     dropped: Counter[str] = Counter()
     noticed: Counter[str] = Counter(redacted=0)
@@ -34,7 +37,9 @@ def usable(rows: Iterable[Row], spec: RouteSpec) -> tuple[list[Item], Counter[st
     for row in sorted(rows, key=lambda row: row.order):
         turns = json.loads(row.messages)
         clean = redacted(row, turns)
-        item = compared(clean, json.loads(clean.messages) if clean is not row else turns, spec, labels)
+        item = compared(
+            clean, json.loads(clean.messages) if clean is not row else turns, spec, labels
+        )
         if reason := why_unusable(item, spec):
             dropped[reason] += 1
         else:
@@ -45,18 +50,30 @@ def usable(rows: Iterable[Row], spec: RouteSpec) -> tuple[list[Item], Counter[st
 
 
 def redacted(row: Row, turns: list[dict[str, str]]) -> Row:
-    """Redaction came before storage, so doing it again changes nothing, unless it was incomplete."""
+    """Redaction came before storage, so doing it again changes nothing, unless it was
+    incomplete.
+    """
     cleaned = [turn | {"content": redact(turn["content"])} for turn in turns]
     answer = redact(row.answer)
-    return row if cleaned == turns and answer == row.answer else replace(row, messages=encode(cleaned), answer=answer)
+    return (
+        row
+        if cleaned == turns and answer == row.answer
+        else replace(row, messages=encode(cleaned), answer=answer)
+    )
 
 
 def encode(turns: Iterable[dict[str, str]]) -> str:
     """The one JSON form of a conversation, so that equal conversations are equal bytes."""
-    return json.dumps([{"role": t["role"], "content": t["content"]} for t in turns], ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(
+        [{"role": t["role"], "content": t["content"]} for t in turns],
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
 
 
-def compared(row: Row, turns: list[dict[str, str]], spec: RouteSpec, labels: dict[str, str]) -> Item:
+def compared(
+    row: Row, turns: list[dict[str, str]], spec: RouteSpec, labels: dict[str, str]
+) -> Item:
     matched = [(turn["role"], matching_form(turn["content"], spec)) for turn in turns]
     text = " ".join(content for _, content in matched).strip()
     key = hashlib.sha256(json.dumps(matched).encode()).digest()
@@ -66,7 +83,9 @@ def compared(row: Row, turns: list[dict[str, str]], spec: RouteSpec, labels: dic
 
 
 def matching_form(content: str, spec: RouteSpec) -> str:
-    """For matching only. A class does not hang on an order number; an extraction does, so there numbers stay."""
+    """For matching only. A class does not hang on an order number; an extraction does, so there
+    numbers stay.
+    """
     text = unicodedata.normalize("NFKC", content).casefold()
     if spec.task == "classification":
         text = _NUMBERED.sub("0", _ADDRESS.sub("@", text))
@@ -82,7 +101,9 @@ def why_unusable(item: Item, spec: RouteSpec) -> str:
 
 
 def length_outliers(lengths: list[int]) -> int:
-    """How many inputs are far longer or shorter than the rest; they are kept, a person may want to look."""
+    """How many inputs are far longer or shorter than the rest; they are kept, a person may want to
+    look.
+    """
     if len(lengths) < 8:
         return 0
     logs = [log(1 + length) for length in lengths]

@@ -1,4 +1,6 @@
-"""The shapes a verdict takes on its way into a dataset: as stored, and as compared with the others."""
+"""The shapes a verdict takes on its way into a dataset: as stored, and as compared with the
+others.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A verdict with an answer. `messages` is JSON: the turns the model saw, without system prompt and without answer."""
+    """A verdict with an answer. `messages` is JSON: the turns the model saw, without system prompt
+    and without answer.
+    """
 
     review_id: str
     inference_id: str

@@ -29,12 +29,16 @@ def decide(standing: Standing, rule: RetrainRule) -> str | None:
     if standing.new >= rule.min_new_verdicts:
         return f"{standing.new} new verdicts (the route asks for {rule.min_new_verdicts})"
     if standing.drift_id and standing.new_after_drift >= rule.min_new_after_drift:
-        return (f"{standing.new_after_drift} new verdicts after drift {standing.drift_id} "
-                f"(the route asks for {rule.min_new_after_drift})")  # fmt: skip
+        return (
+            f"{standing.new_after_drift} new verdicts after drift {standing.drift_id} "
+            f"(the route asks for {rule.min_new_after_drift})"
+        )
     return None
 
 
 def wait_after_refusal(missing: int, drift_id: str | None, rule: RetrainRule) -> int:
-    """At least what is missing, since a verdict fills one gap; and never so few that every verdict starts a build."""
+    """At least what is missing, since a verdict fills one gap; and never so few that every verdict
+    starts a build.
+    """
     threshold = rule.min_new_after_drift if drift_id else rule.min_new_verdicts
     return max(missing, ceil(RETRY_SHARE * threshold))

@@ -7,6 +7,8 @@ from shared.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    model_config = SettingsConfigDict(env_prefix="DATASET_BUILDER_", frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="DATASET_BUILDER_", frozen=True, extra="ignore", populate_by_name=True
+    )
 
     port: int = Field(8103, validation_alias=AliasChoices("PORT", "port"), ge=1, le=65535)

@@ -1,6 +1,8 @@
-"""Train, validation or test, by cluster: a hash of the cluster decides, so a row stays where it is in every later version.
+"""Train, validation or test, by cluster: a hash of the cluster decides, so a row stays where it is
+in every later version.
 
-That matters: were a row of version 1's training to turn up in version 2's test, the champion would have seen the answer.
+That matters: were a row of version 1's training to turn up in version 2's test, the champion would
+have seen the answer.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
 
 def split(items: list[Item], audit: list[Item]) -> dict[str, list[Item]]:
-    """Each split oldest first. Small sets are repaired: every label is trained on, validation and evaluation have rows."""
+    """Each split oldest first. Small sets are repaired: every label is trained on, validation and
+    evaluation have rows.
+    """
     home = {item.cluster: by_chance(position(item.cluster)) for item in items}
     give_every_label_training(home, items)
     lend_from_training(home, items, "validation")
@@ -28,7 +32,9 @@ def split(items: list[Item], audit: list[Item]) -> dict[str, list[Item]]:
 
 def position(cluster: int) -> float:
     """Where in [0, 1) a cluster falls, in this version and in all later ones."""
-    return int.from_bytes(blake2b(f"split:{cluster}".encode(), digest_size=8).digest(), "big") / 2**64
+    return (
+        int.from_bytes(blake2b(f"split:{cluster}".encode(), digest_size=8).digest(), "big") / 2**64
+    )
 
 
 def by_chance(position: float) -> str:
@@ -47,7 +53,9 @@ def give_every_label_training(home: dict[int, str], items: list[Item]) -> None:
 
 
 def lend_from_training(home: dict[int, str], items: list[Item], name: str) -> None:
-    """Fill an empty split with the cluster nearest to it, unless some label would lose its last training row."""
+    """Fill an empty split with the cluster nearest to it, unless some label would lose its last
+    training row.
+    """
     if not home or name in home.values():
         return
     labels: dict[int, Counter[str]] = defaultdict(Counter)
@@ -55,6 +63,10 @@ def lend_from_training(home: dict[int, str], items: list[Item], name: str) -> No
         if home[item.cluster] == "train":
             labels[item.cluster][item.label] += 1
     trained = sum(labels.values(), Counter())
-    spare = [cluster for cluster in labels if all(trained[label] > count for label, count in labels[cluster].items())]
+    spare = [
+        cluster
+        for cluster in labels
+        if all(trained[label] > count for label, count in labels[cluster].items())
+    ]
     if spare:
         home[max(spare, key=position)] = name

@@ -1,6 +1,8 @@
-"""The build job: read the verdicts, curate and split them off the event loop, store the folder, then announce it.
+"""The build job: read the verdicts, curate and split them off the event loop, store the folder,
+then announce it.
 
-Killed before the last transaction, it leaves at most a folder nobody refers to; the next attempt gives the same bytes.
+Killed before the last transaction, it leaves at most a folder nobody refers to; the next attempt
+gives the same bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +28,15 @@ from shared.telemetry import log
 
 
 class Builder:
-    def __init__(self, db: Database, jobs: JobStore, ledger: Ledger, blobs: BlobStore, outbox: Outbox, write_folder: FolderWriter) -> None:
+    def __init__(
+        self,
+        db: Database,
+        jobs: JobStore,
+        ledger: Ledger,
+        blobs: BlobStore,
+        outbox: Outbox,
+        write_folder: FolderWriter,
+    ) -> None:
         self.db = db
         self.jobs = jobs
         self.ledger = ledger
@@ -46,7 +56,9 @@ class Builder:
         else:
             await self.announce(job, order, blob, manifest)
 
-    def build(self, order: Order, rows: Sequence[Row], rejected: int, before: dict[str, Any] | None) -> tuple[BlobRef, dict[str, Any]]:
+    def build(
+        self, order: Order, rows: Sequence[Row], rejected: int, before: dict[str, Any] | None
+    ) -> tuple[BlobRef, dict[str, Any]]:
         assembled = assemble(rows, rejected, order.spec, order.parent)
         with private_folder("ratchet-dataset") as folder:
             manifest = self.write_folder(folder, assembled.parts, assembled.facts)
@@ -54,24 +66,46 @@ class Builder:
                 raise NothingChanged(order.parent)
             return self.blobs.put_folder(folder, "datasets"), manifest
 
-    async def announce(self, job: Job, order: Order, blob: BlobRef, manifest: dict[str, Any]) -> None:
+    async def announce(
+        self, job: Job, order: Order, blob: BlobRef, manifest: dict[str, Any]
+    ) -> None:
         event = dataset_built(order, blob, manifest)
         async with self.db.transaction() as tx:
-            await self.jobs.finish(tx, job, {"dataset_id": event.dataset_id, "rows": manifest["counts"], "dropped": manifest["dropped"]})
+            await self.jobs.finish(
+                tx,
+                job,
+                {
+                    "dataset_id": event.dataset_id,
+                    "rows": manifest["counts"],
+                    "dropped": manifest["dropped"],
+                },
+            )
             await self.ledger.built(tx, order, event, describe.as_json(manifest))
             await self.outbox.add(tx, event)
-        self.log.info("dataset built", dataset_id=event.dataset_id, build=order.build, **manifest["counts"])
+        self.log.info(
+            "dataset built", dataset_id=event.dataset_id, build=order.build, **manifest["counts"]
+        )
 
     async def refuse(self, job: Job, order: Order, refusal: Refused) -> None:
         async with self.db.transaction() as tx:
             await self.jobs.finish(tx, job, {"refused": str(refusal)})
             await self.ledger.refused(tx, order, refusal.name, str(refusal), refusal.missing)
-        self.log.info("build refused", route=order.route, build=order.build, reason=refusal.name, missing=refusal.missing)
+        self.log.info(
+            "build refused",
+            route=order.route,
+            build=order.build,
+            reason=refusal.name,
+            missing=refusal.missing,
+        )
 
     async def gave_up(self, tx: AsyncConnection, job: Job, reason: str, will_retry: bool) -> None:
-        """After the last attempt, or cancelled, the route is free again; its next verdicts, or a command, order a new build."""
+        """After the last attempt, or cancelled, the route is free again; its next verdicts, or a
+        command, order a new build.
+        """
         if not will_retry:
-            await self.ledger.refused(tx, Order.model_validate(job.payload), "BuildFailed", reason, 0)
+            await self.ledger.refused(
+                tx, Order.model_validate(job.payload), "BuildFailed", reason, 0
+            )
 
     async def reopen(self, tx: AsyncConnection, job: Job) -> None:
         await self.ledger.reopen(tx, Order.model_validate(job.payload))
@@ -80,6 +114,14 @@ class Builder:
 def dataset_built(order: Order, blob: BlobRef, manifest: dict[str, Any]) -> DatasetBuilt:
     tenant, name = order.route.split("/")
     return DatasetBuilt(
-        tenant=tenant, route=order.route, dataset_id=f"{tenant}--{name}@{blob.sha256[:12]}", blob=blob, rows=describe.sizes(manifest),
-        labels=manifest["labels"]["train"], parent=order.parent, because=order.because, recipe=order.spec.retrain.recipe, spec=order.spec,
-    )  # fmt: skip
+        tenant=tenant,
+        route=order.route,
+        dataset_id=f"{tenant}--{name}@{blob.sha256[:12]}",
+        blob=blob,
+        rows=describe.sizes(manifest),
+        labels=manifest["labels"]["train"],
+        parent=order.parent,
+        because=order.because,
+        recipe=order.spec.retrain.recipe,
+        spec=order.spec,
+    )

@@ -37,13 +37,47 @@ def build(settings: Settings, sender: Sender | None = None) -> Service:
     blobs = BlobStore(settings.artifacts_url)
     monitors = SqlMonitors(metadata, streams, settings.error_arl)
     reports = ChildReports(blobs)
-    vllm = VllmGenerator(settings.vllm_url, settings.vllm_api_key, settings.request_timeout_seconds, settings.concurrency)
+    vllm = VllmGenerator(
+        settings.vllm_url,
+        settings.vllm_api_key,
+        settings.request_timeout_seconds,
+        settings.concurrency,
+    )
     transcripts = FileTranscripts(settings.cache_dir / "transcripts")
-    evaluation = Evaluation(db, jobs, outbox, routes, evaluations, blobs, vllm, transcripts, reports, settings.cache_dir, settings.concurrency)
+    evaluation = Evaluation(
+        db,
+        jobs,
+        outbox,
+        routes,
+        evaluations,
+        blobs,
+        vllm,
+        transcripts,
+        reports,
+        settings.cache_dir,
+        settings.concurrency,
+    )
     watch = Watch(db, outbox, monitors, streams, reports)
     return Service(
-        name=handlers.SERVICE, settings=settings, metadata=metadata, events=handlers.router, db=db, outbox=outbox,
+        name=handlers.SERVICE,
+        settings=settings,
+        metadata=metadata,
+        events=handlers.router,
+        db=db,
+        outbox=outbox,
         http=[api.router, jobs_api(jobs, api.described)],
-        context={"jobs": jobs, "routes": routes, "evaluations": evaluations, "streams": streams, "monitors": monitors, "blobs": blobs},
-        workers=[partial(work, jobs, handlers.JOB, evaluation.run, None, evaluation.tidy), watch.run], sender=sender, migrations=Path(__file__).with_name("migrations"),
-    )  # fmt: skip
+        context={
+            "jobs": jobs,
+            "routes": routes,
+            "evaluations": evaluations,
+            "streams": streams,
+            "monitors": monitors,
+            "blobs": blobs,
+        },
+        workers=[
+            partial(work, jobs, handlers.JOB, evaluation.run, None, evaluation.tidy),
+            watch.run,
+        ],
+        sender=sender,
+        migrations=Path(__file__).with_name("migrations"),
+    )

@@ -13,7 +13,10 @@ class RouteNotHeardOf(Retryable):
     """The event log promises no order between topics, so this passes."""
 
     def __init__(self, route: str) -> None:
-        super().__init__(f"'{route}' has not been announced on route-changed yet, so its champion is not known; trying again")
+        super().__init__(
+            f"'{route}' has not been announced on route-changed yet, so its champion is not known;"
+            " trying again"
+        )
 
 
 async def state_of(routes: RouteBook, tx: AsyncConnection, route: str) -> RouteChanged:

@@ -1,11 +1,14 @@
-"""Has the input changed? Two-sample tests between a reference and a window of the same adapter's answers; no labels needed.
+"""Has the input changed? Two-sample tests between a reference and a window of the same adapter's
+answers; no labels needed.
 
-The adapter's confidence (KS), the length of the input (KS), the labels it answers (chi-square) and the wording (energy
-distance on hashed character trigrams); the last two by permutation. Holm over the tests keeps a window's false alarms at ALPHA, and an
-alarm needs two of the last three windows (methods page, section 5a).
+The adapter's confidence (KS), the length of the input (KS), the labels it answers (chi-square) and
+the wording (energy distance on hashed character trigrams); the last two by permutation. Holm over
+the tests keeps a window's false alarms at ALPHA, and an alarm needs two of the last three windows
+(methods page, section 5a).
 
-Measured on the bundled messages: the wording test sees another language or template at 50 answers, but new intents worded
-like the old ones hardly (half of them new: 3 % of windows of 50, 17 % of 200). Those are the confidence's and labels' part.
+Measured on the bundled messages: the wording test sees another language or template at 50 answers,
+but new intents worded like the old ones hardly (half of them new: 3 % of windows of 50, 17 % of
+200). Those are the confidence's and labels' part.
 """
 
 from __future__ import annotations
@@ -25,12 +28,16 @@ ALPHA = 0.01
 NEEDED = 2
 OF_LAST = 3
 BUCKETS = 64
-PERMUTATIONS = 999  # the smallest p-value is 1/1000, under the 1/400 that Holm asks of the first of four tests
+PERMUTATIONS = (
+    999  # the smallest p-value is 1/1000, under the 1/400 that Holm asks of the first of four tests
+)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What is watched of some answers, in order. `wording` has one row of hashed trigram counts per answer."""
+    """What is watched of some answers, in order. `wording` has one row of hashed trigram counts per
+    answer.
+    """
 
     score: np.ndarray
     words: np.ndarray
@@ -38,11 +45,18 @@ class Sample:
     wording: np.ndarray
 
     def part(self, start: int, end: int) -> Sample:
-        return Sample(self.score[start:end], self.words[start:end], self.label[start:end], self.wording[start:end])
+        return Sample(
+            self.score[start:end],
+            self.words[start:end],
+            self.label[start:end],
+            self.wording[start:end],
+        )
 
 
 def fingerprint(text: str) -> bytes:
-    """The wording as 64 hashed trigram counts of one byte each: enough to see it change, not enough to read it."""
+    """The wording as 64 hashed trigram counts of one byte each: enough to see it change, not enough
+    to read it.
+    """
     counts = np.zeros(BUCKETS, dtype=np.int64)
     folded = f" {' '.join(text.casefold().split())} "
     for start in range(len(folded) - 2):
@@ -53,13 +67,16 @@ def fingerprint(text: str) -> bytes:
 def compare(reference: Sample, window: Sample, seed: int = 0) -> tuple[Statistic, ...]:
     """All tests of one window; `fired` is after Holm's correction over them."""
     results = [
-        ("confidence-ks", *_ks(reference.score, window.score)), ("length-ks", *_ks(reference.words, window.words)),
+        ("confidence-ks", *_ks(reference.score, window.score)),
+        ("length-ks", *_ks(reference.words, window.words)),
         ("answer-chi2", *_chi_square(reference.label, window.label, seed)),
         ("wording-energy", *_energy(_rooted(reference.wording), _rooted(window.wording), seed)),
-    ]  # fmt: skip
+    ]
     fired = holm([p for _, _, _, p in results])
-    return tuple(Statistic(name=name, value=value, threshold=threshold, p_value=p, fired=bool(hit))
-                 for (name, value, threshold, p), hit in zip(results, fired, strict=True))  # fmt: skip
+    return tuple(
+        Statistic(name=name, value=value, threshold=threshold, p_value=p, fired=bool(hit))
+        for (name, value, threshold, p), hit in zip(results, fired, strict=True)
+    )
 
 
 def holm(p_values: Sequence[float], alpha: float = ALPHA) -> list[bool]:
@@ -85,21 +102,37 @@ def _ks(reference: np.ndarray, window: np.ndarray) -> tuple[float, float, float]
     m = len(reference)
     n = len(window)
     result = ks_2samp(reference, window, method="asymp")
-    return float(result.statistic), float(np.sqrt(-np.log(LEVEL / 2) / 2 * (1 / m + 1 / n))), float(result.pvalue)
+    return (
+        float(result.statistic),
+        float(np.sqrt(-np.log(LEVEL / 2) / 2 * (1 / m + 1 / n))),
+        float(result.pvalue),
+    )
 
 
-def _chi_square(reference: Sequence[str], window: Sequence[str], seed: int) -> tuple[float, float, float]:
-    """Exact by draws from the permutation law: labels that are rare, or new, break the usual approximation."""
+def _chi_square(
+    reference: Sequence[str], window: Sequence[str], seed: int
+) -> tuple[float, float, float]:
+    """Exact by draws from the permutation law: labels that are rare, or new, break the usual
+    approximation.
+    """
     m = len(reference)
     n = len(window)
     before = Counter(reference)
     after = Counter(window)
     totals = before + after
     expected = np.array(list(totals.values())) * n / (m + n)
-    draws = np.random.default_rng(seed).multivariate_hypergeometric(list(totals.values()), n, size=PERMUTATIONS)
+    draws = np.random.default_rng(seed).multivariate_hypergeometric(
+        list(totals.values()), n, size=PERMUTATIONS
+    )
     counts = np.vstack([[after[label] for label in totals], draws])
-    values = ((counts - expected) ** 2 / expected).sum(axis=1) * (m + n) / m  # both samples' share of the statistic
-    return float(values[0]), float(np.quantile(values[1:], 1 - LEVEL)), float((values >= values[0] - 1e-9).mean())
+    values = (
+        ((counts - expected) ** 2 / expected).sum(axis=1) * (m + n) / m
+    )  # both samples' share of the statistic
+    return (
+        float(values[0]),
+        float(np.quantile(values[1:], 1 - LEVEL)),
+        float((values >= values[0] - 1e-9).mean()),
+    )
 
 
 def _rooted(counts: np.ndarray) -> np.ndarray:
@@ -108,7 +141,9 @@ def _rooted(counts: np.ndarray) -> np.ndarray:
 
 
 def _energy(reference: np.ndarray, window: np.ndarray, seed: int) -> tuple[float, float, float]:
-    """Energy distance between the two clouds, against relabelled ones: one distance matrix, many permutations."""
+    """Energy distance between the two clouds, against relabelled ones: one distance matrix, many
+    permutations.
+    """
     m = len(reference)
     n = len(window)
     pooled = np.concatenate([reference, window])

@@ -20,24 +20,38 @@ from services.evaluator.metrics import accuracy, field_f1, macro_f1, percentile,
 class Findings:
     decision: Decision
     arms: tuple[ArmResult, ...]
-    calibrations: dict[str | None, Calibration]  # by adapter_id; None is the base model with the detailed prompt
+    calibrations: dict[
+        str | None, Calibration
+    ]  # by adapter_id; None is the base model with the detailed prompt
 
 
 def judge(rows: list[HeldOutRow], answered: list[Answered], spec: RouteSpec) -> Findings:
     """Metrics and calibration of every arm, and the gate's decision about the challenger."""
-    outcomes = {marked.contender.arm: Outcomes(marked.contender.arm, marked.correct, marked.formatted) for marked in answered}
+    outcomes = {
+        marked.contender.arm: Outcomes(marked.contender.arm, marked.correct, marked.formatted)
+        for marked in answered
+    }
     challenger = outcomes.pop("challenger")
-    return Findings(decide(challenger, list(outcomes.values())), tuple(arm_result(rows, marked, spec) for marked in answered),
-                    {marked.contender.adapter_id: calibrated(marked, spec) for marked in answered})  # fmt: skip
+    return Findings(
+        decide(challenger, list(outcomes.values())),
+        tuple(arm_result(rows, marked, spec) for marked in answered),
+        {marked.contender.adapter_id: calibrated(marked, spec) for marked in answered},
+    )
 
 
 def arm_result(rows: list[HeldOutRow], marked: Answered, spec: RouteSpec) -> ArmResult:
     expected = [normalise(row.answer, spec) for row in rows]
     latency = [reply.latency_ms for reply in marked.replies if reply.latency_ms]
     return ArmResult(
-        arm=marked.contender.arm, adapter_id=marked.contender.adapter_id, n=len(rows), accuracy=accuracy(expected, marked.answers),
-        macro_f1=quality(expected, list(marked.answers), spec), format_compliance=sum(marked.formatted) / max(len(rows), 1),
-        latency_p50_ms=percentile(latency, 50), latency_p95_ms=percentile(latency, 95))  # fmt: skip
+        arm=marked.contender.arm,
+        adapter_id=marked.contender.adapter_id,
+        n=len(rows),
+        accuracy=accuracy(expected, marked.answers),
+        macro_f1=quality(expected, list(marked.answers), spec),
+        format_compliance=sum(marked.formatted) / max(len(rows), 1),
+        latency_p50_ms=percentile(latency, 50),
+        latency_p95_ms=percentile(latency, 95),
+    )
 
 
 def quality(expected: list[str], answers: list[str], spec: RouteSpec) -> float | None:
@@ -56,9 +70,20 @@ def calibrated(marked: Answered, spec: RouteSpec) -> Calibration:
     return calibrate(score, np.array(marked.correct, dtype=bool), spec.targets.max_risk)
 
 
-def report_rows(rows: list[HeldOutRow], answered: list[Answered], spec: RouteSpec) -> list[dict[str, Any]]:
+def report_rows(
+    rows: list[HeldOutRow], answered: list[Answered], spec: RouteSpec
+) -> list[dict[str, Any]]:
     """The rows as the report's child reads them."""
-    return [{"row_id": row.row_id, "split": row.split, "text": row.text, "expected": normalise(row.answer, spec),
-             "answers": {marked.contender.arm: marked.answers[i] for marked in answered},
-             "scores": {marked.contender.arm: marked.replies[i].confidence.score for marked in answered}}
-            for i, row in enumerate(rows)]  # fmt: skip
+    return [
+        {
+            "row_id": row.row_id,
+            "split": row.split,
+            "text": row.text,
+            "expected": normalise(row.answer, spec),
+            "answers": {marked.contender.arm: marked.answers[i] for marked in answered},
+            "scores": {
+                marked.contender.arm: marked.replies[i].confidence.score for marked in answered
+            },
+        }
+        for i, row in enumerate(rows)
+    ]

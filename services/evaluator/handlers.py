@@ -1,4 +1,6 @@
-"""Events in: an evaluation becomes a stored job, the streams become observations. Nothing long happens here."""
+"""Events in: an evaluation becomes a stored job, the streams become observations. Nothing long
+happens here.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,13 @@ from typing import Annotated
 from faststream.kafka import KafkaRouter
 
 from schemas import topics
-from schemas.events import AdapterTrained, FeedbackRecorded, InferenceRecorded, ReviewCompleted, RouteChanged
+from schemas.events import (
+    AdapterTrained,
+    FeedbackRecorded,
+    InferenceRecorded,
+    ReviewCompleted,
+    RouteChanged,
+)
 from services.evaluator import ports
 from services.evaluator.champions import state_of
 from services.evaluator.observed import champions_attempt, observe
@@ -25,18 +33,24 @@ Monitors = Annotated[ports.Monitors, Given()]
 
 
 @subscribe(router, SERVICE, topics.ADAPTER_TRAINED)
-async def on_adapter_trained(event: AdapterTrained, tx: Tx, jobs: Annotated[JobStore, Given()]) -> None:
+async def on_adapter_trained(
+    event: AdapterTrained, tx: Tx, jobs: Annotated[JobStore, Given()]
+) -> None:
     await jobs.add(tx, JOB, event.event_id, event.model_dump(mode="json"))
 
 
 @subscribe(router, SERVICE, topics.ROUTE_CHANGED)
 async def on_route_changed(event: RouteChanged, tx: Tx, routes: Routes, monitors: Monitors) -> None:
     await routes.apply(tx, event)
-    await monitors.follow(tx, await routes.get(tx, event.route))  # the newest state, should this event be an old one
+    await monitors.follow(
+        tx, await routes.get(tx, event.route)
+    )  # the newest state, should this event be an old one
 
 
 @subscribe(router, SERVICE, topics.INFERENCE_RECORDED)
-async def on_inference_recorded(event: InferenceRecorded, tx: Tx, routes: Routes, streams: Streams) -> None:
+async def on_inference_recorded(
+    event: InferenceRecorded, tx: Tx, routes: Routes, streams: Streams
+) -> None:
     attempt = champions_attempt(event)
     if attempt is not None:
         spec = (await state_of(routes, tx, event.route)).spec
@@ -44,7 +58,9 @@ async def on_inference_recorded(event: InferenceRecorded, tx: Tx, routes: Routes
 
 
 @subscribe(router, SERVICE, topics.REVIEW_COMPLETED)
-async def on_review_completed(event: ReviewCompleted, tx: Tx, streams: Streams, monitors: Monitors) -> None:
+async def on_review_completed(
+    event: ReviewCompleted, tx: Tx, streams: Streams, monitors: Monitors
+) -> None:
     if await streams.add_review(tx, event):
         await monitors.count(tx, event)
 

@@ -26,7 +26,9 @@ class HeldOutRow:
     @property
     def text(self) -> str:
         """What the user wrote last, for people to read."""
-        return next((message.content for message in reversed(self.messages) if message.role == "user"), "")
+        return next(
+            (message.content for message in reversed(self.messages) if message.role == "user"), ""
+        )
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Contender:
 
     def prompt(self, spec: RouteSpec, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """An adapter is asked as it was trained; the base model gets the best prompt there is."""
-        return spec.tuned_messages(messages) if self.adapter_id else spec.detailed_messages(messages)
+        return (
+            spec.tuned_messages(messages) if self.adapter_id else spec.detailed_messages(messages)
+        )
 
     def choices(self, spec: RouteSpec) -> tuple[str, ...]:
         return () if self.adapter_id else spec.base_choices
@@ -62,13 +66,31 @@ class Answered:
 def read_held_out(folder: Path) -> list[HeldOutRow]:
     """Audit and test rows of a dataset folder; the audit split may be empty or missing."""
     columns = ["row_id", "messages", "answer"]
-    return [HeldOutRow(str(row["row_id"]), split, tuple(Message(**turn) for turn in json.loads(row["messages"])), row["answer"])
-            for split in SPLITS if (folder / f"{split}.parquet").exists()
-            for row in pq.read_table(folder / f"{split}.parquet", columns=columns).to_pylist()]  # fmt: skip
+    return [
+        HeldOutRow(
+            str(row["row_id"]),
+            split,
+            tuple(Message(**turn) for turn in json.loads(row["messages"])),
+            row["answer"],
+        )
+        for split in SPLITS
+        if (folder / f"{split}.parquet").exists()
+        for row in pq.read_table(folder / f"{split}.parquet", columns=columns).to_pylist()
+    ]
 
 
-def mark(contender: Contender, rows: list[HeldOutRow], replies: list[Reply], spec: RouteSpec) -> Answered:
+def mark(
+    contender: Contender, rows: list[HeldOutRow], replies: list[Reply], spec: RouteSpec
+) -> Answered:
     """Normalise the replies and compare them with the reviewers' answers."""
     answers = tuple(normalise(reply.answer, spec) for reply in replies)
-    correct = tuple(answer == normalise(row.answer, spec) for answer, row in zip(answers, rows, strict=True))
-    return Answered(contender, tuple(replies), answers, correct, tuple(well_formed(reply.answer, spec) for reply in replies))
+    correct = tuple(
+        answer == normalise(row.answer, spec) for answer, row in zip(answers, rows, strict=True)
+    )
+    return Answered(
+        contender,
+        tuple(replies),
+        answers,
+        correct,
+        tuple(well_formed(reply.answer, spec) for reply in replies),
+    )

@@ -1,4 +1,6 @@
-"""Scores of one arm on the held-out rows: pure functions over (expected, answered) pairs of normalised answers."""
+"""Scores of one arm on the held-out rows: pure functions over (expected, answered) pairs of
+normalised answers.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +28,20 @@ def accuracy(expected: Sequence[str], answered: Sequence[str]) -> float:
 
 
 def class_scores(expected: Sequence[str], answered: Sequence[str]) -> list[ClassScore]:
-    """One score for each label that occurs among the expected ones; an answer outside them is a miss, not a class."""
+    """One score for each label that occurs among the expected ones; an answer outside them is a
+    miss, not a class.
+    """
     pairs = Counter(zip(expected, answered, strict=True))
     asked = Counter(expected)
     given = Counter(answered)
-    return [_class_score(label, pairs[label, label], asked[label], given[label]) for label in sorted(asked)]
+    return [
+        _class_score(label, pairs[label, label], asked[label], given[label])
+        for label in sorted(asked)
+    ]
 
 
 def _class_score(label: str, hits: int, asked: int, given: int) -> ClassScore:
-    precision = (hits / given if given else 0.0)
+    precision = hits / given if given else 0.0
     recall = hits / asked
     f1 = 2 * hits / (asked + given)
     return ClassScore(label, asked, precision, recall, f1)
@@ -45,22 +52,37 @@ def macro_f1(expected: Sequence[str], answered: Sequence[str]) -> float:
     return sum(score.f1 for score in scores) / len(scores) if scores else 0.0
 
 
-def confusion(expected: Sequence[str], answered: Sequence[str], other: str = "(other)") -> tuple[list[str], list[list[int]]]:
-    """Rows are expected labels, columns answered ones; answers that are no expected label share the last column."""
+def confusion(
+    expected: Sequence[str], answered: Sequence[str], other: str = "(other)"
+) -> tuple[list[str], list[list[int]]]:
+    """Rows are expected labels, columns answered ones; answers that are no expected label share the
+    last column.
+    """
     labels = sorted(set(expected))
     columns = [*labels, other] if set(answered) - set(labels) else labels
-    counts = Counter((want, got if got in set(labels) else other) for want, got in zip(expected, answered, strict=True))
+    counts = Counter(
+        (want, got if got in set(labels) else other)
+        for want, got in zip(expected, answered, strict=True)
+    )
     return columns, [[counts[want, got] for got in columns] for want in labels]
 
 
-def confused_pairs(expected: Sequence[str], answered: Sequence[str], most: int = 5) -> list[tuple[str, str, int]]:
-    """(expected, answered, how often), the most frequent mistakes first: what to collect next (R20)."""
-    mistakes = Counter((want, got) for want, got in zip(expected, answered, strict=True) if want != got)
+def confused_pairs(
+    expected: Sequence[str], answered: Sequence[str], most: int = 5
+) -> list[tuple[str, str, int]]:
+    """(expected, answered, how often), the most frequent mistakes first: what to collect next
+    (R20).
+    """
+    mistakes = Counter(
+        (want, got) for want, got in zip(expected, answered, strict=True) if want != got
+    )
     return [(want, got, count) for (want, got), count in mistakes.most_common(most)]
 
 
 def field_f1(expected: Sequence[str], answered: Sequence[str]) -> float:
-    """Extraction: micro F1 over (field, value) pairs of the top level; an unparseable answer has no fields."""
+    """Extraction: micro F1 over (field, value) pairs of the top level; an unparseable answer has no
+    fields.
+    """
     hits = wanted = given = 0
     for want, got in zip(map(_fields, expected), map(_fields, answered), strict=True):
         hits = hits + len(want & got)
@@ -74,7 +96,11 @@ def _fields(answer: str) -> set[tuple[str, str]]:
         record = json.loads(answer)
     except ValueError:
         return set()
-    return {(key, json.dumps(value, sort_keys=True)) for key, value in record.items()} if isinstance(record, dict) else set()
+    return (
+        {(key, json.dumps(value, sort_keys=True)) for key, value in record.items()}
+        if isinstance(record, dict)
+        else set()
+    )
 
 
 def rouge_l(expected: str, answered: str) -> float:
@@ -88,7 +114,9 @@ def rouge_l(expected: str, answered: str) -> float:
         previous = row
         row = [0]
         for column, other in enumerate(got, start=1):
-            row.append(previous[column - 1] + 1 if word == other else max(previous[column], row[-1]))
+            row.append(
+                previous[column - 1] + 1 if word == other else max(previous[column], row[-1])
+            )
     return 2 * row[-1] / (len(want) + len(got))
 
 

@@ -1,7 +1,9 @@
-"""Has the error rate risen? A Shiryaev-Roberts e-detector on audited answers (methods page, section 5b).
+"""Has the error rate risen? A Shiryaev-Roberts e-detector on audited answers (methods page, section
+5b).
 
-While the true error is at most `tolerated`, it takes at least `run_length` labels on average to a false alarm: a guarantee,
-not an approximation. Measured: 5 % rising to 15 % at a tolerated 8 % is found after 112 labels in the median (A = 2000).
+While the true error is at most `tolerated`, it takes at least `run_length` labels on average to a
+false alarm: a guarantee, not an approximation. Measured: 5 % rising to 15 % at a tolerated 8 % is
+found after 112 labels in the median (A = 2000).
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FACTORS = np.array([1.5, 2.0, 3.0, 5.0])  # the rises it looks for, as multiples of the tolerated rate
+FACTORS = np.array(
+    [1.5, 2.0, 3.0, 5.0]
+)  # the rises it looks for, as multiples of the tolerated rate
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,18 @@ class ErrorDetector:
 
     def update(self, wrong: bool) -> ErrorDetector:
         """After one audited label; count each label once, or the guarantee is void."""
-        return ErrorDetector(self.tolerated, self.run_length, tuple(step(np.array(self.evidence), wrong, self.tolerated).tolist()))
+        return ErrorDetector(
+            self.tolerated,
+            self.run_length,
+            tuple(step(np.array(self.evidence), wrong, self.tolerated).tolist()),
+        )
 
 
 @dataclass(frozen=True)
 class Monitor:
-    """The state of one route's monitors for one champion. An episode ends when champion or meaning of the route changes."""
+    """The state of one route's monitors for one champion. An episode ends when champion or meaning
+    of the route changes.
+    """
 
     route: str
     tenant: str
@@ -73,4 +83,6 @@ def step(evidence: np.ndarray, wrong: np.ndarray | bool, tolerated: float) -> np
     """One label further; works on a whole batch of streams (last axis: the rises)."""
     q = rises(tolerated)
     ratio = np.where(wrong, q / tolerated, (1 - q) / (1 - tolerated))
-    return np.minimum((1 + evidence) * ratio, 1e12)  # bounded, so that the stored number stays finite
+    return np.minimum(
+        (1 + evidence) * ratio, 1e12
+    )  # bounded, so that the stored number stays finite

@@ -35,13 +35,21 @@ class Observation:
 
 
 def champions_attempt(event: InferenceRecorded) -> Attempt | None:
-    """Also when the router fell back: watching only what the champion was sure of would hide the drift."""
+    """Also when the router fell back: watching only what the champion was sure of would hide the
+    drift.
+    """
     for attempt in event.attempts:
         if attempt.arm == "champion" and attempt.adapter_id and attempt.confidence:
             return attempt
     if event.arm == "champion" and event.adapter_id and event.confidence:
-        return Attempt(arm="champion", model=event.model, adapter_id=event.adapter_id, answer=event.answer, confidence=event.confidence,
-                       latency_ms=event.latency_ms or 0.0)  # fmt: skip
+        return Attempt(
+            arm="champion",
+            model=event.model,
+            adapter_id=event.adapter_id,
+            answer=event.answer,
+            confidence=event.confidence,
+            latency_ms=event.latency_ms or 0.0,
+        )
     return None
 
 
@@ -49,9 +57,17 @@ def observe(event: InferenceRecorded, attempt: Attempt, spec: RouteSpec) -> Obse
     text = " ".join(message.content for message in event.messages if message.role == "user")
     confidence: Confidence = attempt.confidence
     return Observation(
-        inference_id=event.inference_id, route=event.route, adapter_id=attempt.adapter_id, at=event.occurred_at.timestamp(),
-        score=confidence.score, p_correct=confidence.p_correct, label=answer_label(attempt.answer, spec), outcome=event.outcome,
-        words=TOO_LARGE if event.content else len(text.split()), wording=bytes(BUCKETS) if event.content else fingerprint(text))  # fmt: skip
+        inference_id=event.inference_id,
+        route=event.route,
+        adapter_id=attempt.adapter_id,
+        at=event.occurred_at.timestamp(),
+        score=confidence.score,
+        p_correct=confidence.p_correct,
+        label=answer_label(attempt.answer, spec),
+        outcome=event.outcome,
+        words=TOO_LARGE if event.content else len(text.split()),
+        wording=bytes(BUCKETS) if event.content else fingerprint(text),
+    )
 
 
 def answer_label(answer: str, spec: RouteSpec) -> str:
@@ -62,17 +78,32 @@ def answer_label(answer: str, spec: RouteSpec) -> str:
 
 
 def as_sample(rows: Sequence[Any]) -> Sample:
-    wording = np.frombuffer(b"".join(row.wording for row in rows), dtype=np.uint8).reshape(len(rows), BUCKETS)
-    return Sample(np.array([row.score for row in rows]), np.array([row.words for row in rows]), [row.label for row in rows], wording)
+    wording = np.frombuffer(b"".join(row.wording for row in rows), dtype=np.uint8).reshape(
+        len(rows), BUCKETS
+    )
+    return Sample(
+        np.array([row.score for row in rows]),
+        np.array([row.words for row in rows]),
+        [row.label for row in rows],
+        wording,
+    )
 
 
 def episode_of(state: RouteChanged) -> str | None:
     """While this stays the same, one input alarm is enough. None: no champion, nothing to watch.
 
-    A new champion starts over, and so does an owner who redefines what an answer means: what is normal has changed.
+    A new champion starts over, and so does an owner who redefines what an answer means: what is
+    normal has changed.
     """
     if state.champion is None:
         return None
     spec = state.spec
-    meaning = (state.champion.adapter_id, spec.task, spec.labels, spec.output_schema, spec.system_prompt, spec.drift.model_dump())
+    meaning = (
+        state.champion.adapter_id,
+        spec.task,
+        spec.labels,
+        spec.output_schema,
+        spec.system_prompt,
+        spec.drift.model_dump(),
+    )
     return sha256(repr(meaning).encode()).hexdigest()[:32]

@@ -1,6 +1,8 @@
-"""The HTML report of an evaluation, made in a child process: python -m services.evaluator.report IN.json OUT.html
+"""The HTML report of an evaluation, made in a child process: python -m services.evaluator.report
+IN.json OUT.html
 
-Self-contained: no script, no link, plots as SVG data URIs; every text of a user is escaped by Jinja's autoescape.
+Self-contained: no script, no link, plots as SVG data URIs; every text of a user is escaped by
+Jinja's autoescape.
 """
 
 from __future__ import annotations
@@ -28,43 +30,88 @@ BINS = 8
 
 def main(source: Path, target: Path) -> None:
     content = json.loads(source.read_text())
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    target.write_text(environment.get_template("evaluation.html").render(**content, **drawn(content), **analysis(content)))
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    target.write_text(
+        environment.get_template("evaluation.html").render(
+            **content, **drawn(content), **analysis(content)
+        )
+    )
 
 
 def drawn(content: dict[str, Any]) -> dict[str, str]:
-    return {"accuracy_plot": accuracy_plot(content["arms"]), "reliability_plot": reliability_plot(content)} if content["rows"] else {}
+    return (
+        {
+            "accuracy_plot": accuracy_plot(content["arms"]),
+            "reliability_plot": reliability_plot(content),
+        }
+        if content["rows"]
+        else {}
+    )
 
 
 def analysis(content: dict[str, Any]) -> dict[str, Any]:
-    """Where the challenger fails, with examples; per-class numbers only where answers are labels."""
+    """Where the challenger fails, with examples; per-class numbers only where answers are
+    labels.
+    """
     rows = content["rows"]
     expected = [row["expected"] for row in rows]
     answered = [row["answers"]["challenger"] for row in rows]
-    failures = [{"expected": want, "answered": got, "count": count, "examples": examples(rows, want, got)}
-                for want, got, count in confused_pairs(expected, answered)]  # fmt: skip
+    failures = [
+        {"expected": want, "answered": got, "count": count, "examples": examples(rows, want, got)}
+        for want, got, count in confused_pairs(expected, answered)
+    ]
     if content["task"] != "classification" or not rows:
         return {"failures": failures, "classes": [], "columns": [], "matrix": []}
     columns, matrix = confusion(expected, answered)
-    return {"failures": failures, "classes": per_class(rows, expected), "columns": columns, "matrix": matrix,
-            "weak": weakest(expected, answered)}  # fmt: skip
+    return {
+        "failures": failures,
+        "classes": per_class(rows, expected),
+        "columns": columns,
+        "matrix": matrix,
+        "weak": weakest(expected, answered),
+    }
 
 
 def per_class(rows: list[dict[str, Any]], expected: list[str]) -> list[dict[str, Any]]:
     """F1 of every arm for each label."""
-    by_arm = {arm: {score.label: score for score in class_scores(expected, [row["answers"][arm] for row in rows])} for arm in rows[0]["answers"]}
-    return [{"label": label, "support": score.support, "recall": score.recall, "precision": score.precision,
-             "f1": {arm: scores[label].f1 for arm, scores in by_arm.items()}} for label, score in by_arm["challenger"].items()]  # fmt: skip
+    by_arm = {
+        arm: {
+            score.label: score
+            for score in class_scores(expected, [row["answers"][arm] for row in rows])
+        }
+        for arm in rows[0]["answers"]
+    }
+    return [
+        {
+            "label": label,
+            "support": score.support,
+            "recall": score.recall,
+            "precision": score.precision,
+            "f1": {arm: scores[label].f1 for arm, scores in by_arm.items()},
+        }
+        for label, score in by_arm["challenger"].items()
+    ]
 
 
 def weakest(expected: list[str], answered: list[str]) -> list[Any]:
     """What to collect next: the labels with the lowest F1, unless they are fine."""
-    return sorted((score for score in class_scores(expected, answered) if score.f1 < 0.8), key=lambda score: score.f1)[:3]
+    return sorted(
+        (score for score in class_scores(expected, answered) if score.f1 < 0.8),
+        key=lambda score: score.f1,
+    )[:3]
 
 
 def examples(rows: list[dict[str, Any]], want: str, got: str) -> list[str]:
-    texts = [row["text"] for row in rows if row["expected"] == want and row["answers"]["challenger"] == got]
-    return [text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]} …" for text in texts[:EXAMPLES]]
+    texts = [
+        row["text"]
+        for row in rows
+        if row["expected"] == want and row["answers"]["challenger"] == got
+    ]
+    return [
+        text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]} …" for text in texts[:EXAMPLES]
+    ]
 
 
 def accuracy_plot(arms: list[dict[str, Any]]) -> str:
@@ -80,18 +127,34 @@ def accuracy_plot(arms: list[dict[str, Any]]) -> str:
 
 
 def reliability_plot(content: dict[str, Any]) -> str:
-    """Mean P(correct) against the share that was right, in bins of equal size: on the diagonal it can be believed."""
+    """Mean P(correct) against the share that was right, in bins of equal size: on the diagonal it
+    can be believed.
+    """
     figure, axes = plt.subplots(figsize=(4.4, 4.0))
     axes.plot([0, 1], [0, 1], color="#9ca3af", linewidth=1, linestyle="--")
     of_adapter = {found["adapter_id"]: found for found in content["calibrations"]}
     for arm in content["arms"]:
         found = of_adapter[arm["adapter_id"]]
         name = arm["arm"]
-        p = p_correct(np.array([row["scores"][name] for row in content["rows"]]), found["slope"], found["intercept"])
+        p = p_correct(
+            np.array([row["scores"][name] for row in content["rows"]]),
+            found["slope"],
+            found["intercept"],
+        )
         right = np.array([row["answers"][name] == row["expected"] for row in content["rows"]])
-        points = [(p[part].mean(), right[part].mean()) for part in np.array_split(np.argsort(p), min(BINS, len(p)))]
-        axes.plot(*zip(*points, strict=True), marker="o", markersize=4, color=COLOURS[name], label=name)
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xlabel="calibrated P(correct)", ylabel="share that was right")
+        points = [
+            (p[part].mean(), right[part].mean())
+            for part in np.array_split(np.argsort(p), min(BINS, len(p)))
+        ]
+        axes.plot(
+            *zip(*points, strict=True), marker="o", markersize=4, color=COLOURS[name], label=name
+        )
+    axes.set(
+        xlim=(-0.02, 1.02),
+        ylim=(-0.02, 1.02),
+        xlabel="calibrated P(correct)",
+        ylabel="share that was right",
+    )
     axes.legend(frameon=False)
     return as_data_uri(figure)
 

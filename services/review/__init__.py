@@ -1,1 +1,3 @@
-"""review: decides which answers a human sees, shows them to reviewers, and publishes their verdicts."""
+"""review: decides which answers a human sees, shows them to reviewers, and publishes their
+verdicts.
+"""

@@ -42,12 +42,26 @@ def build(settings: Settings, sender: Sender | None = None) -> Service:
         "intake": Intake(arrivals, routes, settings.salt.get_secret_value()),
         "desk": Desk(db, queue, outbox, contents),
         "statistics": SqlStatistics(db, tables),
-        "sessions": Sessions(KeptSecrets(db, tables, secret.get_secret_value() if secret else None), settings.session_hours),
+        "sessions": Sessions(
+            KeptSecrets(db, tables, secret.get_secret_value() if secret else None),
+            settings.session_hours,
+        ),
         "routes": routes,
     }
     rooms = [api.router, pages.router]
-    service = Service("review", settings, metadata, handlers.router, rooms, db, outbox, context, [housekeeping.run], sender,
-                      migrations=Path(__file__).with_name("migrations"))  # fmt: skip
+    service = Service(
+        "review",
+        settings,
+        metadata,
+        handlers.router,
+        rooms,
+        db,
+        outbox,
+        context,
+        [housekeeping.run],
+        sender,
+        migrations=Path(__file__).with_name("migrations"),
+    )
     service.api.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     service.api.add_middleware(SecurityHeaders)
     return service

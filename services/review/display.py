@@ -1,4 +1,6 @@
-"""Text as reviewers see it: characters that hide or reorder other text are shown by their code point."""
+"""Text as reviewers see it: characters that hide or reorder other text are shown by their code
+point.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,12 @@ from dataclasses import dataclass
 from schemas.answers import normalise
 from schemas.route import RouteSpec
 
-# Rendered as nothing though Unicode files them under letters and symbols: Hangul fillers, the empty Braille pattern.
+# Rendered as nothing though Unicode files them under letters and symbols: Hangul fillers, the empty
+# Braille pattern.
 BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800")
-KEYS = "1234567890bdefghijklmnopqtvwxyz"  # a, c, r, s approve, correct, reject, skip; u is left free
+KEYS = (  # a, c, r, s approve, correct, reject, skip; u is left free
+    "1234567890bdefghijklmnopqtvwxyz"
+)
 
 
 @dataclass(frozen=True)
@@ -47,14 +52,24 @@ def is_hidden(text: str, index: int) -> bool:
     char = text[index]
     if char in "\n\t\r" or (char.isascii() and char.isprintable()):
         return False
-    if char in "\u200d\ufe0f":  # zero-width joiner, emoji presentation: honest inside an emoji, hidden anywhere else
+    if (
+        char in "\u200d\ufe0f"
+    ):  # zero-width joiner, emoji presentation: honest inside an emoji, hidden anywhere else
         return not is_symbol(text[index - 1 : index])
-    return unicodedata.category(char) in ("Cf", "Cc", "Co", "Cn", "Cs") or char in BLANK or is_variation(char)
+    return (
+        unicodedata.category(char) in ("Cf", "Cc", "Co", "Cn", "Cs")
+        or char in BLANK
+        or is_variation(char)
+    )
 
 
 def is_symbol(char: str) -> bool:
-    """What an emoji sequence is made of: symbols, skin tones, presentation selectors, key-cap digits."""
-    return char != "" and (unicodedata.category(char) in ("So", "Sk", "Sm") or char in "\ufe0f0123456789#*")
+    """What an emoji sequence is made of: symbols, skin tones, presentation selectors, key-cap
+    digits.
+    """
+    return char != "" and (
+        unicodedata.category(char) in ("So", "Sk", "Sm") or char in "\ufe0f0123456789#*"
+    )
 
 
 def is_variation(char: str) -> bool:
@@ -64,8 +79,15 @@ def is_variation(char: str) -> bool:
 def label_keys(spec: RouteSpec, model_answer: str) -> Sequence[LabelKey]:
     """The first 31 labels have a key of their own; the others are found by typing."""
     keys = [*KEYS, *([None] * len(spec.labels))]
-    return [LabelKey(label, key, normalise(label, spec) == normalise(model_answer, spec), spec.label_descriptions.get(label))
-            for label, key in zip(spec.labels, keys, strict=False)]  # fmt: skip
+    return [
+        LabelKey(
+            label,
+            key,
+            normalise(label, spec) == normalise(model_answer, spec),
+            spec.label_descriptions.get(label),
+        )
+        for label, key in zip(spec.labels, keys, strict=False)
+    ]
 
 
 def excerpt(text: str, length: int = 140) -> str:

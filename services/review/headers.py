@@ -1,4 +1,6 @@
-"""Headers of every answer: nothing inline, nothing from elsewhere, no framing, no sniffing, no caching of content."""
+"""Headers of every answer: nothing inline, nothing from elsewhere, no framing, no sniffing, no
+caching of content.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,12 @@ POLICY = (
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 HEADERS = {
-    "content-security-policy": POLICY, "x-content-type-options": "nosniff", "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer", "cross-origin-opener-policy": "same-origin",
-}  # fmt: skip
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+}
 
 
 class SecurityHeaders:
@@ -24,7 +29,10 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
-                headers.setdefault("cache-control", "no-cache" if scope["path"].startswith("/static/") else "no-store")
+                headers.setdefault(
+                    "cache-control",
+                    "no-cache" if scope["path"].startswith("/static/") else "no-store",
+                )
             await send(message)
 
         await self.app(scope, receive, guarded if scope["type"] == "http" else send)

@@ -1,4 +1,6 @@
-"""Events into decisions: an inference, a review request and feedback about it meet in any order and decide once."""
+"""Events into decisions: an inference, a review request and feedback about it meet in any order and
+decide once.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,13 @@ from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.events import DriftDetected, FeedbackRecorded, InferenceRecorded, ReviewRequested, RouteChanged
+from schemas.events import (
+    DriftDetected,
+    FeedbackRecorded,
+    InferenceRecorded,
+    ReviewRequested,
+    RouteChanged,
+)
 from schemas.route import ReviewRule
 from services.review.items import Arrival, Asked
 from services.review.ports import Arrivals
@@ -17,7 +25,9 @@ from shared.routes import RouteBook, RouteUnknown
 
 class RouteNotHeardYet(Retryable):
     def __init__(self, route: str) -> None:
-        super().__init__(f"nothing was heard about the route '{route}' yet; its route-changed may be on the way")
+        super().__init__(
+            f"nothing was heard about the route '{route}' yet; its route-changed may be on the way"
+        )
 
 
 class Intake:
@@ -37,7 +47,9 @@ class Intake:
             await self._place(tx, replace(arrival, unsure=unsure), rule, drift)
 
     async def request(self, tx: AsyncConnection, event: ReviewRequested) -> None:
-        """The inference's outcome says the same; whichever comes first decides, the other only confirms."""
+        """The inference's outcome says the same; whichever comes first decides, the other only
+        confirms.
+        """
         arrival = await self._meet(tx, event)
         if arrival.unsure or arrival.state == "done":
             return
@@ -67,11 +79,19 @@ class Intake:
         for arrival in await self.store.unrouted(tx, event.route):
             await self._place(tx, arrival, event.spec.review)
 
-    async def _meet(self, tx: AsyncConnection, event: InferenceRecorded | ReviewRequested | FeedbackRecorded) -> Arrival:
-        return await self.store.meet(tx, event.tenant, event.route, event.inference_id, coin(event.inference_id, self.salt))
+    async def _meet(
+        self, tx: AsyncConnection, event: InferenceRecorded | ReviewRequested | FeedbackRecorded
+    ) -> Arrival:
+        return await self.store.meet(
+            tx, event.tenant, event.route, event.inference_id, coin(event.inference_id, self.salt)
+        )
 
-    async def _place(self, tx: AsyncConnection, arrival: Arrival, rule: ReviewRule, drift: bool = False) -> None:
-        decision = decide(arrival.coin, rule, unsure=arrival.unsure, drift=drift, complaint=arrival.complaint)
+    async def _place(
+        self, tx: AsyncConnection, arrival: Arrival, rule: ReviewRule, drift: bool = False
+    ) -> None:
+        decision = decide(
+            arrival.coin, rule, unsure=arrival.unsure, drift=drift, complaint=arrival.complaint
+        )
         await self.store.place(tx, arrival, decision)
 
     async def _rule(self, tx: AsyncConnection, route: str) -> ReviewRule | None:
@@ -82,7 +102,9 @@ class Intake:
 
 
 def objects(event: FeedbackRecorded) -> bool:
-    """Whether feedback says that the answer was wrong: a corrected text, or a rating of zero or less."""
+    """Whether feedback says that the answer was wrong: a corrected text, or a rating of zero or
+    less.
+    """
     if event.kind == "correction":
         return bool(event.text)
     return event.kind == "rating" and event.value is not None and event.value <= 0

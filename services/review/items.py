@@ -1,4 +1,6 @@
-"""An answer that a human may see: what was asked and answered, why it is in the queue, and what was decided."""
+"""An answer that a human may see: what was asked and answered, why it is in the queue, and what was
+decided.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +16,15 @@ from schemas.events import InferenceRecorded, Verdict
 from schemas.route import RouteSpec
 from shared.errors import Conflict, NotFound
 
-# awaited: only feedback or a review request has arrived; unrouted: its route is not known yet; set_aside: the coin said no.
+# awaited: only feedback or a review request has arrived; unrouted: its route is not known yet;
+# set_aside: the coin said no.
 State = Literal["awaited", "unrouted", "set_aside", "open", "done"]
 
 
 class Asked(Value):
-    """What review keeps of an `InferenceRecorded`: enough to show it to a reviewer, today or after late feedback."""
+    """What review keeps of an `InferenceRecorded`: enough to show it to a reviewer, today or after
+    late feedback.
+    """
 
     messages: tuple[Message, ...]
     answer: str
@@ -102,13 +107,21 @@ class Card:
 
 class ItemNotFound(NotFound):
     def __init__(self, item_id: str) -> None:
-        super().__init__(f"no item '{item_id}' in this queue; POST /v1/queue/next gives the next one")
+        super().__init__(
+            f"no item '{item_id}' in this queue; POST /v1/queue/next gives the next one"
+        )
 
 
 class AlreadyDecided(Conflict):
     def __init__(self, item: Item) -> None:
-        answer = f" as '{item.answer}'" if item.verdict == "corrected" and len(item.answer or "") <= 80 else ""
-        super().__init__(f"this item was already {item.verdict}{answer} by {item.reviewer}; that verdict stands")
+        answer = (
+            f" as '{item.answer}'"
+            if item.verdict == "corrected" and len(item.answer or "") <= 80
+            else ""
+        )
+        super().__init__(
+            f"this item was already {item.verdict}{answer} by {item.reviewer}; that verdict stands"
+        )
 
 
 class ClaimedByOther(Conflict):

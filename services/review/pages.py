@@ -1,4 +1,6 @@
-"""HTTP in, for people: log in, see the queue, decide item after item. Every form works without JavaScript, too."""
+"""HTTP in, for people: log in, see the queue, decide item after item. Every form works without
+JavaScript, too.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ async def opened(request: Request) -> Session | None:
 
 
 async def visit(request: Request, session: Annotated[Session | None, Depends(opened)]) -> Visit:
-    who: Principal | None = request.app.state.keyring.by_id(session.key_id) if session and session.key_id else None
+    who: Principal | None = (
+        request.app.state.keyring.by_id(session.key_id) if session and session.key_id else None
+    )
     if session is None or who is None or "review" not in who.scopes:
         raise NotLoggedIn
     return Visit(who, session)
@@ -48,19 +52,32 @@ async def start() -> Response:
 
 
 @router.get("/login")
-async def login_form(request: Request, session: Annotated[Session | None, Depends(opened)]) -> Response:
+async def login_form(
+    request: Request, session: Annotated[Session | None, Depends(opened)]
+) -> Response:
     session = session or Session()
     return await with_cookie(request, render("login.html", csrf=session.csrf), session)
 
 
 @router.post("/login")
-async def login(request: Request, key: FormText, csrf: FormText, session: Annotated[Session | None, Depends(opened)]) -> Response:
+async def login(
+    request: Request,
+    key: FormText,
+    csrf: FormText,
+    session: Annotated[Session | None, Depends(opened)],
+) -> Response:
     session = session or Session()
     session.check(csrf)
     who: Principal | None = request.app.state.keyring.authenticate(key.strip())
     if who is None or "review" not in who.scopes:
-        problem = str(Forbidden("review")) if who else "This key is not known. Copy it again, or ask for a new one: it was shown once."
-        return await with_cookie(request, render("login.html", 401, csrf=session.csrf, problem=problem), session)
+        problem = (
+            str(Forbidden("review"))
+            if who
+            else "This key is not known. Copy it again, or ask for a new one: it was shown once."
+        )
+        return await with_cookie(
+            request, render("login.html", 401, csrf=session.csrf, problem=problem), session
+        )
     return await with_cookie(request, RedirectResponse("/queue", 303), Session(who.id))
 
 
@@ -76,49 +93,98 @@ async def logout(here: Visiting, csrf: FormText) -> Response:
 async def queue(request: Request, here: Visiting, desk: Working) -> Response:
     async with desk.db.read() as connection:
         stats = StatsView.of(await request.app.state.statistics.counts(connection, here.who.tenant))
-        routes = [state.spec for state in await request.app.state.routes.all(connection) if state.tenant == here.who.tenant]
+        routes = [
+            state.spec
+            for state in await request.app.state.routes.all(connection)
+            if state.tenant == here.who.tenant
+        ]
     return render("queue.html", visit=here, stats=stats, routes=routes)
 
 
 @router.get("/queue/count")
-async def count(request: Request, here: Visiting, desk: Working, route: str | None = None) -> Response:
+async def count(
+    request: Request, here: Visiting, desk: Working, route: str | None = None
+) -> Response:
     async with desk.db.read() as connection:
-        return JSONResponse({"open": await request.app.state.statistics.takeable_count(connection, here.who, route or None)})
+        return JSONResponse(
+            {
+                "open": await request.app.state.statistics.takeable_count(
+                    connection, here.who, route or None
+                )
+            }
+        )
 
 
 @router.get("/review")
-async def review(request: Request, here: Visiting, desk: Working, route: str = "", saved: str = "") -> Response:
+async def review(
+    request: Request, here: Visiting, desk: Working, route: str = "", saved: str = ""
+) -> Response:
     """The item this reviewer holds, or the next one."""
     card = await desk.take(here.who, route or None, resume=True)
     async with desk.db.read() as connection:
         statistics = request.app.state.statistics
         waiting = await statistics.open_count(connection, here.who.tenant, route or None)
-        done = await statistics.done_since(connection, here.who.tenant, here.who.name, here.session.started)
-        routes = [] if card else [state.spec for state in await request.app.state.routes.all(connection) if state.tenant == here.who.tenant]
-    shared: dict[str, Any] = {"visit": here, "route": route, "saved": saved, "waiting": waiting, "done": done}
-    return render("item.html", card=card, **shared) if card else render("empty.html", routes=routes, **shared)
+        done = await statistics.done_since(
+            connection, here.who.tenant, here.who.name, here.session.started
+        )
+        routes = (
+            []
+            if card
+            else [
+                state.spec
+                for state in await request.app.state.routes.all(connection)
+                if state.tenant == here.who.tenant
+            ]
+        )
+    shared: dict[str, Any] = {
+        "visit": here,
+        "route": route,
+        "saved": saved,
+        "waiting": waiting,
+        "done": done,
+    }
+    return (
+        render("item.html", card=card, **shared)
+        if card
+        else render("empty.html", routes=routes, **shared)
+    )
 
 
 @router.post("/review/{item_id}/verdict")
-async def verdict(item_id: str, here: Visiting, desk: Working, csrf: FormText, verdict: Annotated[Verdict, Form()],
-                  answer: FormText = "", route: FormText = "") -> Response:  # fmt: skip
+async def verdict(
+    item_id: str,
+    here: Visiting,
+    desk: Working,
+    csrf: FormText,
+    verdict: Annotated[Verdict, Form()],
+    answer: FormText = "",
+    route: FormText = "",
+) -> Response:
     here.session.check(csrf)
     done = await desk.settle(here.who, item_id, verdict, answer.replace("\r\n", "\n"))
     return onwards(route, str(done.verdict))
 
 
 @router.post("/review/{item_id}/skip")
-async def skip(item_id: str, here: Visiting, desk: Working, csrf: FormText, route: FormText = "") -> Response:
+async def skip(
+    item_id: str, here: Visiting, desk: Working, csrf: FormText, route: FormText = ""
+) -> Response:
     here.session.check(csrf)
     await desk.put_back(here.who, item_id)
     return onwards(route, "skipped")
 
 
 @router.get("/history")
-async def history(here: Visiting, desk: Working, page: Annotated[int, Query(ge=1, le=10_000)] = 1) -> Response:
+async def history(
+    here: Visiting, desk: Working, page: Annotated[int, Query(ge=1, le=10_000)] = 1
+) -> Response:
     async with desk.db.read() as connection:
-        items = await desk.queue.finished(connection, here.who.tenant, here.who.name, PER_PAGE + 1, (page - 1) * PER_PAGE)
-    return render("history.html", visit=here, items=items[:PER_PAGE], page=page, more=len(items) > PER_PAGE)
+        items = await desk.queue.finished(
+            connection, here.who.tenant, here.who.name, PER_PAGE + 1, (page - 1) * PER_PAGE
+        )
+    return render(
+        "history.html", visit=here, items=items[:PER_PAGE], page=page, more=len(items) > PER_PAGE
+    )
 
 
 def onwards(route: str, saved: str) -> Response:
@@ -127,6 +193,12 @@ def onwards(route: str, saved: str) -> Response:
 
 async def with_cookie(request: Request, response: Response, session: Session) -> Response:
     sessions = request.app.state.sessions
-    response.set_cookie(COOKIE, await sessions.seal(session), max_age=sessions.seconds, httponly=True, samesite="lax",
-                        secure=request.url.scheme == "https")  # fmt: skip
+    response.set_cookie(
+        COOKIE,
+        await sessions.seal(session),
+        max_age=sessions.seconds,
+        httponly=True,
+        samesite="lax",
+        secure=request.url.scheme == "https",
+    )
     return response

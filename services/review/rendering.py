@@ -1,4 +1,6 @@
-"""Templates with escaping always on, and pages instead of JSON when something a person did goes wrong."""
+"""Templates with escaping always on, and pages instead of JSON when something a person did goes
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,35 @@ from services.review.views import WHY, ConfidenceView, moment
 from shared.auth import Principal
 from shared.errors import RatchetError
 
-TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined,
-                        trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-REASONS = {"feedback": "User feedback", "drift": "Drift", "unsure": "Unsure", "sampled": "Random check"}
-VERDICTS = {"approved": "Approved", "corrected": "Corrected", "rejected": "Rejected", "skipped": "Skipped"}
-TEMPLATES.globals.update(segments=segments, excerpt=excerpt, label_keys=label_keys, confidence_of=ConfidenceView.of, moment=moment,
-                         why=WHY, reasons=REASONS, verdicts=VERDICTS)  # fmt: skip
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+REASONS = {
+    "feedback": "User feedback",
+    "drift": "Drift",
+    "unsure": "Unsure",
+    "sampled": "Random check",
+}
+VERDICTS = {
+    "approved": "Approved",
+    "corrected": "Corrected",
+    "rejected": "Rejected",
+    "skipped": "Skipped",
+}
+TEMPLATES.globals.update(
+    segments=segments,
+    excerpt=excerpt,
+    label_keys=label_keys,
+    confidence_of=ConfidenceView.of,
+    moment=moment,
+    why=WHY,
+    reasons=REASONS,
+    verdicts=VERDICTS,
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +75,9 @@ def iso(value: datetime) -> str:
 TEMPLATES.filters["iso"] = iso
 
 
-def render(template: str, status: int = 200, visit: Visit | None = None, **values: Any) -> HTMLResponse:
+def render(
+    template: str, status: int = 200, visit: Visit | None = None, **values: Any
+) -> HTMLResponse:
     return HTMLResponse(TEMPLATES.get_template(template).render(visit=visit, **values), status)
 
 
@@ -68,7 +95,9 @@ class Page(APIRoute):
             except RatchetError as error:
                 return render("error.html", error.status, detail=str(error), name=error.name)
             except RequestValidationError as error:
-                detail = "; ".join(f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors()[:5])
+                detail = "; ".join(
+                    f"{problem['loc'][-1]}: {problem['msg']}" for problem in error.errors()[:5]
+                )
                 return render("error.html", 422, detail=detail, name="InvalidRequest")
 
         return page

@@ -1,7 +1,9 @@
-"""Which answers a human sees, and with which probability: one deterministic coin per inference (methods, section 0).
+"""Which answers a human sees, and with which probability: one deterministic coin per inference
+(methods, section 0).
 
-audit iff coin < audit_rate; reviewed iff coin < probability, and probability >= audit_rate. So the audited answers are a
-subset of the reviewed ones, every inclusion probability is known, and a redelivered event decides the same again.
+audit iff coin < audit_rate; reviewed iff coin < probability, and probability >= audit_rate. So the
+audited answers are a subset of the reviewed ones, every inclusion probability is known, and a
+redelivered event decides the same again.
 """
 
 from __future__ import annotations
@@ -26,12 +28,23 @@ def coin(inference_id: str, salt: str) -> float:
     return (int.from_bytes(digest, "big") >> 11) / 2**53
 
 
-def decide(u: float, rule: ReviewRule, *, unsure: bool = False, drift: bool = False, complaint: bool = False) -> Decision:
-    """`unsure`: the router gave up. `drift`: in a batch opened by drift. `complaint`: a user said the answer is wrong."""
+def decide(
+    u: float,
+    rule: ReviewRule,
+    *,
+    unsure: bool = False,
+    drift: bool = False,
+    complaint: bool = False,
+) -> Decision:
+    """`unsure`: the router gave up. `drift`: in a batch opened by drift. `complaint`: a user said
+    the answer is wrong.
+    """
     audit = u < rule.audit_rate
     reason, rate = _strongest(rule, unsure, drift, complaint)
     probability = max(rule.audit_rate, rate)
-    return Decision(u < probability, audit, probability, "audit" if audit and reason == "sampled" else reason)
+    return Decision(
+        u < probability, audit, probability, "audit" if audit and reason == "sampled" else reason
+    )
 
 
 def _strongest(rule: ReviewRule, unsure: bool, drift: bool, complaint: bool) -> tuple[str, float]:
@@ -45,8 +58,9 @@ def _strongest(rule: ReviewRule, unsure: bool, drift: bool, complaint: bool) -> 
 def rank(decision: Decision) -> int:
     """Complaints first, then drift batches, then everything else, first in first out.
 
-    Not by confidence: audited answers that leave the queue in the order of their confidence are no uniform sample of
-    anything, and neither is what is left. For the same reason a complaint does not move an audited answer ahead.
+    Not by confidence: audited answers that leave the queue in the order of their confidence are no
+    uniform sample of anything, and neither is what is left. For the same reason a complaint does
+    not move an audited answer ahead.
     """
     return {"feedback": 2 if decision.audit else 0, "drift": 1}.get(decision.reason, 2)
 

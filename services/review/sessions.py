@@ -1,4 +1,6 @@
-"""Who is at the page: a signed cookie that names a key, and the token without which no form is accepted (CSRF)."""
+"""Who is at the page: a signed cookie that names a key, and the token without which no form is
+accepted (CSRF).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ class FormExpired(RatchetError):
     status = 403
 
     def __init__(self) -> None:
-        super().__init__("this page is older than your session; load it again and repeat the last step")
+        super().__init__(
+            "this page is older than your session; load it again and repeat the last step"
+        )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,6 @@
-"""What a verdict means once it is checked against the route: pure, so that API and pages cannot differ."""
+"""What a verdict means once it is checked against the route: pure, so that API and pages cannot
+differ.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +19,25 @@ class UnknownLabel(Invalid):
 
 class ApprovedUnusable(Invalid):
     def __init__(self, needed: str) -> None:
-        super().__init__(f"the model's answer is not {needed}, so it cannot be approved: correct or reject it")
+        super().__init__(
+            f"the model's answer is not {needed}, so it cannot be approved: correct or reject it"
+        )
 
 
 class CorrectionMissing(Invalid):
     def __init__(self) -> None:
-        super().__init__("a correction needs the right answer: send it as 'answer', or reject the item as unusable")
+        super().__init__(
+            "a correction needs the right answer: send it as 'answer', or reject the item as"
+            " unusable"
+        )
 
 
 class MalformedAnswer(Invalid):
     def __init__(self) -> None:
-        super().__init__("this route's answers are JSON and this text does not parse; correct it and send it again")
+        super().__init__(
+            "this route's answers are JSON and this text does not parse; correct it and send it"
+            " again"
+        )
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,10 @@ def _corrected(answer: str | None, model_answer: str, spec: RouteSpec) -> Settle
     if not well_formed(answer, spec):
         raise UnknownLabel(spec.labels) if spec.task == "classification" else MalformedAnswer
     right = as_spelled(answer, spec)
-    return Settled("approved" if normalise(right, spec) == normalise(model_answer, spec) else "corrected", right)
+    return Settled(
+        "approved" if normalise(right, spec) == normalise(model_answer, spec) else "corrected",
+        right,
+    )
 
 
 def as_spelled(answer: str, spec: RouteSpec) -> str:

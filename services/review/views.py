@@ -1,4 +1,6 @@
-"""What a reviewer is told about an item. Not: whether it is audited, its coin, or which model answered (blind review)."""
+"""What a reviewer is told about an item. Not: whether it is audited, its coin, or which model
+answered (blind review).
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,19 @@ from services.review.ports import Counts
 
 WHY = {
     "feedback": "A user said that this answer is wrong.",
-    "drift": "Requests on this route have changed; this answer is part of a batch that is checked in full.",
+    "drift": (
+        "Requests on this route have changed; this answer is part of a batch that is checked in"
+        " full."
+    ),
     "unsure": "No model was sure enough about this one.",
     "sampled": "Drawn at random, to keep an eye on quality.",
 }
 
 
 class ConfidenceView(BaseModel):
-    """`probability` is calibrated when `calibrated`; otherwise it is the model's own, which tends to flatter."""
+    """`probability` is calibrated when `calibrated`; otherwise it is the model's own, which tends
+    to flatter.
+    """
 
     probability: float
     calibrated: bool
@@ -29,7 +36,10 @@ class ConfidenceView(BaseModel):
     @classmethod
     def of(cls, confidence: Confidence) -> ConfidenceView:
         calibrated = confidence.p_correct is not None
-        return cls(probability=confidence.p_correct if calibrated else confidence.score, calibrated=calibrated)
+        return cls(
+            probability=confidence.p_correct if calibrated else confidence.score,
+            calibrated=calibrated,
+        )
 
 
 class ItemView(BaseModel):
@@ -54,12 +64,24 @@ class ItemView(BaseModel):
     def of(cls, item: Item, **more: Any) -> Self:
         asked = item.asked
         return cls(
-            item_id=item.item_id, inference_id=item.inference_id, route=item.route, state="claimed" if item.claimed else item.state,
-            reason=item.shown_reason, why=WHY[item.shown_reason], messages=asked.messages, answer=asked.answer,
-            suggestion=item.suggestion, confidence=asked.confidence and ConfidenceView.of(asked.confidence),
-            asked_at=asked.occurred_at, claimed_until=moment(item.claimed_until) if item.claimed else None, verdict=item.verdict,
-            right_answer=item.answer, reviewer=item.reviewer, decided_at=moment(item.done_at), **more,
-        )  # fmt: skip
+            item_id=item.item_id,
+            inference_id=item.inference_id,
+            route=item.route,
+            state="claimed" if item.claimed else item.state,
+            reason=item.shown_reason,
+            why=WHY[item.shown_reason],
+            messages=asked.messages,
+            answer=asked.answer,
+            suggestion=item.suggestion,
+            confidence=asked.confidence and ConfidenceView.of(asked.confidence),
+            asked_at=asked.occurred_at,
+            claimed_until=moment(item.claimed_until) if item.claimed else None,
+            verdict=item.verdict,
+            right_answer=item.answer,
+            reviewer=item.reviewer,
+            decided_at=moment(item.done_at),
+            **more,
+        )
 
 
 class CardView(ItemView):
@@ -71,7 +93,9 @@ class CardView(ItemView):
 
     @classmethod
     def of_card(cls, card: Card) -> CardView:
-        return cls.of(card.item, task=card.spec.task, labels=card.spec.labels, approvable=card.approvable)
+        return cls.of(
+            card.item, task=card.spec.task, labels=card.spec.labels, approvable=card.approvable
+        )
 
 
 class QueueView(BaseModel):
@@ -94,10 +118,14 @@ class StatsView(BaseModel):
     @classmethod
     def of(cls, counts: Counts) -> StatsView:
         return cls(
-            open=sum(counts.open_by_route.values()), done_today=sum(counts.done_today_by_route.values()),
-            open_by_route=counts.open_by_route, open_by_reason=counts.open_by_reason, p50_seconds=counts.p50_seconds,
-            done_today_by_route=counts.done_today_by_route, done_today_by_reviewer=counts.done_today_by_reviewer,
-        )  # fmt: skip
+            open=sum(counts.open_by_route.values()),
+            done_today=sum(counts.done_today_by_route.values()),
+            open_by_route=counts.open_by_route,
+            open_by_reason=counts.open_by_reason,
+            p50_seconds=counts.p50_seconds,
+            done_today_by_route=counts.done_today_by_route,
+            done_today_by_reviewer=counts.done_today_by_reviewer,
+        )
 
 
 def moment(epoch: float | None) -> datetime | None:

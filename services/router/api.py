@@ -1,4 +1,6 @@
-"""HTTP in, for apps: chat completions and the caller's routes as models, as OpenAI's clients expect them."""
+"""HTTP in, for apps: chat completions and the caller's routes as models, as OpenAI's clients expect
+them.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,17 @@ async def chat_completions(request: Request, caller: Caller) -> Response:
     state = request.app.state
     asked = parse(await request.body(), request.headers.get("x-ratchet-session"), state.limits)
     answered = await state.gateway.answer(caller.tenant, asked)
-    return Response(to_json(completion(answered)), media_type="application/json", headers=headers(answered))
+    return Response(
+        to_json(completion(answered)), media_type="application/json", headers=headers(answered)
+    )
 
 
 @router.get("/models")
 async def models(request: Request, caller: Caller) -> dict[str, Any]:
-    return {"object": "list", "data": [as_model(view) for view in await request.app.state.table.owned_by(caller.tenant)]}
+    return {
+        "object": "list",
+        "data": [as_model(view) for view in await request.app.state.table.owned_by(caller.tenant)],
+    }
 
 
 @router.get("/models/{name:path}")

@@ -27,7 +27,9 @@ from shared.redaction import redact
 from shared.service import Service
 
 
-def build(settings: Settings, sender: Sender | None = None, upstream: Upstream | None = None) -> Service:
+def build(
+    settings: Settings, sender: Sender | None = None, upstream: Upstream | None = None
+) -> Service:
     metadata = MetaData()
     db = Database(settings.database_url)
     outbox = Outbox("router", metadata)
@@ -39,12 +41,36 @@ def build(settings: Settings, sender: Sender | None = None, upstream: Upstream |
     recorder = DecisionRecorder(db, outbox, routes.tables, blobs, redact)
     gateway = Gateway(table, fleet, upstream, recorder, settings.base_model)
     rule = CanaryRule(settings.canary_share, settings.canary_requests, settings.canary_seconds)
-    reconciler = Reconciler(table, fleet, upstream, DiskShelf(blobs, settings.adapter_cache), settings.base_model, most=settings.max_loaded,
-                            every=settings.reconcile_seconds, drain=settings.drain_seconds)  # fmt: skip
+    reconciler = Reconciler(
+        table,
+        fleet,
+        upstream,
+        DiskShelf(blobs, settings.adapter_cache),
+        settings.base_model,
+        most=settings.max_loaded,
+        every=settings.reconcile_seconds,
+        drain=settings.drain_seconds,
+    )
     return Service(
-        name="router", settings=settings, metadata=metadata, events=handlers.router, http=[api.router, routes_api.router], db=db, outbox=outbox,
-        context={"routes": routes, "decisions": routes, "table": table, "fleet": fleet, "gateway": gateway, "canary_rule": rule,
-                 "limits": Limits(settings.max_messages, settings.max_characters)},
-        workers=[table.watch, reconciler.run, Canaries(db, table, fleet, routes, rule).run], sender=sender, report=fleet.report,
-        on_stop=[upstream.close], migrations=Path(__file__).with_name("migrations"),
-    )  # fmt: skip
+        name="router",
+        settings=settings,
+        metadata=metadata,
+        events=handlers.router,
+        http=[api.router, routes_api.router],
+        db=db,
+        outbox=outbox,
+        context={
+            "routes": routes,
+            "decisions": routes,
+            "table": table,
+            "fleet": fleet,
+            "gateway": gateway,
+            "canary_rule": rule,
+            "limits": Limits(settings.max_messages, settings.max_characters),
+        },
+        workers=[table.watch, reconciler.run, Canaries(db, table, fleet, routes, rule).run],
+        sender=sender,
+        report=fleet.report,
+        on_stop=[upstream.close],
+        migrations=Path(__file__).with_name("migrations"),
+    )

@@ -1,4 +1,6 @@
-"""What an adapter folder may hold before vLLM is pointed at it (reliability page, C2): data, never code. Pure but for reading."""
+"""What an adapter folder may hold before vLLM is pointed at it (reliability page, C2): data, never
+code. Pure but for reading.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,29 @@ from shared.blobs import COMPLETE
 NEEDED = {"adapter_model.safetensors", "adapter_config.json"}
 ALLOWED = NEEDED | {"README.md", "recipe.yaml", "training.json", COMPLETE}
 MAX_HEADER = 16 * 1024 * 1024
-UNSERVABLE = ("use_dora", "modules_to_save", "layer_replication", "lora_bias", "alora_invocation_tokens", "auto_map")  # vLLM 0.32 refuses these
+UNSERVABLE = (
+    "use_dora",
+    "modules_to_save",
+    "layer_replication",
+    "lora_bias",
+    "alora_invocation_tokens",
+    "auto_map",
+)  # vLLM 0.32 refuses these
 
 
 def inspect(adapter_id: str, folder: Path) -> None:
     """Raise AdapterUnfit unless the folder is a plain LoRA adapter."""
     entries = list(folder.iterdir())
-    if strange := sorted(entry.name for entry in entries if entry.name not in ALLOWED or entry.is_symlink() or not entry.is_file()):
-        raise AdapterUnfit(adapter_id, f"its folder holds {', '.join(strange)[:200]}; only weights, configuration and the record of the training may be there")
+    if strange := sorted(
+        entry.name
+        for entry in entries
+        if entry.name not in ALLOWED or entry.is_symlink() or not entry.is_file()
+    ):
+        raise AdapterUnfit(
+            adapter_id,
+            f"its folder holds {', '.join(strange)[:200]}; only weights, configuration and the"
+            " record of the training may be there",
+        )
     if missing := sorted(NEEDED - {entry.name for entry in entries}):
         raise AdapterUnfit(adapter_id, f"its folder lacks {', '.join(missing)}")
     _inspect_config(adapter_id, folder / "adapter_config.json")
@@ -34,16 +51,30 @@ def _inspect_config(adapter_id: str, path: Path) -> None:
     except (ValueError, AttributeError) as error:
         raise AdapterUnfit(adapter_id, "adapter_config.json is not a JSON object") from error
     if kind != "LORA" or bias != "none" or extras:
-        raise AdapterUnfit(adapter_id, f"vLLM serves plain LoRA only; this is {kind} with bias={bias} and {', '.join(extras) or 'no extras'}")
+        raise AdapterUnfit(
+            adapter_id,
+            f"vLLM serves plain LoRA only; this is {kind} with bias={bias} and"
+            f" {', '.join(extras) or 'no extras'}",
+        )
 
 
 def _inspect_weights(adapter_id: str, path: Path) -> None:
-    """The header of a safetensors file is its length (8 bytes, little endian) and JSON: names, types and offsets."""
+    """The header of a safetensors file is its length (8 bytes, little endian) and JSON: names,
+    types and offsets.
+    """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         try:
-            names = [name for name in json.loads(file.read(min(length, MAX_HEADER))) if name != "__metadata__"]
+            names = [
+                name
+                for name in json.loads(file.read(min(length, MAX_HEADER)))
+                if name != "__metadata__"
+            ]
         except ValueError as error:
-            raise AdapterUnfit(adapter_id, "adapter_model.safetensors has no readable header") from error
+            raise AdapterUnfit(
+                adapter_id, "adapter_model.safetensors has no readable header"
+            ) from error
     if not names or any(".lora_A." not in name and ".lora_B." not in name for name in names):
-        raise AdapterUnfit(adapter_id, "adapter_model.safetensors holds other tensors than LoRA matrices")
+        raise AdapterUnfit(
+            adapter_id, "adapter_model.safetensors holds other tensors than LoRA matrices"
+        )

@@ -1,4 +1,6 @@
-"""A challenger's canary: begun when it is proven loaded, ended by its own answers, then champion or gone."""
+"""A challenger's canary: begun when it is proven loaded, ended by its own answers, then champion or
+gone.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,11 @@ class Canaries:
     async def look(self, view: RouteView) -> None:
         adapter_id = view.state.challenger.adapter.adapter_id
         if self.fleet.hopeless(adapter_id):
-            await self._move(view, view.state.retracted(), f"it could not be loaded: {self.fleet.trouble[adapter_id]}")
+            await self._move(
+                view,
+                view.state.retracted(),
+                f"it could not be loaded: {self.fleet.trouble[adapter_id]}",
+            )
         elif self.fleet.serving(adapter_id) and view.canary_since is None:
             await self._start(view.state.route, adapter_id)
         elif self.fleet.serving(adapter_id):
@@ -50,7 +56,9 @@ class Canaries:
 
     async def _judge(self, view: RouteView, adapter_id: str) -> None:
         async with self.db.read() as connection:
-            answered, failed = await self.routes.canary_counts(connection, view.state.route, adapter_id)
+            answered, failed = await self.routes.canary_counts(
+                connection, view.state.route, adapter_id
+            )
         verdict, why = self.rule.verdict(answered, failed, time.time() - view.canary_since)
         if verdict == "promote":
             await self._move(view, view.state.promoted(), f"canary passed: {why}")
@@ -62,5 +70,10 @@ class Canaries:
         async with self.db.transaction() as tx:
             if (await self.routes.load(tx, to.route)).version == view.state.version:
                 await self.routes.save(tx, view.state, to, because, "router")
-                log("canary").info("route moved", route=to.route, version=to.version, champion=to.champion and to.champion.adapter_id)
+                log("canary").info(
+                    "route moved",
+                    route=to.route,
+                    version=to.version,
+                    champion=to.champion and to.champion.adapter_id,
+                )
         await self.table.refresh()

@@ -1,4 +1,6 @@
-"""Which adapters this router has proven to be loaded in vLLM, and what is wrong with those that are not."""
+"""Which adapters this router has proven to be loaded in vLLM, and what is wrong with those that are
+not.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ GIVE_UP_AFTER = 3  # failed attempts to load a challenger
 
 
 class Fleet:
-    """Proof is kept in memory on purpose: it is about one running vLLM, and goes when that one stops holding the name."""
+    """Proof is kept in memory on purpose: it is about one running vLLM, and goes when that one
+    stops holding the name.
+    """
 
     def __init__(self) -> None:
         self.up = False
@@ -29,7 +33,9 @@ class Fleet:
         self._proven &= names
 
     def away(self) -> None:
-        """Not a reason to forget: a vLLM that restarted lists no adapters, and then `saw` forgets."""
+        """Not a reason to forget: a vLLM that restarted lists no adapters, and then `saw`
+        forgets.
+        """
         self.up = False
 
     def prove(self, adapter_id: str) -> None:
@@ -51,5 +57,10 @@ class Fleet:
         self._proven.discard(adapter_id)
 
     def report(self) -> dict[str, Any]:
-        return {"vllm": "up" if self.up else "away", "base_model_served": self.base_served, "adapters_loaded": sorted(self.loaded),
-                "adapters_proven": sorted(self._proven), "adapter_trouble": dict(self.trouble)}  # fmt: skip
+        return {
+            "vllm": "up" if self.up else "away",
+            "base_model_served": self.base_served,
+            "adapters_loaded": sorted(self.loaded),
+            "adapters_proven": sorted(self._proven),
+            "adapter_trouble": dict(self.trouble),
+        }

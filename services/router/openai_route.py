@@ -1,4 +1,6 @@
-"""Errors of the OpenAI-compatible endpoints in OpenAI's shape, so that its clients raise the right exception."""
+"""Errors of the OpenAI-compatible endpoints in OpenAI's shape, so that its clients raise the right
+exception.
+"""
 
 from __future__ import annotations
 
@@ -24,18 +26,36 @@ class OpenAIRoute(APIRoute):
             try:
                 return await original(request)
             except RatchetError as error:
-                return _failed(str(error), error.status, getattr(error, "param", None), error_code(error), error.retry_after)
+                return _failed(
+                    str(error),
+                    error.status,
+                    getattr(error, "param", None),
+                    error_code(error),
+                    error.retry_after,
+                )
             except RequestValidationError as error:
                 return _failed(str(error.errors()[0]["msg"]), 400)
             except HTTPException as error:
                 return _failed(str(error.detail), error.status_code)
             except Exception as error:  # noqa: BLE001 - an app must get JSON whatever happened
-                log("http").error("unexpected", path=request.url.path, error=type(error).__name__, exc_info=error)
-                return _failed("something broke on our side; the router's log says what", 500, code="internal_error")
+                log("http").error(
+                    "unexpected", path=request.url.path, error=type(error).__name__, exc_info=error
+                )
+                return _failed(
+                    "something broke on our side; the router's log says what",
+                    500,
+                    code="internal_error",
+                )
 
         return handler
 
 
-def _failed(message: str, status: int, param: str | None = None, code: str | None = None, retry_after: int | None = None) -> Response:
+def _failed(
+    message: str,
+    status: int,
+    param: str | None = None,
+    code: str | None = None,
+    retry_after: int | None = None,
+) -> Response:
     headers = {"retry-after": str(retry_after)} if retry_after else None
     return JSONResponse(error_body(message, status, param, code), status, headers)

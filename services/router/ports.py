@@ -27,7 +27,9 @@ class Reply:
 class Upstream(Protocol):
     """vLLM: it answers, and it loads adapters while it runs."""
 
-    async def ask(self, model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()) -> Reply:
+    async def ask(
+        self, model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()
+    ) -> Reply:
         """`choices`: the only answers allowed, by constrained decoding; empty allows any."""
         ...
 
@@ -46,7 +48,9 @@ class Shelf(Protocol):
 
 @dataclass(frozen=True)
 class Decision:
-    """All that is stored of one request. `picked` is the adapter the request was given to; `failed`, that it did not do."""
+    """All that is stored of one request. `picked` is the adapter the request was given to;
+    `failed`, that it did not do.
+    """
 
     inference: InferenceRecorded
     review: ReviewRequested | None
@@ -65,22 +69,32 @@ class UpstreamAway(Retryable):
     """Nobody answered: not a fault of any model."""
 
     def __init__(self, cause: BaseException) -> None:
-        super().__init__(f"the model server does not answer ({type(cause).__name__}); it may be starting: send the request again")
+        super().__init__(
+            f"the model server does not answer ({type(cause).__name__}); it may be starting: send"
+            " the request again"
+        )
 
 
 class UpstreamFailed(Retryable):
     def __init__(self, status: int, detail: str) -> None:
-        super().__init__(f"the model server failed with {status}: {detail[:300]}; send the request again")
+        super().__init__(
+            f"the model server failed with {status}: {detail[:300]}; send the request again"
+        )
 
 
 class ModelMissing(RatchetError):
-    """The server does not hold that model (any more): it restarted, or the adapter was never loaded."""
+    """The server does not hold that model (any more): it restarted, or the adapter was never
+    loaded.
+    """
 
     status = 503
     retry_after = 2
 
     def __init__(self, model: str) -> None:
-        super().__init__(f"the model server does not serve '{model}' now; it is being loaded: send the request again")
+        super().__init__(
+            f"the model server does not serve '{model}' now; it is being loaded: send the request"
+            " again"
+        )
 
 
 class UpstreamRefused(Invalid):

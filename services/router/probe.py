@@ -1,4 +1,6 @@
-"""Proof that a loaded adapter acts, and acts as the evaluator saw it: silent no-op adapters happen (vLLM PR #39816)."""
+"""Proof that a loaded adapter acts, and acts as the evaluator saw it: silent no-op adapters happen
+(vLLM PR #39816).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from schemas.events import Probe
 from schemas.route import RouteSpec
 from services.router.ports import AdapterUnfit, Reply, Upstream
 
-SAME = 0.5  # nats: how far the two servers' readings of one answer may be apart (bf16, other batches)
+SAME = (
+    0.5  # nats: how far the two servers' readings of one answer may be apart (bf16, other batches)
+)
 ACTS = 1e-3  # nats: an adapter that does nothing gives the base model's logprobs to the last bit
 LOWEST = 1e-300  # below it exp() has lost the sum
 ANYTHING = (Message(role="user", content="Hello, I have a question about my last order."),)
@@ -20,33 +24,55 @@ class ProbeFailed(AdapterUnfit):
     pass
 
 
-async def prove(upstream: Upstream, base_model: str, adapter_id: str, spec: RouteSpec, probe: Probe | None) -> None:
-    """Ask adapter and base model the same; raise ProbeFailed unless the adapter answers as evaluated and not as the base model."""
+async def prove(
+    upstream: Upstream, base_model: str, adapter_id: str, spec: RouteSpec, probe: Probe | None
+) -> None:
+    """Ask adapter and base model the same; raise ProbeFailed unless the adapter answers as
+    evaluated and not as the base model.
+    """
     asked = probe.messages if probe else ANYTHING
-    messages = asked if any(message.role == "system" for message in asked) else spec.tuned_messages(asked)
+    messages = (
+        asked if any(message.role == "system" for message in asked) else spec.tuned_messages(asked)
+    )
     adapted = await upstream.ask(adapter_id, messages, spec.max_tokens)
     plain = await upstream.ask(base_model, messages, spec.max_tokens)
     judge(adapter_id, spec, adapted, plain, probe)
 
 
-def judge(adapter_id: str, spec: RouteSpec, adapted: Reply, plain: Reply, probe: Probe | None) -> None:
+def judge(
+    adapter_id: str, spec: RouteSpec, adapted: Reply, plain: Reply, probe: Probe | None
+) -> None:
     distance = _distance(adapted, plain)
     if adapted.answer == plain.answer and distance < ACTS and not _alike_when_evaluated(probe):
-        raise ProbeFailed(adapter_id, "it answers the probe exactly like the base model, so vLLM does not apply it")
-    if probe and not same_answer(adapted.answer, probe.answer, spec) and abs(_logprob(adapted) - probe.logprob) > SAME:
-        raise ProbeFailed(adapter_id, f"it answers the probe otherwise than when it was evaluated (log-probability {_logprob(adapted):.2f}, "
-                                      f"not {probe.logprob:.2f})")  # fmt: skip
+        raise ProbeFailed(
+            adapter_id,
+            "it answers the probe exactly like the base model, so vLLM does not apply it",
+        )
+    if (
+        probe
+        and not same_answer(adapted.answer, probe.answer, spec)
+        and abs(_logprob(adapted) - probe.logprob) > SAME
+    ):
+        raise ProbeFailed(
+            adapter_id,
+            "it answers the probe otherwise than when it was evaluated (log-probability"
+            f" {_logprob(adapted):.2f}, not {probe.logprob:.2f})",
+        )
 
 
 def _alike_when_evaluated(probe: Probe | None) -> bool:
     """The evaluator saw no difference either: then this probe cannot show one."""
     if probe is None or probe.base_logprob is None:
         return False
-    return probe.base_answer in (None, probe.answer) and abs(probe.logprob - probe.base_logprob) < ACTS
+    return (
+        probe.base_answer in (None, probe.answer) and abs(probe.logprob - probe.base_logprob) < ACTS
+    )
 
 
 def _distance(one: Reply, other: Reply) -> float:
-    return abs(_logprob(one) - _logprob(other)) + abs(one.confidence.min_logprob - other.confidence.min_logprob)
+    return abs(_logprob(one) - _logprob(other)) + abs(
+        one.confidence.min_logprob - other.confidence.min_logprob
+    )
 
 
 def _logprob(reply: Reply) -> float:

@@ -1,4 +1,6 @@
-"""vLLM holds what the routes need, and nothing else: desired state against actual state, again and again."""
+"""vLLM holds what the routes need, and nothing else: desired state against actual state, again and
+again.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from services.router.table import RouteTable
 from shared.errors import RatchetError
 from shared.telemetry import log
 
-ADAPTER_NAME = re.compile(r"[a-z0-9-]+--[a-z0-9-]+@[0-9a-f]{12}")  # what we named; anything else in vLLM is not ours to unload
+ADAPTER_NAME = re.compile(
+    r"[a-z0-9-]+--[a-z0-9-]+@[0-9a-f]{12}"
+)  # what we named; anything else in vLLM is not ours to unload
 LONGEST_WAIT = 60.0  # seconds between attempts to load an adapter that fails
 
 
@@ -33,15 +37,27 @@ class Order:
 
 
 def desired(views: Iterable[RouteView], most: int) -> dict[str, Order]:
-    """Champions first, then challengers, then the champions before them, as many as vLLM may hold."""
-    orders = [(rank, Order(adapter, view.state.spec, view.probes.get(adapter.adapter_id)))
-              for view in views for rank, adapter in _ranked(view)]  # fmt: skip
-    return {order.adapter.adapter_id: order for _, order in sorted(orders, key=lambda ranked: ranked[0])[:most]}
+    """Champions first, then challengers, then the champions before them, as many as vLLM may
+    hold.
+    """
+    orders = [
+        (rank, Order(adapter, view.state.spec, view.probes.get(adapter.adapter_id)))
+        for view in views
+        for rank, adapter in _ranked(view)
+    ]
+    return {
+        order.adapter.adapter_id: order
+        for _, order in sorted(orders, key=lambda ranked: ranked[0])[:most]
+    }
 
 
 def _ranked(view: RouteView) -> list[tuple[int, AdapterRef]]:
     state = view.state
-    ranked = ((0, state.champion), (1, state.challenger.adapter if state.challenger else None), (2, state.previous))
+    ranked = (
+        (0, state.champion),
+        (1, state.challenger.adapter if state.challenger else None),
+        (2, state.previous),
+    )
     return [(rank, adapter) for rank, adapter in ranked if adapter]
 
 
@@ -67,7 +83,9 @@ class Reconciler:
             except UpstreamAway:
                 self._went_away()
             except Exception as error:  # noqa: BLE001 - the loop outlives whatever one round meets
-                log("reconcile").error("round failed", error=f"{type(error).__name__}: {error}"[:300])
+                log("reconcile").error(
+                    "round failed", error=f"{type(error).__name__}: {error}"[:300]
+                )
             try:
                 await asyncio.wait_for(self.table.changed.wait(), self.every)
             except TimeoutError:
@@ -78,7 +96,9 @@ class Reconciler:
         wanted = desired(self.table.views.values(), self.most)
         await self._unload_drained(wanted)
         for adapter_id, order in wanted.items():
-            if not self.fleet.serving(adapter_id) and time.monotonic() >= self._not_before.get(adapter_id, 0.0):
+            if not self.fleet.serving(adapter_id) and time.monotonic() >= self._not_before.get(
+                adapter_id, 0.0
+            ):
                 await self._bring(order)
 
     async def _bring(self, order: Order) -> None:
@@ -101,13 +121,21 @@ class Reconciler:
     async def _blame(self, adapter_id: str, error: Exception) -> None:
         strikes = self.fleet.blame(adapter_id, str(error))
         self._not_before[adapter_id] = time.monotonic() + min(2.0 ** (strikes - 1), LONGEST_WAIT)
-        log("reconcile").error("adapter not served", adapter_id=adapter_id, strikes=strikes, error=type(error).__name__)
+        log("reconcile").error(
+            "adapter not served", adapter_id=adapter_id, strikes=strikes, error=type(error).__name__
+        )
         if isinstance(error, ProbeFailed):
             await self.upstream.unload(adapter_id)
 
     async def _unload_drained(self, wanted: dict[str, Order]) -> None:
-        """Requests that chose an adapter before it was replaced must still find it: wait `drain` seconds."""
-        surplus = {name for name in self.fleet.loaded if name not in wanted and ADAPTER_NAME.fullmatch(name)}
+        """Requests that chose an adapter before it was replaced must still find it: wait `drain`
+        seconds.
+        """
+        surplus = {
+            name
+            for name in self.fleet.loaded
+            if name not in wanted and ADAPTER_NAME.fullmatch(name)
+        }
         self._idle_since = {name: self._idle_since.get(name, time.monotonic()) for name in surplus}
         for name, since in self._idle_since.items():
             if time.monotonic() - since >= self.drain:

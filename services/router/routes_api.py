@@ -26,7 +26,10 @@ class TenantMismatch(RatchetError):
     status = 403
 
     def __init__(self, name: str, tenant: str) -> None:
-        super().__init__(f"this key belongs to '{tenant}': name the route '{tenant}/{name.partition('/')[2]}', or use that tenant's key")
+        super().__init__(
+            f"this key belongs to '{tenant}': name the route '{tenant}/{name.partition('/')[2]}',"
+            " or use that tenant's key"
+        )
 
 
 class CannotRollBack(Conflict):
@@ -35,7 +38,10 @@ class CannotRollBack(Conflict):
 
 class InferenceUnknown(NotFound):
     def __init__(self, inference_id: str) -> None:
-        super().__init__(f"no inference '{inference_id[:64]}' of this tenant; the header x-ratchet-inference-id of an answer names it")
+        super().__init__(
+            f"no inference '{inference_id[:64]}' of this tenant; the header x-ratchet-inference-id"
+            " of an answer names it"
+        )
 
 
 class Rollback(BaseModel):
@@ -56,31 +62,63 @@ async def put_route(spec: RouteSpec, request: Request, admin: Admin) -> Response
         if new is not old:
             await state.routes.save(tx, old, new, "spec changed" if old else "created", admin.name)
     await state.table.refresh()
-    return JSONResponse(shown(await state.table.of(spec.name, admin.tenant), request), 200 if old else 201)
+    return JSONResponse(
+        shown(await state.table.of(spec.name, admin.tenant), request), 200 if old else 201
+    )
 
 
 @router.get("/routes")
-async def list_routes(request: Request, reader: Reader, limit: Limit = 100, offset: Annotated[int, Query(ge=0)] = 0) -> dict[str, Any]:
+async def list_routes(
+    request: Request, reader: Reader, limit: Limit = 100, offset: Annotated[int, Query(ge=0)] = 0
+) -> dict[str, Any]:
     views = await request.app.state.table.owned_by(reader.tenant)
     following = offset + limit if len(views) > offset + limit else None
-    return {"items": [shown(view, request) for view in views[offset : offset + limit]], "next": following}
+    return {
+        "items": [shown(view, request) for view in views[offset : offset + limit]],
+        "next": following,
+    }
 
 
 @router.get("/routes/{tenant}/{name}")
-async def show_route(tenant: str, name: str, request: Request, reader: Reader, limit: Limit = 50, before: int | None = None) -> dict[str, Any]:
-    """What serves now and how it came to this: history newest first, older pages with `before=<version>`."""
+async def show_route(
+    tenant: str,
+    name: str,
+    request: Request,
+    reader: Reader,
+    limit: Limit = 50,
+    before: int | None = None,
+) -> dict[str, Any]:
+    """What serves now and how it came to this: history newest first, older pages with
+    `before=<version>`.
+    """
     state = request.app.state
     view = await _owned(request, tenant, name, reader)
     async with state.db.read() as connection:
         history = await state.routes.history(connection, view.state.route, limit, before)
-        counts = await state.routes.canary_counts(connection, view.state.route, view.state.challenger.adapter.adapter_id) if view.state.challenger else None
-    canary = {"answered": counts[0], "failed": counts[1], "since": view.canary_since} if counts else None
+        counts = (
+            await state.routes.canary_counts(
+                connection, view.state.route, view.state.challenger.adapter.adapter_id
+            )
+            if view.state.challenger
+            else None
+        )
+    canary = (
+        {"answered": counts[0], "failed": counts[1], "since": view.canary_since} if counts else None
+    )
     return shown(view, request) | {"history": history, "canary": canary}
 
 
 @router.post("/routes/{tenant}/{name}/rollback")
-async def roll_back(tenant: str, name: str, request: Request, admin: Admin, body: Annotated[Rollback, Body()] = Rollback()) -> dict[str, Any]:  # noqa: B008
-    """To the champion before this one, to `{"to": adapter_id}`, or to `{"to": "base"}`; ends a running canary."""
+async def roll_back(
+    tenant: str,
+    name: str,
+    request: Request,
+    admin: Admin,
+    body: Annotated[Rollback, Body()] = Rollback(),  # noqa: B008
+) -> dict[str, Any]:
+    """To the champion before this one, to `{"to": adapter_id}`, or to `{"to": "base"}`; ends a
+    running canary.
+    """
     view = await _owned(request, tenant, name, admin)
     state = request.app.state
     async with state.db.transaction() as tx:
@@ -110,19 +148,34 @@ async def _owned(request: Request, tenant: str, name: str, caller: Principal) ->
 async def _target(routes: Any, tx: Any, state: RouteState, to: str | None) -> AdapterRef | None:
     """The adapter to go back to; None is the base model."""
     if state.champion is None and state.challenger is None and to is None:
-        raise CannotRollBack(f'{state.route} serves the base model already; name an adapter with {{"to": ...}}')
+        raise CannotRollBack(
+            f'{state.route} serves the base model already; name an adapter with {{"to": ...}}'
+        )
     if to in (None, "base"):
         return state.previous if to is None else None
     found = await routes.evaluation(tx, state.route, to)
     if found is None or found.verdict != "promote":
-        raise CannotRollBack(f"{to[:100]} was never proven for {state.route}; its history shows which adapters were")
+        raise CannotRollBack(
+            f"{to[:100]} was never proven for {state.route}; its history shows which adapters were"
+        )
     return found.adapter
 
 
 def shown(view: RouteView, request: Request) -> dict[str, Any]:
-    """A route for people and programs: what serves, whether it is loaded, and what its confidence is worth."""
+    """A route for people and programs: what serves, whether it is loaded, and what its confidence
+    is worth.
+    """
     state = view.state
     serving = request.app.state.fleet.serving
-    body = state.model_dump(mode="json", include={"version", "spec", "champion", "challenger", "previous"})
+    body = state.model_dump(
+        mode="json", include={"version", "spec", "champion", "challenger", "previous"}
+    )
     calibrations = [fitted.model_dump(mode="json") for fitted in view.calibrations.values()]
-    return {"route": state.route} | body | {"calibrations": calibrations, "loaded": {a.adapter_id: serving(a.adapter_id) for a in state.adapters}}
+    return (
+        {"route": state.route}
+        | body
+        | {
+            "calibrations": calibrations,
+            "loaded": {a.adapter_id: serving(a.adapter_id) for a in state.adapters},
+        }
+    )

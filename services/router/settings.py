@@ -9,18 +9,30 @@ from shared.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    model_config = SettingsConfigDict(env_prefix="ROUTER_", frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ROUTER_", frozen=True, extra="ignore", populate_by_name=True
+    )
 
     port: int = Field(8100, validation_alias=AliasChoices("PORT", "port"), ge=1, le=65535)
-    vllm_url: str = Field("http://127.0.0.1:8200", description="the serving vLLM; nobody else talks to it")
+    vllm_url: str = Field(
+        "http://127.0.0.1:8200", description="the serving vLLM; nobody else talks to it"
+    )
     vllm_timeout: float = Field(60.0, gt=0, description="seconds an answer may take")
     base_model: str = Field("base", description="the name vLLM serves the base model under")
-    adapter_cache: Path = Field(Path(".ratchet/serving"), description="adapters by digest; vLLM must see the same path")
-    max_loaded: int = Field(8, ge=1, description="adapters kept in vLLM; at most its --max-cpu-loras")
+    adapter_cache: Path = Field(
+        Path(".ratchet/serving"), description="adapters by digest; vLLM must see the same path"
+    )
+    max_loaded: int = Field(
+        8, ge=1, description="adapters kept in vLLM; at most its --max-cpu-loras"
+    )
     reconcile_seconds: float = Field(1.0, gt=0)
-    drain_seconds: float = Field(5.0, ge=0, description="how long an adapter that serves no more stays loaded")
+    drain_seconds: float = Field(
+        5.0, ge=0, description="how long an adapter that serves no more stays loaded"
+    )
     canary_share: float = Field(0.2, gt=0, le=1)
     canary_requests: int = Field(20, ge=0, description="a canary ends after so many answers ...")
-    canary_seconds: float = Field(30.0, ge=0, description="... or after so long, whichever comes first")
+    canary_seconds: float = Field(
+        30.0, ge=0, description="... or after so long, whichever comes first"
+    )
     max_messages: int = Field(200, ge=1)
     max_characters: int = Field(400_000, ge=1, description="of all messages together")

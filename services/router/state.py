@@ -1,4 +1,6 @@
-"""What a route is at one moment, and the moves from one such state to the next. Pure: `Routes` says what keeps them."""
+"""What a route is at one moment, and the moves from one such state to the next. Pure: `Routes` says
+what keeps them.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,14 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import AdapterRef, Confidence, Value
-from schemas.events import AdapterEvaluated, CalibrationFitted, ChallengerState, Probe, ReviewCompleted, RouteChanged
+from schemas.events import (
+    AdapterEvaluated,
+    CalibrationFitted,
+    ChallengerState,
+    Probe,
+    ReviewCompleted,
+    RouteChanged,
+)
 from schemas.route import RouteSpec
 from services.router.confidence import calibrated
 
@@ -17,7 +26,8 @@ from services.router.confidence import calibrated
 class RouteState(Value):
     """`previous` is the champion before this one, kept loaded so that a rollback is instant.
 
-    A change of a prompt makes other answers: what was calibrated on the old prompt is void (`tuned_since`, `detailed_since`).
+    A change of a prompt makes other answers: what was calibrated on the old prompt is void
+    (`tuned_since`, `detailed_since`).
     """
 
     version: int = Field(ge=1)
@@ -50,7 +60,11 @@ class RouteState(Value):
         if spec == self.spec:
             return self
         tuned = self.tuned_since if spec.tuned_messages(()) == self.spec.tuned_messages(()) else at
-        detailed = self.detailed_since if spec.detailed_messages(()) == self.spec.detailed_messages(()) else at
+        detailed = (
+            self.detailed_since
+            if spec.detailed_messages(()) == self.spec.detailed_messages(())
+            else at
+        )
         return self.next(spec=spec, tuned_since=tuned, detailed_since=detailed)
 
     def challenged(self, adapter: AdapterRef, share: float) -> RouteState:
@@ -66,13 +80,23 @@ class RouteState(Value):
         return self.next(champion=to, previous=None, challenger=None)
 
     def as_event(self, because: str, actor: str) -> RouteChanged:
-        return RouteChanged(tenant=self.tenant, route=self.route, version=self.version, spec=self.spec, champion=self.champion,
-                            challenger=self.challenger, because=because, actor=actor)  # fmt: skip
+        return RouteChanged(
+            tenant=self.tenant,
+            route=self.route,
+            version=self.version,
+            spec=self.spec,
+            champion=self.champion,
+            challenger=self.challenger,
+            because=because,
+            actor=actor,
+        )
 
 
 @dataclass(frozen=True)
 class RouteView:
-    """A route with what its requests need, held in memory. `calibrations` has the base model under None."""
+    """A route with what its requests need, held in memory. `calibrations` has the base model under
+    None.
+    """
 
     state: RouteState
     calibrations: dict[str | None, CalibrationFitted] = field(default_factory=dict)
@@ -82,7 +106,11 @@ class RouteView:
     def calibrate(self, confidence: Confidence, adapter_id: str | None) -> Confidence:
         fitted = self.calibrations.get(adapter_id)
         since = self.state.tuned_since if adapter_id else self.state.detailed_since
-        return calibrated(confidence, fitted) if fitted and fitted.occurred_at.timestamp() >= since else confidence
+        return (
+            calibrated(confidence, fitted)
+            if fitted and fitted.occurred_at.timestamp() >= since
+            else confidence
+        )
 
 
 @runtime_checkable
@@ -91,13 +119,23 @@ class Routes(Protocol):
 
     async def load(self, tx: AsyncConnection, route: str) -> RouteState: ...
     async def find(self, tx: AsyncConnection, route: str) -> RouteState | None: ...
-    async def save(self, tx: AsyncConnection, old: RouteState | None, new: RouteState, because: str, actor: str) -> None: ...
+    async def save(
+        self, tx: AsyncConnection, old: RouteState | None, new: RouteState, because: str, actor: str
+    ) -> None: ...
     async def served_before(self, tx: AsyncConnection, route: str, adapter_id: str) -> bool: ...
-    async def add_evaluation(self, tx: AsyncConnection, event: AdapterEvaluated, decision: str) -> bool: ...
-    async def evaluation(self, tx: AsyncConnection, route: str, adapter_id: str) -> AdapterEvaluated | None: ...
+    async def add_evaluation(
+        self, tx: AsyncConnection, event: AdapterEvaluated, decision: str
+    ) -> bool: ...
+    async def evaluation(
+        self, tx: AsyncConnection, route: str, adapter_id: str
+    ) -> AdapterEvaluated | None: ...
     async def add_calibration(self, tx: AsyncConnection, event: CalibrationFitted) -> None: ...
     async def add_outcome(self, tx: AsyncConnection, event: ReviewCompleted) -> None: ...
-    async def start_canary(self, tx: AsyncConnection, route: str, adapter_id: str, at: float) -> None: ...
-    async def canary_counts(self, connection: AsyncConnection, route: str, adapter_id: str) -> tuple[int, int]: ...
+    async def start_canary(
+        self, tx: AsyncConnection, route: str, adapter_id: str, at: float
+    ) -> None: ...
+    async def canary_counts(
+        self, connection: AsyncConnection, route: str, adapter_id: str
+    ) -> tuple[int, int]: ...
     async def views(self, connection: AsyncConnection) -> dict[str, RouteView]: ...
     async def marker(self, connection: AsyncConnection) -> tuple[int, ...]: ...

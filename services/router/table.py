@@ -1,4 +1,6 @@
-"""The routes in memory: no request reads the database. Another process's change is seen within POLL_SECONDS."""
+"""The routes in memory: no request reads the database. Another process's change is seen within
+POLL_SECONDS.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from services.router.state import Routes, RouteView
 from shared.db import Database
 from shared.telemetry import log
 
-POLL_SECONDS = 0.2  # one count over two small tables; the loop's two seconds must hold this and the adapter's loading
+# one count over two small tables; the loop's two seconds must hold this and the adapter's loading
+POLL_SECONDS = 0.2
 
 
 class RouteTable:
@@ -52,6 +55,9 @@ class RouteTable:
         while True:
             try:
                 await self.refresh()
-            except Exception as error:  # noqa: BLE001 - the router serves from memory while its database is away
-                log("routes").warning("routes not refreshed, will retry", error=type(error).__name__)
+            # the router serves from memory while its database is away
+            except Exception as error:  # noqa: BLE001
+                log("routes").warning(
+                    "routes not refreshed, will retry", error=type(error).__name__
+                )
             await asyncio.sleep(POLL_SECONDS)

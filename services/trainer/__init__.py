@@ -1,1 +1,3 @@
-"""trainer: datasets into adapters. A stored job per dataset, run in a child process; only `train.py` imports torch."""
+"""trainer: datasets into adapters. A stored job per dataset, run in a child process; only
+`train.py` imports torch.
+"""

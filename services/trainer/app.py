@@ -22,7 +22,9 @@ from shared.routes import RouteBook
 from shared.service import Service
 
 
-def build(settings: Settings, sender: Sender | None = None, executor: Executor | None = None) -> Service:
+def build(
+    settings: Settings, sender: Sender | None = None, executor: Executor | None = None
+) -> Service:
     metadata = MetaData()
     db = Database(settings.database_url)
     outbox = Outbox(handlers.SERVICE, metadata)
@@ -31,10 +33,27 @@ def build(settings: Settings, sender: Sender | None = None, executor: Executor |
     adapters = SqlAdapters(metadata)
     work_dir = settings.work_dir.absolute()
     training = Training(
-        db, jobs, outbox, adapters, BlobStore(settings.artifacts_url), executor or ChildExecutor(), settings.base_model, work_dir,
-        settings.recipes_dir, settings.mlflow_tracking_uri or f"sqlite:///{work_dir}/mlflow.db")  # fmt: skip
+        db,
+        jobs,
+        outbox,
+        adapters,
+        BlobStore(settings.artifacts_url),
+        executor or ChildExecutor(),
+        settings.base_model,
+        work_dir,
+        settings.recipes_dir,
+        settings.mlflow_tracking_uri or f"sqlite:///{work_dir}/mlflow.db",
+    )
     return Service(
-        name=handlers.SERVICE, settings=settings, metadata=metadata, events=handlers.router, db=db, outbox=outbox,
-        http=[api.router, jobs_api(jobs, api.described, training.failed)], context={"jobs": jobs, "routes": routes, "adapters": adapters},
-        workers=[partial(work, jobs, handlers.JOB, training.run, training.failed, training.tidy)], sender=sender, migrations=Path(__file__).with_name("migrations"),
-    )  # fmt: skip
+        name=handlers.SERVICE,
+        settings=settings,
+        metadata=metadata,
+        events=handlers.router,
+        db=db,
+        outbox=outbox,
+        http=[api.router, jobs_api(jobs, api.described, training.failed)],
+        context={"jobs": jobs, "routes": routes, "adapters": adapters},
+        workers=[partial(work, jobs, handlers.JOB, training.run, training.failed, training.tidy)],
+        sender=sender,
+        migrations=Path(__file__).with_name("migrations"),
+    )

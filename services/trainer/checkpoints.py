@@ -1,7 +1,8 @@
 """How an attempt goes on from where an earlier one stopped, without sharing a folder with it.
 
-A worker that was taken for dead may still be writing: its successor copies its complete checkpoints and writes elsewhere.
-An attempt that ended by itself hands its checkpoints over, and they are moved: a full disk must not be asked for copies.
+A worker that was taken for dead may still be writing: its successor copies its complete checkpoints
+and writes elsewhere. An attempt that ended by itself hands its checkpoints over, and they are
+moved: a full disk must not be asked for copies.
 """
 
 from __future__ import annotations
@@ -24,11 +25,15 @@ def hand_over(attempt: Path) -> None:
 
 
 def inherit(folder: Path, attempt: Path) -> None:
-    """Take over the checkpoints of the earlier attempt in `folder` that came furthest, and the run that mirrors them all."""
+    """Take over the checkpoints of the earlier attempt in `folder` that came furthest, and the run
+    that mirrors them all.
+    """
     for run in list(folder.glob(f"attempt-*/*/{RUN}"))[:1]:
         (attempt / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         shutil.copyfile(run, attempt / CHECKPOINTS / RUN)
-    earlier = [path for path in folder.glob("attempt-*/*/*/checkpoint-*") if (path / COMPLETE).exists()]
+    earlier = [
+        path for path in folder.glob("attempt-*/*/*/checkpoint-*") if (path / COMPLETE).exists()
+    ]
     if not earlier:
         return
     furthest = max(earlier, key=step_of).parent
@@ -37,7 +42,9 @@ def inherit(folder: Path, attempt: Path) -> None:
 
 
 def take(checkpoint: Path, target: Path) -> None:
-    """Under another name first: killed in between, a half copy would look complete. One that vanishes meanwhile is left out."""
+    """Under another name first: killed in between, a half copy would look complete. One that
+    vanishes meanwhile is left out.
+    """
     partial = target.with_name(f".{target.name}.partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -54,7 +61,9 @@ def take(checkpoint: Path, target: Path) -> None:
 
 
 def name_best_checkpoint(state: Path, folder: Path) -> None:
-    """The best one is known by its path: the one taken over is meant, since the original may go at any time."""
+    """The best one is known by its path: the one taken over is meant, since the original may go at
+    any time.
+    """
     if state.exists() and (known := json.loads(state.read_text())).get("best_model_checkpoint"):
         known["best_model_checkpoint"] = str(folder / Path(known["best_model_checkpoint"]).name)
         state.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")

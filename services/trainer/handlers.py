@@ -23,5 +23,7 @@ async def on_dataset_built(event: DatasetBuilt, tx: Tx, jobs: Annotated[JobStore
 
 
 @subscribe(router, SERVICE, topics.ROUTE_CHANGED)
-async def on_route_changed(event: RouteChanged, tx: Tx, routes: Annotated[RouteBook, Given()]) -> None:
+async def on_route_changed(
+    event: RouteChanged, tx: Tx, routes: Annotated[RouteBook, Given()]
+) -> None:
     await routes.apply(tx, event)

@@ -1,4 +1,6 @@
-"""What the child process is told, and what it leaves behind: the whole contract between the service and `train.py`."""
+"""What the child process is told, and what it leaves behind: the whole contract between the service
+and `train.py`.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +13,19 @@ from schemas.route import RouteSpec
 from services.trainer.recipe import TrainingRecipe
 
 JOB = "train"  # the kind of the stored job
-ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json", "README.md", "recipe.yaml", "training.json")
+ADAPTER_FILES = (
+    "adapter_model.safetensors",
+    "adapter_config.json",
+    "README.md",
+    "recipe.yaml",
+    "training.json",
+)
 
 
 class TrainingOrder(BaseModel):
-    """Both folders belong to this attempt alone; `checkpoints` begins with a copy of what the attempts before it had learned."""
+    """Both folders belong to this attempt alone; `checkpoints` begins with a copy of what the
+    attempts before it had learned.
+    """
 
     model_config = ConfigDict(frozen=True)
     job_id: str
@@ -36,12 +46,16 @@ class TrainingOrder(BaseModel):
 
     @property
     def result_file(self) -> Path:
-        """Beside the adapter, not in it: the time a run took must not change the digest of what it learned."""
+        """Beside the adapter, not in it: the time a run took must not change the digest of what it
+        learned.
+        """
         return self.output.with_suffix(".result.json")
 
 
 class TrainingResult(BaseModel):
-    """How the run went. `facts` are true of the adapter wherever it goes, and equal for equal runs: `training.json`."""
+    """How the run went. `facts` are true of the adapter wherever it goes, and equal for equal runs:
+    `training.json`.
+    """
 
     dataset_id: str
     dataset_sha256: str

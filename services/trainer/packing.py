@@ -1,8 +1,9 @@
 """Many short rows as one sequence that computes their common beginning once.
 
-All prompts of a route begin with the same system prompt. A batch is laid out as prefix, rest of row 1, rest of row 2, ...;
-a token sees the prefix and its own row, and keeps the position it has in its row: the loss and the gradients are those of
-separate rows, without padding and without computing the prefix again. Plain numbers here; `train.py` makes tensors of them.
+All prompts of a route begin with the same system prompt. A batch is laid out as prefix, rest of row
+1, rest of row 2, ...; a token sees the prefix and its own row, and keeps the position it has in its
+row: the loss and the gradients are those of separate rows, without padding and without computing
+the prefix again. Plain numbers here; `train.py` makes tensors of them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ class Layout:
 
 
 def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all prompts share; each keeps at least one of its own, so that its row begins outside the loss."""
+    """How many tokens all prompts share; each keeps at least one of its own, so that its row begins
+    outside the loss.
+    """
     # what the extremes share, all share
     first = min(prompts)
     last = max(prompts)

@@ -16,7 +16,8 @@ Progress = Callable[[TrainingProgress], Awaitable[None]]
 class Executor(Protocol):
     """Runs one training order somewhere: a child process here, a Kubernetes Job or Ray elsewhere.
 
-    Raises shared.child.ChildDied when it was killed (worth another attempt), JobFailed when trying again cannot help.
+    Raises shared.child.ChildDied when it was killed (worth another attempt), JobFailed when trying
+    again cannot help.
     """
 
     async def train(self, order: TrainingOrder, progress: Progress) -> TrainingResult: ...
@@ -27,4 +28,6 @@ class Adapters(Protocol):
 
     async def add(self, tx: AsyncConnection, event: AdapterTrained) -> None: ...
     async def get(self, tx: AsyncConnection, tenant: str, adapter_id: str) -> AdapterTrained: ...
-    async def page(self, tx: AsyncConnection, tenant: str, route: str | None, limit: int, offset: int) -> list[AdapterTrained]: ...
+    async def page(
+        self, tx: AsyncConnection, tenant: str, route: str | None, limit: int, offset: int
+    ) -> list[AdapterTrained]: ...

@@ -1,4 +1,6 @@
-"""A training recipe: everything that changes the weights, in one YAML file that is hashed and kept beside the adapter."""
+"""A training recipe: everything that changes the weights, in one YAML file that is hashed and kept
+beside the adapter.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ class RecipeUnusable(JobFailed):
 
 
 class TrainingRecipe(BaseModel):
-    """Only what vLLM can serve: plain LoRA on linear layers, a rank it accepts; no DoRA, no bias, no PiSSA (reliability page, D2)."""
+    """Only what vLLM can serve: plain LoRA on linear layers, a rank it accepts; no DoRA, no bias,
+    no PiSSA (reliability page, D2).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -27,33 +31,57 @@ class TrainingRecipe(BaseModel):
     alpha: int = Field(32, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
     target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
-    first_layer: int = Field(0, ge=0, description="adapt layers from this one on; with share_prefix those under it are computed once, not every epoch")
+    first_layer: int = Field(
+        0,
+        ge=0,
+        description=(
+            "adapt layers from this one on; with share_prefix those under it are computed once, not"
+            " every epoch"
+        ),
+    )
     learning_rate: float = Field(2e-4, gt=0)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_share: float = Field(0.05, ge=0, lt=1)
     epochs: int = Field(3, ge=1)
     batch_size: int = Field(8, ge=1, description="rows per device and step")
     accumulation: int = Field(1, ge=1, description="steps per optimiser update")
-    max_length: int = Field(1024, ge=16, description="tokens; longer rows are dropped and counted, never cut")
+    max_length: int = Field(
+        1024, ge=16, description="tokens; longer rows are dropped and counted, never cut"
+    )
     max_dropped_share: float = Field(0.05, ge=0, le=1)
-    patience: int = Field(2, ge=1, description="validations without improvement before training stops early")
+    patience: int = Field(
+        2, ge=1, description="validations without improvement before training stops early"
+    )
     precision: Literal["bf16", "fp32"] = "bf16"
     quantization: Literal["none", "nf4"] = "none"
     gradient_checkpointing: bool = False
     attention: Literal["eager", "sdpa", "flash_attention_2"] = "sdpa"
-    share_prefix: bool = Field(False, description="short rows only: compute the tokens all rows begin with once a batch (packing.py)")
-    keep: Literal["best", "last"] = Field("best", description="best: the epoch with the lowest validation loss")
+    share_prefix: bool = Field(
+        False,
+        description=(
+            "short rows only: compute the tokens all rows begin with once a batch (packing.py)"
+        ),
+    )
+    keep: Literal["best", "last"] = Field(
+        "best", description="best: the epoch with the lowest validation loss"
+    )
     seed: int = 7
     threads: int | None = Field(None, ge=1, description="CPU threads; all of them by default")
     launcher: Literal["python", "accelerate"] = "python"
     processes: int = Field(1, ge=1, description="GPUs, with the accelerate launcher")
-    accelerate_config: str | None = Field(None, description="a file beside the recipe: FSDP or DeepSpeed")
+    accelerate_config: str | None = Field(
+        None, description="a file beside the recipe: FSDP or DeepSpeed"
+    )
 
     @model_validator(mode="after")
     def layers_have_names(self) -> Self:
-        """peft takes a choice of layers only with a list of modules; and a trunk computed once needs rows that share one prefix."""
+        """peft takes a choice of layers only with a list of modules; and a trunk computed once
+        needs rows that share one prefix.
+        """
         if self.first_layer and (self.target_modules == "all-linear" or not self.share_prefix):
-            raise ValueError("first_layer needs share_prefix: true and the names of the target_modules")
+            raise ValueError(
+                "first_layer needs share_prefix: true and the names of the target_modules"
+            )
         return self
 
     @property
@@ -63,8 +91,12 @@ class TrainingRecipe(BaseModel):
 
     @property
     def sha256(self) -> str:
-        """Of the content, not of the file: comments and the order of the keys do not make another recipe."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        """Of the content, not of the file: comments and the order of the keys do not make another
+        recipe.
+        """
+        return hashlib.sha256(
+            json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()
+        ).hexdigest()
 
     def as_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
@@ -74,7 +106,10 @@ def load_recipe(folder: Path, name: str) -> TrainingRecipe:
     path = folder / f"{name}.yaml"
     known = sorted(found.stem for found in folder.glob("*.yaml"))
     if path.stem not in known or path.parent != folder:
-        raise RecipeUnusable(f"no recipe '{name}' in {folder.name}/; there are: {', '.join(known)}. Set the route's retrain.recipe to one of them")
+        raise RecipeUnusable(
+            f"no recipe '{name}' in {folder.name}/; there are: {', '.join(known)}. Set the route's"
+            " retrain.recipe to one of them"
+        )
     try:
         return TrainingRecipe.model_validate(yaml.safe_load(path.read_text()) | {"name": name})
     except (ValidationError, yaml.YAMLError, TypeError) as error:

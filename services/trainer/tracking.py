@@ -1,7 +1,8 @@
 """The run as MLflow shows it: parameters, curves, tags. Runs in the child, on a thread of its own.
 
-MLflow mirrors and never decides: while it is slow or away, training goes on and the adapter has no run id. Its import and
-the first creation of its SQLite tables (1.6 s and 2.5 s of CPU) happen beside the training, not before it.
+MLflow mirrors and never decides: while it is slow or away, training goes on and the adapter has no
+run id. Its import and the first creation of its SQLite tables (1.6 s and 2.5 s of CPU) happen
+beside the training, not before it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Tracking:
     def _mirror(self) -> None:
         try:
             self._follow()
-        except Exception as error:  # noqa: BLE001 - whatever a tracking server does, the training goes on
+        # whatever a tracking server does, the training goes on
+        except Exception as error:  # noqa: BLE001
             log.warning("not tracked: %s: %s", type(error).__name__, error)
 
     def _follow(self) -> None:
@@ -53,7 +55,13 @@ class Tracking:
         self.run_id = run_id = self._started(client)
         while (note := self._notes.get()) is not None:
             metrics, step = note
-            client.log_batch(run_id, metrics=[Metric(name, value, time.time_ns() // 1_000_000, step) for name, value in metrics.items()])
+            client.log_batch(
+                run_id,
+                metrics=[
+                    Metric(name, value, time.time_ns() // 1_000_000, step)
+                    for name, value in metrics.items()
+                ],
+            )
         client.log_batch(run_id, tags=[RunTag(name, value) for name, value in self._tags.items()])
         client.set_terminated(run_id, "FINISHED" if "adapter" in self._tags else "FAILED")
 
@@ -64,10 +72,24 @@ class Tracking:
         if self._run_file.exists():
             return self._run_file.read_text()
         experiment = client.get_experiment_by_name(self.order.spec.name)
-        experiment_id = experiment.experiment_id if experiment else client.create_experiment(self.order.spec.name)
-        tags = {"job_id": self.order.job_id, "dataset_id": self.order.dataset_id, "recipe_sha256": self.order.recipe.sha256}
-        run_id = client.create_run(experiment_id, tags=tags, run_name=f"{self.order.recipe.name} {self.order.dataset_id}").info.run_id
-        settings = self.order.recipe.model_dump(mode="json") | {"base_model": self.order.base_model_name}
-        client.log_batch(run_id, params=[Param(name, str(value)) for name, value in settings.items()])
+        experiment_id = (
+            experiment.experiment_id
+            if experiment
+            else client.create_experiment(self.order.spec.name)
+        )
+        tags = {
+            "job_id": self.order.job_id,
+            "dataset_id": self.order.dataset_id,
+            "recipe_sha256": self.order.recipe.sha256,
+        }
+        run_id = client.create_run(
+            experiment_id, tags=tags, run_name=f"{self.order.recipe.name} {self.order.dataset_id}"
+        ).info.run_id
+        settings = self.order.recipe.model_dump(mode="json") | {
+            "base_model": self.order.base_model_name
+        }
+        client.log_batch(
+            run_id, params=[Param(name, str(value)) for name, value in settings.items()]
+        )
         self._run_file.write_text(run_id)
         return run_id

@@ -1,4 +1,6 @@
-"""Every version of a schema that was ever committed can be read by the models of today; and a breaking change would be noticed."""
+"""Every version of a schema that was ever committed can be read by the models of today; and a
+breaking change would be noticed.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,14 @@ Schema = dict[str, Any]
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
 def test_events_of_every_earlier_schema_are_still_read(event: type[Event]) -> None:
     versions = json_schemas.earlier_versions(JSON, event)
-    assert versions, f"no schema of {event.__name__} is committed: run 'python -m infra.contracts schemas'"
-    found = {name: problems for name, schema in versions.items() if (problems := breaks(schema, json_schemas.schema_of(event)))}
+    assert versions, (
+        f"no schema of {event.__name__} is committed: run 'python -m infra.contracts schemas'"
+    )
+    found = {
+        name: problems
+        for name, schema in versions.items()
+        if (problems := breaks(schema, json_schemas.schema_of(event)))
+    }
     assert not found
 
 
@@ -131,7 +139,11 @@ def give_default(schema: Schema) -> None:
     schema["required"].remove("actor")
 
 
-@pytest.mark.parametrize("change", [add_optional, widen_type, allow_null, add_value, loosen_limit, give_default], ids=lambda change: change.__name__)
+@pytest.mark.parametrize(
+    "change",
+    [add_optional, widen_type, allow_null, add_value, loosen_limit, give_default],
+    ids=lambda change: change.__name__,
+)
 def test_an_additive_change_is_allowed(change: Callable[[Schema], Any]) -> None:
     assert breaks(*changed(RouteChanged, change)) == []
 
@@ -151,7 +163,20 @@ def test_compatibility_is_transitive() -> None:
 
 def test_a_replaced_schema_is_kept(tmp_path: Path) -> None:
     def git(*arguments: str) -> None:
-        subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@example.com", *arguments], check=True, capture_output=True)
+        subprocess.run(
+            [
+                "git",
+                "-C",
+                str(tmp_path),
+                "-c",
+                "user.name=t",
+                "-c",
+                "user.email=t@example.com",
+                *arguments,
+            ],
+            check=True,
+            capture_output=True,
+        )
 
     git("init", "-q")
     assert len(json_schemas.write_schemas(tmp_path)) == len(EVENTS)
@@ -164,5 +189,9 @@ def test_a_replaced_schema_is_kept(tmp_path: Path) -> None:
     assert json_schemas.write_schemas(tmp_path) == []
     versions = json_schemas.earlier_versions(tmp_path, RouteChanged)
     assert len(versions) == 2
-    problems = [problem for schema in versions.values() for problem in breaks(schema, json_schemas.schema_of(RouteChanged))]
+    problems = [
+        problem
+        for schema in versions.values()
+        for problem in breaks(schema, json_schemas.schema_of(RouteChanged))
+    ]
     assert problems[0].startswith("event.actor is required and was optional")

@@ -1,4 +1,6 @@
-"""Two releases side by side: what today's code writes, the last release reads; what any release wrote, today's code reads."""
+"""Two releases side by side: what today's code writes, the last release reads; what any release
+wrote, today's code reads.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,14 @@ from pydantic import BaseModel, Field, create_model
 
 from infra.contracts import json_schemas
 from infra.contracts.compatibility import breaks
-from infra.contracts.releases import READ_BEFORE_WRITTEN, ReleaseKept, SchemaMissing, released, releases, write_release
+from infra.contracts.releases import (
+    READ_BEFORE_WRITTEN,
+    ReleaseKept,
+    SchemaMissing,
+    released,
+    releases,
+    write_release,
+)
 from schemas.base import Event
 from schemas.events import EVENTS, InferenceRecorded
 from tests import factories
@@ -26,8 +35,14 @@ JSON = ROOT / "schemas" / "json"
 LAST = releases(JSON)[-1]
 OLD = released(JSON, LAST)
 patiently = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
-until_found = settings(patiently, max_examples=100, phases=[Phase.generate], database=None)  # the smallest example is not wanted
-every_event = pytest.mark.parametrize("event", [event for event in EVENTS if event.schema_name() in OLD], ids=lambda event: event.__name__)
+until_found = settings(
+    patiently, max_examples=100, phases=[Phase.generate], database=None
+)  # the smallest example is not wanted
+every_event = pytest.mark.parametrize(
+    "event",
+    [event for event in EVENTS if event.schema_name() in OLD],
+    ids=lambda event: event.__name__,
+)
 
 
 def old_consumer(name: str) -> jsonschema.Draft202012Validator:
@@ -36,8 +51,18 @@ def old_consumer(name: str) -> jsonschema.Draft202012Validator:
 
 def unreadable(name: str, body: Any) -> list[str]:
     """What the last release would send to its dead letters, and why."""
-    found = [(".".join(str(part) for part in error.absolute_path if isinstance(part, str)), error.message) for error in old_consumer(name).iter_errors(body)]
-    return [f"{field}: {message}" for field, message in found if f"{name}: {field}" not in READ_BEFORE_WRITTEN]
+    found = [
+        (
+            ".".join(str(part) for part in error.absolute_path if isinstance(part, str)),
+            error.message,
+        )
+        for error in old_consumer(name).iter_errors(body)
+    ]
+    return [
+        f"{field}: {message}"
+        for field, message in found
+        if f"{name}: {field}" not in READ_BEFORE_WRITTEN
+    ]
 
 
 def as_published(event: BaseModel) -> Any:
@@ -71,8 +96,14 @@ def test_what_is_written_is_read_back_the_same(event: type[Event]) -> None:
 @pytest.mark.parametrize("version", releases(JSON))
 def test_what_any_release_wrote_is_read_today(version: str) -> None:
     now = {event.schema_name(): json_schemas.schema_of(event) for event in EVENTS}
-    found = {name: breaks(schema, now[name]) if name in now else [f"{name} is gone: its events are still in the log"]
-             for name, schema in released(JSON, version).items()}  # fmt: skip
+    found = {
+        name: (
+            breaks(schema, now[name])
+            if name in now
+            else [f"{name} is gone: its events are still in the log"]
+        )
+        for name, schema in released(JSON, version).items()
+    }
     assert not any(found.values()), found
 
 
@@ -86,7 +117,14 @@ def test_what_any_release_wrote_is_read_today(version: str) -> None:
         ({"metadata": (dict[str, int], {})}, "metadata"),
         ({"route": (str, Field(pattern=r"^[A-Z]{3}$"))}, "route"),
     ],
-    ids=["another-value", "another-type", "nullable", "lower-limit", "other-values-in-a-map", "another-pattern"],
+    ids=[
+        "another-value",
+        "another-type",
+        "nullable",
+        "lower-limit",
+        "other-values-in-a-map",
+        "another-pattern",
+    ],
 )
 def test_what_the_last_release_cannot_read_is_reported(fields: dict[str, Any], field: str) -> None:
     """The control: models of a tomorrow that breaks with it."""
@@ -103,15 +141,27 @@ def test_what_the_last_release_cannot_read_is_reported(fields: dict[str, Any], f
 
 
 def test_a_field_that_is_gone_is_reported() -> None:
-    body = as_published(InferenceRecorded.model_validate(json.loads(next((ROOT / "schemas/examples/inference-recorded/v1").glob("*.json")).read_text())))
+    body = as_published(
+        InferenceRecorded.model_validate(
+            json.loads(
+                next((ROOT / "schemas/examples/inference-recorded/v1").glob("*.json")).read_text()
+            )
+        )
+    )
     del body["answer"]
     assert unreadable("inference-recorded.v1", body) == [": 'answer' is a required property"]
 
 
-def test_a_value_that_nobody_writes_yet_is_an_exception_with_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_that_nobody_writes_yet_is_an_exception_with_a_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     body = as_published(factories.inference()) | {"outcome": "redirected"}
-    assert unreadable("inference-recorded.v1", body) == ["outcome: 'redirected' is not one of ['confident', 'fell_back', 'unsure', 'external']"]
-    monkeypatch.setitem(READ_BEFORE_WRITTEN, "inference-recorded.v1: outcome", "read since 0.2, written from 0.3 on")
+    assert unreadable("inference-recorded.v1", body) == [
+        "outcome: 'redirected' is not one of ['confident', 'fell_back', 'unsure', 'external']"
+    ]
+    monkeypatch.setitem(
+        READ_BEFORE_WRITTEN, "inference-recorded.v1: outcome", "read since 0.2, written from 0.3 on"
+    )
     assert unreadable("inference-recorded.v1", body) == []
 
 

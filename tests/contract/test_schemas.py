@@ -1,4 +1,6 @@
-"""The files under schemas/ say what the code says: examples valid, JSON Schemas current, nothing orphaned, everything documented."""
+"""The files under schemas/ say what the code says: examples valid, JSON Schemas current, nothing
+orphaned, everything documented.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,21 @@ ROOT = Path(__file__).parents[2]
 JSON = ROOT / "schemas" / "json"
 EXAMPLES = ROOT / "schemas" / "examples"
 MADE: dict[str, Event] = {
-    event.schema_name(): event for event in (
-        factories.inference(), factories.feedback(), factories.review_requested(), factories.review(), factories.drift(), factories.dataset(),
-        factories.progressed(), factories.trained(), factories.evaluated(), factories.calibration(), factories.route_changed())
-}  # fmt: skip
+    event.schema_name(): event
+    for event in (
+        factories.inference(),
+        factories.feedback(),
+        factories.review_requested(),
+        factories.review(),
+        factories.drift(),
+        factories.dataset(),
+        factories.progressed(),
+        factories.trained(),
+        factories.evaluated(),
+        factories.calibration(),
+        factories.route_changed(),
+    )
+}
 
 every_event = pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.__name__)
 
@@ -33,7 +46,10 @@ def folder_of(event: type[Event]) -> Path:
 
 
 def examples(event: type[Event]) -> dict[str, Any]:
-    return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(folder_of(event).glob("*.json"))}
+    return {
+        path.stem: json.loads(path.read_text("utf-8"))
+        for path in sorted(folder_of(event).glob("*.json"))
+    }
 
 
 def checker(event: type[Event]) -> jsonschema.Draft202012Validator:
@@ -64,18 +80,26 @@ def test_what_a_service_publishes_satisfies_the_json_schema(event: type[Event]) 
 @every_event
 def test_the_json_schema_refuses_what_the_model_refuses(event: type[Event]) -> None:
     body = next(iter(examples(event).values()))
-    for broken in (body | {"tenant": ""}, body | {"route": "no tenant"}, {name: value for name, value in body.items() if name != "route"}):
+    for broken in (
+        body | {"tenant": ""},
+        body | {"route": "no tenant"},
+        {name: value for name, value in body.items() if name != "route"},
+    ):
         with pytest.raises(jsonschema.ValidationError):
             checker(event).validate(broken)
 
 
 def test_json_schemas_are_current() -> None:
     found = {path.name: path.read_text("utf-8") for path in JSON.glob("*.json")}
-    assert found == json_schemas.expected(), "run 'python -m infra.contracts schemas' and commit what it writes"
+    assert found == json_schemas.expected(), (
+        "run 'python -m infra.contracts schemas' and commit what it writes"
+    )
 
 
 def test_the_picture_of_the_flow_is_current() -> None:
-    assert (ROOT / "docs" / "flow.md").read_text("utf-8") == flow.flow(), "run 'python -m infra.contracts flow' and commit what it writes"
+    assert (ROOT / "docs" / "flow.md").read_text("utf-8") == flow.flow(), (
+        "run 'python -m infra.contracts flow' and commit what it writes"
+    )
 
 
 def test_no_example_is_an_orphan() -> None:
@@ -85,7 +109,9 @@ def test_no_example_is_an_orphan() -> None:
 
 def test_no_earlier_schema_is_an_orphan() -> None:
     names = {event.schema_name() for event in EVENTS}
-    assert {path.name.rsplit(".", 2)[0] for path in (JSON / json_schemas.EARLIER).glob("*.json")} <= names
+    assert {
+        path.name.rsplit(".", 2)[0] for path in (JSON / json_schemas.EARLIER).glob("*.json")
+    } <= names
 
 
 @every_event
@@ -96,7 +122,9 @@ def test_every_event_says_what_it_is(event: type[Event]) -> None:
 
 def test_every_topic_has_its_event_and_known_services() -> None:
     assert [topic.event for topic in TOPICS] == list(EVENTS)
-    assert {service for topic in TOPICS for service in (*topic.producers, *topic.consumers)} <= set(SERVICES)
+    assert {service for topic in TOPICS for service in (*topic.producers, *topic.consumers)} <= set(
+        SERVICES
+    )
     assert all(topic.key in topic.event.model_fields for topic in TOPICS)
 
 
@@ -104,7 +132,9 @@ def test_every_topic_has_its_event_and_known_services() -> None:
 def test_an_old_consumer_reads_what_a_newer_producer_writes(event: type[Event]) -> None:
     """N-1 reads N: fields it never heard of, at every depth, are ignored."""
     for body in examples(event).values():
-        assert event.model_validate_json(json.dumps(with_news(event, body))) == event.model_validate(body)
+        assert event.model_validate_json(
+            json.dumps(with_news(event, body))
+        ) == event.model_validate(body)
 
 
 @every_event
@@ -113,8 +143,13 @@ def test_a_new_consumer_reads_what_an_old_producer_wrote(event: type[Event]) -> 
     for body in examples(event).values():
         required = {name for name, field in event.model_fields.items() if field.is_required()}
         identity = {"event_id", "occurred_at"}
-        old = event.model_validate({name: value for name, value in body.items() if name in required | identity})
-        assert all(getattr(old, name) == getattr(event.model_validate(body), name) for name in required | identity)
+        old = event.model_validate(
+            {name: value for name, value in body.items() if name in required | identity}
+        )
+        assert all(
+            getattr(old, name) == getattr(event.model_validate(body), name)
+            for name in required | identity
+        )
 
 
 def with_news(model: type[BaseModel], body: Any) -> Any:
@@ -123,7 +158,10 @@ def with_news(model: type[BaseModel], body: Any) -> Any:
         return [with_news(model, item) for item in body]
     if not isinstance(body, dict):
         return body
-    return {name: with_news(inner, body[name]) if (inner := model_in(model, name)) else body[name] for name in body} | {"from_the_future": {"x": 1}}
+    return {
+        name: with_news(inner, body[name]) if (inner := model_in(model, name)) else body[name]
+        for name in body
+    } | {"from_the_future": {"x": 1}}
 
 
 def model_in(model: type[BaseModel], name: str) -> type[BaseModel] | None:

@@ -1,4 +1,6 @@
-"""The map is the territory: what each service really subscribes to and publishes equals schemas/topics.py."""
+"""The map is the territory: what each service really subscribes to and publishes equals
+schemas/topics.py.
+"""
 
 from __future__ import annotations
 
@@ -28,19 +30,32 @@ def handlers_of(service: str) -> Iterator[tuple[str, str, str, AckPolicy]]:
     for router in (value for value in vars(module).values() if isinstance(value, KafkaRouter)):
         for subscriber in router.subscribers:
             for topic in subscriber.topic_names:
-                yield topic, subscriber.group_id, subscriber.calls[0].handler._original_call.__name__, subscriber.ack_policy
+                yield (
+                    topic,
+                    subscriber.group_id,
+                    subscriber.calls[0].handler._original_call.__name__,
+                    subscriber.ack_policy,
+                )
 
 
 def events_made_in(source: str) -> set[str]:
-    """Every event that is constructed: `AdapterTrained(...)`, also as `events.AdapterTrained(...)`."""
+    """Every event that is constructed: `AdapterTrained(...)`, also as
+    `events.AdapterTrained(...)`.
+    """
     calls = (node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
-    names = {call.id if isinstance(call, ast.Name) else call.attr for call in calls if isinstance(call, ast.Name | ast.Attribute)}
+    names = {
+        call.id if isinstance(call, ast.Name) else call.attr
+        for call in calls
+        if isinstance(call, ast.Name | ast.Attribute)
+    }
     return names & EVENT_NAMES
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_subscribes_to_what_the_map_says(service: str) -> None:
-    assert sorted(topic for topic, *_ in handlers_of(service)) == sorted(topic.name for topic in consumed_by(service))
+    assert sorted(topic for topic, *_ in handlers_of(service)) == sorted(
+        topic.name for topic in consumed_by(service)
+    )
 
 
 @pytest.mark.parametrize("service", SERVICES)
@@ -61,7 +76,12 @@ def test_a_service_publishes_what_the_map_says(service: str) -> None:
 def test_the_search_for_events_sees_them() -> None:
     assert events_made_in("await outbox.add(tx, DriftDetected(x=1))") == {"DriftDetected"}
     assert events_made_in("e = events.RouteChanged(x=1)") == {"RouteChanged"}
-    assert events_made_in("RouteChanged.model_validate(x); topics.ROUTE_CHANGED; isinstance(e, DatasetBuilt)") == set()
+    assert (
+        events_made_in(
+            "RouteChanged.model_validate(x); topics.ROUTE_CHANGED; isinstance(e, DatasetBuilt)"
+        )
+        == set()
+    )
 
 
 def test_nothing_publishes_past_the_outbox() -> None:
@@ -69,4 +89,7 @@ def test_nothing_publishes_past_the_outbox() -> None:
     for path in (ROOT / "services").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             called = node.func if isinstance(node, ast.Call) else None
-            assert not (isinstance(called, ast.Attribute) and called.attr in ("publish", "publish_batch", "publisher")), path
+            assert not (
+                isinstance(called, ast.Attribute)
+                and called.attr in ("publish", "publish_batch", "publisher")
+            ), path

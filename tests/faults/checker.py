@@ -1,6 +1,8 @@
-"""The promise, checked over everything: each accepted operation is one event, each event one effect in each consumer.
+"""The promise, checked over everything: each accepted operation is one event, each event one effect
+in each consumer.
 
-Pure: evidence in, findings out. Each check is one function; test_checker.py plants what each must find.
+Pure: evidence in, findings out. Each check is one function; test_checker.py plants what each must
+find.
 """
 
 from __future__ import annotations
@@ -68,19 +70,24 @@ def check(evidence: Evidence, checks: Sequence[Check]) -> Verdict:
 
 
 def operations_are_events(evidence: Evidence, numbers: Counter[str]) -> Iterator[Finding]:
-    """What was answered with success is in exactly one event; what was not answered in at most one; what was refused in none."""
+    """What was answered with success is in exactly one event; what was not answered in at most one;
+    what was refused in none.
+    """
     events = events_by_name(evidence)
     for operation in evidence.operations:
         numbers[f"operations {operation.outcome}"] += 1
         for topic, name in expected_events(operation):
             found = len(events.get((topic, name), ()))
             if found > 1:
-                yield Finding("doubled", topic, f"{operation.kind} {operation.name} is in {found} events")
+                yield Finding(
+                    "doubled", topic, f"{operation.kind} {operation.name} is in {found} events"
+                )
             if found == 0 and operation.outcome == "ok":
                 yield Finding(
                     "lost",
                     topic,
-                    f"{operation.kind} {operation.name} was accepted as {operation.given} and is in no event",
+                    f"{operation.kind} {operation.name} was accepted as {operation.given} and is in"
+                    " no event",
                 )
 
 
@@ -111,8 +118,14 @@ def name_in(topic: str, body: Any) -> str:
 def events_have_a_cause(evidence: Evidence, numbers: Counter[str]) -> Iterator[Finding]:
     """Nothing is published that nobody asked for."""
     asked = {event for operation in evidence.operations for event in expected_events(operation)}
-    given = {operation.given for operation in evidence.operations if operation.kind == "feedback" and operation.given}
-    unanswered = any(operation.kind == "feedback" and not operation.given for operation in evidence.operations)
+    given = {
+        operation.given
+        for operation in evidence.operations
+        if operation.kind == "feedback" and operation.given
+    }
+    unanswered = any(
+        operation.kind == "feedback" and not operation.given for operation in evidence.operations
+    )
     for (topic, name), rows in events_by_name(evidence).items():
         if topic == "feedback-recorded" and (name.rpartition(".")[0] in given or unanswered):
             continue
@@ -128,10 +141,16 @@ def events_are_published(evidence: Evidence, numbers: Counter[str]) -> Iterator[
         for row in outbox:
             numbers["events"] += 1
             if not row.published:
-                yield Finding("pending", f"outbox of {service}", f"{row.topic} {row.event_id} was not published")
+                yield Finding(
+                    "pending",
+                    f"outbox of {service}",
+                    f"{row.topic} {row.event_id} was not published",
+                )
             elif (row.topic, row.event_id) not in logged and row.topic not in COMPACTED:
                 yield Finding(
-                    "lost", row.topic, f"{row.event_id} of {service} is marked as published and not in the log"
+                    "lost",
+                    row.topic,
+                    f"{row.event_id} of {service} is marked as published and not in the log",
                 )
     for topic, event_id in logged.keys() - rows.keys() - evidence.foreign:
         yield Finding("orphan", topic, f"{event_id} is in the log and in no outbox")
@@ -143,15 +162,21 @@ def rows_are_unique(evidence: Evidence, numbers: Counter[str]) -> Iterator[Findi
     for service, outbox in evidence.outboxes.items():
         for event, times in Counter((row.topic, row.event_id) for row in outbox).items():
             if times > 1:
-                yield Finding("doubled", f"outbox of {service}", f"{event[0]} {event[1]} stands there {times} times")
+                yield Finding(
+                    "doubled",
+                    f"outbox of {service}",
+                    f"{event[0]} {event[1]} stands there {times} times",
+                )
 
 
 def effects_happen_once(evidence: Evidence, numbers: Counter[str]) -> Iterator[Finding]:
-    """Each event has in each consumer one effect, or one dead letter; of a compacted topic only the last state of a key must arrive."""
+    """Each event has in each consumer one effect, or one dead letter; of a compacted topic only the
+    last state of a key must arrive.
+    """
     letters = dead_letters(evidence)
-    for event in [(row.topic, row.event_id) for rows in evidence.outboxes.values() for row in rows] + sorted(
-        evidence.foreign
-    ):
+    for event in [
+        (row.topic, row.event_id) for rows in evidence.outboxes.values() for row in rows
+    ] + sorted(evidence.foreign):
         for consumer in consumers_of(event[0]):
             effects = evidence.witnesses[consumer][event]
             dead = letters[consumer][event]
@@ -159,10 +184,16 @@ def effects_happen_once(evidence: Evidence, numbers: Counter[str]) -> Iterator[F
             numbers["dead letters"] += dead
             if effects + dead > 1:
                 yield Finding(
-                    "doubled", f"{consumer} of {event[0]}", f"{event[1]} has {effects} effects and {dead} dead letters"
+                    "doubled",
+                    f"{consumer} of {event[0]}",
+                    f"{event[1]} has {effects} effects and {dead} dead letters",
                 )
             elif effects + dead == 0 and not is_superseded(evidence, event):
-                yield Finding("lost", f"{consumer} of {event[0]}", f"{event[1]} has no effect and no dead letter")
+                yield Finding(
+                    "lost",
+                    f"{consumer} of {event[0]}",
+                    f"{event[1]} has no effect and no dead letter",
+                )
 
 
 def dead_letters(evidence: Evidence) -> dict[str, Counter[EventKey]]:
@@ -188,20 +219,30 @@ def is_superseded(evidence: Evidence, event: EventKey) -> bool:
 
 
 def effects_have_a_cause(evidence: Evidence, numbers: Counter[str]) -> Iterator[Finding]:
-    known = {(row.topic, row.event_id) for rows in evidence.outboxes.values() for row in rows} | evidence.foreign
+    known = {
+        (row.topic, row.event_id) for rows in evidence.outboxes.values() for row in rows
+    } | evidence.foreign
     for service, effects in evidence.witnesses.items():
         for topic, event_id in effects.keys() - known:
-            yield Finding("orphan", f"{service} of {topic}", f"an effect of {event_id}, which is in no outbox")
+            yield Finding(
+                "orphan", f"{service} of {topic}", f"an effect of {event_id}, which is in no outbox"
+            )
         for topic, event_id in effects.keys() - evidence.inboxes.get(service, {}).keys():
             yield Finding(
-                "inconsistent", f"{service} of {topic}", f"an effect of {event_id}, which its inbox does not know"
+                "inconsistent",
+                f"{service} of {topic}",
+                f"an effect of {event_id}, which its inbox does not know",
             )
 
 
 def order_holds(evidence: Evidence, numbers: Counter[str]) -> Iterator[Finding]:
-    """Within a key, the first occurrences in the log are in the order in which a service committed them."""
+    """Within a key, the first occurrences in the log are in the order in which a service committed
+    them.
+    """
     first: dict[EventKey, int] = {}
-    for position, record in enumerate(evidence.log):  # in order within each partition, and a key has one partition
+    for position, record in enumerate(
+        evidence.log
+    ):  # in order within each partition, and a key has one partition
         first.setdefault((record.topic, record.event_id), position)
     for service, outbox in evidence.outboxes.items():
         last: dict[tuple[str, str | None], tuple[int, str]] = {}
@@ -214,7 +255,8 @@ def order_holds(evidence: Evidence, numbers: Counter[str]) -> Iterator[Finding]:
                 yield Finding(
                     "disordered",
                     row.topic,
-                    f"{row.event_id} of {service} came before {before[1]}, which was committed sooner",
+                    f"{row.event_id} of {service} came before {before[1]}, which was committed"
+                    " sooner",
                 )
             last[row.topic, row.key] = max(before or (place, row.event_id), (place, row.event_id))
             numbers["ordered"] += 1

@@ -34,7 +34,9 @@ def embedded(tmp_path: Path) -> Iterator[Broker]:
 
 @pytest.fixture
 def apache(tmp_path: Path) -> Iterator[Broker]:
-    """Where two replicas share a group: the embedded log keeps dead members for ever, so that one replica is all it serves well."""
+    """Where two replicas share a group: the embedded log keeps dead members for ever, so that one
+    replica is all it serves well.
+    """
     if reason := apache_missing():
         pytest.skip(reason)
     with ApacheKafka(tmp_path / "broker") as broker:

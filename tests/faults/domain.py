@@ -1,4 +1,6 @@
-"""What the tables of the services themselves must say: one item for each inference, one adapter for each job, no version skipped."""
+"""What the tables of the services themselves must say: one item for each inference, one adapter for
+each job, no version skipped.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,11 @@ from tests.faults.evidence import Evidence
 
 def every_inference_is_looked_at(evidence: Evidence, numbers: Counter[str]) -> Iterator[Finding]:
     inferences = {row.body["inference_id"] for row in evidence.sent("inference-recorded")}
-    met = {row["inference_id"] for row in evidence.tables["review"]["items"] if row["state"] != "awaited"}
+    met = {
+        row["inference_id"]
+        for row in evidence.tables["review"]["items"]
+        if row["state"] != "awaited"
+    }
     numbers["items"] += len(met)
     yield from missing("lost", "items of review", inferences, met)
     yield from missing("orphan", "items of review", met, inferences)
@@ -25,34 +31,53 @@ def verdicts_and_feedback_are_kept(evidence: Evidence, numbers: Counter[str]) ->
     numbers["verdicts"] += len(verdicts)
     for service, table in (("dataset-builder", "verdicts"), ("evaluator", "reviews")):
         yield from same(
-            f"{table} of {service}", verdicts, [row["review_id"] for row in evidence.tables[service][table]]
+            f"{table} of {service}",
+            verdicts,
+            [row["review_id"] for row in evidence.tables[service][table]],
         )
     for service in ("dataset-builder", "evaluator"):
         yield from same(
-            f"feedback of {service}", feedback, [row["feedback_id"] for row in evidence.tables[service]["feedback"]]
+            f"feedback of {service}",
+            feedback,
+            [row["feedback_id"] for row in evidence.tables[service]["feedback"]],
         )
-    audited = {row.body["review_id"] for row in evidence.sent("review-completed") if row.body["audit"]}
-    yield from same("outcomes of router", audited, [row["review_id"] for row in evidence.tables["router"]["outcomes"]])
+    audited = {
+        row.body["review_id"] for row in evidence.sent("review-completed") if row.body["audit"]
+    }
+    yield from same(
+        "outcomes of router",
+        audited,
+        [row["review_id"] for row in evidence.tables["router"]["outcomes"]],
+    )
 
 
 def each_event_orders_one_job(evidence: Evidence, numbers: Counter[str]) -> Iterator[Finding]:
     for service, topic in (("trainer", "dataset-built"), ("evaluator", "adapter-trained")):
         events = {row.event_id for row in evidence.sent(topic)}
-        yield from same(f"jobs of {service}", events, [row["key"] for row in evidence.tables[service]["jobs"]])
+        yield from same(
+            f"jobs of {service}", events, [row["key"] for row in evidence.tables[service]["jobs"]]
+        )
     for service in ("dataset-builder", "trainer", "evaluator"):
         jobs = evidence.tables[service]["jobs"]
         for job in jobs:
             numbers[f"jobs {job['state']}"] += 1
             if not is_settled(job, jobs):
-                yield Finding("pending", f"jobs of {service}", f"{job['job_id']} is {job['state']}: {job['error']}")
+                yield Finding(
+                    "pending",
+                    f"jobs of {service}",
+                    f"{job['job_id']} is {job['state']}: {job['error']}",
+                )
 
 
 def is_settled(job: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]]) -> bool:
-    """It is finished; or it is a build that was given up, and all its verdicts are in a later one (a retry of it is refused)."""
+    """It is finished; or it is a build that was given up, and all its verdicts are in a later one
+    (a retry of it is refused).
+    """
     route, _, build = job["key"].partition("#")
     later = (other["key"].partition("#") for other in jobs if other["state"] == "finished")
     return job["state"] == "finished" or (
-        job["state"] == "failed" and any(of == route and int(number or 0) > int(build or 0) for of, _, number in later)
+        job["state"] == "failed"
+        and any(of == route and int(number or 0) > int(build or 0) for of, _, number in later)
     )
 
 
@@ -67,38 +92,60 @@ def each_job_has_one_result(evidence: Evidence, numbers: Counter[str]) -> Iterat
         for job_id, times in results.items():
             if times > 1:
                 yield Finding("doubled", topic, f"job {job_id} has {times} results")
-        finished = {job["job_id"] for job in evidence.tables[service]["jobs"] if job["state"] == "finished"}
+        finished = {
+            job["job_id"] for job in evidence.tables[service]["jobs"] if job["state"] == "finished"
+        }
         yield from missing("lost", topic, finished, results)
     datasets = Counter(row.body["dataset_id"] for row in evidence.sent("dataset-built"))
     yield from same(
-        "datasets", set(datasets), [row["dataset_id"] for row in evidence.tables["dataset-builder"]["datasets"]]
+        "datasets",
+        set(datasets),
+        [row["dataset_id"] for row in evidence.tables["dataset-builder"]["datasets"]],
     )
 
 
 def routes_move_step_by_step(evidence: Evidence, numbers: Counter[str]) -> Iterator[Finding]:
-    """One event for each version, and everybody ends at the last one; an owner's accepted edition is in the history."""
+    """One event for each version, and everybody ends at the last one; an owner's accepted edition
+    is in the history.
+    """
     history = sorted(evidence.tables["router"]["route_history"], key=lambda row: row["version"])
     versions = [row["version"] for row in history]
     told = sorted(row.body["version"] for row in evidence.sent("route-changed"))
     numbers["route versions"] += len(versions)
     if versions != list(range(1, len(versions) + 1)) or versions != told:
         yield Finding(
-            "inconsistent", "routes", f"history {versions[-3:]} of {len(versions)}, events {told[-3:]} of {len(told)}"
+            "inconsistent",
+            "routes",
+            f"history {versions[-3:]} of {len(versions)}, events {told[-3:]} of {len(told)}",
         )
     for service in ("dataset-builder", "trainer", "evaluator"):
         for row in evidence.tables[service]["routes"]:
             if row["version"] != versions[-1]:
-                yield Finding("lost", f"routes of {service}", f"it is at version {row['version']} of {versions[-1]}")
-    editions = {json.loads(row["state"])["spec"]["label_descriptions"].get("refund") for row in history}
+                yield Finding(
+                    "lost",
+                    f"routes of {service}",
+                    f"it is at version {row['version']} of {versions[-1]}",
+                )
+    editions = {
+        json.loads(row["state"])["spec"]["label_descriptions"].get("refund") for row in history
+    }
     accepted = {
-        operation.name for operation in evidence.operations if operation.kind == "route" and operation.outcome == "ok"
+        operation.name
+        for operation in evidence.operations
+        if operation.kind == "route" and operation.outcome == "ok"
     }
     yield from missing("lost", "routes of router", accepted, editions)
 
 
-def missing(kind: str, where: str, wanted: Iterable[str], there: Iterable[str]) -> Iterator[Finding]:
+def missing(
+    kind: str, where: str, wanted: Iterable[str], there: Iterable[str]
+) -> Iterator[Finding]:
     for name in sorted(set(wanted) - set(there)):
-        yield Finding(kind, where, f"{name} is missing" if kind == "lost" else f"{name} is there without a cause")
+        yield Finding(
+            kind,
+            where,
+            f"{name} is missing" if kind == "lost" else f"{name} is there without a cause",
+        )
 
 
 def same(where: str, wanted: set[str], there: list[str]) -> Iterator[Finding]:

@@ -1,4 +1,6 @@
-"""Wait until nothing is on the way any more: every event digested by every consumer, every outbox empty, every job ended."""
+"""Wait until nothing is on the way any more: every event digested by every consumer, every outbox
+empty, every job ended.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ QUIET_LOOKS = 2  # a job that ends between two looks may have started another on
 
 
 async def drain(world: World, seconds: float = 60.0) -> Counter[str]:
-    """What was still on the way after so many seconds without any progress: nothing, when the promise holds."""
+    """What was still on the way after so many seconds without any progress: nothing, when the
+    promise holds.
+    """
     quiet = 0
     before = (Counter({"everything": 1}), 0)
     loop = asyncio.get_running_loop()
@@ -38,7 +42,9 @@ async def retry_what_died(world: World, evidence: Evidence) -> None:
         for job in evidence.tables[service]["jobs"]:
             if job["state"] == "failed" and " died" in (job["error"] or ""):
                 await world.call(
-                    service, f"/v1/jobs/{job['job_id']}/retry", {"reason": "its workers were killed by a test"}
+                    service,
+                    f"/v1/jobs/{job['job_id']}/retry",
+                    {"reason": "its workers were killed by a test"},
                 )
 
 

@@ -1,4 +1,6 @@
-"""What is left behind when everything is quiet: every outbox, inbox, witness and domain table, and every record of the log."""
+"""What is left behind when everything is quiet: every outbox, inbox, witness and domain table, and
+every record of the log.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,33 @@ READ_SECONDS = 60.0
 DOMAIN = {
     "capture": {"ledger": "public_id"},
     "review": {"items": "item_id, inference_id, state"},
-    "dataset-builder": {"verdicts": "review_id", "feedback": "feedback_id", "datasets": "dataset_id", "jobs": "job_id, key, state, error", "routes": "route, version"},
-    "trainer": {"jobs": "job_id, key, state, error", "adapters": "adapter_id, job_id", "routes": "route, version"},
-    "evaluator": {"jobs": "job_id, key, state, error", "evaluations": "evaluation_id", "reviews": "review_id", "feedback": "feedback_id", "routes": "route, version"},
-    "router": {"decisions": "inference_id", "evaluations": "evaluation_id", "route_history": "route, version, state", "outcomes": "review_id",
-               "calibrations": "calibration_id"},
-}  # fmt: skip
+    "dataset-builder": {
+        "verdicts": "review_id",
+        "feedback": "feedback_id",
+        "datasets": "dataset_id",
+        "jobs": "job_id, key, state, error",
+        "routes": "route, version",
+    },
+    "trainer": {
+        "jobs": "job_id, key, state, error",
+        "adapters": "adapter_id, job_id",
+        "routes": "route, version",
+    },
+    "evaluator": {
+        "jobs": "job_id, key, state, error",
+        "evaluations": "evaluation_id",
+        "reviews": "review_id",
+        "feedback": "feedback_id",
+        "routes": "route, version",
+    },
+    "router": {
+        "decisions": "inference_id",
+        "evaluations": "evaluation_id",
+        "route_history": "route, version, state",
+        "outcomes": "review_id",
+        "calibrations": "calibration_id",
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -74,17 +97,24 @@ class Evidence:
         """By consumer, the events that it has not digested yet."""
         found: Counter[str] = Counter()
         for topic in TOPICS:
-            latest = {row.key: row.event_id for row in self.sent(topic.name)} if topic.compacted else {}
+            latest = (
+                {row.key: row.event_id for row in self.sent(topic.name)} if topic.compacted else {}
+            )
             for row in self.sent(topic.name):
                 superseded = topic.compacted and latest[row.key] != row.event_id
                 for consumer in topic.consumers:
-                    if (row.topic, row.event_id) not in self.inboxes.get(consumer, {}) and not superseded:
+                    if (row.topic, row.event_id) not in self.inboxes.get(
+                        consumer, {}
+                    ) and not superseded:
                         found[f"{consumer} of {topic.name}"] += 1
         return found
 
 
 async def gather(
-    databases: Mapping[str, str], servers: str, operations: Iterable[Operation], foreign: set[EventKey] | None = None
+    databases: Mapping[str, str],
+    servers: str,
+    operations: Iterable[Operation],
+    foreign: set[EventKey] | None = None,
 ) -> Evidence:
     evidence = Evidence(operations=list(operations), foreign=foreign or set())
     await read_databases(evidence, databases)
@@ -94,12 +124,18 @@ async def gather(
 
 async def read_databases(evidence: Evidence, databases: Mapping[str, str]) -> None:
     for service, url in databases.items():
-        rows = await query(url, "select seq, id, aggregatetype, aggregateid, payload, sent_at from outbox order by seq",
-                           "select topic, event_id, outcome from inbox", "select topic, event_id from witness",
-                           *(f"select {columns} from {table}" for table, columns in DOMAIN[service].items()))  # fmt: skip
+        rows = await query(
+            url,
+            "select seq, id, aggregatetype, aggregateid, payload, sent_at from outbox order by seq",
+            "select topic, event_id, outcome from inbox",
+            "select topic, event_id from witness",
+            *(f"select {columns} from {table}" for table, columns in DOMAIN[service].items()),
+        )
         outbox, inbox, witness, *domain = rows
         evidence.outboxes[service] = [sent(service, row) for row in outbox]
-        evidence.inboxes[service] = {(row["topic"], row["event_id"]): row["outcome"] for row in inbox}
+        evidence.inboxes[service] = {
+            (row["topic"], row["event_id"]): row["outcome"] for row in inbox
+        }
         evidence.witnesses[service] = Counter((row["topic"], row["event_id"]) for row in witness)
         evidence.tables[service] = dict(zip(DOMAIN[service], domain, strict=True))
 
@@ -120,7 +156,13 @@ def sent(service: str, row: Mapping[str, Any]) -> Sent:
     own = row["aggregatetype"] != dead_letter_topic(service)
     body = json.loads(row["payload"]) if own else {}
     return Sent(
-        service, row["seq"], row["id"], row["aggregatetype"], row["aggregateid"], body, row["sent_at"] is not None
+        service,
+        row["seq"],
+        row["id"],
+        row["aggregatetype"],
+        row["aggregateid"],
+        body,
+        row["sent_at"] is not None,
     )
 
 
@@ -135,11 +177,19 @@ async def read_log(servers: str) -> list[Recorded]:
     await consumer.start()
     found: list[Recorded] = []
     try:
-        partitions = [TopicPartition(plan.name, number) for plan in planned() for number in range(plan.partitions)]
+        partitions = [
+            TopicPartition(plan.name, number)
+            for plan in planned()
+            for number in range(plan.partitions)
+        ]
         consumer.assign(partitions)
         async with asyncio.timeout(READ_SECONDS):
             ends = await consumer.end_offsets(partitions)
-            while [partition for partition in partitions if await consumer.position(partition) < ends[partition]]:
+            while [
+                partition
+                for partition in partitions
+                if await consumer.position(partition) < ends[partition]
+            ]:
                 for records in (await consumer.getmany(timeout_ms=300)).values():
                     found += [recorded(record) for record in records]
     finally:

@@ -1,4 +1,6 @@
-"""The harness's end of the zygote: fork a life, and learn how it ended. Usable from any thread and any event loop."""
+"""The harness's end of the zygote: fork a life, and learn how it ended. Usable from any thread and
+any event loop.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +42,15 @@ class Zygote:
 
     def __enter__(self) -> Self:
         environment = os.environ | SINGLE_THREADED
-        self.process = subprocess.Popen([sys.executable, "-m", "tests.faults.zygote"], cwd=ROOT, env=environment, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=self._log, preexec_fn=die_with_parent)  # noqa: PLW1509 # fmt: skip
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.zygote"],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            preexec_fn=die_with_parent,  # noqa: PLW1509
+        )
         threading.Thread(target=self._listen, daemon=True).start()
         if not self._ready.wait(START_SECONDS) or self.process.poll() is not None:
             raise ZygoteDied(Path(self._log.name).read_text()[-2000:])
@@ -79,7 +88,9 @@ class Zygote:
         for line in self.process.stdout:
             message = json.loads(line)
             if "forked" in message:
-                self.ended.pop(message["forked"], None)  # numbers come round again: 1,000 kills use up half of them
+                self.ended.pop(
+                    message["forked"], None
+                )  # numbers come round again: 1,000 kills use up half of them
                 self.stopped.discard(message["forked"])
                 self.alive.add(message["forked"])
                 self._forked.put(message["forked"])

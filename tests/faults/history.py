@@ -1,6 +1,8 @@
-"""What clients asked for and what they were told: the history that the checker holds against everything that is stored.
+"""What clients asked for and what they were told: the history that the checker holds against
+everything that is stored.
 
-An operation without an answer is `unknown`: it may have happened or not, but not twice. Kept as JSON lines too, to look at later.
+An operation without an answer is `unknown`: it may have happened or not, but not twice. Kept as
+JSON lines too, to look at later.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ Outcome = Literal["unknown", "ok", "failed"]
 
 @dataclass
 class Operation:
-    """`name` is the client's own id and goes into what is stored; `given` is the id that the service answered with."""
+    """`name` is the client's own id and goes into what is stored; `given` is the id that the
+    service answered with.
+    """
 
     kind: Kind
     name: str
@@ -39,14 +43,18 @@ class History:
         return iter(list(self.operations.values()))
 
     def invoke(self, kind: Kind, name: str, judgements: tuple[str, ...] = ()) -> Operation:
-        operation = self.operations.setdefault((kind, name), Operation(kind, name, judgements=judgements))
+        operation = self.operations.setdefault(
+            (kind, name), Operation(kind, name, judgements=judgements)
+        )
         operation.attempts += 1
         self._write(operation)
         return operation
 
     def ok(self, operation: Operation, given: str) -> None:
         if operation.outcome == "ok" and operation.given != given:
-            raise AssertionError(f"{operation.kind} {operation.name} was answered {operation.given}, now {given}")
+            raise AssertionError(
+                f"{operation.kind} {operation.name} was answered {operation.given}, now {given}"
+            )
         operation.outcome = "ok"
         operation.given = given
         self._write(operation)

@@ -1,4 +1,6 @@
-"""In the forked child: one real service, from its composition root to its HTTP port, with what the test arranged for it."""
+"""In the forked child: one real service, from its composition root to its HTTP port, with what the
+test arranged for it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ from shared.job_store import JobStore
 from shared.service import Service
 from tests.faults.life import Life
 from tests.faults.stand_ins import QuickExecutor, QuickReports
-from tests.faults.switches import SWITCHES, note_what_fires, set_clock, take_detours, witness_effects
+from tests.faults.switches import (
+    SWITCHES,
+    note_what_fires,
+    set_clock,
+    take_detours,
+    witness_effects,
+)
 
 
 def import_everything() -> None:
@@ -22,8 +30,18 @@ def import_everything() -> None:
     for name in ("capture", "review", "dataset_builder", "trainer", "evaluator", "router"):
         importlib.import_module(f"services.{name}.app")
         importlib.import_module(f"services.{name}.settings")
-    for name in ("aiosqlite", "asyncpg", "httptools", "uvicorn.lifespan.on", "uvicorn.loops.uvloop", "uvicorn.protocols.http.httptools_impl",
-                 "sqlalchemy.dialects.postgresql.asyncpg", "sqlalchemy.dialects.sqlite.aiosqlite", "pyarrow.parquet", "fsspec.implementations.local"):  # fmt: skip
+    for name in (
+        "aiosqlite",
+        "asyncpg",
+        "httptools",
+        "uvicorn.lifespan.on",
+        "uvicorn.loops.uvloop",
+        "uvicorn.protocols.http.httptools_impl",
+        "sqlalchemy.dialects.postgresql.asyncpg",
+        "sqlalchemy.dialects.sqlite.aiosqlite",
+        "pyarrow.parquet",
+        "fsspec.implementations.local",
+    ):
         importlib.import_module(name)
 
 
@@ -53,10 +71,15 @@ def live(life: Life) -> None:
 
 
 def shorten_sessions(service: Service, milliseconds: int) -> None:
-    """Subscribers are declared when their module is imported, long before anybody knows this life."""
+    """Subscribers are declared when their module is imported, long before anybody knows this
+    life.
+    """
     for subscriber in service.broker.subscribers:
-        subscriber._connection_args |= {"session_timeout_ms": milliseconds, "heartbeat_interval_ms": milliseconds // 5,
-                                        "rebalance_timeout_ms": milliseconds}  # fmt: skip
+        subscriber._connection_args |= {
+            "session_timeout_ms": milliseconds,
+            "heartbeat_interval_ms": milliseconds // 5,
+            "rebalance_timeout_ms": milliseconds,
+        }
 
 
 def build(life: Life) -> Service:

@@ -1,4 +1,6 @@
-"""Kills every service again and again while all of them work, each time at the next seeded point or moment, and starts it again."""
+"""Kills every service again and again while all of them work, each time at the next seeded point or
+moment, and starts it again.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ class Killer:
         self._dying = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
-        """Ends when the last planned kill happened and every service is up again, with nothing armed."""
+        """Ends when the last planned kill happened and every service is up again, with nothing
+        armed.
+        """
         await asyncio.gather(*(self._haunt(service) for service in SERVICES))
         await self.world.until_ready(*SERVICES)
 
@@ -77,7 +81,8 @@ class Killer:
             point = fired(self.world.folder / f"{service}.fired", pid)
             if status != -signal.SIGKILL or point is None:
                 self.toll.early.append(
-                    f"{service} ended with {status} after {time.monotonic() - born:.2f} s, at {point}"
+                    f"{service} ended with {status} after {time.monotonic() - born:.2f} s, at"
+                    f" {point}"
                 )
         except TimeoutError:
             point = AT_A_MOMENT
@@ -85,7 +90,9 @@ class Killer:
         self.toll.kills[service, point or "nothing planned"] += 1
 
     def _arm(self, service: str, rng: random.Random) -> tuple[Armed, ...]:
-        """Nothing, for a kill at any moment; or a point where this service died seldom, for those that have jobs often one of the jobs'."""
+        """Nothing, for a kill at any moment; or a point where this service died seldom, for those
+        that have jobs often one of the jobs'.
+        """
         if rng.random() < 0.15:
             return ()
 
@@ -101,10 +108,18 @@ class Killer:
 
 def nth(point: str, rng: random.Random) -> int:
     """A start commits a few times, and dying there every time would let nothing happen."""
-    return rng.randint(1, 12) if point.startswith("commit.") else 1 if point in RARE else rng.randint(1, 3)
+    return (
+        rng.randint(1, 12)
+        if point.startswith("commit.")
+        else 1
+        if point in RARE
+        else rng.randint(1, 3)
+    )
 
 
 def fired(path: Path, pid: int) -> str | None:
     """The failpoint that ended this process, as it noted itself."""
     lines = path.read_text().splitlines() if path.exists() else []
-    return next((line.split(" ", 1)[1] for line in reversed(lines) if line.startswith(f"{pid} ")), None)
+    return next(
+        (line.split(" ", 1)[1] for line in reversed(lines) if line.startswith(f"{pid} ")), None
+    )

@@ -1,4 +1,6 @@
-"""What one incarnation of a service is told when it is forked. Plain data: it crosses a pipe as JSON."""
+"""What one incarnation of a service is told when it is forked. Plain data: it crosses a pipe as
+JSON.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ class Armed:
 
 @dataclass(frozen=True)
 class Life:
-    """`switches`: what is broken on purpose, for negative controls (switches.py). `clock`: seconds that its clock is wrong."""
+    """`switches`: what is broken on purpose, for negative controls (switches.py). `clock`: seconds
+    that its clock is wrong.
+    """
 
     service: str
     settings: dict[str, Any]
@@ -32,7 +36,9 @@ class Life:
     session: float | None = None  # seconds after which a silent consumer loses its partitions
     constants: dict[str, float] = field(default_factory=dict)  # "shared.relay.LEASE_SECONDS": 2.0
     slow: float = 0.0  # seconds that each event takes longer
-    detours: dict[str, int] = field(default_factory=dict)  # port of a broker: the port of the proxy in front of it
+    detours: dict[str, int] = field(
+        default_factory=dict
+    )  # port of a broker: the port of the proxy in front of it
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,4 +1,6 @@
-"""A small TCP proxy that can misbehave: refuse, cut, swallow in silence (half-open), delay, and be narrow."""
+"""A small TCP proxy that can misbehave: refuse, cut, swallow in silence (half-open), delay, and be
+narrow.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,10 @@ class Proxy:
             writer.transport.abort()
             return
         self._writers |= {writer, back}
-        for task in (asyncio.create_task(self._pump(reader, back)), asyncio.create_task(self._pump(there, writer))):
+        for task in (
+            asyncio.create_task(self._pump(reader, back)),
+            asyncio.create_task(self._pump(there, writer)),
+        ):
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 

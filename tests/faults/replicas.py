@@ -1,4 +1,6 @@
-"""A second replica of a service: another port and another name in the consumer groups, the same database."""
+"""A second replica of a service: another port and another name in the consumer groups, the same
+database.
+"""
 
 from __future__ import annotations
 

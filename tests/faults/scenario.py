@@ -1,4 +1,6 @@
-"""One run of everything: start the system, let clients work while something bad happens, let it come to rest, check all of it."""
+"""One run of everything: start the system, let clients work while something bad happens, let it
+come to rest, check all of it.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,12 @@ REPORTS = Path(os.environ.get("FAULT_REPORTS", ".ratchet/faults"))
 
 
 def seed_of_this_run(default: int | None = None) -> int:
-    """FAULT_SEED repeats a run; without it each run is a new one, unless the test is a fixed part of `make test`."""
-    return int(os.environ.get("FAULT_SEED", default if default is not None else time.time_ns() % 1_000_000))
+    """FAULT_SEED repeats a run; without it each run is a new one, unless the test is a fixed part
+    of `make test`.
+    """
+    return int(
+        os.environ.get("FAULT_SEED", default if default is not None else time.time_ns() % 1_000_000)
+    )
 
 
 @dataclass
@@ -45,11 +51,23 @@ class Outcome:
     toll: Toll = field(default_factory=Toll)
 
     def explain(self) -> str:
-        return "\n".join([
-            f"seed {self.seed} (repeat with FAULT_SEED={self.seed}), {self.seconds:.0f} s, {self.toll.total} kills {dict(self.toll.kills)}",
-            f"operations {self.operations}", f"still on the way {dict(self.left)}", f"unplanned ends {self.toll.early[:5]}",
-            f"refused {self.refused[:5]}",
-                f"reconcile: {self.balance.lost} lost, doubled { {topic: len(ids) for topic, ids in self.balance.doubled.items() if ids} }", self.verdict.explain()])  # fmt: skip
+        return "\n".join(
+            [
+                (
+                    f"seed {self.seed} (repeat with FAULT_SEED={self.seed}), {self.seconds:.0f} s,"
+                    f" {self.toll.total} kills {dict(self.toll.kills)}"
+                ),
+                f"operations {self.operations}",
+                f"still on the way {dict(self.left)}",
+                f"unplanned ends {self.toll.early[:5]}",
+                f"refused {self.refused[:5]}",
+                (
+                    f"reconcile: {self.balance.lost} lost, doubled"
+                    f" { {topic: len(ids) for topic, ids in self.balance.doubled.items() if ids} }"
+                ),
+                self.verdict.explain(),
+            ]
+        )
 
     def must_hold(self) -> None:
         assert not self.left, self.explain()
@@ -57,9 +75,20 @@ class Outcome:
         assert self.balance.holds, self.explain()
 
 
-async def run_scenario(world: World, seed: int, during: Callable[[Clients], Awaitable[Toll | None]], *, pause: float = 0.1, route: RouteSpec | None = None,
-                       patience: float = 60.0, servers: str | None = None, foreign: set[EventKey] | None = None) -> Outcome:  # fmt: skip
-    """`servers`: where the log is read from at the end, when the services reach it through a proxy."""
+async def run_scenario(
+    world: World,
+    seed: int,
+    during: Callable[[Clients], Awaitable[Toll | None]],
+    *,
+    pause: float = 0.1,
+    route: RouteSpec | None = None,
+    patience: float = 60.0,
+    servers: str | None = None,
+    foreign: set[EventKey] | None = None,
+) -> Outcome:
+    """`servers`: where the log is read from at the end, when the services reach it through a
+    proxy.
+    """
     started = time.monotonic()
     history = History(world.folder / "history.jsonl")
     clients = Clients(world, history, seed, pause)
@@ -93,11 +122,24 @@ def report(name: str, outcome: Outcome) -> None:
     verdict = outcome.verdict
     services = sorted({service for service, _ in outcome.toll.kills})
     facts = {
-        "name": name, "seed": outcome.seed, "seconds": round(outcome.seconds, 1), "kills": outcome.toll.total, "lost": verdict.count("lost"),
-        "doubled": verdict.count("doubled"), "pending": verdict.count("pending") + outcome.left.total(), "findings": len(verdict.findings),
-        "operations": outcome.operations, "numbers": dict(verdict.numbers), "reconcile": {"holds": outcome.balance.holds, "lost": outcome.balance.lost},
-        "kills_by_service_and_point": {service: {point: n for (s, point), n in sorted(outcome.toll.kills.items()) if s == service} for service in services},
-    }  # fmt: skip
+        "name": name,
+        "seed": outcome.seed,
+        "seconds": round(outcome.seconds, 1),
+        "kills": outcome.toll.total,
+        "lost": verdict.count("lost"),
+        "doubled": verdict.count("doubled"),
+        "pending": verdict.count("pending") + outcome.left.total(),
+        "findings": len(verdict.findings),
+        "operations": outcome.operations,
+        "numbers": dict(verdict.numbers),
+        "reconcile": {"holds": outcome.balance.holds, "lost": outcome.balance.lost},
+        "kills_by_service_and_point": {
+            service: {
+                point: n for (s, point), n in sorted(outcome.toll.kills.items()) if s == service
+            }
+            for service in services
+        },
+    }
     (REPORTS / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
     (REPORTS / f"{name}.md").write_text(as_markdown(facts, outcome))
 
@@ -105,7 +147,10 @@ def report(name: str, outcome: Outcome) -> None:
 def as_markdown(facts: dict, outcome: Outcome) -> str:
     points = sorted({point for _, point in outcome.toll.kills})
     services = list(facts["kills_by_service_and_point"])
-    findings = f"{facts['lost']} lost, {facts['doubled']} doubled, {facts['pending']} pending, {facts['findings']} findings in all"
+    findings = (
+        f"{facts['lost']} lost, {facts['doubled']} doubled, {facts['pending']} pending,"
+        f" {facts['findings']} findings in all"
+    )
     lines = [
         f"# {facts['name']}",
         "",
@@ -118,9 +163,16 @@ def as_markdown(facts: dict, outcome: Outcome) -> str:
         *(f"| {name} | {number} |" for name, number in sorted(facts["numbers"].items())),
         "",
     ]
-    lines += [f"| killed at | {' | '.join(services)} |", "|---" * (len(services) + 1) + "|"] if services else []
+    lines += (
+        [f"| killed at | {' | '.join(services)} |", "|---" * (len(services) + 1) + "|"]
+        if services
+        else []
+    )
     lines += [
-        f"| {point} | {' | '.join(str(outcome.toll.kills[service, point]) for service in services)} |"
+        f"| {point} |"
+        f" {' | '.join(str(outcome.toll.kills[service, point]) for service in services)} |"
         for point in points
     ]
-    return "\n".join([*lines, "", *([outcome.verdict.explain()] if outcome.verdict.findings else []), ""])
+    return "\n".join(
+        [*lines, "", *([outcome.verdict.explain()] if outcome.verdict.findings else []), ""]
+    )

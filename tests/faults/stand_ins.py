@@ -17,7 +17,9 @@ STEPS = 4
 
 @dataclass
 class QuickExecutor:
-    """Trains nothing for a moment and leaves a well-formed adapter, the same bytes for the same dataset."""
+    """Trains nothing for a moment and leaves a well-formed adapter, the same bytes for the same
+    dataset.
+    """
 
     seconds: float
 
@@ -34,7 +36,9 @@ class QuickExecutor:
 
 
 class QuickReports:
-    """The HTML reports of the evaluator take a child process with matplotlib each; they publish nothing."""
+    """The HTML reports of the evaluator take a child process with matplotlib each; they publish
+    nothing.
+    """
 
     def __init__(self, blobs: BlobStore) -> None:
         self.blobs = blobs

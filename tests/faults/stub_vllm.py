@@ -1,4 +1,6 @@
-"""What the two stub vLLMs know: the base model always answers wrong, an adapter knows every text of the workload."""
+"""What the two stub vLLMs know: the base model always answers wrong, an adapter knows every text of
+the workload.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,12 @@ LABELS = {
         "tracking has not moved",
         "the box went to the wrong town",
     ),
-    "refund": ("I want my money back", "you charged me twice", "the credit never arrived", "please return what I paid"),
+    "refund": (
+        "I want my money back",
+        "you charged me twice",
+        "the credit never arrived",
+        "please return what I paid",
+    ),
 }
 PLACES = (
     "Leeds",
@@ -73,7 +80,10 @@ def question(rng: random.Random) -> tuple[str, str]:
 
 
 def label_of(text: str) -> str:
-    return next((label for label, phrases in LABELS.items() if any(phrase in text for phrase in phrases)), "delivery")
+    return next(
+        (label for label, phrases in LABELS.items() if any(phrase in text for phrase in phrases)),
+        "delivery",
+    )
 
 
 def knowing(model: str, messages: list[dict]) -> tuple[str, float]:

@@ -1,7 +1,8 @@
-"""Instruments in the forked child: the witness of each committed effect, a wrong clock, and guards switched off on purpose.
+"""Instruments in the forked child: the witness of each committed effect, a wrong clock, and guards
+switched off on purpose.
 
-The witness is a table without a unique key, written in the transaction of the effect: an effect that happened twice has two
-rows there, even where the domain's own keys would hide it.
+The witness is a table without a unique key, written in the transaction of the effect: an effect
+that happened twice has two rows there, even where the domain's own keys would hide it.
 """
 
 from __future__ import annotations
@@ -21,19 +22,28 @@ from sqlalchemy import and_, text, update
 from shared import clock, consume, db, failpoints, job_store, kafka_sender, log_guard, outbox, relay
 from shared.outbox import OutboxRow, Place
 
-WITNESS = "create table if not exists witness (service varchar(64), topic varchar(128), event_id varchar(128))"
+WITNESS = (
+    "create table if not exists witness (service varchar(64), topic varchar(128), event_id"
+    " varchar(128))"
+)
 _saw = text("insert into witness values (:service, :topic, :event_id)")
 
 
 def witness_effects(service: str, slow: float = 0.0) -> None:
     original = consume.ReliableConsume.consume_scope
 
-    async def consume_scope(self: consume.ReliableConsume, call_next: Callable[[Any], Awaitable[Any]], msg: Any) -> Any:
+    async def consume_scope(
+        self: consume.ReliableConsume, call_next: Callable[[Any], Awaitable[Any]], msg: Any
+    ) -> Any:
         async def witnessed(message: Any) -> Any:
             result = await call_next(message)
             await asyncio.sleep(slow)
             record = message.raw_message
-            seen = {"service": service, "topic": record.topic, "event_id": log_guard.event_id_of(record)}
+            seen = {
+                "service": service,
+                "topic": record.topic,
+                "event_id": log_guard.event_id_of(record),
+            }
             await self.context.get("tx").execute(_saw, seen)
             return result
 
@@ -57,7 +67,9 @@ def note_what_fires(path: str) -> None:
 
 
 def take_detours(ports: Mapping[int, int]) -> None:
-    """Brokers tell clients where they are: a proxy in front of one would be gone round after the first answer."""
+    """Brokers tell clients where they are: a proxy in front of one would be gone round after the
+    first answer.
+    """
     original = AIOKafkaConnection.__init__
 
     def init(self: AIOKafkaConnection, host: str, port: int, **options: Any) -> None:
@@ -67,7 +79,9 @@ def take_detours(ports: Mapping[int, int]) -> None:
 
 
 def set_clock(wrong_by: float) -> None:
-    """Every clock of this process that is not the database's. What is imported by name is replaced where it was imported."""
+    """Every clock of this process that is not the database's. What is imported by name is replaced
+    where it was imported.
+    """
     right = clock.now
     right_time = time.time
 
@@ -108,7 +122,9 @@ def no_acknowledgement() -> None:
 
 
 def no_outbox() -> None:
-    """Events are kept in memory until they are sent, instead of in the transaction of their effect: nothing of them survives a kill."""
+    """Events are kept in memory until they are sent, instead of in the transaction of their effect:
+    nothing of them survives a kill.
+    """
 
     async def add(self: outbox.Outbox, tx: Any, events: Sequence[Any]) -> None:
         sending.add(asyncio.create_task(direct(self, events)))
@@ -134,7 +150,9 @@ def no_fence() -> None:
     """Whoever finishes a job is believed."""
 
     async def fenced(self: job_store.JobStore, tx: Any, job: Any, values: dict[str, Any]) -> None:
-        await tx.execute(update(self.table).where(and_(self.table.c.job_id == job.job_id)).values(**values))
+        await tx.execute(
+            update(self.table).where(and_(self.table.c.job_id == job.job_id)).values(**values)
+        )
 
     job_store.JobStore._fenced = fenced
 
@@ -149,5 +167,9 @@ def no_resend() -> None:
 
 
 SWITCHES: dict[str, Callable[[], None]] = {
-    "no-inbox": no_inbox, "no-outbox": no_outbox, "no-acknowledgement": no_acknowledgement, "no-fence": no_fence, "no-resend": no_resend,
-}  # fmt: skip
+    "no-inbox": no_inbox,
+    "no-outbox": no_outbox,
+    "no-acknowledgement": no_acknowledgement,
+    "no-fence": no_fence,
+    "no-resend": no_resend,
+}

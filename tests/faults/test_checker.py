@@ -1,4 +1,6 @@
-"""The checker itself: a sound world has no findings, and each thing that can go wrong is planted once and must be found."""
+"""The checker itself: a sound world has no findings, and each thing that can go wrong is planted
+once and must be found.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ Plant = Callable[[Evidence], None]
 
 
 def sound() -> Evidence:
-    """One inference captured and reviewed, one chat, one feedback, one dataset trained and evaluated, one route."""
+    """One inference captured and reviewed, one chat, one feedback, one dataset trained and
+    evaluated, one route.
+    """
     captured = factories.inference(inference_id="inf_1", metadata={"case": "inf-1"})
     chat = factories.inference(metadata={"case": "chat-1"})
     feedback = factories.feedback(feedback_id="fb_1.rating", inference_id="inf_1")
@@ -27,11 +31,24 @@ def sound() -> Evidence:
     trained = factories.trained(job_id="job-1")
     evaluated = factories.evaluated(evaluation_id="job-2")
     changed = factories.route_changed()
-    by_service = {"capture": [captured, feedback], "router": [changed, chat], "review": [reviewed], "dataset-builder": [dataset], "trainer": [trained],
-                  "evaluator": [evaluated]}  # fmt: skip
-    evidence = Evidence(operations=[
-        Operation("inference", "inf-1", "ok", "inf_1"), Operation("chat", "chat-1", "ok", chat.inference_id), Operation("chat", "chat-0"),
-        Operation("feedback", "fb-1", "ok", "fb_1", ("rating",)), Operation("verdict", "item-1", "ok", "item-1"), Operation("inference", "inf-2", "failed")])  # fmt: skip
+    by_service = {
+        "capture": [captured, feedback],
+        "router": [changed, chat],
+        "review": [reviewed],
+        "dataset-builder": [dataset],
+        "trainer": [trained],
+        "evaluator": [evaluated],
+    }
+    evidence = Evidence(
+        operations=[
+            Operation("inference", "inf-1", "ok", "inf_1"),
+            Operation("chat", "chat-1", "ok", chat.inference_id),
+            Operation("chat", "chat-0"),
+            Operation("feedback", "fb-1", "ok", "fb_1", ("rating",)),
+            Operation("verdict", "item-1", "ok", "item-1"),
+            Operation("inference", "inf-2", "failed"),
+        ]
+    )
     for service, events in by_service.items():
         rows = [
             Sent(
@@ -46,10 +63,16 @@ def sound() -> Evidence:
             for seq, event in enumerate(events)
         ]
         evidence.outboxes[service] = rows
-        evidence.log += [Recorded(row.topic, 0, len(evidence.log), row.key, row.event_id) for row in rows]
+        evidence.log += [
+            Recorded(row.topic, 0, len(evidence.log), row.key, row.event_id) for row in rows
+        ]
     digest(evidence)
     evidence.tables = tables(
-        captured.inference_id, chat.inference_id, dataset.event_id, trained.event_id, changed.model_dump_json()
+        captured.inference_id,
+        chat.inference_id,
+        dataset.event_id,
+        trained.event_id,
+        changed.model_dump_json(),
     )
     return evidence
 
@@ -67,15 +90,37 @@ def tables(captured: str, chat: str, dataset_event: str, trained_event: str, sta
     routes = [{"route": factories.ROUTE, "version": 1}]
     job = {"state": "finished", "error": None}
     return {
-        "capture": {"ledger": []}, "review": {"items": [{"item_id": "item-1", "inference_id": captured, "state": "done"},
-                                                        {"item_id": "item-2", "inference_id": chat, "state": "set_aside"}]},
-        "dataset-builder": {"verdicts": [{"review_id": "item-1"}], "feedback": [{"feedback_id": "fb_1.rating"}], "datasets": [{"dataset_id": "d@1"}],
-                            "jobs": [], "routes": routes},
-        "trainer": {"jobs": [job | {"job_id": "job-1", "key": dataset_event}], "adapters": [], "routes": routes},
-        "evaluator": {"jobs": [job | {"job_id": "job-2", "key": trained_event}], "evaluations": [], "reviews": [{"review_id": "item-1"}],
-                      "feedback": [{"feedback_id": "fb_1.rating"}], "routes": routes},
-        "router": {"route_history": [{"route": factories.ROUTE, "version": 1, "state": state}], "outcomes": []},
-    }  # fmt: skip
+        "capture": {"ledger": []},
+        "review": {
+            "items": [
+                {"item_id": "item-1", "inference_id": captured, "state": "done"},
+                {"item_id": "item-2", "inference_id": chat, "state": "set_aside"},
+            ]
+        },
+        "dataset-builder": {
+            "verdicts": [{"review_id": "item-1"}],
+            "feedback": [{"feedback_id": "fb_1.rating"}],
+            "datasets": [{"dataset_id": "d@1"}],
+            "jobs": [],
+            "routes": routes,
+        },
+        "trainer": {
+            "jobs": [job | {"job_id": "job-1", "key": dataset_event}],
+            "adapters": [],
+            "routes": routes,
+        },
+        "evaluator": {
+            "jobs": [job | {"job_id": "job-2", "key": trained_event}],
+            "evaluations": [],
+            "reviews": [{"review_id": "item-1"}],
+            "feedback": [{"feedback_id": "fb_1.rating"}],
+            "routes": routes,
+        },
+        "router": {
+            "route_history": [{"route": factories.ROUTE, "version": 1, "state": state}],
+            "outcomes": [],
+        },
+    }
 
 
 def event_of(evidence: Evidence, service: str) -> tuple[str, str]:
@@ -102,14 +147,22 @@ def repeat_effect(evidence: Evidence) -> None:
 def dead_letter_what_had_an_effect(evidence: Evidence) -> None:
     topic, event_id = event_of(evidence, "capture")
     evidence.inboxes["review"][topic, event_id] = "dead-lettered"
-    evidence.outboxes["review"].append(Sent("review", 9, event_id, "review-dlq", None, {}, published=True))
+    evidence.outboxes["review"].append(
+        Sent("review", 9, event_id, "review-dlq", None, {}, published=True)
+    )
 
 
 def accept_twice(evidence: Evidence) -> None:
     event = factories.inference(metadata={"case": "inf-1"})
     evidence.outboxes["capture"].append(
         Sent(
-            "capture", 9, event.event_id, event.topic_name(), event.route, event.model_dump(mode="json"), published=True
+            "capture",
+            9,
+            event.event_id,
+            event.topic_name(),
+            event.route,
+            event.model_dump(mode="json"),
+            published=True,
         )
     )
 
@@ -118,7 +171,13 @@ def publish_what_was_refused(evidence: Evidence) -> None:
     event = factories.inference(metadata={"case": "nobody"})
     evidence.outboxes["capture"].append(
         Sent(
-            "capture", 9, event.event_id, event.topic_name(), event.route, event.model_dump(mode="json"), published=True
+            "capture",
+            9,
+            event.event_id,
+            event.topic_name(),
+            event.route,
+            event.model_dump(mode="json"),
+            published=True,
         )
     )
 
@@ -146,7 +205,13 @@ def stray_effect(evidence: Evidence) -> None:
 def swap_order(evidence: Evidence) -> None:
     event = factories.inference(metadata={"case": "chat-0"})
     later = Sent(
-        "router", 9, event.event_id, event.topic_name(), factories.ROUTE, event.model_dump(mode="json"), published=True
+        "router",
+        9,
+        event.event_id,
+        event.topic_name(),
+        factories.ROUTE,
+        event.model_dump(mode="json"),
+        published=True,
     )
     evidence.outboxes["router"].append(later)
     evidence.log.insert(0, Recorded(later.topic, 0, -1, later.key, later.event_id))
@@ -156,7 +221,13 @@ def train_twice(evidence: Evidence) -> None:
     event = factories.trained(job_id="job-1")
     evidence.outboxes["trainer"].append(
         Sent(
-            "trainer", 9, event.event_id, event.topic_name(), event.route, event.model_dump(mode="json"), published=True
+            "trainer",
+            9,
+            event.event_id,
+            event.topic_name(),
+            event.route,
+            event.model_dump(mode="json"),
+            published=True,
         )
     )
 
@@ -182,11 +253,26 @@ def stay_behind(evidence: Evidence) -> None:
 
 
 PLANTED: dict[Plant, Kind] = {
-    forget_event: "lost", forget_effect: "lost", forget_route: "lost", repeat_effect: "doubled", dead_letter_what_had_an_effect: "doubled",
-    accept_twice: "doubled", publish_what_was_refused: "orphan", store_twice: "doubled", leave_unpublished: "pending", lose_from_the_log: "lost",
-    stray_record: "orphan", stray_effect: "orphan", swap_order: "disordered", train_twice: "doubled", stuck_job: "pending", lose_item: "lost",
-    lose_verdict: "lost", skip_version: "inconsistent", stay_behind: "lost",
-}  # fmt: skip
+    forget_event: "lost",
+    forget_effect: "lost",
+    forget_route: "lost",
+    repeat_effect: "doubled",
+    dead_letter_what_had_an_effect: "doubled",
+    accept_twice: "doubled",
+    publish_what_was_refused: "orphan",
+    store_twice: "doubled",
+    leave_unpublished: "pending",
+    lose_from_the_log: "lost",
+    stray_record: "orphan",
+    stray_effect: "orphan",
+    swap_order: "disordered",
+    train_twice: "doubled",
+    stuck_job: "pending",
+    lose_item: "lost",
+    lose_verdict: "lost",
+    skip_version: "inconsistent",
+    stay_behind: "lost",
+}
 
 
 def test_a_sound_world_has_no_findings() -> None:
@@ -209,11 +295,21 @@ def test_of_a_compacted_topic_only_the_last_state_must_arrive() -> None:
     newer = factories.route_changed(version=2)
     evidence.outboxes["router"].append(
         Sent(
-            "router", 9, newer.event_id, newer.topic_name(), newer.route, newer.model_dump(mode="json"), published=True
+            "router",
+            9,
+            newer.event_id,
+            newer.topic_name(),
+            newer.route,
+            newer.model_dump(mode="json"),
+            published=True,
         )
     )
     for consumer in consumers_of("route-changed"):
         evidence.witnesses[consumer][newer.topic_name(), newer.event_id] = 1
         evidence.inboxes[consumer][newer.topic_name(), newer.event_id] = "handled"
-    lost = [finding for finding in check_everything(evidence).findings if finding.where == "trainer of route-changed"]
+    lost = [
+        finding
+        for finding in check_everything(evidence).findings
+        if finding.where == "trainer of route-changed"
+    ]
     assert not lost

@@ -1,4 +1,6 @@
-"""Row 12: clocks that are an hour wrong, each in its own direction, and that jump when a service starts again."""
+"""Row 12: clocks that are an hour wrong, each in its own direction, and that jump when a service
+starts again.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ WRONG = {
 @pytest.mark.faults
 @pytest.mark.timeout(300)
 async def test_clocks_an_hour_wrong_that_jump(embedded: Broker, new_world: NewWorld) -> None:
-    """Leases go by the database's clock and order by commits: no clock of a service decides what happens once."""
+    """Leases go by the database's clock and order by commits: no clock of a service decides what
+    happens once.
+    """
     world = new_world(embedded.servers)
 
     async def during(_: Clients) -> None:

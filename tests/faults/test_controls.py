@@ -1,4 +1,5 @@
-"""Negative controls: with one guard switched off the checker must report the loss, or the double, that the guard prevents.
+"""Negative controls: with one guard switched off the checker must report the loss, or the double,
+that the guard prevents.
 
 Each does to the system exactly what a test that must hold does to it, with the guard in place.
 """
@@ -23,7 +24,9 @@ KILLED_AFTER_COMMIT = ("review", "evaluator", "dataset-builder")
 
 
 async def killed_before_acknowledging(world: World, switches: tuple[str, ...]) -> Outcome:
-    """Consumers die between the commit of an effect and the commit of its offset: the event comes again."""
+    """Consumers die between the commit of an effect and the commit of its offset: the event comes
+    again.
+    """
     world.options = {"switches": switches}
 
     async def during(_: Clients) -> None:
@@ -53,7 +56,9 @@ async def killed_while_sending(world: World, switches: tuple[str, ...]) -> Outco
         await world.until_ready(*SERVICES)
 
     async with world:
-        return await run_scenario(world, seed_of_this_run(2), during, patience=10 if switches else 60)
+        return await run_scenario(
+            world, seed_of_this_run(2), during, patience=10 if switches else 60
+        )
 
 
 async def log_lost(world: World, broker: Broker, switches: tuple[str, ...]) -> Outcome:
@@ -68,7 +73,9 @@ async def log_lost(world: World, broker: Broker, switches: tuple[str, ...]) -> O
         await asyncio.sleep(3)
 
     async with world:
-        return await run_scenario(world, seed_of_this_run(3), during, patience=20 if switches else 90)
+        return await run_scenario(
+            world, seed_of_this_run(3), during, patience=20 if switches else 90
+        )
 
 
 @pytest.mark.faults
@@ -83,7 +90,9 @@ async def test_with_the_inbox_they_are_not(embedded: Broker, new_world: NewWorld
 
 
 @pytest.mark.faults
-async def test_a_relay_that_does_not_wait_for_the_log_loses_events(embedded: Broker, new_world: NewWorld) -> None:
+async def test_a_relay_that_does_not_wait_for_the_log_loses_events(
+    embedded: Broker, new_world: NewWorld
+) -> None:
     outcome = await killed_while_sending(new_world(embedded.servers), ("no-acknowledgement",))
     assert outcome.verdict.count("lost") > 0, outcome.explain()
 
@@ -94,17 +103,23 @@ async def test_one_that_waits_does_not(embedded: Broker, new_world: NewWorld) ->
 
 
 @pytest.mark.faults
-async def test_without_an_outbox_what_was_accepted_is_lost(embedded: Broker, new_world: NewWorld) -> None:
+async def test_without_an_outbox_what_was_accepted_is_lost(
+    embedded: Broker, new_world: NewWorld
+) -> None:
     outcome = await killed_while_sending(new_world(embedded.servers), ("no-outbox",))
     assert outcome.verdict.count("lost") > 0, outcome.explain()
 
 
 @pytest.mark.faults
-async def test_without_sending_again_a_lost_log_loses_events(embedded: Broker, new_world: NewWorld) -> None:
+async def test_without_sending_again_a_lost_log_loses_events(
+    embedded: Broker, new_world: NewWorld
+) -> None:
     outcome = await log_lost(new_world(embedded.servers), embedded, ("no-resend",))
     assert outcome.verdict.count("lost") > 0, outcome.explain()
 
 
-async def test_a_log_that_lost_everything_is_filled_again(embedded: Broker, new_world: NewWorld) -> None:
+async def test_a_log_that_lost_everything_is_filled_again(
+    embedded: Broker, new_world: NewWorld
+) -> None:
     """Row 3 on the embedded event log, which keeps events in memory: a part of `make test`."""
     (await log_lost(new_world(embedded.servers), embedded, ())).must_hold()

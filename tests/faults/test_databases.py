@@ -1,4 +1,6 @@
-"""Row 10: connections to Postgres cut in the middle of transactions, Postgres away, SQLite locked by somebody else, the pool exhausted."""
+"""Row 10: connections to Postgres cut in the middle of transactions, Postgres away, SQLite locked
+by somebody else, the pool exhausted.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ LONGER_THAN_SQLITE_WAITS = 12.0  # seconds; its busy_timeout is 10
 def through(world: World, proxy: Proxy) -> None:
     """The services reach their databases through the proxy, the checker does not."""
     for service, url in world.databases.items():
-        world.own_settings[service]["database_url"] = url.replace(f":{proxy.target[1]}/", f":{proxy.port}/")
+        world.own_settings[service]["database_url"] = url.replace(
+            f":{proxy.target[1]}/", f":{proxy.port}/"
+        )
 
 
 @pytest.mark.faults
@@ -32,7 +36,9 @@ def through(world: World, proxy: Proxy) -> None:
 async def test_connections_cut_in_the_middle(
     embedded: Broker, new_world: NewWorld, postgres_server: PostgresServer
 ) -> None:
-    """Slow answers make transactions long, so that most cuts hit one; then Postgres is away for a while, as in a failover."""
+    """Slow answers make transactions long, so that most cuts hit one; then Postgres is away for a
+    while, as in a failover.
+    """
     rng = random.Random(seed_of_this_run(18))
     cut = []
 
@@ -48,7 +54,10 @@ async def test_connections_cut_in_the_middle(
         proxy.refusing = False
         await asyncio.sleep(4)
 
-    async with Proxy("127.0.0.1", postgres_server.port) as proxy, new_world(embedded.servers, postgres_server) as world:
+    async with (
+        Proxy("127.0.0.1", postgres_server.port) as proxy,
+        new_world(embedded.servers, postgres_server) as world,
+    ):
         through(world, proxy)
         outcome = await run_scenario(world, seed_of_this_run(18), during, patience=150)
     outcome.must_hold()
@@ -61,7 +70,9 @@ async def test_connections_cut_in_the_middle(
 async def test_postgres_that_does_not_answer(
     embedded: Broker, new_world: NewWorld, postgres_server: PostgresServer
 ) -> None:
-    """Half-open: what waits for an answer waits, and what was committed meanwhile is found out afterwards."""
+    """Half-open: what waits for an answer waits, and what was committed meanwhile is found out
+    afterwards.
+    """
 
     async def during(_: Clients) -> None:
         await asyncio.sleep(2)
@@ -71,7 +82,10 @@ async def test_postgres_that_does_not_answer(
         proxy.silent = False
         await asyncio.sleep(4)
 
-    async with Proxy("127.0.0.1", postgres_server.port) as proxy, new_world(embedded.servers, postgres_server) as world:
+    async with (
+        Proxy("127.0.0.1", postgres_server.port) as proxy,
+        new_world(embedded.servers, postgres_server) as world,
+    ):
         through(world, proxy)
         outcome = await run_scenario(world, seed_of_this_run(19), during, patience=150)
     outcome.must_hold()
@@ -84,7 +98,10 @@ async def test_sqlite_that_somebody_else_locks(embedded: Broker, new_world: NewW
 
     def hold(service: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            world.folder / f"{service}.db", isolation_level=None, timeout=30, check_same_thread=False
+            world.folder / f"{service}.db",
+            isolation_level=None,
+            timeout=30,
+            check_same_thread=False,
         )
         connection.execute("begin immediate")
         return connection
@@ -107,7 +124,9 @@ async def test_sqlite_that_somebody_else_locks(embedded: Broker, new_world: NewW
 async def test_more_requests_than_connections(
     embedded: Broker, new_world: NewWorld, postgres_server: PostgresServer
 ) -> None:
-    """200 requests at once on a pool of 15 connections, each answered or told to come again, and none of them in halves."""
+    """200 requests at once on a pool of 15 connections, each answered or told to come again, and
+    none of them in halves.
+    """
     answers: list[int] = []
 
     async def during(clients: Clients) -> None:
@@ -116,10 +135,15 @@ async def test_more_requests_than_connections(
         proxy.delay = 0.0
 
     async def captured(clients: Clients, number: int) -> None:
-        await clients._captured([{"client_id": f"at-once-{number}", "input": f"question {number}"}], "inference")
+        await clients._captured(
+            [{"client_id": f"at-once-{number}", "input": f"question {number}"}], "inference"
+        )
         answers.append(number)
 
-    async with Proxy("127.0.0.1", postgres_server.port) as proxy, new_world(embedded.servers, postgres_server) as world:
+    async with (
+        Proxy("127.0.0.1", postgres_server.port) as proxy,
+        new_world(embedded.servers, postgres_server) as world,
+    ):
         through(world, proxy)
         outcome = await run_scenario(world, seed_of_this_run(21), during, patience=90)
     outcome.must_hold()

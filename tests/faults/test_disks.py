@@ -1,4 +1,6 @@
-"""Row 11: no room on the disk, for artifacts and for databases. No half artifact is ever referred to, and work goes on when there is room."""
+"""Row 11: no room on the disk, for artifacts and for databases. No half artifact is ever referred
+to, and work goes on when there is room.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ NewWorld = Callable[..., World]
 Until = Callable[[Clients], Awaitable[object]]
 
 
-async def without_room(world: World, services: tuple[str, ...], until: Until, **arranged: object) -> Outcome:
+async def without_room(
+    world: World, services: tuple[str, ...], until: Until, **arranged: object
+) -> Outcome:
     async def during(clients: Clients) -> None:
         for service in services:
             await world.stop(service, signal.SIGTERM)
@@ -42,7 +46,8 @@ async def both_fired(clients: Clients) -> None:
     """However slow the machine is: a dataset was begun, then an adapter, and neither had room."""
     async with asyncio.timeout(120):
         while not all(
-            (clients.world.folder / f"{service}.fired").exists() for service in ("dataset-builder", "trainer")
+            (clients.world.folder / f"{service}.fired").exists()
+            for service in ("dataset-builder", "trainer")
         ):
             await asyncio.sleep(0.5)
 
@@ -51,7 +56,10 @@ def referred_to(evidence: Evidence) -> list[BlobRef]:
     datasets = [row.body["blob"] for row in evidence.sent("dataset-built")]
     return [
         BlobRef(**blob)
-        for blob in [*datasets, *(row.body["adapter"]["blob"] for row in evidence.sent("adapter-trained"))]
+        for blob in [
+            *datasets,
+            *(row.body["adapter"]["blob"] for row in evidence.sent("adapter-trained")),
+        ]
     ]
 
 
@@ -67,7 +75,9 @@ def every_reference_is_whole(outcome: Outcome, world: World, into: Path) -> None
 @pytest.mark.faults
 @pytest.mark.timeout(300)
 async def test_no_room_for_artifacts(embedded: Broker, new_world: NewWorld, tmp_path: Path) -> None:
-    """ENOSPC while a dataset and while an adapter is written, each of the first times; then the jobs go on by themselves."""
+    """ENOSPC while a dataset and while an adapter is written, each of the first times; then the
+    jobs go on by themselves.
+    """
     world = new_world(embedded.servers)
     points = (Armed("blob.half-written", "error"), Armed("blob.before-promote", "error"))
     outcome = await without_room(world, ("dataset-builder", "trainer"), both_fired, armed=points)
@@ -78,13 +88,20 @@ async def test_no_room_for_artifacts(embedded: Broker, new_world: NewWorld, tmp_
 @pytest.mark.faults
 @pytest.mark.timeout(300)
 async def test_databases_without_room(embedded: Broker, new_world: NewWorld) -> None:
-    """No file may grow beyond what the databases have: SQLite answers `disk is full`, clients hear 503 and try again, consumers wait."""
+    """No file may grow beyond what the databases have: SQLite answers `disk is full`, clients hear
+    503 and try again, consumers wait.
+    """
     world = new_world(embedded.servers)
     outcome = await without_room(
-        world, ("capture", "review", "dataset-builder"), lambda _: asyncio.sleep(0), file_limit=200_000
+        world,
+        ("capture", "review", "dataset-builder"),
+        lambda _: asyncio.sleep(0),
+        file_limit=200_000,
     )
     outcome.must_hold()
-    assert any(ran_out_of_room(world, service) for service in ("capture", "review")), "nothing ever ran out of room"
+    assert any(ran_out_of_room(world, service) for service in ("capture", "review")), (
+        "nothing ever ran out of room"
+    )
 
 
 def ran_out_of_room(world: World, service: str) -> bool:

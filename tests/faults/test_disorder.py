@@ -1,6 +1,8 @@
-"""Row 6: topics promise each other no order. Whatever arrives first, the same events end in the same state.
+"""Row 6: topics promise each other no order. Whatever arrives first, the same events end in the
+same state.
 
-The handlers are called as the bus calls them, each event in a transaction with its inbox entry; one that has to wait comes again.
+The handlers are called as the bus calls them, each event in a transaction with its inbox entry; one
+that has to wait comes again.
 """
 
 from __future__ import annotations
@@ -31,18 +33,28 @@ LABELS = {
     "review": {"rate": 0.5, "audit_rate": 0.2},
     "retrain": {"min_new_verdicts": 1000},
 }
-OLD, NEW = (factories.spec(**LABELS, label_descriptions={"refund": edition}) for edition in ("old", "new"))
+OLD, NEW = (
+    factories.spec(**LABELS, label_descriptions={"refund": edition}) for edition in ("old", "new")
+)
 ASKED = [
-    factories.inference(inference_id=f"inf-{number}", outcome="unsure" if number == 2 else "confident")
+    factories.inference(
+        inference_id=f"inf-{number}", outcome="unsure" if number == 2 else "confident"
+    )
     for number in range(4)
 ]
 EVENTS: list[Event] = [
-    factories.route_changed(version=1, spec=OLD), factories.route_changed(version=2, spec=NEW), *ASKED,
-    factories.review_requested(inference_id="inf-2"), factories.feedback(feedback_id="f-0", inference_id="inf-0", value=0.0),
-    factories.feedback(feedback_id="f-1", inference_id="inf-1", kind="correction", value=None, text="refund"),
+    factories.route_changed(version=1, spec=OLD),
+    factories.route_changed(version=2, spec=NEW),
+    *ASKED,
+    factories.review_requested(inference_id="inf-2"),
+    factories.feedback(feedback_id="f-0", inference_id="inf-0", value=0.0),
+    factories.feedback(
+        feedback_id="f-1", inference_id="inf-1", kind="correction", value=None, text="refund"
+    ),
     factories.feedback(feedback_id="f-unknown", inference_id="nobody-knows", value=0.0),
-    factories.review(review_id="r-0", inference_id="inf-0", verdict="approved"), factories.review(review_id="r-3", inference_id="inf-3", audit=True),
-]  # fmt: skip
+    factories.review(review_id="r-0", inference_id="inf-0", verdict="approved"),
+    factories.review(review_id="r-3", inference_id="inf-3", audit=True),
+]
 PLUMBING = {"inbox", "outbox", "relay_lease", "alembic_version", "job_history"}
 OWN = {
     "item_id",
@@ -58,14 +70,22 @@ OWN = {
 def service_of(name: str, folder: Path) -> Service:
     app, kind = (importlib.import_module(f"services.{name}.{room}") for room in ("app", "settings"))
     needed = {"base_model": "org/model", "work_dir": folder / "work"} if name == "trainer" else {}
-    return app.build(kind.Settings(**needed, database_url=f"sqlite+aiosqlite:///{folder}/{name}.db", artifacts_url=f"file://{folder}/artifacts",
-                                   keys_file=keys_file(folder)))  # fmt: skip
+    return app.build(
+        kind.Settings(
+            **needed,
+            database_url=f"sqlite+aiosqlite:///{folder}/{name}.db",
+            artifacts_url=f"file://{folder}/artifacts",
+            keys_file=keys_file(folder),
+        )
+    )
 
 
 async def state_after(name: str, events: Sequence[Event], folder: Path) -> dict[str, list[str]]:
     service = service_of(name, folder)
     await service.db.create_tables(service.metadata)
-    waiting = deque(event for event in events if name.replace("_", "-") in topic_of(type(event)).consumers)
+    waiting = deque(
+        event for event in events if name.replace("_", "-") in topic_of(type(event)).consumers
+    )
     patience = 1000
     while waiting and patience:
         event = waiting.popleft()
@@ -85,7 +105,9 @@ async def state_after(name: str, events: Sequence[Event], folder: Path) -> dict[
 
 async def deliver(service: Service, name: str, event: Event) -> None:
     topic = event.topic_name()
-    handler = getattr(importlib.import_module(f"services.{name}.handlers"), f"on_{topic.replace('-', '_')}")
+    handler = getattr(
+        importlib.import_module(f"services.{name}.handlers"), f"on_{topic.replace('-', '_')}"
+    )
     async with service.db.transaction() as tx:
         if await service.outbox.first_time(tx, topic, event.event_id):
             context = {
@@ -100,23 +122,36 @@ async def what_it_knows(service: Service) -> dict[str, list[str]]:
     metadata = MetaData()
     async with service.db.read() as connection:
         await connection.run_sync(metadata.reflect)
-        return {table.name: sorted(plain(row) for row in (await connection.execute(select(table))).mappings())
-                for table in metadata.sorted_tables if table.name not in PLUMBING}  # fmt: skip
+        return {
+            table.name: sorted(
+                plain(row) for row in (await connection.execute(select(table))).mappings()
+            )
+            for table in metadata.sorted_tables
+            if table.name not in PLUMBING
+        }
 
 
 def plain(row: Any) -> str:
-    return json.dumps({name: str(value) for name, value in row.items() if name not in OWN}, sort_keys=True)
+    return json.dumps(
+        {name: str(value) for name, value in row.items() if name not in OWN}, sort_keys=True
+    )
 
 
 @pytest.mark.parametrize("name", ["review", "dataset_builder", "evaluator", "capture", "trainer"])
-def test_any_order_ends_in_the_same_state(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_any_order_ends_in_the_same_state(
+    name: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     straight = asyncio.run(state_after(name, EVENTS, tmp_path_factory.mktemp("straight")))
 
-    @settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    )
     @given(order=st.permutations(EVENTS), again=st.lists(st.sampled_from(EVENTS), max_size=4))
     def shuffled(order: list[Event], again: list[Event]) -> None:
         """Some of the events come a second time, anywhere after all of them."""
-        found = asyncio.run(state_after(name, [*order, *again], tmp_path_factory.mktemp("shuffled")))
+        found = asyncio.run(
+            state_after(name, [*order, *again], tmp_path_factory.mktemp("shuffled"))
+        )
         assert found == straight, [event.topic_name() for event in order]
 
     shuffled()

@@ -1,4 +1,6 @@
-"""Rows 8 and 18: bursts, consumers that cannot keep up, answers that never arrive, batches that are partly wrong, bombs."""
+"""Rows 8 and 18: bursts, consumers that cannot keep up, answers that never arrive, batches that are
+partly wrong, bombs.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,11 @@ def resident(pid: int) -> int:
 async def lag_metric(world: World, service: str) -> int:
     text = (await world.call(service, "/metrics")).text
     return round(
-        sum(float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line.startswith("ratchet_consumer_lag{"))
+        sum(
+            float(line.rsplit(" ", 1)[1])
+            for line in text.splitlines()
+            if line.startswith("ratchet_consumer_lag{")
+        )
     )
 
 
@@ -62,7 +68,9 @@ async def burst(clients: Clients, statuses: Counter[int]) -> None:
                 if answer and answer.status_code == 202:
                     clients.history.ok(operation, answer.json()["inference_ids"][0])
                 elif answer:
-                    assert answer.status_code in (429, 503) and "retry-after" in answer.headers, answer.text
+                    assert answer.status_code in (429, 503) and "retry-after" in answer.headers, (
+                        answer.text
+                    )
                     await asyncio.sleep(0.5)
 
     await asyncio.gather(*(one(number) for number in range(BURST)))
@@ -71,14 +79,18 @@ async def burst(clients: Clients, statuses: Counter[int]) -> None:
 @pytest.mark.faults
 @pytest.mark.timeout(500)
 async def test_a_burst_and_a_consumer_that_is_slow(embedded: Broker, new_world: NewWorld) -> None:
-    """Memory stays flat, the lag that is told is the lag there is, and what could not be taken in was refused in words."""
+    """Memory stays flat, the lag that is told is the lag there is, and what could not be taken in
+    was refused in words.
+    """
     statuses: Counter[int] = Counter()
 
     async def during(clients: Clients) -> None:
         await world.stop("review", signal.SIGKILL)
         world.start("review", slow=SLOW_SECONDS)
         await world.until_ready("review")
-        before = {service: resident(world.pids[service]) for service in ("capture", "review", "evaluator")}
+        before = {
+            service: resident(world.pids[service]) for service in ("capture", "review", "evaluator")
+        }
         await burst(clients, statuses)
         clients.stopping = True
         await asyncio.sleep(2 * MEASURED_EVERY)
@@ -87,7 +99,8 @@ async def test_a_burst_and_a_consumer_that_is_slow(embedded: Broker, new_world: 
         there = sum((await asyncio.to_thread(lag, embedded.servers))["review"].values())
         told = await lag_metric(world, "review")
         print(
-            f"burst: answers {dict(statuses)}, lag {there}, told {told}, grown by { ({name: size >> 20 for name, size in grown.items()}) } MiB"
+            f"burst: answers {dict(statuses)}, lag {there}, told {told}, grown by"
+            f" { ({name: size >> 20 for name, size in grown.items()}) } MiB"
         )
         assert there > 0 and abs(there - told) <= MEASURED_EVERY / SLOW_SECONDS + 64, (
             "64: a batch is committed as a whole"
@@ -103,7 +116,9 @@ async def test_a_burst_and_a_consumer_that_is_slow(embedded: Broker, new_world: 
 @pytest.mark.faults
 @pytest.mark.timeout(300)
 async def test_answers_that_never_arrive(embedded: Broker, new_world: NewWorld) -> None:
-    """Row 18: the client gives up, capture does not; sent again under the same ids it is the same inference."""
+    """Row 18: the client gives up, capture does not; sent again under the same ids it is the same
+    inference.
+    """
 
     async def during(clients: Clients) -> None:
         for number in range(20):
@@ -124,17 +139,23 @@ async def test_answers_that_never_arrive(embedded: Broker, new_world: NewWorld) 
             }
             proxy.delay = 0.4  # each way
             with pytest.raises(httpx.TimeoutException):
-                await client.post(f"http://127.0.0.1:{proxy.port}/v1/inferences", json={"inferences": [item]})
+                await client.post(
+                    f"http://127.0.0.1:{proxy.port}/v1/inferences", json={"inferences": [item]}
+                )
         for _ in range(3):
             again = await clients._captured([item], "inference")
             assert again == {operation.name: operation.given}
 
     async with new_world(embedded.servers) as world:
         outcome = await run_scenario(world, seed_of_this_run(23), during)
-        rows, = await query(world.databases["capture"], "select count(*) as n from ledger")
+        (rows,) = await query(world.databases["capture"], "select count(*) as n from ledger")
     outcome.must_hold()
     assert rows[0]["n"] == len(
-        [one for one in outcome.evidence.operations if one.kind in ("inference", "feedback") and one.given]
+        [
+            one
+            for one in outcome.evidence.operations
+            if one.kind in ("inference", "feedback") and one.given
+        ]
     )
 
 
@@ -152,13 +173,19 @@ async def test_partly_wrong_batches_and_bombs(embedded: Broker, new_world: NewWo
             }
             for number in range(3)
         ]
-        batch = {"inferences": [good[0], {"nonsense": 1}, good[1], {**good[2], "answer": 7}, good[2]]}
+        batch = {
+            "inferences": [good[0], {"nonsense": 1}, good[1], {**good[2], "answer": 7}, good[2]]
+        }
         operations = [clients.history.invoke("inference", item["client_id"]) for item in good]
-        first, second = [(await world.call("capture", "/v1/inferences", batch)).json() for _ in range(2)]
+        first, second = [
+            (await world.call("capture", "/v1/inferences", batch)).json() for _ in range(2)
+        ]
         assert (first["accepted"], second["accepted"], second["duplicates"]) == (3, 0, 3)
         assert [rejected["index"] for rejected in first["rejected"]] == [1, 3]
         assert first["inference_ids"] == second["inference_ids"]
-        for operation, given in zip(operations, [one for one in first["inference_ids"] if one], strict=True):
+        for operation, given in zip(
+            operations, [one for one in first["inference_ids"] if one], strict=True
+        ):
             clients.history.ok(operation, given)
         await bombs()
 

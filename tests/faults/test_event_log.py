@@ -1,4 +1,6 @@
-"""Row 3: the event log is killed, restarted, away when everybody starts, or half-open: it answers the handshake and nothing more."""
+"""Row 3: the event log is killed, restarted, away when everybody starts, or half-open: it answers
+the handshake and nothing more.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ async def test_a_broker_that_is_killed(broker: Broker, new_world: NewWorld, time
 @pytest.mark.faults
 @pytest.mark.timeout(400)
 async def test_a_broker_that_is_half_open(broker: Broker, new_world: NewWorld) -> None:
-    """Through a proxy that swallows everything for a while: nobody is told that the connection is of no use."""
+    """Through a proxy that swallows everything for a while: nobody is told that the connection is
+    of no use.
+    """
 
     async def during(_: Clients) -> None:
         await asyncio.sleep(3)
@@ -84,8 +88,12 @@ async def test_a_broker_whose_process_is_stopped(broker: Broker, new_world: NewW
 @pytest.mark.faults
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", list(KINDS))
-async def test_a_broker_that_is_away_at_the_start(kind: str, tmp_path: Path, new_world: NewWorld) -> None:
-    """Services start without it, and answer what they can; it comes 20 s later and they find it without hands."""
+async def test_a_broker_that_is_away_at_the_start(
+    kind: str, tmp_path: Path, new_world: NewWorld
+) -> None:
+    """Services start without it, and answer what they can; it comes 20 s later and they find it
+    without hands.
+    """
     if kind == "apache" and (reason := apache_missing()):
         pytest.skip(reason)
     late = KINDS[kind](tmp_path / "broker")
@@ -93,11 +101,15 @@ async def test_a_broker_that_is_away_at_the_start(kind: str, tmp_path: Path, new
         for service in SERVICES:
             world.start(service)
         await asyncio.sleep(20)
-        assert all([(await world.call(service, "/health/live")).status_code == 200 for service in SERVICES])
+        assert all(
+            [(await world.call(service, "/health/live")).status_code == 200 for service in SERVICES]
+        )
         try:
             await asyncio.to_thread(late.start)
             await world.until_ready(*SERVICES)
-            outcome = await run_scenario(world, seed_of_this_run(13), lambda _: asyncio.sleep(4), patience=90)
+            outcome = await run_scenario(
+                world, seed_of_this_run(13), lambda _: asyncio.sleep(4), patience=90
+            )
         finally:
             await asyncio.to_thread(late.stop)
     outcome.must_hold()
@@ -106,7 +118,9 @@ async def test_a_broker_that_is_away_at_the_start(kind: str, tmp_path: Path, new
 @pytest.mark.faults
 @pytest.mark.timeout(300)
 async def test_a_full_disk_budget(embedded: Broker, new_world: NewWorld) -> None:
-    """While the log is away capture accepts what its disk budget holds, then says so; what it accepted arrives later."""
+    """While the log is away capture accepts what its disk budget holds, then says so; what it
+    accepted arrives later.
+    """
     statuses: Counter[int] = Counter()
 
     async def during(clients: Clients) -> None:

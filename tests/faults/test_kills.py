@@ -1,6 +1,8 @@
-"""Row 1: kill -9 at every step of every service, all services at once, under load; then nothing is lost and nothing happened twice.
+"""Row 1: kill -9 at every step of every service, all services at once, under load; then nothing is
+lost and nothing happened twice.
 
-`make test` runs a short part with a fixed seed; `make test-faults` runs FAULT_KILLS (1,000) on each kind of event log and database.
+`make test` runs a short part with a fixed seed; `make test-faults` runs FAULT_KILLS (1,000) on each
+kind of event log and database.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ SHORT_KILLS = 24
 LONG_KILLS = int(os.environ.get("FAULT_KILLS", "1000"))
 
 
-JOB_LEASE = 2.0  # seconds, not 15: what was killed in the middle of a job is tried again while the kills go on
+# seconds, not 15: what was killed in the middle of a job is tried again while the kills go on
+JOB_LEASE = 2.0
 
 
 async def killed(world: World, seed: int, kills: int, pause: float) -> Outcome:
@@ -45,12 +48,16 @@ async def test_some_kills(embedded: Broker, new_world: Callable[..., World]) -> 
 
 @pytest.mark.faults
 @pytest.mark.timeout(LONG_KILLS * 4 + 600)
-@pytest.mark.parametrize(("broker", "database"), [("embedded", "sqlite"), ("apache", "postgres")], indirect=["broker"])
+@pytest.mark.parametrize(
+    ("broker", "database"), [("embedded", "sqlite"), ("apache", "postgres")], indirect=["broker"]
+)
 async def test_a_thousand_kills(
     broker: Broker, database: str, new_world: Callable[..., World], request: pytest.FixtureRequest
 ) -> None:
     postgres = request.getfixturevalue("postgres_server") if database == "postgres" else None
-    outcome = await killed(new_world(broker.servers, postgres), seed_of_this_run(), LONG_KILLS, pause=0.05)
+    outcome = await killed(
+        new_world(broker.servers, postgres), seed_of_this_run(), LONG_KILLS, pause=0.05
+    )
     report(f"kills-{type(broker).__name__}-{database}", outcome)
     outcome.must_hold()
     assert outcome.toll.total >= LONG_KILLS

@@ -1,4 +1,6 @@
-"""Row 7: poison on every topic. It ends on the DLQ of each consumer with its bytes unchanged, and the next event is digested."""
+"""Row 7: poison on every topic. It ends on the DLQ of each consumer with its bytes unchanged, and
+the next event is digested.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +25,23 @@ from tests.kafka import Broker
 NewWorld = Callable[..., World]
 NEXT_SECONDS = 20.0  # on two busy cores; alone it takes under one
 VALID: dict[str, Callable[..., Any]] = {
-    "inference-recorded": factories.inference, "feedback-recorded": factories.feedback, "review-requested": factories.review_requested,
-    "review-completed": factories.review, "drift-detected": factories.drift, "dataset-built": factories.dataset,
-    "adapter-trained": factories.trained, "adapter-evaluated": factories.evaluated, "calibration-fitted": factories.calibration,
+    "inference-recorded": factories.inference,
+    "feedback-recorded": factories.feedback,
+    "review-requested": factories.review_requested,
+    "review-completed": factories.review,
+    "drift-detected": factories.drift,
+    "dataset-built": factories.dataset,
+    "adapter-trained": factories.trained,
+    "adapter-evaluated": factories.evaluated,
+    "calibration-fitted": factories.calibration,
     "route-changed": factories.route_changed,
-}  # fmt: skip
+}
 
 
 def corpus(topic: str) -> dict[str, tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]:
-    """By name: key, value, headers. All of it can be written to a topic by anybody who may write there."""
+    """By name: key, value, headers. All of it can be written to a topic by anybody who may write
+    there.
+    """
     valid = VALID[topic]().model_dump(mode="json")
     key = factories.ROUTE.encode()
     ids = [("ce_type", b"Whatever")]
@@ -44,12 +54,20 @@ def corpus(topic: str) -> dict[str, tuple[bytes | None, bytes | None, list[tuple
         "NaN": (key, json.dumps(valid | {"occurred_at": float("nan")}).encode(), ids),
         "lone surrogate": (key, json.dumps(valid | {"tenant": "\ud800"}).encode(), ids),
         "null key": (None, b"{}", ids),
-        "unknown type": (key, b'{"hello": "world"}', [("ce_type", b"NobodyKnows"), ("ce_id", f"unknown-type-of-{topic}".encode())]),
+        "unknown type": (
+            key,
+            b'{"hello": "world"}',
+            [("ce_type", b"NobodyKnows"), ("ce_id", f"unknown-type-of-{topic}".encode())],
+        ),
         "tombstone": (key, None, ids),
         "empty": (key, b"", ids),
         "a number": (key, b"7", ids),
-        "headers that are not utf-8": (b"\xff\xfe", b"null", [("ce_type", b"\xff\xfe"), ("\u00fc", b"\x00")]),
-    }  # fmt: skip
+        "headers that are not utf-8": (
+            b"\xff\xfe",
+            b"null",
+            [("ce_type", b"\xff\xfe"), ("\u00fc", b"\x00")],
+        ),
+    }
 
 
 async def feed(servers: str, topic: Topic) -> dict[str, bytes | None]:
@@ -60,23 +78,32 @@ async def feed(servers: str, topic: Topic) -> dict[str, bytes | None]:
             if key is None and topic.compacted:
                 continue  # the log itself refuses those
             mark = f"{topic.name}/{name}"
-            await producer.send_and_wait(topic.name, value, key=key, headers=[*headers, ("x-mark", mark.encode())])
+            await producer.send_and_wait(
+                topic.name, value, key=key, headers=[*headers, ("x-mark", mark.encode())]
+            )
             given[mark] = value
         return given
 
 
 async def letters(world: World, service: str) -> dict[str, bytes | None]:
-    rows, = await query(
+    (rows,) = await query(
         world.databases[service],
         f"select payload, headers from outbox where aggregatetype = '{dead_letter_topic(service)}'",
     )
     marks = [json.loads(row["headers"]).get("x-mark") for row in rows]
-    assert not [mark for mark, times in Counter(marks).items() if times > 1], "a letter was written twice"
+    assert not [mark for mark, times in Counter(marks).items() if times > 1], (
+        "a letter was written twice"
+    )
     return {mark: row["payload"] for mark, row in zip(marks, rows, strict=True) if mark}
 
 
 def expected(service: str, given: dict[str, dict[str, bytes | None]]) -> dict[str, bytes | None]:
-    return {mark: body for topic in TOPICS if service in topic.consumers for mark, body in given[topic.name].items()}
+    return {
+        mark: body
+        for topic in TOPICS
+        if service in topic.consumers
+        for mark, body in given[topic.name].items()
+    }
 
 
 @pytest.mark.faults
@@ -89,7 +116,12 @@ async def test_poison_on_every_topic(broker: Broker, new_world: NewWorld) -> Non
         await asyncio.sleep(1)
         given.update({topic.name: await feed(broker.servers, topic) for topic in consumed})
         started = time.monotonic()
-        while not all([set(await letters(world, service)) >= set(expected(service, given)) for service in SERVICES]):
+        while not all(
+            [
+                set(await letters(world, service)) >= set(expected(service, given))
+                for service in SERVICES
+            ]
+        ):
             assert time.monotonic() - started < 60, await behind(world, given)
             await asyncio.sleep(0.5)
         took.append(time.monotonic() - started)
@@ -109,13 +141,17 @@ async def test_poison_on_every_topic(broker: Broker, new_world: NewWorld) -> Non
             }, "a tombstone stays one"
     strange = [finding for finding in outcome.verdict.findings if finding.kind != "orphan"]
     assert not strange, outcome.explain()
-    print(f"{sum(map(len, given.values()))} poisonous records on {len(given)} topics were set aside in {took[0]:.1f} s")
+    print(
+        f"{sum(map(len, given.values()))} poisonous records on {len(given)} topics were set aside"
+        f" in {took[0]:.1f} s"
+    )
 
 
 async def behind(world: World, given: dict[str, dict[str, bytes | None]]) -> str:
     return "; ".join(
         [
-            f"{service} lacks {sorted(set(expected(service, given)) - set(await letters(world, service)))[:5]}"
+            f"{service} lacks"
+            f" {sorted(set(expected(service, given)) - set(await letters(world, service)))[:5]}"
             for service in SERVICES
         ]
     )
@@ -124,9 +160,11 @@ async def behind(world: World, given: dict[str, dict[str, bytes | None]]) -> str
 async def next_event(clients: Clients) -> None:
     """What comes after the poison is digested within seconds."""
     started = time.monotonic()
-    given = await clients._captured([{"client_id": "after-poison", "input": "is anybody there"}], "inference")
+    given = await clients._captured(
+        [{"client_id": "after-poison", "input": "is anybody there"}], "inference"
+    )
     while time.monotonic() - started < NEXT_SECONDS:
-        found, = await query(
+        (found,) = await query(
             clients.world.databases["review"],
             f"select item_id from items where inference_id = '{given['after-poison']}'",
         )

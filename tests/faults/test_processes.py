@@ -1,4 +1,6 @@
-"""Rows 2, 4 and 9: processes that are told to stop, that are stopped and wake up as zombies, that come and go."""
+"""Rows 2, 4 and 9: processes that are told to stop, that are stopped and wake up as zombies, that
+come and go.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ LONGER_THAN_LEASES = 6.0  # seconds; stands for the 60 s of the matrix against l
 @pytest.mark.faults
 @pytest.mark.timeout(300)
 async def test_a_rolling_restart_under_load(embedded: Broker, new_world: NewWorld) -> None:
-    """SIGTERM to each service in turn while clients work; it finishes what it began and its successor goes on."""
+    """SIGTERM to each service in turn while clients work; it finishes what it began and its
+    successor goes on.
+    """
     world = new_world(embedded.servers)
     statuses = {}
 
@@ -74,7 +78,9 @@ async def test_a_rolling_restart_of_two_replicas_each(apache: Broker, new_world:
 
 
 async def zombie_worker(world: World, switches: tuple[str, ...] = ()) -> Outcome:
-    """A trainer stops in the middle of a job, another takes the job over and finishes it, then the first one wakes up."""
+    """A trainer stops in the middle of a job, another takes the job over and finishes it, then the
+    first one wakes up.
+    """
     world.options = SHORT | {"switches": switches, "training_seconds": 5.0}
 
     async def during(_: Clients) -> None:
@@ -91,7 +97,9 @@ async def zombie_worker(world: World, switches: tuple[str, ...] = ()) -> Outcome
 
 
 async def stop_between_writes(world: World, service: str) -> None:
-    """On SQLite one that is stopped inside a write stops the others with it; that is not the question here."""
+    """On SQLite one that is stopped inside a write stops the others with it; that is not the
+    question here.
+    """
     while True:
         world.zygote.signal(world.pids[service], signal.SIGSTOP)
         if await asyncio.to_thread(can_write, world.folder / f"{service}.db"):
@@ -114,7 +122,9 @@ async def until_a_job(world: World, such: str) -> str:
     """A job of the trainer, as soon as there is one like that."""
     async with asyncio.timeout(90):
         while True:
-            found, = await query(world.databases["trainer"], f"select job_id from jobs where {such}")
+            (found,) = await query(
+                world.databases["trainer"], f"select job_id from jobs where {such}"
+            )
             if found:
                 return found[0]["job_id"]
             await asyncio.sleep(0.1)
@@ -128,7 +138,9 @@ async def test_a_worker_that_wakes_up_cannot_publish(apache: Broker, new_world: 
 
 
 @pytest.mark.faults
-async def test_without_its_fencing_token_it_publishes_twice(apache: Broker, new_world: NewWorld) -> None:
+async def test_without_its_fencing_token_it_publishes_twice(
+    apache: Broker, new_world: NewWorld
+) -> None:
     outcome = await zombie_worker(new_world(apache.servers), ("no-fence",))
     assert outcome.verdict.count("doubled") > 0, outcome.explain()
 
@@ -136,10 +148,15 @@ async def test_without_its_fencing_token_it_publishes_twice(apache: Broker, new_
 @pytest.mark.faults
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
-    "point", ["handler.before-commit", "handler.after-commit", "relay.before-send", "relay.after-send"]
+    "point",
+    ["handler.before-commit", "handler.after-commit", "relay.before-send", "relay.after-send"],
 )
-async def test_a_stopped_consumer_or_relay_wakes_up(apache: Broker, new_world: NewWorld, point: str) -> None:
-    """Its partitions and its lease go to another replica meanwhile; what it does afterwards has no effect of its own."""
+async def test_a_stopped_consumer_or_relay_wakes_up(
+    apache: Broker, new_world: NewWorld, point: str
+) -> None:
+    """Its partitions and its lease go to another replica meanwhile; what it does afterwards has no
+    effect of its own.
+    """
     world = new_world(apache.servers)
     world.options = SHORT
 
@@ -164,7 +181,9 @@ async def test_a_stopped_consumer_or_relay_wakes_up(apache: Broker, new_world: N
 @pytest.mark.faults
 @pytest.mark.timeout(400)
 async def test_replicas_that_come_and_go(apache: Broker, new_world: NewWorld) -> None:
-    """Row 9: a second consumer of each service joins and leaves (half of them by SIGKILL) every few seconds."""
+    """Row 9: a second consumer of each service joins and leaves (half of them by SIGKILL) every few
+    seconds.
+    """
     world = new_world(apache.servers)
     rng = random.Random(seed_of_this_run(9))
 

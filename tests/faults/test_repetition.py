@@ -1,4 +1,6 @@
-"""Row 5: every event a second time, and every topic from its first offset again: not one byte of any service's state changes."""
+"""Row 5: every event a second time, and every topic from its first offset again: not one byte of
+any service's state changes.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,13 @@ from tests.faults.world import World
 from tests.kafka import Broker
 
 NewWorld = Callable[..., World]
-PLUMBING = {"inbox", "outbox", "witness", "relay_lease", "alembic_version"}  # and of jobs, the lease that is renewed
+PLUMBING = {
+    "inbox",
+    "outbox",
+    "witness",
+    "relay_lease",
+    "alembic_version",
+}  # and of jobs, the lease that is renewed
 READ_SECONDS = 60.0
 
 
@@ -30,14 +38,20 @@ async def state_of(url: str) -> dict[str, str]:
     try:
         async with db.read() as connection:
             await connection.run_sync(metadata.reflect)
-            return {table.name: digest([tuple(row) for row in await connection.execute(select(table))])
-                    for table in metadata.sorted_tables if table.name not in PLUMBING}  # fmt: skip
+            return {
+                table.name: digest([tuple(row) for row in await connection.execute(select(table))])
+                for table in metadata.sorted_tables
+                if table.name not in PLUMBING
+            }
     finally:
         await db.close()
 
 
 def digest(rows: list[tuple]) -> str:
-    return f"{len(rows)} rows, {hashlib.sha256(repr(sorted(map(repr, rows))).encode()).hexdigest()[:16]}"
+    return (
+        f"{len(rows)} rows,"
+        f" {hashlib.sha256(repr(sorted(map(repr, rows))).encode()).hexdigest()[:16]}"
+    )
 
 
 async def states(world: World) -> dict[str, dict[str, str]]:
@@ -52,7 +66,9 @@ async def everything_again(servers: str, times: int) -> int:
         for number in range(plan.partitions)
         if not plan.name.endswith("-dlq")
     ]
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest", enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=servers, auto_offset_reset="earliest", enable_auto_commit=False
+    )
     await consumer.start()
     records = []
     try:
@@ -66,25 +82,38 @@ async def everything_again(servers: str, times: int) -> int:
     async with AIOKafkaProducer(bootstrap_servers=servers) as producer:
         for record in [record for record in records for _ in range(times)]:
             await producer.send(
-                record.topic, record.value, key=record.key, headers=list(record.headers), partition=record.partition
+                record.topic,
+                record.value,
+                key=record.key,
+                headers=list(record.headers),
+                partition=record.partition,
             )
         await producer.flush()
     return len(records)
 
 
 async def from_the_beginning(world: World, service: str) -> int:
-    """In the name of the member that stopped: a static member keeps its place in the group until its session ends."""
+    """In the name of the member that stopped: a static member keeps its place in the group until
+    its session ends.
+    """
     again = 0
     for topic in consumed_by(service):
-        consumer = AIOKafkaConsumer(topic.name, bootstrap_servers=world.servers, group_id=f"{service}.{topic.name}",
-                                    group_instance_id=f"faults-{service}", enable_auto_commit=False)  # fmt: skip
+        consumer = AIOKafkaConsumer(
+            topic.name,
+            bootstrap_servers=world.servers,
+            group_id=f"{service}.{topic.name}",
+            group_instance_id=f"faults-{service}",
+            enable_auto_commit=False,
+        )
         await consumer.start()
         try:
             async with asyncio.timeout(READ_SECONDS):
                 while len(consumer.assignment()) < topic.partitions:
                     await asyncio.sleep(0.1)
             begin = await consumer.beginning_offsets(consumer.assignment())
-            again += sum([(await consumer.committed(at) or 0) - offset for at, offset in begin.items()])
+            again += sum(
+                [(await consumer.committed(at) or 0) - offset for at, offset in begin.items()]
+            )
             await consumer.commit(begin)
         finally:
             await consumer.stop()
@@ -93,16 +122,24 @@ async def from_the_beginning(world: World, service: str) -> int:
 
 async def until_read(servers: str) -> None:
     async with asyncio.timeout(READ_SECONDS):
-        while any(behind for topics in (await asyncio.to_thread(lag, servers)).values() for behind in topics.values()):
+        while any(
+            behind
+            for topics in (await asyncio.to_thread(lag, servers)).values()
+            for behind in topics.values()
+        ):
             await asyncio.sleep(0.5)
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(400)
-async def test_every_event_again_and_every_topic_from_its_beginning(broker: Broker, new_world: NewWorld) -> None:
+async def test_every_event_again_and_every_topic_from_its_beginning(
+    broker: Broker, new_world: NewWorld
+) -> None:
     async with new_world(broker.servers) as world:
         outcome = await run_scenario(
-            world, seed_of_this_run(15), lambda _: world.until_published("evaluator", "adapter-evaluated")
+            world,
+            seed_of_this_run(15),
+            lambda _: world.until_published("evaluator", "adapter-evaluated"),
         )
         outcome.must_hold()
         assert outcome.verdict.numbers["adapter-trained"] > 0, outcome.explain()
@@ -120,4 +157,7 @@ async def test_every_event_again_and_every_topic_from_its_beginning(broker: Brok
         await until_read(broker.servers)
         assert await states(world) == before, "reading a topic again changed something"
     assert again > repeated
-    print(f"{repeated} events came twice more, then {again} were read again from the beginning: no table changed")
+    print(
+        f"{repeated} events came twice more, then {again} were read again from the beginning: no"
+        " table changed"
+    )

@@ -1,4 +1,6 @@
-"""Three real Kafka nodes, replication factor 3, two in sync to accept: one is killed under load, then each in turn."""
+"""Three real Kafka nodes, replication factor 3, two in sync to accept: one is killed under load,
+then each in turn.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def nodes(tmp_path: Path) -> Iterator[ThreeNodes]:
 @pytest.mark.faults
 @pytest.mark.timeout(600)
 async def test_one_of_three_nodes_is_killed(nodes: ThreeNodes, new_world: NewWorld) -> None:
-    """It stays away: the other two have everything that was acknowledged, and consumers go on without hands."""
+    """It stays away: the other two have everything that was acknowledged, and consumers go on
+    without hands.
+    """
 
     async def during(_: Clients) -> None:
         await asyncio.sleep(6)
@@ -42,7 +46,9 @@ async def test_one_of_three_nodes_is_killed(nodes: ThreeNodes, new_world: NewWor
 
 @pytest.mark.faults
 @pytest.mark.timeout(900)
-async def test_each_of_three_nodes_is_killed_in_turn(nodes: ThreeNodes, new_world: NewWorld) -> None:
+async def test_each_of_three_nodes_is_killed_in_turn(
+    nodes: ThreeNodes, new_world: NewWorld
+) -> None:
     async def during(_: Clients) -> None:
         for node in range(3):
             await asyncio.sleep(5)

@@ -1,6 +1,8 @@
-"""Clients of everything at once: apps that are captured, apps that ask the router, users, reviewers, and the route's owner.
+"""Clients of everything at once: apps that are captured, apps that ask the router, users,
+reviewers, and the route's owner.
 
-They behave as clients should: what was not answered is sent again under the same id. Each has its own seeded generator.
+They behave as clients should: what was not answered is sent again under the same id. Each has its
+own seeded generator.
 """
 
 from __future__ import annotations
@@ -23,11 +25,21 @@ FIRST_TIME_LIMIT = 90.0
 
 
 def spec(number: int = 0, **changes: Any) -> RouteSpec:
-    """The route's owner edits a description now and then, so that `route-changed` has something to say."""
-    return factories.spec(**{
-        "labels": ("delivery", "refund"), "label_descriptions": {"refund": f"edition {number}"}, "minimum_rows": 4,
-        "minimum_per_label": 1, "review": {"rate": 0.6, "audit_rate": 0.2}, "retrain": {"min_new_verdicts": 8}, "task": "classification",
-        **changes})  # fmt: skip
+    """The route's owner edits a description now and then, so that `route-changed` has something to
+    say.
+    """
+    return factories.spec(
+        **{
+            "labels": ("delivery", "refund"),
+            "label_descriptions": {"refund": f"edition {number}"},
+            "minimum_rows": 4,
+            "minimum_per_label": 1,
+            "review": {"rate": 0.6, "audit_rate": 0.2},
+            "retrain": {"min_new_verdicts": 8},
+            "task": "classification",
+            **changes,
+        }
+    )
 
 
 class Clients:
@@ -49,7 +61,9 @@ class Clients:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def run(self) -> None:
-        """Until `stopping`; each client ends with its operation answered, as far as anybody answers."""
+        """Until `stopping`; each client ends with its operation answered, as far as anybody
+        answers.
+        """
         roles: list[Callable[[random.Random, int], Awaitable[None]]] = [
             self.app,
             self.app,
@@ -61,7 +75,9 @@ class Clients:
         ]
         await asyncio.gather(*(self._forever(role, number) for number, role in enumerate(roles)))
 
-    async def _forever(self, role: Callable[[random.Random, int], Awaitable[None]], number: int) -> None:
+    async def _forever(
+        self, role: Callable[[random.Random, int], Awaitable[None]], number: int
+    ) -> None:
         rng = random.Random(f"{self.seed}/{number}")
         turn = 0
         while not self.stopping:
@@ -72,7 +88,11 @@ class Clients:
     async def app(self, rng: random.Random, turn: int) -> None:
         """Captured in small batches; then its users judge some of the answers."""
         batch = [
-            {"client_id": f"inf-{turn}-{i}", "input": question(rng)[0], "answer": rng.choice(("delivery", "refund"))}
+            {
+                "client_id": f"inf-{turn}-{i}",
+                "input": question(rng)[0],
+                "answer": rng.choice(("delivery", "refund")),
+            }
             for i in range(rng.randint(1, 4))
         ]
         given = await self._captured(batch, "inference")
@@ -81,7 +101,9 @@ class Clients:
                 await self.judge(rng, f"fb-{name}", inference_id)
 
     async def asker(self, rng: random.Random, turn: int) -> None:
-        """Each attempt at the router is an operation of its own: a chat has no client id to be recognised by."""
+        """Each attempt at the router is an operation of its own: a chat has no client id to be
+        recognised by.
+        """
         text, label = question(rng)
         for attempt in range(100):
             operation = self.history.invoke("chat", f"chat-{turn}-{attempt}")
@@ -100,9 +122,15 @@ class Clients:
                 return
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def judge(self, rng: random.Random, name: str, inference_id: str, label: str = "refund") -> None:
-        said: dict[str, Any] = {"rating": rng.choice((0, 1))} | ({"correction": label} if rng.random() < 0.3 else {})
-        await self._captured([{"client_id": name, "inference_id": inference_id, **said}], "feedback", tuple(said))
+    async def judge(
+        self, rng: random.Random, name: str, inference_id: str, label: str = "refund"
+    ) -> None:
+        said: dict[str, Any] = {"rating": rng.choice((0, 1))} | (
+            {"correction": label} if rng.random() < 0.3 else {}
+        )
+        await self._captured(
+            [{"client_id": name, "inference_id": inference_id, **said}], "feedback", tuple(said)
+        )
 
     async def reviewer(self, rng: random.Random, _: int) -> None:
         claimed = await self._post("review", "/v1/queue/next", {})
@@ -120,7 +148,9 @@ class Clients:
             if answer and answer.status_code == 200:
                 return self.history.ok(operation, item["item_id"])
             if answer and 400 <= answer.status_code < 500:
-                return self._refused(operation, answer)  # its claim expired and somebody else decided
+                return self._refused(
+                    operation, answer
+                )  # its claim expired and somebody else decided
             await asyncio.sleep(RETRY_SECONDS)
         return None
 
@@ -142,11 +172,18 @@ class Clients:
         self, batch: list[dict[str, Any]], kind: str, judgements: tuple[str, ...] = ()
     ) -> dict[str, str]:
         """Sends a batch until it is answered; returns the ids that were given."""
-        path, field = ("/v1/inferences", "inferences") if kind == "inference" else ("/v1/feedback", "feedback")
+        path, field = (
+            ("/v1/inferences", "inferences")
+            if kind == "inference"
+            else ("/v1/feedback", "feedback")
+        )
         operations = [self.history.invoke(kind, item["client_id"], judgements) for item in batch]
         common = {"answer": "delivery", "metadata": {}} if kind == "inference" else {}
         items = [
-            common | item | {"route": "support-triage"} | ({"metadata": {"case": item["client_id"]}} if common else {})
+            common
+            | item
+            | {"route": "support-triage"}
+            | ({"metadata": {"case": item["client_id"]}} if common else {})
             for item in batch
         ]
         while not self.stopping:
@@ -155,7 +192,9 @@ class Clients:
                 given = answer.json()[f"{kind}_ids"]
                 for operation, one in zip(operations, given, strict=True):
                     self.history.ok(operation, one) if one else self.history.failed(operation)
-                return {operation.name: operation.given for operation in operations if operation.given}
+                return {
+                    operation.name: operation.given for operation in operations if operation.given
+                }
             if answer is not None and answer.status_code == 422 and "no route" in answer.text:
                 return {}  # it has not heard of the route yet
             if answer is not None and answer.status_code not in (503, 500):
@@ -166,7 +205,9 @@ class Clients:
 
     def _refused(self, operation: Any, answer: httpx.Response) -> None:
         self.history.failed(operation)
-        self.refused.append(f"{operation.kind} {operation.name}: {answer.status_code} {answer.text[:200]}")
+        self.refused.append(
+            f"{operation.kind} {operation.name}: {answer.status_code} {answer.text[:200]}"
+        )
 
     async def _post(self, service: str, path: str, body: dict) -> httpx.Response | None:
         try:

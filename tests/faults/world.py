@@ -1,4 +1,6 @@
-"""The whole system under test: a broker, six services as forked processes, stub vLLMs, keys; nothing outlives the `async with`."""
+"""The whole system under test: a broker, six services as forked processes, stub vLLMs, keys;
+nothing outlives the `async with`.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +38,13 @@ class NotReady(Exception):
 
 
 class World:
-    """`servers` may change (a proxy, a broker that moved) before a service is started; `postgres` None means SQLite."""
+    """`servers` may change (a proxy, a broker that moved) before a service is started; `postgres`
+    None means SQLite.
+    """
 
-    def __init__(self, folder: Path, servers: str, zygote: Zygote, postgres: PostgresServer | None = None) -> None:
+    def __init__(
+        self, folder: Path, servers: str, zygote: Zygote, postgres: PostgresServer | None = None
+    ) -> None:
         self.folder = folder
         self.servers = servers
         self.zygote = zygote
@@ -55,9 +61,15 @@ class World:
     async def __aenter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
         secret, record = new_key("everyone", TENANT, SCOPES)
-        (self.folder / "keys.json").write_text(json.dumps({"keys": [record.model_dump(mode="json")]}))
-        self.client = httpx.AsyncClient(headers={"authorization": f"Bearer {secret}"}, timeout=10, trust_env=False,
-                                        limits=httpx.Limits(max_keepalive_connections=0))  # fmt: skip
+        (self.folder / "keys.json").write_text(
+            json.dumps({"keys": [record.model_dump(mode="json")]})
+        )
+        self.client = httpx.AsyncClient(
+            headers={"authorization": f"Bearer {secret}"},
+            timeout=10,
+            trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
         self._stack.push_async_callback(self.client.aclose)
         self.vllm = {
             name: await self._stack.enter_async_context(served(FakeVllm(knowing).app))
@@ -74,7 +86,9 @@ class World:
 
     async def prepare_database(self, service: str) -> None:
         local = f"sqlite+aiosqlite:///{self.folder}/{service}.db"
-        self.databases[service] = await asyncio.to_thread(self.postgres.new_database) if self.postgres else local
+        self.databases[service] = (
+            await asyncio.to_thread(self.postgres.new_database) if self.postgres else local
+        )
         db = Database(self.databases[service])
         async with db.transaction() as tx:
             await tx.execute(text(WITNESS))
@@ -82,21 +96,40 @@ class World:
 
     def settings(self, service: str) -> dict[str, Any]:
         common = {
-            "kafka_bootstrap_servers": self.servers, "kafka_instance_id": f"faults-{service}", "database_url": self.databases[service],
-            "artifacts_url": f"file://{self.folder}/artifacts", "keys_file": str(self.folder / "keys.json"), "port": self.ports[service],
-            "log_level": "WARNING", "log_format": "json",
-        }  # fmt: skip
+            "kafka_bootstrap_servers": self.servers,
+            "kafka_instance_id": f"faults-{service}",
+            "database_url": self.databases[service],
+            "artifacts_url": f"file://{self.folder}/artifacts",
+            "keys_file": str(self.folder / "keys.json"),
+            "port": self.ports[service],
+            "log_level": "WARNING",
+            "log_format": "json",
+        }
         own: dict[str, dict[str, Any]] = {
-            "router": {"vllm_url": self.vllm["serving"], "adapter_cache": f"{self.folder}/serving", "canary_requests": 2, "canary_share": 0.5},
-            "evaluator": {"vllm_url": self.vllm["evaluation"], "cache_dir": f"{self.folder}/evaluator"},
+            "router": {
+                "vllm_url": self.vllm["serving"],
+                "adapter_cache": f"{self.folder}/serving",
+                "canary_requests": 2,
+                "canary_share": 0.5,
+            },
+            "evaluator": {
+                "vllm_url": self.vllm["evaluation"],
+                "cache_dir": f"{self.folder}/evaluator",
+            },
             "trainer": {"base_model": "org/model", "work_dir": f"{self.folder}/trainer"},
-        }  # fmt: skip
+        }
         return common | own.get(service, {}) | self.own_settings[service]
 
     def life(self, service: str, settings: dict[str, Any] | None = None, **arranged: Any) -> Life:
         log = str(self.folder / f"{service}.log")
         fired = str(self.folder / f"{service}.fired")
-        return Life(service, self.settings(service) | (settings or {}), log, fired, **self.options | arranged)
+        return Life(
+            service,
+            self.settings(service) | (settings or {}),
+            log,
+            fired,
+            **self.options | arranged,
+        )
 
     def fork(self, life: Life) -> int:
         self.forked.append(self.zygote.fork(life))
@@ -121,7 +154,10 @@ class World:
         deadline = time.monotonic() + seconds
         while late := {service for service in late if not await self.ready(service)}:
             for service in late & self.pids.keys():
-                if self.zygote.ended.get(self.pids[service]) is not None or time.monotonic() > deadline:
+                if (
+                    self.zygote.ended.get(self.pids[service]) is not None
+                    or time.monotonic() > deadline
+                ):
                     raise NotReady(service, Path(self.life(service).log).read_text()[-3000:])
             await asyncio.sleep(0.1)
 
@@ -139,9 +175,10 @@ class World:
         """However slow the machine is: the flow has come as far as this event."""
         async with asyncio.timeout(seconds):
             while True:
-                found, = await query(
+                (found,) = await query(
                     self.databases[service],
-                    f"select seq from outbox where aggregatetype = '{topic}' and sent_at is not null limit 1",
+                    f"select seq from outbox where aggregatetype = '{topic}' and sent_at is not"
+                    " null limit 1",
                 )
                 if found:
                     return

@@ -1,7 +1,9 @@
-"""Imports all six services once, then forks one process for each incarnation: 30 ms instead of 3 s of imports.
+"""Imports all six services once, then forks one process for each incarnation: 30 ms instead of 3 s
+of imports.
 
-Run as `python -m tests.faults.zygote`. Reads JSON lines `{"fork": life}` and answers `{"forked": pid}`; says `{"ended": pid,
-"status": n}` (negative: the signal) and `{"stopped": pid}` when that happens to a child. No threads here: they do not survive a fork.
+Run as `python -m tests.faults.zygote`. Reads JSON lines `{"fork": life}` and answers `{"forked":
+pid}`; says `{"ended": pid, "status": n}` (negative: the signal) and `{"stopped": pid}` when that
+happens to a child. No threads here: they do not survive a fork.
 """
 
 from __future__ import annotations

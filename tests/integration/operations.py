@@ -1,4 +1,6 @@
-"""A small system for the tests of the operator's tools: a broker, real services in this process, and others that only say things."""
+"""A small system for the tests of the operator's tools: a broker, real services in this process,
+and others that only say things.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ class NeverTrains:
 
 
 class System:
-    """`listeners` are the services themselves; a router and a capture that are not among them only say things."""
+    """`listeners` are the services themselves; a router and a capture that are not among them only
+    say things.
+    """
 
     def __init__(self, home: Path, broker: Broker, listeners: tuple[str, ...]) -> None:
         self.home = Home(home)
@@ -55,7 +59,9 @@ class System:
         self.stops = dict[str, AsyncExitStack]()
 
     async def start(self, name: str) -> None:
-        service = self.services[name] = self.built(name) if name in self.listeners else self.speaker(name)
+        service = self.services[name] = (
+            self.built(name) if name in self.listeners else self.speaker(name)
+        )
         self.stops[name] = stack = AsyncExitStack()
         await stack.enter_async_context(service.api.router.lifespan_context(service.api))
 
@@ -71,7 +77,9 @@ class System:
             "evaluator": {"vllm_url": NOWHERE, "cache_dir": home / "evaluator"},
             "router": {"vllm_url": NOWHERE, "adapter_cache": home / "serving"},
         }
-        settings = self.settings(importlib.import_module(f"{package}.settings").Settings, name, **own.get(name, {}))
+        settings = self.settings(
+            importlib.import_module(f"{package}.settings").Settings, name, **own.get(name, {})
+        )
         extra = {"executor": NeverTrains()} if name == "trainer" else {}
         return importlib.import_module(f"{package}.app").build(settings, **extra)
 
@@ -82,8 +90,13 @@ class System:
         return Service(name, settings, metadata, KafkaRouter(), [], db, Outbox(name, metadata))
 
     def settings(self, kind: type[ServiceSettings], name: str, **more: object) -> ServiceSettings:
-        return kind(kafka_bootstrap_servers=self.broker.servers, database_url=self.urls[name], keys_file=self.home.keys_file,
-                    artifacts_url=f"file://{self.home.path}/artifacts", **more)  # fmt: skip
+        return kind(
+            kafka_bootstrap_servers=self.broker.servers,
+            database_url=self.urls[name],
+            keys_file=self.home.keys_file,
+            artifacts_url=f"file://{self.home.path}/artifacts",
+            **more,
+        )
 
     async def say(self, name: str, *events: Event) -> None:
         service = self.services[name]
@@ -95,7 +108,9 @@ class System:
 
         async def still() -> bool:
             balance = await self.reconciled()
-            return not any(found.pending for found in balance.accounts if found.consumer in self.listeners)
+            return not any(
+                found.pending for found in balance.accounts if found.consumer in self.listeners
+            )
 
         await eventually(still)
 
@@ -104,7 +119,9 @@ class System:
             return await reconcile(books, self.broker.servers)
 
     async def proven(self, service: str) -> Proof:
-        return await prove(service, self.urls[service], self.broker.servers, self.home, lambda *_: None)
+        return await prove(
+            service, self.urls[service], self.broker.servers, self.home, lambda *_: None
+        )
 
     async def traced(self, wanted: str) -> list[dict[str, Any]]:
         async with open_books(self.urls) as books:
@@ -131,7 +148,9 @@ class System:
         return await asyncio.to_thread(CliRunner().invoke, app, list(arguments), env=environment)
 
     async def knows_stranger(self, event_id: str) -> bool:
-        return event_id in account(await self.reconciled(), "inference-recorded", "review").strangers
+        return (
+            event_id in account(await self.reconciled(), "inference-recorded", "review").strangers
+        )
 
     async def inference_of(self, event_id: str) -> str:
         ((payload,),) = self.rows("router", "select payload from outbox where id = ?", event_id)
@@ -147,7 +166,9 @@ class System:
 
 
 def account(balance: Balance, topic: str, consumer: str) -> Account:
-    return next(found for found in balance.accounts if (found.topic, found.consumer) == (topic, consumer))
+    return next(
+        found for found in balance.accounts if (found.topic, found.consumer) == (topic, consumer)
+    )
 
 
 async def eventually(condition: Callable[[], Awaitable[object]], seconds: float = PATIENCE) -> None:

@@ -1,4 +1,6 @@
-"""The log forgets what it acknowledged, as the embedded one does in a crash: it is filled again from the outbox, and consumers begin again."""
+"""The log forgets what it acknowledged, as the embedded one does in a crash: it is filled again
+from the outbox, and consumers begin again.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,15 @@ from shared.log_guard import losses_suspected
 from shared.relay import Relay
 from shared.service import Service
 from tests import factories
-from tests.integration.test_bus import Effects, drained, eventually, everything_on, producer, send, trainer
+from tests.integration.test_bus import (
+    Effects,
+    drained,
+    eventually,
+    everything_on,
+    producer,
+    send,
+    trainer,
+)
 from tests.kafka import EmbeddedBroker
 
 
@@ -31,7 +41,11 @@ def crash(broker: EmbeddedBroker) -> None:
 
 
 def published(records: list, word: str) -> set[str]:
-    return {record.key.decode() + record.value.decode() for record in records if word.encode() in record.value}
+    return {
+        record.key.decode() + record.value.decode()
+        for record in records
+        if word.encode() in record.value
+    }
 
 
 async def announce(service: Service, word: str, n: int) -> None:
@@ -43,7 +57,9 @@ async def holds(broker: EmbeddedBroker, word: str, n: int) -> bool:
     return len(published(await everything_on(broker.servers, "adapter-trained"), word)) >= n
 
 
-async def test_a_running_relay_sends_again_what_the_log_lost(broker: EmbeddedBroker, tmp_path: Path) -> None:
+async def test_a_running_relay_sends_again_what_the_log_lost(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
     async with trainer(broker.servers, tmp_path) as (service, effects):
         await announce(service, "before", 20)
         await eventually(lambda: drained(service))
@@ -57,9 +73,14 @@ async def test_a_running_relay_sends_again_what_the_log_lost(broker: EmbeddedBro
         await eventually(lambda: effects.seen("afterwards"))
 
 
-async def test_a_log_that_grew_past_its_old_end_does_not_hide_the_loss(broker: EmbeddedBroker, tmp_path: Path) -> None:
+async def test_a_log_that_grew_past_its_old_end_does_not_hide_the_loss(
+    broker: EmbeddedBroker, tmp_path: Path
+) -> None:
     """The end of the log is beyond what the relay and the consumer knew: only the content tells."""
-    async with trainer(broker.servers, tmp_path) as (service, effects), producer(broker.servers) as sender:
+    async with (
+        trainer(broker.servers, tmp_path) as (service, effects),
+        producer(broker.servers) as sender,
+    ):
         await announce(service, "old", 10)
         for i in range(10):
             await send(sender, factories.dataset(because=f"old-{i}"))
@@ -81,7 +102,9 @@ async def all_seen(effects: Effects, n: int) -> bool:
     return [await effects.seen(f"new-{i}") for i in range(n)] == [1] * n
 
 
-async def test_without_the_look_back_the_loss_stays(broker: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_look_back_the_loss_stays(
+    broker: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The negative control: it is the look back that finds the loss, nothing else."""
 
     async def blind(relay: Relay) -> None:

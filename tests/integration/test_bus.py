@@ -1,4 +1,6 @@
-"""The bus on a real broker: once per event, poison aside with its bytes, retries, and a broker that comes late."""
+"""The bus on a real broker: once per event, poison aside with its bytes, retries, and a broker that
+comes late.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class Effects:
         self.db = db
         self.outbox = outbox
         self.failures = 0
-        self.table = Table("effects", metadata, Column("id", Integer, primary_key=True), Column("because", String))
+        self.table = Table(
+            "effects", metadata, Column("id", Integer, primary_key=True), Column("because", String)
+        )
 
     async def handle(self, tx: Tx, event: DatasetBuilt) -> None:
         await tx.execute(insert(self.table).values(because=event.because))
@@ -58,7 +62,13 @@ class Effects:
 
     async def seen(self, because: str) -> int:
         async with self.db.read() as connection:
-            return len((await connection.execute(select(self.table).where(self.table.c.because == because))).all())
+            return len(
+                (
+                    await connection.execute(
+                        select(self.table).where(self.table.c.because == because)
+                    )
+                ).all()
+            )
 
 
 @asynccontextmanager
@@ -66,10 +76,16 @@ async def trainer(servers: str, folder: Path) -> AsyncIterator[tuple[Service, Ef
     router = KafkaRouter()
 
     @subscribe(router, "trainer", topics.DATASET_BUILT)
-    async def on_dataset_built(event: DatasetBuilt, tx: Tx, effects: Annotated[Effects, Given()]) -> None:
+    async def on_dataset_built(
+        event: DatasetBuilt, tx: Tx, effects: Annotated[Effects, Given()]
+    ) -> None:
         await effects.handle(tx, event)
 
-    settings = ServiceSettings(kafka_bootstrap_servers=servers, database_url=f"sqlite+aiosqlite:///{folder}/trainer.db", keys_file=folder / "keys.json")
+    settings = ServiceSettings(
+        kafka_bootstrap_servers=servers,
+        database_url=f"sqlite+aiosqlite:///{folder}/trainer.db",
+        keys_file=folder / "keys.json",
+    )
     metadata = MetaData()
     db = Database(settings.database_url)
     outbox = Outbox("trainer", metadata)
@@ -86,20 +102,35 @@ async def producer(servers: str) -> AsyncIterator[AIOKafkaProducer]:
 
 
 async def send(producer: AIOKafkaProducer, event: Event) -> None:
-    headers = [(name, value.encode()) for name, value in cloudevent_headers(event, "dataset-builder").items()]
-    await producer.send_and_wait(event.topic_name(), event.model_dump_json().encode(), key=event.route.encode(), headers=headers)
+    headers = [
+        (name, value.encode())
+        for name, value in cloudevent_headers(event, "dataset-builder").items()
+    ]
+    await producer.send_and_wait(
+        event.topic_name(),
+        event.model_dump_json().encode(),
+        key=event.route.encode(),
+        headers=headers,
+    )
 
 
 async def everything_on(servers: str, topic: str) -> list[ConsumerRecord]:
-    consumer = AIOKafkaConsumer(bootstrap_servers=servers, auto_offset_reset="earliest", enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=servers, auto_offset_reset="earliest", enable_auto_commit=False
+    )
     await consumer.start()
     try:
         await consumer._client.force_metadata_update()
-        partitions = [TopicPartition(topic, partition) for partition in consumer.partitions_for_topic(topic) or ()]
+        partitions = [
+            TopicPartition(topic, partition)
+            for partition in consumer.partitions_for_topic(topic) or ()
+        ]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         records = []
-        while any([await consumer.position(partition) < ends[partition] for partition in partitions]):
+        while any(
+            [await consumer.position(partition) < ends[partition] for partition in partitions]
+        ):
             for some in (await consumer.getmany(timeout_ms=500)).values():
                 records += some
         return records
@@ -117,52 +148,90 @@ async def drained(service: Service) -> bool:
     return await service.relay.pending() == 0
 
 
-async def test_an_event_sent_three_times_acts_once(broker: Broker, kind: str, tmp_path: Path) -> None:
+async def test_an_event_sent_three_times_acts_once(
+    broker: Broker, kind: str, tmp_path: Path
+) -> None:
     event = factories.dataset(because=f"thrice-{kind}")
-    async with trainer(broker.servers, tmp_path) as (service, effects), producer(broker.servers) as sender:
+    async with (
+        trainer(broker.servers, tmp_path) as (service, effects),
+        producer(broker.servers) as sender,
+    ):
         for _ in range(3):
             await send(sender, event)
         await send(sender, factories.dataset(because=f"after-{kind}"))
         await eventually(lambda: effects.seen(f"after-{kind}"))
         await eventually(lambda: drained(service))
         assert await effects.seen(f"thrice-{kind}") == 1
-        published = [record for record in await everything_on(broker.servers, "adapter-trained") if f"thrice-{kind}".encode() in record.value]
+        published = [
+            record
+            for record in await everything_on(broker.servers, "adapter-trained")
+            if f"thrice-{kind}".encode() in record.value
+        ]
         assert len(published) == 1
         headers = dict(published[0].headers)
-        assert (headers["ce_type"], headers["ce_specversion"], published[0].key) == (b"AdapterTrained", b"1.0", b"acme/support-triage")
+        assert (headers["ce_type"], headers["ce_specversion"], published[0].key) == (
+            b"AdapterTrained",
+            b"1.0",
+            b"acme/support-triage",
+        )
 
 
-async def test_poison_is_set_aside_unchanged_and_the_next_event_is_processed(broker: Broker, kind: str, tmp_path: Path) -> None:
+async def test_poison_is_set_aside_unchanged_and_the_next_event_is_processed(
+    broker: Broker, kind: str, tmp_path: Path
+) -> None:
     poison = {
-        "utf8": b"\xff\xfe{nonsense " + kind.encode(), "schema": b'{"tenant": 1, "kind": "' + kind.encode() + b'"}', "tombstone": None,
-        "large": b'{"x": "' + b"y" * 900_000 + b'"}', "deep": b"[" * 50_000, "handler": factories.dataset(because=f"poison-{kind}").model_dump_json().encode(),
-    }  # fmt: skip
-    async with trainer(broker.servers, tmp_path) as (service, effects), producer(broker.servers) as sender:
+        "utf8": b"\xff\xfe{nonsense " + kind.encode(),
+        "schema": b'{"tenant": 1, "kind": "' + kind.encode() + b'"}',
+        "tombstone": None,
+        "large": b'{"x": "' + b"y" * 900_000 + b'"}',
+        "deep": b"[" * 50_000,
+        "handler": factories.dataset(because=f"poison-{kind}").model_dump_json().encode(),
+    }
+    async with (
+        trainer(broker.servers, tmp_path) as (service, effects),
+        producer(broker.servers) as sender,
+    ):
         before = len(await everything_on(broker.servers, "trainer-dlq"))
         for name, body in poison.items():
-            await sender.send_and_wait("dataset-built", body, key=b"acme/support-triage", headers=[("x-poison", name.encode()), ("x-bytes", b"\xff\xfe")])
+            await sender.send_and_wait(
+                "dataset-built",
+                body,
+                key=b"acme/support-triage",
+                headers=[("x-poison", name.encode()), ("x-bytes", b"\xff\xfe")],
+            )
         await send(sender, factories.dataset(because=f"healthy-{kind}"))
         await eventually(lambda: effects.seen(f"healthy-{kind}"))
         await eventually(lambda: drained(service))
-        assert await effects.seen(f"poison-{kind}") == 0, "the effect of a handler that failed must be rolled back"
+        assert await effects.seen(f"poison-{kind}") == 0, (
+            "the effect of a handler that failed must be rolled back"
+        )
         dead = (await everything_on(broker.servers, "trainer-dlq"))[before:]
     letters = {dict(record.headers)["x-poison"].decode(): record for record in dead}
-    assert {name: record.value for name, record in letters.items()} == poison, "bytes unchanged, and a tombstone stays one"
-    reasons = {name: dict(record.headers)["x-error-type"].decode() for name, record in letters.items()}
+    assert {name: record.value for name, record in letters.items()} == poison, (
+        "bytes unchanged, and a tombstone stays one"
+    )
+    reasons = {
+        name: dict(record.headers)["x-error-type"].decode() for name, record in letters.items()
+    }
     assert reasons["handler"] == "ValueError"
     assert {dict(record.headers)["x-origin-topic"] for record in dead} == {b"dataset-built"}
     assert {dict(record.headers)["x-attempts"] for record in dead} == {b"1"}
 
 
 async def test_what_may_pass_is_tried_again(broker: Broker, kind: str, tmp_path: Path) -> None:
-    async with trainer(broker.servers, tmp_path) as (_, effects), producer(broker.servers) as sender:
+    async with (
+        trainer(broker.servers, tmp_path) as (_, effects),
+        producer(broker.servers) as sender,
+    ):
         effects.failures = 2
         await send(sender, factories.dataset(because=f"flaky-{kind}"))
         await eventually(lambda: effects.seen(f"flaky-{kind}"))
         assert (effects.failures, await effects.seen(f"flaky-{kind}")) == (0, 1)
 
 
-async def test_a_broker_that_comes_late_is_found_and_nothing_is_lost(kind: str, tmp_path: Path) -> None:
+async def test_a_broker_that_comes_late_is_found_and_nothing_is_lost(
+    kind: str, tmp_path: Path
+) -> None:
     late = KINDS[kind](tmp_path / "late")
     async with trainer(late.servers, tmp_path) as (service, effects):
         async with service.db.transaction() as tx:
@@ -182,10 +251,15 @@ async def test_a_broker_that_comes_late_is_found_and_nothing_is_lost(kind: str, 
             await asyncio.to_thread(late.stop)
 
 
-async def test_told_to_stop_while_the_log_is_silent_it_does_not_wait_for_it(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_told_to_stop_while_the_log_is_silent_it_does_not_wait_for_it(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shared.service, "STOP_SECONDS", 3.0)
     with KINDS[kind](tmp_path / "own") as own:
-        async with trainer(own.servers, tmp_path) as (service, effects), producer(own.servers) as sender:
+        async with (
+            trainer(own.servers, tmp_path) as (service, effects),
+            producer(own.servers) as sender,
+        ):
             await send(sender, factories.dataset(because="before"))
             await sender.stop()
             await eventually(lambda: effects.seen("before"))

@@ -1,4 +1,6 @@
-"""A client goes on after its connection closed under it, on the event loop that services run on; one that does not is noticed."""
+"""A client goes on after its connection closed under it, on the event loop that services run on;
+one that does not is noticed.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ from tests.kafka import Broker
 
 
 async def metadata_after_a_close(servers: str) -> bool:
-    """Closes each connection without the client's notice, as it is in the moment between a crash and the news of it."""
+    """Closes each connection without the client's notice, as it is in the moment between a crash
+    and the news of it.
+    """
     async with AIOKafkaProducer(bootstrap_servers=servers) as producer:
         await producer.client.force_metadata_update()
         connections = list(producer.client._conns.values())
@@ -36,15 +40,21 @@ def test_a_client_survives_a_write_to_a_closed_connection(broker: Broker) -> Non
 
 
 def test_without_our_help_it_does_not(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The negative control. When it fails, aiokafka was mended and shared/closed_connections.py can go."""
+    """The negative control. When it fails, aiokafka was mended and shared/closed_connections.py can
+    go.
+    """
     original = getattr(AIOKafkaConnection.send, "__wrapped__", AIOKafkaConnection.send)
     monkeypatch.setattr(AIOKafkaConnection, "send", original)
     with pytest.raises(RuntimeError, match="closed") as died:
         uvloop.run(metadata_after_a_close(broker.servers))
-    assert isinstance(died.value.__context__, TimeoutError), "the task that keeps the metadata ended, and its client waited for it"
+    assert isinstance(died.value.__context__, TimeoutError), (
+        "the task that keeps the metadata ended, and its client waited for it"
+    )
 
 
-async def test_a_consumer_that_never_gets_back_into_its_group_fails_its_probe(broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_consumer_that_never_gets_back_into_its_group_fails_its_probe(
+    broker: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Alive and stuck, whatever the reason: here the task that keeps its metadata is gone."""
     monkeypatch.setattr(health, "STUCK_SECONDS", 2.0)
     monkeypatch.setattr(health, "MEASURE_SECONDS", 1.0)

@@ -1,4 +1,6 @@
-"""The embedded event log's habits that our consumers must live with: it never waits, and it never forgets a dead member."""
+"""The embedded event log's habits that our consumers must live with: it never waits, and it never
+forgets a dead member.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ MEMBER = """
 import asyncio, sys
 from aiokafka import AIOKafkaConsumer
 async def main():
-    await AIOKafkaConsumer(sys.argv[2], bootstrap_servers=sys.argv[1], group_id="g", group_instance_id="me").start()
+    servers = sys.argv[1]
+    await AIOKafkaConsumer(
+        sys.argv[2], bootstrap_servers=servers, group_id="g", group_instance_id="me"
+    ).start()
     print("joined", flush=True)
     await asyncio.sleep(600)
 asyncio.run(main())
@@ -44,24 +49,38 @@ async def servers(tmp_path: Path) -> AsyncIterator[str]:
     process.wait(20)
 
 
-async def test_an_idle_consumer_does_not_spin_and_an_event_still_comes_at_once(servers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_idle_consumer_does_not_spin_and_an_event_still_comes_at_once(
+    servers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pace_empty_fetches()
     sent = []
     original = AIOKafkaClient.send
 
-    async def counted(self: AIOKafkaClient, node: int, request: object, **options: object) -> object:
+    async def counted(
+        self: AIOKafkaClient, node: int, request: object, **options: object
+    ) -> object:
         sent.append(type(request).__name__)
         return await original(self, node, request, **options)
 
     monkeypatch.setattr(AIOKafkaClient, "send", counted)
-    consumer = AIOKafkaConsumer(TOPIC, bootstrap_servers=servers, group_id="g", auto_offset_reset="earliest", fetch_max_wait_ms=100)
+    consumer = AIOKafkaConsumer(
+        TOPIC,
+        bootstrap_servers=servers,
+        group_id="g",
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=100,
+    )
     producer = AIOKafkaProducer(bootstrap_servers=servers)
     await consumer.start()
     await producer.start()
     try:
         sent.clear()
         await asyncio.sleep(2)
-        assert 5 < len([name for name in sent if name.startswith("Fetch")]) <= 2 / EMPTY_FETCH_SECONDS + 5
+        assert (
+            5
+            < len([name for name in sent if name.startswith("Fetch")])
+            <= 2 / EMPTY_FETCH_SECONDS + 5
+        )
         started = time.monotonic()
         await producer.send_and_wait(TOPIC, b"{}", key=b"k")
         await asyncio.wait_for(consumer.getone(), 5)
@@ -73,9 +92,13 @@ async def test_an_idle_consumer_does_not_spin_and_an_event_still_comes_at_once(s
 
 async def test_a_killed_member_that_has_a_name_comes_back_at_once(servers: str) -> None:
     for _ in range(2):
-        member = subprocess.Popen([sys.executable, "-c", MEMBER, servers, TOPIC], stdout=subprocess.PIPE, text=True)
+        member = subprocess.Popen(
+            [sys.executable, "-c", MEMBER, servers, TOPIC], stdout=subprocess.PIPE, text=True
+        )
         try:
-            assert await asyncio.wait_for(asyncio.to_thread(member.stdout.readline), 20) == "joined\n"
+            assert (
+                await asyncio.wait_for(asyncio.to_thread(member.stdout.readline), 20) == "joined\n"
+            )
         finally:
             os.kill(member.pid, signal.SIGKILL)
             member.wait()

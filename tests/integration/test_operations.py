@@ -1,4 +1,6 @@
-"""The operator's tools on a real broker with real services: they are right when nothing is wrong, and find what a test breaks."""
+"""The operator's tools on a real broker with real services: they are right when nothing is wrong,
+and find what a test breaks.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,15 @@ from tests.integration.test_bus import everything_on, producer, send
 
 
 async def route_and_answers(system: System, count: int) -> list[str]:
-    """A route, answers on it, and verdicts on the first half of them; returns the answers' event ids."""
+    """A route, answers on it, and verdicts on the first half of them; returns the answers' event
+    ids.
+    """
     await system.say("router", factories.route_changed())
     answers = [factories.inference() for _ in range(count)]
     await system.say("router", *answers)
-    verdicts = [factories.review(inference_id=answer.inference_id) for answer in answers[: count // 2]]
+    verdicts = [
+        factories.review(inference_id=answer.inference_id) for answer in answers[: count // 2]
+    ]
     await system.say("review", *verdicts)
     await system.settled()
     return [answer.event_id for answer in answers]
@@ -36,12 +42,17 @@ async def test_nothing_is_lost_and_what_is_broken_is_found(tmp_path: Path) -> No
         balance = await system.reconciled()
         assert balance.holds
         assert account(balance, "inference-recorded", "review").outcomes["handled"] == 60
-        assert account(balance, "inference-recorded", "evaluator").unread == 60, "who never ran has all of it before it"
+        assert account(balance, "inference-recorded", "evaluator").unread == 60, (
+            "who never ran has all of it before it"
+        )
         assert {found.topic: found.records for found in balance.log}["review-completed"] == 30
 
         system.broken("review", "delete from inbox where event_id = ?", answers[7])
         balance = await system.reconciled()
-        assert (balance.holds, account(balance, "inference-recorded", "review").lost) == (False, [answers[7]])
+        assert (balance.holds, account(balance, "inference-recorded", "review").lost) == (
+            False,
+            [answers[7]],
+        )
         said = await system.cli("reconcile")
         assert (said.exit_code, answers[7] in said.stdout) == (1, True)
 
@@ -53,14 +64,18 @@ async def test_nothing_is_lost_and_what_is_broken_is_found(tmp_path: Path) -> No
         assert {found.topic: found.strangers for found in balance.log}["inference-recorded"] == 1
 
         columns = "id, aggregatetype, aggregateid, type, payload, headers, created_at"
-        system.broken("router", f"insert into outbox ({columns}) select {columns} from outbox where id = ?", answers[3])
+        system.broken(
+            "router",
+            f"insert into outbox ({columns}) select {columns} from outbox where id = ?",
+            answers[3],
+        )
         assert (await system.reconciled()).doubled["inference-recorded"] == [answers[3]]
 
 
 async def test_an_events_way_is_told(tmp_path: Path) -> None:
     async with running(tmp_path, "review", "dataset-builder") as system:
         answers = await route_and_answers(system, 4)
-        found, = await system.traced(answers[0])
+        (found,) = await system.traced(answers[0])
         states = {consumer["service"]: consumer["state"] for consumer in found["consumers"]}
         assert (found["topic"], found["accepted"][0]["service"], found["published"]["on_log"]) == (
             "inference-recorded",
@@ -70,7 +85,11 @@ async def test_an_events_way_is_told(tmp_path: Path) -> None:
         assert states == {"review": "handled", "evaluator": "not seen"}
         assert [follower["type"] for follower in found["followed"]] == ["ReviewCompleted"]
         said = await system.cli("trace", answers[0])
-        assert (said.exit_code, "review: handled" in said.stdout, "Where is my parcel" in said.stdout) == (
+        assert (
+            said.exit_code,
+            "review: handled" in said.stdout,
+            "Where is my parcel" in said.stdout,
+        ) == (
             0,
             True,
             False,
@@ -84,11 +103,15 @@ async def test_an_events_way_is_told(tmp_path: Path) -> None:
         ]
 
         system.broken("review", "delete from inbox where event_id = ?", answers[1])
-        found, = await system.traced(answers[1])
-        assert {consumer["service"]: consumer["state"] for consumer in found["consumers"]}["review"] == "LOST"
+        (found,) = await system.traced(answers[1])
+        assert {consumer["service"]: consumer["state"] for consumer in found["consumers"]}[
+            "review"
+        ] == "LOST"
 
 
-async def test_dead_letters_are_listed_replayed_and_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_dead_letters_are_listed_replayed_and_dropped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with running(tmp_path, "review", "dataset-builder") as system:
         await route_and_answers(system, 2)
 
@@ -101,9 +124,10 @@ async def test_dead_letters_are_listed_replayed_and_dropped(tmp_path: Path, monk
             await system.say("capture", *events)
             await system.settled()
             letters = await system.letters(state="open")
-            assert {(letter.service, letter.topic, letter.error_type, letter.error) for letter in letters} == {
-                ("dataset-builder", "feedback-recorded", "ValueError", "a bug of ours")
-            }
+            assert {
+                (letter.service, letter.topic, letter.error_type, letter.error)
+                for letter in letters
+            } == {("dataset-builder", "feedback-recorded", "ValueError", "a bug of ours")}
             bodies = {event.event_id: event.model_dump_json().encode() for event in events}
             assert {letter.event_id: letter.body for letter in letters} == bodies
             assert (await system.replayed(letters[:1]))[0].outcome == "dead-lettered again"
@@ -112,9 +136,15 @@ async def test_dead_letters_are_listed_replayed_and_dropped(tmp_path: Path, monk
 
         first = letters[0].event_id
         third = letters[2].event_id
-        assert (await system.cli("dlq", "drop", "--because", "x")).exit_code == 1, "it must be said which"
+        assert (await system.cli("dlq", "drop", "--because", "x")).exit_code == 1, (
+            "it must be said which"
+        )
         dry = await system.cli("dlq", "replay", "--service", "dataset-builder", "--dry-run")
-        assert (dry.exit_code, dry.stdout.count("dataset-builder"), "3 open" in dry.stdout) == (0, 3, True)
+        assert (dry.exit_code, dry.stdout.count("dataset-builder"), "3 open" in dry.stdout) == (
+            0,
+            3,
+            True,
+        )
         shown = (await system.cli("dlq", "show", first)).stdout
         assert (
             "a bug of ours" in shown,
@@ -124,22 +154,41 @@ async def test_dead_letters_are_listed_replayed_and_dropped(tmp_path: Path, monk
 
         outcomes = await system.replayed(letters[:2])
         assert [outcome.outcome for outcome in outcomes] == ["handled", "handled"]
-        assert (await system.cli("dlq", "drop", third, "--because", "nobody wants it")).exit_code == 0
+        assert (
+            await system.cli("dlq", "drop", third, "--because", "nobody wants it")
+        ).exit_code == 0
         async with open_books(system.urls) as books:
             assert (await drop(books, letters[2:], "twice"))[0].outcome == "settled meanwhile"
         await eventually(lambda: notes_of(system))
         assert await notes_of(system) == [(third.encode(), b"nobody wants it")]
         states = {letter.event_id: letter.state for letter in await system.letters()}
-        assert [states[letter.event_id] for letter in letters] == ["replayed", "replayed", "dropped"]
+        assert [states[letter.event_id] for letter in letters] == [
+            "replayed",
+            "replayed",
+            "dropped",
+        ]
         balance = await system.reconciled()
         found = account(balance, "feedback-recorded", "dataset-builder")
-        assert (found.outcomes, found.lost) == ({"handled": 2, "dead-lettered": 0, "dropped": 1}, [])
-        assert (account(balance, "feedback-recorded", "review").outcomes["handled"], balance.holds) == (3, True)
+        assert (found.outcomes, found.lost) == (
+            {"handled": 2, "dead-lettered": 0, "dropped": 1},
+            [],
+        )
+        assert (
+            account(balance, "feedback-recorded", "review").outcomes["handled"],
+            balance.holds,
+        ) == (3, True)
 
 
 async def notes_of(system: System) -> list[tuple[bytes, bytes]]:
-    found = [dict(record.headers) for record in await everything_on(system.broker.servers, "dataset-builder-dlq")]
-    return [(headers["x-dropped-id"], headers["x-dropped-because"]) for headers in found if "x-dropped-id" in headers]
+    found = [
+        dict(record.headers)
+        for record in await everything_on(system.broker.servers, "dataset-builder-dlq")
+    ]
+    return [
+        (headers["x-dropped-id"], headers["x-dropped-because"])
+        for headers in found
+        if "x-dropped-id" in headers
+    ]
 
 
 async def test_a_state_follows_from_the_log_until_a_row_is_changed(tmp_path: Path) -> None:
@@ -155,9 +204,11 @@ async def test_a_state_follows_from_the_log_until_a_row_is_changed(tmp_path: Pat
             "feedback": 5,
         }
 
-        changed, = system.rows("dataset-builder", "select review_id from verdicts limit 1")[0]
-        system.broken("dataset-builder", "update verdicts set answer = 'refund' where review_id = ?", changed)
-        gone, = system.rows("dataset-builder", "select feedback_id from feedback limit 1")[0]
+        (changed,) = system.rows("dataset-builder", "select review_id from verdicts limit 1")[0]
+        system.broken(
+            "dataset-builder", "update verdicts set answer = 'refund' where review_id = ?", changed
+        )
+        (gone,) = system.rows("dataset-builder", "select feedback_id from feedback limit 1")[0]
         system.broken("dataset-builder", "delete from feedback where feedback_id = ?", gone)
         proof = await system.proven("dataset-builder")
         assert not proof.equal
@@ -165,7 +216,11 @@ async def test_a_state_follows_from_the_log_until_a_row_is_changed(tmp_path: Pat
         assert (found["verdicts"].differ, found["feedback"].only_rebuilt) == ([changed], [gone])
         assert len(set(found["verdicts"].fingerprints)) == 2
         said = await system.cli("replay", "dataset-builder")
-        assert (said.exit_code, changed in said.stdout, "does not follow from the log" in said.stdout) == (
+        assert (
+            said.exit_code,
+            changed in said.stdout,
+            "does not follow from the log" in said.stdout,
+        ) == (
             1,
             True,
             True,
@@ -176,22 +231,38 @@ async def test_a_state_follows_from_the_log_until_a_row_is_changed(tmp_path: Pat
 
 
 async def test_the_state_of_every_service_follows_from_the_log(tmp_path: Path) -> None:
-    """Everything that travels travels, some of it more than once; one event is poison, one had to wait for its route."""
+    """Everything that travels travels, some of it more than once; one event is poison, one had to
+    wait for its route.
+    """
     champion = factories.adapter()
     async with running(tmp_path, *SERVICES) as system:
-        early = factories.inference(arm="champion", adapter_id=champion.adapter_id, model=champion.adapter_id)
+        early = factories.inference(
+            arm="champion", adapter_id=champion.adapter_id, model=champion.adapter_id
+        )
         await system.say("router", early)
         router = system.services["router"]
         async with router.db.transaction() as tx:
             state = RouteState(version=1, spec=factories.spec(), champion=champion)
             await router.context["routes"].save(tx, None, state, "created", "ada")
-        answers = [factories.inference(arm="champion", adapter_id=champion.adapter_id) for _ in range(20)]
-        await system.say("router", *answers, factories.review_requested(inference_id=answers[0].inference_id))
+        answers = [
+            factories.inference(arm="champion", adapter_id=champion.adapter_id) for _ in range(20)
+        ]
         await system.say(
-            "review", *[factories.review(inference_id=answer.inference_id, audit=True) for answer in answers[:9]]
+            "router", *answers, factories.review_requested(inference_id=answers[0].inference_id)
         )
         await system.say(
-            "capture", *[factories.feedback(inference_id=answer.inference_id, value=-1.0) for answer in answers[5:9]]
+            "review",
+            *[
+                factories.review(inference_id=answer.inference_id, audit=True)
+                for answer in answers[:9]
+            ],
+        )
+        await system.say(
+            "capture",
+            *[
+                factories.feedback(inference_id=answer.inference_id, value=-1.0)
+                for answer in answers[5:9]
+            ],
         )
         await system.say("dataset-builder", factories.dataset())
         await system.say("trainer", factories.trained())
@@ -213,11 +284,24 @@ async def test_the_state_of_every_service_follows_from_the_log(tmp_path: Path) -
             compared |= {f"{service}.{table.derived.table}": table.equal for table in proof.tables}
         assert proof.skipped == 1, "the poison"
     assert compared == {
-        "capture.routes": 1, "review.routes": 1, "review.items": 21, "review.drift_batches": 1, "dataset-builder.routes": 1, "dataset-builder.verdicts": 9,
-        "dataset-builder.feedback": 4, "trainer.routes": 1, "trainer.jobs": 1, "evaluator.routes": 1, "evaluator.jobs": 1,
-        "evaluator.observations": 21, "evaluator.reviews": 9, "evaluator.feedback": 4,
-        "router.calibrations": 1, "router.evaluations": 1, "router.outcomes": 9,
-    }  # fmt: skip
+        "capture.routes": 1,
+        "review.routes": 1,
+        "review.items": 21,
+        "review.drift_batches": 1,
+        "dataset-builder.routes": 1,
+        "dataset-builder.verdicts": 9,
+        "dataset-builder.feedback": 4,
+        "trainer.routes": 1,
+        "trainer.jobs": 1,
+        "evaluator.routes": 1,
+        "evaluator.jobs": 1,
+        "evaluator.observations": 21,
+        "evaluator.reviews": 9,
+        "evaluator.feedback": 4,
+        "router.calibrations": 1,
+        "router.evaluations": 1,
+        "router.outcomes": 9,
+    }
 
 
 async def test_a_stopped_service_reads_again_and_absorbs_it(tmp_path: Path) -> None:
@@ -228,15 +312,21 @@ async def test_a_stopped_service_reads_again_and_absorbs_it(tmp_path: Path) -> N
         with pytest.raises(StillReading):
             await asyncio.to_thread(rewind, "review", servers, beginning, False)
         await system.stop("review")
-        system.broken("review", "delete from inbox where topic = 'inference-recorded' and log_offset < 3")
+        system.broken(
+            "review", "delete from inbox where topic = 'inference-recorded' and log_offset < 3"
+        )
         system.broken("review", "delete from items")
         lost = len(account(await system.reconciled(), "inference-recorded", "review").lost)
         again = await asyncio.to_thread(rewind, "review", servers, beginning, True)
         assert (again["inference-recorded"], again["route-changed"], lost) == (10, 1, 3)
         assert await asyncio.to_thread(rewind, "review", servers, beginning, False, True) == again
-        earlier = await asyncio.to_thread(rewind, "review", servers, start_of("1h", "review"), False, True)
+        earlier = await asyncio.to_thread(
+            rewind, "review", servers, start_of("1h", "review"), False, True
+        )
         assert set(earlier.values()) == {0}, "it is back there already, and nothing is set forward"
         await system.start("review")
         await system.settled()
         assert (await system.reconciled()).holds
-        assert len(system.rows("review", "select 1 from items")) == 3, "what had its effect is absorbed"
+        assert len(system.rows("review", "select 1 from items")) == 3, (
+            "what had its effect is absorbed"
+        )

@@ -12,8 +12,12 @@ from infra.topics import BrokerAway, ProvisioningFailed, admin, partitions_of
 from tests.kafka import EmbeddedBroker
 
 
-def test_a_topic_that_a_client_made_meanwhile_is_grown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The embedded log makes a topic of one partition for whoever asks for it, also between our look and our creating."""
+def test_a_topic_that_a_client_made_meanwhile_is_grown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The embedded log makes a topic of one partition for whoever asks for it, also between our
+    look and our creating.
+    """
     create = topics.create
 
     def late(client, wanted) -> None:
@@ -21,7 +25,9 @@ def test_a_topic_that_a_client_made_meanwhile_is_grown(tmp_path: Path, monkeypat
         create(client, wanted)
 
     broker = EmbeddedBroker(tmp_path)
-    broker.process = subprocess.Popen(broker.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    broker.process = subprocess.Popen(
+        broker.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         monkeypatch.setattr(topics, "create", late)
         for _ in range(200):
@@ -32,6 +38,8 @@ def test_a_topic_that_a_client_made_meanwhile_is_grown(tmp_path: Path, monkeypat
                 continue
         with admin(broker.servers) as client:
             made = partitions_of(client)
-        assert {plan.name: made.get(plan.name) for plan in topics.planned()} == {plan.name: plan.partitions for plan in topics.planned()}
+        assert {plan.name: made.get(plan.name) for plan in topics.planned()} == {
+            plan.name: plan.partitions for plan in topics.planned()
+        }
     finally:
         broker.stop()

@@ -1,4 +1,6 @@
-"""The sender on a real broker: whole record batches, and yet the partition of each key, its order and each place as Kafka's clients have them."""
+"""The sender on a real broker: whole record batches, and yet the partition of each key, its order
+and each place as Kafka's clients have them.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +33,14 @@ class Row:
 
 def rows(count: int, keys: int, size: int = 10) -> list[Row]:
     return [
-        Row(number, f"key-{number % keys}", f"{number:0{size}}".encode(), id=f"row-{number}") for number in range(count)
+        Row(number, f"key-{number % keys}", f"{number:0{size}}".encode(), id=f"row-{number}")
+        for number in range(count)
     ]
 
 
-@pytest.mark.parametrize("batch_bytes", [kafka_sender.BATCH_BYTES, 400], ids=["one batch", "many batches"])
+@pytest.mark.parametrize(
+    "batch_bytes", [kafka_sender.BATCH_BYTES, 400], ids=["one batch", "many batches"]
+)
 async def test_each_key_keeps_its_order_and_each_place_is_true(
     broker: Broker, batch_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,14 +49,24 @@ async def test_each_key_keeps_its_order_and_each_place_is_true(
     sent = rows(200, keys=7)
     try:
         places = await sender.send(sent) + await sender.send(
-            [Row(999, None, b"unkeyed", id="row-999"), Row(1000, "key-1", b"x" * 2000, id="row-1000")]
+            [
+                Row(999, None, b"unkeyed", id="row-999"),
+                Row(1000, "key-1", b"x" * 2000, id="row-1000"),
+            ]
         )
     finally:
         await sender.close()
     sent += [Row(999, None, b"unkeyed"), Row(1000, "key-1", b"x" * 2000)]
-    stands = {(record.partition, record.offset): record for record in await everything_on(broker.servers, TOPIC)}
+    stands = {
+        (record.partition, record.offset): record
+        for record in await everything_on(broker.servers, TOPIC)
+    }
     assert [stands[place].value for place in places] == [row.payload for row in sent]
-    assert dict(stands[places[0]].headers) == {"id": b"row-0", "ce_id": b"x", "content-type": b"application/json"}
+    assert dict(stands[places[0]].headers) == {
+        "id": b"row-0",
+        "ce_id": b"x",
+        "content-type": b"application/json",
+    }
     for key in {row.aggregateid for row in sent} - {None}:
         mine = [place for row, place in zip(sent, places, strict=True) if row.aggregateid == key]
         assert mine == sorted(mine)
@@ -70,7 +85,9 @@ async def test_a_key_goes_where_every_other_client_puts_it(broker: Broker) -> No
 
 
 async def test_a_log_that_gives_a_producer_id_twice_swallows_nothing(tmp_path: Path) -> None:
-    """The embedded log begins to count producers anew after a crash: a second one is then taken for a first one that lives on."""
+    """The embedded log begins to count producers anew after a crash: a second one is then taken for
+    a first one that lives on.
+    """
     with EmbeddedBroker(tmp_path / "log") as broker:
         old = KafkaSender(broker.servers, "old")
         new = KafkaSender(broker.servers, "new")
@@ -78,7 +95,9 @@ async def test_a_log_that_gives_a_producer_id_twice_swallows_nothing(tmp_path: P
             await old.send([Row(0, "key-0", b"before the crash")])
             broker.kill()
             await asyncio.to_thread(broker.start)
-            await sent_at_last(old, [Row(number, "key-1", b"old", id=f"old-{number}") for number in range(20)])
+            await sent_at_last(
+                old, [Row(number, "key-1", b"old", id=f"old-{number}") for number in range(20)]
+            )
             for number in range(10):
                 await new.send([Row(number, "key-1", b"new", id=f"new-{number}")])
             held = [record.value for record in await everything_on(broker.servers, TOPIC)]

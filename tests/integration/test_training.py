@@ -1,4 +1,6 @@
-"""Real training of a tiny, randomly initialised Llama: what moves, what does not, and what a kill leaves behind."""
+"""Real training of a tiny, randomly initialised Llama: what moves, what does not, and what a kill
+leaves behind.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +26,23 @@ from tests import factories
 from tests.unit.trainer.tiny import build_dataset, build_model
 from tests.unit.trainer.worlds import dataset_event, trainer_service
 
-pytest.importorskip("trl", reason="the trainer's extra is not installed: pip install -e '.[trainer]'")
+pytest.importorskip(
+    "trl", reason="the trainer's extra is not installed: pip install -e '.[trainer]'"
+)
 
-RECIPE = TrainingRecipe(name="tiny", rank=8, alpha=16, learning_rate=5e-3, epochs=2, batch_size=8, precision="fp32", attention="eager", share_prefix=True,
-                        keep="last", threads=1)  # fmt: skip
+RECIPE = TrainingRecipe(
+    name="tiny",
+    rank=8,
+    alpha=16,
+    learning_rate=5e-3,
+    epochs=2,
+    batch_size=8,
+    precision="fp32",
+    attention="eager",
+    share_prefix=True,
+    keep="last",
+    threads=1,
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +63,18 @@ def untracked(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -
 
 
 def order(folder: Path, model: Path, dataset: Path, **recipe: Any) -> TrainingOrder:
-    return TrainingOrder(job_id="job", dataset_id="acme--support-triage@3f9c3f9c3f9c", dataset_sha256="ab" * 32, dataset=dataset, spec=factories.spec(),
-                         recipe=RECIPE.model_copy(update=recipe), base_model=str(model), checkpoints=folder / "checkpoints", output=folder / "adapter",
-                         tracking_uri=f"sqlite:///{folder}/mlflow.db")  # fmt: skip
+    return TrainingOrder(
+        job_id="job",
+        dataset_id="acme--support-triage@3f9c3f9c3f9c",
+        dataset_sha256="ab" * 32,
+        dataset=dataset,
+        spec=factories.spec(),
+        recipe=RECIPE.model_copy(update=recipe),
+        base_model=str(model),
+        checkpoints=folder / "checkpoints",
+        output=folder / "adapter",
+        tracking_uri=f"sqlite:///{folder}/mlflow.db",
+    )
 
 
 def train(order: TrainingOrder) -> TrainingResult:
@@ -77,7 +101,9 @@ def straight(tmp_path_factory: pytest.TempPathFactory, model: Path, dataset: Pat
 
 
 def test_every_lora_weight_moves(straight: TrainingOrder) -> None:
-    first, last = sorted(straight.checkpoints.rglob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    first, last = sorted(
+        straight.checkpoints.rglob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1])
+    )
     early = weights(first)
     late = weights(last)
     final = weights(straight.output)
@@ -95,14 +121,22 @@ def test_the_base_model_is_unchanged(model: Path, dataset: Path, tmp_path: Path)
     before = {name: value.clone() for name, value in base.named_parameters()}
     job.checkpoints.mkdir()
     trainer, _ = stages.train(job, base, tokenizer, *stages.prepare(job, tokenizer), None)
-    after = {name.replace(".base_layer", ""): value for name, value in trainer.model.get_base_model().named_parameters() if "lora_" not in name}
-    assert before.keys() == after.keys() and all((before[name] == after[name]).all() for name in before)
+    after = {
+        name.replace(".base_layer", ""): value
+        for name, value in trainer.model.get_base_model().named_parameters()
+        if "lora_" not in name
+    }
+    assert before.keys() == after.keys() and all(
+        (before[name] == after[name]).all() for name in before
+    )
     assert file_digest(model / "model.safetensors") == digest
 
 
 def test_a_resumed_run_equals_a_straight_one(straight: TrainingOrder, tmp_path: Path) -> None:
     """Killed in its second epoch: one complete checkpoint, and one that was being written."""
-    job = straight.model_copy(update={"checkpoints": tmp_path / "checkpoints", "output": tmp_path / "adapter"})
+    job = straight.model_copy(
+        update={"checkpoints": tmp_path / "checkpoints", "output": tmp_path / "adapter"}
+    )
     shutil.copytree(straight.checkpoints, job.checkpoints)
     [folder] = [path for path in job.checkpoints.iterdir() if path.is_dir()]
     (folder / "checkpoint-6" / "_COMPLETE").unlink()
@@ -113,7 +147,9 @@ def test_a_resumed_run_equals_a_straight_one(straight: TrainingOrder, tmp_path: 
     assert all((resumed[name] - once[name]).abs().max() < 1e-6 for name in once)
 
 
-def test_two_runs_give_the_same_digest(straight: TrainingOrder, model: Path, dataset: Path, tmp_path: Path) -> None:
+def test_two_runs_give_the_same_digest(
+    straight: TrainingOrder, model: Path, dataset: Path, tmp_path: Path
+) -> None:
     again = order(tmp_path, model, dataset)
     train(again)
     assert folder_digest(again.output) == folder_digest(straight.output)
@@ -125,7 +161,9 @@ def test_the_manifest_is_written_last_and_the_folder_can_be_served(straight: Tra
     assert written[-1].name == "training.json"
 
 
-def test_sharing_the_prefix_changes_neither_loss_nor_gradients(model: Path, dataset: Path, tmp_path: Path) -> None:
+def test_sharing_the_prefix_changes_neither_loss_nor_gradients(
+    model: Path, dataset: Path, tmp_path: Path
+) -> None:
     import torch
 
     from services.trainer import train as stages
@@ -139,20 +177,27 @@ def test_sharing_the_prefix_changes_neither_loss_nor_gradients(model: Path, data
     shared = stages.make_collator(prefix, "fp32")([row.labelled() for row in rows])
     labels = shared.pop("labels")[0, 1:]
     at = (labels != -100).nonzero().flatten()
-    torch.nn.functional.cross_entropy(base(**shared, logits_to_keep=at).logits[0], labels[at], reduction="sum").backward()
+    torch.nn.functional.cross_entropy(
+        base(**shared, logits_to_keep=at).logits[0], labels[at], reduction="sum"
+    ).backward()
     together = {name: value.grad.clone() for name, value in base.named_parameters()}
     base.zero_grad()
     for row in rows:
         one = {name: torch.tensor([value]) for name, value in row.labelled().items()}
         (base(**one).loss * len(row.answer)).backward()
-    assert all(torch.allclose(together[name], value.grad, atol=2e-4, rtol=1e-3) for name, value in base.named_parameters())
+    assert all(
+        torch.allclose(together[name], value.grad, atol=2e-4, rtol=1e-3)
+        for name, value in base.named_parameters()
+    )
 
 
 SEVEN = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
 def adapted(job: TrainingOrder) -> Any:
-    """The base model with an adapter that already says something: B begins as zeros, and zeros hide mistakes."""
+    """The base model with an adapter that already says something: B begins as zeros, and zeros hide
+    mistakes.
+    """
     import torch
     from peft import get_peft_model
 
@@ -175,7 +220,9 @@ def gradients(model: Any, batch: dict[str, Any]) -> dict[str, Any]:
     return {name: value.grad for name, value in model.named_parameters() if value.requires_grad}
 
 
-def test_lean_layers_learn_what_those_of_peft_learn(model: Path, dataset: Path, tmp_path: Path) -> None:
+def test_lean_layers_learn_what_those_of_peft_learn(
+    model: Path, dataset: Path, tmp_path: Path
+) -> None:
     import torch
 
     from services.trainer import train as stages
@@ -186,13 +233,19 @@ def test_lean_layers_learn_what_those_of_peft_learn(model: Path, dataset: Path, 
     rows = [row.labelled() for row in stages.prepare(job, tokenizer)[0][:8]]
     lean = adapted(job)
     assert sum(isinstance(module, LeanLinear) for module in lean.modules()) == 2 * 7
-    stock = adapted(order(tmp_path, model, dataset, dropout=1e-9))  # any dropout asks for peft's own layers
+    stock = adapted(
+        order(tmp_path, model, dataset, dropout=1e-9)
+    )  # any dropout asks for peft's own layers
     assert not any(isinstance(module, LeanLinear) for module in stock.modules())
-    ours, theirs = (gradients(each, stages.make_collator(3, "fp32")(rows)) for each in (lean, stock.eval()))
+    ours, theirs = (
+        gradients(each, stages.make_collator(3, "fp32")(rows)) for each in (lean, stock.eval())
+    )
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-5, rtol=1e-3) for name in theirs)
 
 
-def test_layers_computed_once_change_neither_loss_nor_gradients(model: Path, dataset: Path, tmp_path: Path) -> None:
+def test_layers_computed_once_change_neither_loss_nor_gradients(
+    model: Path, dataset: Path, tmp_path: Path
+) -> None:
     import torch
 
     from services.trainer import train as stages
@@ -206,16 +259,24 @@ def test_layers_computed_once_change_neither_loss_nor_gradients(model: Path, dat
     cut = adapted(job)
     once = gradients(cut, stages.batches(job.recipe, cut.get_base_model(), rows, held_out)(batch))
     assert len(once) == 7 * 2 and all(".layers.1." in name for name in once)
-    assert all(torch.allclose(once[name], every_time[name], atol=1e-5, rtol=1e-3) for name in every_time)
+    assert all(
+        torch.allclose(once[name], every_time[name], atol=1e-5, rtol=1e-3) for name in every_time
+    )
 
 
-def test_half_the_layers_train_resume_and_can_be_served(model: Path, dataset: Path, tmp_path: Path) -> None:
+def test_half_the_layers_train_resume_and_can_be_served(
+    model: Path, dataset: Path, tmp_path: Path
+) -> None:
     job = order(tmp_path / "once", model, dataset, first_layer=1, target_modules=SEVEN)
     train(job)
     check_adapter(job.output, RECIPE.rank)
-    assert len(weights(job.output)) == 7 * 2 and all(".layers.1." in name for name in weights(job.output))
+    assert len(weights(job.output)) == 7 * 2 and all(
+        ".layers.1." in name for name in weights(job.output)
+    )
     again = job.model_copy(update={"output": tmp_path / "again"})
-    newest = max(job.checkpoints.rglob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    newest = max(
+        job.checkpoints.rglob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1])
+    )
     (newest / "_COMPLETE").unlink()
     train(again)
     once = weights(job.output)
@@ -229,12 +290,28 @@ def test_a_loss_that_is_not_a_number_stops_with_a_reason(dataset: Path, tmp_path
         train(order(tmp_path, broken, dataset))
 
 
-@pytest.mark.parametrize(("case", "reason"), [
-    ({"recipe": {"max_length": 16}}, "longer than max_length=16"), ({"recipe": {"first_layer": 2, "target_modules": SEVEN}}, "has only 2"), ({"base": "no/such-model"}, "could not be loaded"), ({"rows": 0}, "no training rows")])  # fmt: skip
-def test_bad_input_is_refused_with_a_reason(model: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: dict, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ({"recipe": {"max_length": 16}}, "longer than max_length=16"),
+        ({"recipe": {"first_layer": 2, "target_modules": SEVEN}}, "has only 2"),
+        ({"base": "no/such-model"}, "could not be loaded"),
+        ({"rows": 0}, "no training rows"),
+    ],
+)
+def test_bad_input_is_refused_with_a_reason(
+    model: Path,
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    case: dict,
+    reason: str,
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     data = build_dataset(tmp_path / "data", train=case["rows"]) if "rows" in case else dataset
-    job = order(tmp_path, model, data, **case.get("recipe", {})).model_copy(update={"base_model": case.get("base", str(model))})
+    job = order(tmp_path, model, data, **case.get("recipe", {})).model_copy(
+        update={"base_model": case.get("base", str(model))}
+    )
     with pytest.raises(JobFailed, match=reason):
         train(job)
 
@@ -242,7 +319,16 @@ def test_bad_input_is_refused_with_a_reason(model: Path, dataset: Path, tmp_path
 def test_qlora_trains_on_four_bit_weights(dataset: Path, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
     wide = build_model(tmp_path / "wide", hidden=64)  # bitsandbytes quantises in blocks of 64
-    job = order(tmp_path, wide, dataset, quantization="nf4", precision="bf16", share_prefix=False, attention="sdpa", epochs=1)
+    job = order(
+        tmp_path,
+        wide,
+        dataset,
+        quantization="nf4",
+        precision="bf16",
+        share_prefix=False,
+        attention="sdpa",
+        epochs=1,
+    )
     train(job)
     check_adapter(job.output, RECIPE.rank)
     assert all(value.abs().sum() > 0 for value in weights(job.output).values())
@@ -258,7 +344,11 @@ class KillsOnce(ChildExecutor):
         async def hear(message: TrainingProgress) -> None:
             await progress(message)
             if not self.killed and any(order.checkpoints.rglob("_COMPLETE")):
-                self.killed = [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split() if is_training(pid)]
+                self.killed = [
+                    int(pid)
+                    for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+                    if is_training(pid)
+                ]
                 for pid in self.killed:
                     os.kill(pid, signal.SIGKILL)
                     await asyncio.sleep(0)
@@ -271,12 +361,23 @@ def is_training(pid: str) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds the child through /proc")
-async def test_a_killed_child_is_retried_resumes_and_is_tracked(model: Path, tmp_path: Path, keys: dict[str, str]) -> None:
+async def test_a_killed_child_is_retried_resumes_and_is_tracked(
+    model: Path, tmp_path: Path, keys: dict[str, str]
+) -> None:
     recipes = tmp_path / "recipes"
     recipes.mkdir()
-    (recipes / "tiny.yaml").write_text(RECIPE.model_copy(update={"epochs": 6}).as_yaml().replace("name: tiny\n", ""))
+    (recipes / "tiny.yaml").write_text(
+        RECIPE.model_copy(update={"epochs": 6}).as_yaml().replace("name: tiny\n", "")
+    )
     executor = KillsOnce()
-    service = trainer_service(tmp_path, f"sqlite+aiosqlite:///{tmp_path}/t.db", keys["file"], executor, base_model=str(model), recipes_dir=recipes)
+    service = trainer_service(
+        tmp_path,
+        f"sqlite+aiosqlite:///{tmp_path}/t.db",
+        keys["file"],
+        executor,
+        base_model=str(model),
+        recipes_dir=recipes,
+    )
     await service.db.create_tables(service.metadata)
     jobs = service.context["jobs"]
     training = service.workers[0].args[2].__self__
@@ -286,7 +387,9 @@ async def test_a_killed_child_is_retried_resumes_and_is_tracked(model: Path, tmp
         await run_leased(jobs, await jobs.claim(JOB), training.run, training.failed)
     [job] = await jobs.all()
     assert executor.killed and job.state == "finished" and job.attempt == 2
-    assert job.result["curve"][0]["step"] == 1 and job.result["epochs"] == 6  # the first attempt's steps were not done again
+    assert (
+        job.result["curve"][0]["step"] == 1 and job.result["epochs"] == 6
+    )  # the first attempt's steps were not done again
     async with service.db.read() as connection:
         [trained] = await service.context["adapters"].page(connection, "acme", None, 10, 0)
     BlobStore(f"file://{tmp_path}/artifacts").get_folder(trained.adapter.blob, tmp_path / "copy")
@@ -301,9 +404,15 @@ def check_mlflow(folder: Path, trained: AdapterTrained) -> None:
     client = MlflowClient(tracking_uri=f"sqlite:///{folder}/work/mlflow.db")
     run = client.get_run(trained.run_id)
     assert run.data.tags["adapter"] == trained.adapter.blob.sha256 and run.info.status == "FINISHED"
-    assert run.data.params["rank"] == "8" and len(client.get_metric_history(trained.run_id, "loss")) > 1
+    assert (
+        run.data.params["rank"] == "8"
+        and len(client.get_metric_history(trained.run_id, "loss")) > 1
+    )
     assert len(client.search_runs([run.info.experiment_id])) == 1  # both attempts are one run
 
 
 def test_the_child_never_waits_for_a_tracking_server_that_is_away() -> None:
-    assert ENVIRONMENT["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1" and ENVIRONMENT["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert (
+        ENVIRONMENT["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
+        and ENVIRONMENT["OMP_WAIT_POLICY"] == "PASSIVE"
+    )

@@ -1,4 +1,6 @@
-"""`ratchet up` as a user runs it: real processes, on the embedded event log and on Apache Kafka where there is one."""
+"""`ratchet up` as a user runs it: real processes, on the embedded event log and on Apache Kafka
+where there is one.
+"""
 
 from __future__ import annotations
 
@@ -30,11 +32,17 @@ def kafka_home() -> str | None:
 
 
 def free_base() -> int:
-    return next(base for base in range(21000, 40000, 200) if all(is_free(base + offset) for offset in OFFSETS.values()))
+    return next(
+        base
+        for base in range(21000, 40000, 200)
+        if all(is_free(base + offset) for offset in OFFSETS.values())
+    )
 
 
 def processes_of(home: Path) -> set[int]:
-    """Every live process whose environment names this home: what the supervisor started, and what that started."""
+    """Every live process whose environment names this home: what the supervisor started, and what
+    that started.
+    """
     marker = f"RATCHET_HOME={home}\0".encode()
     found = set()
     for entry in Path("/proc").iterdir():
@@ -58,11 +66,28 @@ class Up:
 
     def __init__(self, home: Path, *options: str, **environment: str) -> None:
         self.home = home.resolve()
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("KAFKA_", "RATCHET_", "ROUTER_", "EVALUATOR_"))}
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("KAFKA_", "RATCHET_", "ROUTER_", "EVALUATOR_"))
+        }
         self.environment = clean | {"PYTHONPATH": str(ROOT)} | environment
-        argv = [*CLI, "up", "--home", str(self.home), "--no-vllm", "--base-model", str(home / "model"), "--port-base", str(free_base()), *options]
+        argv = [
+            *CLI,
+            "up",
+            "--home",
+            str(self.home),
+            "--no-vllm",
+            "--base-model",
+            str(home / "model"),
+            "--port-base",
+            str(free_base()),
+            *options,
+        ]
         self.log = (home.parent / "up.log").open("w+")
-        self.process = subprocess.Popen(argv, env=self.environment, stdout=self.log, stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen(
+            argv, env=self.environment, stdout=self.log, stderr=subprocess.STDOUT
+        )
 
     def output(self) -> str:
         return Path(self.log.name).read_text()
@@ -72,7 +97,13 @@ class Up:
         assert self.process.poll() is None, self.output()
 
     def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*CLI, *arguments, "--home", str(self.home)], env=self.environment, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            [*CLI, *arguments, "--home", str(self.home)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
 
     def status(self) -> dict:
         return json.loads(self.ask("status", "--json").stdout)
@@ -113,20 +144,29 @@ def test_the_whole_system_starts_heals_and_leaves_nothing_behind(start: Callable
 
     status = up.status()
     assert (status["ok"], status["problems"], status["routes"]) == (True, [], [])
-    assert {part["name"]: part["state"] for part in status["parts"]} == dict.fromkeys(("broker", *SERVICES), "ready")
+    assert {part["name"]: part["state"] for part in status["parts"]} == dict.fromkeys(
+        ("broker", *SERVICES), "ready"
+    )
     assert {service: set(behind) for service, behind in status["lag"].items()} == {
-        service: {topic.name for topic in TOPICS if service in topic.consumers} for service in SERVICES
+        service: {topic.name for topic in TOPICS if service in topic.consumers}
+        for service in SERVICES
     }
     topics = describe(up.part("broker")["url"])
     assert all(topic["partitions"] == topic["planned_partitions"] for topic in topics)
     assert up.ask("topics", "create").stdout == "every topic is there\n"
 
     second = up.ask("up", "--no-vllm", "--base-model", "x")
-    assert (second.returncode, f"process {up.process.pid} already runs" in second.stderr) == (1, True)
+    assert (second.returncode, f"process {up.process.pid} already runs" in second.stderr) == (
+        1,
+        True,
+    )
 
     killed = up.part("trainer")["pid"]
     os.kill(killed, signal.SIGKILL)
-    until(lambda: up.part("trainer")["state"] == "ready" and up.part("trainer")["pid"] != killed, "the trainer is ready again")
+    until(
+        lambda: up.part("trainer")["state"] == "ready" and up.part("trainer")["pid"] != killed,
+        "the trainer is ready again",
+    )
     assert up.part("trainer")["restarts"] == 1
 
     up.process.send_signal(signal.SIGTERM)
@@ -146,29 +186,53 @@ def test_killing_the_supervisor_itself_leaves_nothing_behind(start: Callable[...
 
 
 @pytest.mark.timeout(200)
-def test_a_port_in_use_is_named_before_anything_starts(start: Callable[..., Up], tmp_path: Path) -> None:
+def test_a_port_in_use_is_named_before_anything_starts(
+    start: Callable[..., Up], tmp_path: Path
+) -> None:
     up = start("--only", "capture")
     up.wait_ready()
     base = str(int(up.part("capture")["url"].rpartition(":")[2]) - OFFSETS["capture"])
-    other = subprocess.run([*CLI, "up", "--no-vllm", "--base-model", "x", "--home", str(tmp_path / "other"), "--port-base", base],
-                           env=up.environment, capture_output=True, text=True, timeout=60)  # fmt: skip
+    other = subprocess.run(
+        [
+            *CLI,
+            "up",
+            "--no-vllm",
+            "--base-model",
+            "x",
+            "--home",
+            str(tmp_path / "other"),
+            "--port-base",
+            base,
+        ],
+        env=up.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert (other.returncode, "which capture needs, is in use" in other.stderr) == (1, True)
 
 
 @pytest.mark.timeout(400)
 def test_the_same_on_apache_kafka(start: Callable[..., Up]) -> None:
     if not (home := kafka_home()):
-        pytest.skip("no Apache Kafka: set KAFKA_HOME to an unpacked Kafka 4, or put one at ../shared/kafka")
+        pytest.skip(
+            "no Apache Kafka: set KAFKA_HOME to an unpacked Kafka 4, or put one at ../shared/kafka"
+        )
     if not shutil.which("java"):
         pytest.skip("no java, which Apache Kafka needs")
     up = start("--only", "capture", "--only", "review", KAFKA_HOME=home)
     up.wait_ready()
     topics = {topic["topic"]: topic for topic in describe(up.part("broker")["url"])}
     assert topics["route-changed"]["partitions"] == topics["route-changed"]["planned_partitions"]
-    assert up.status()["lag"]["review"] == {topic.name: 0 for topic in TOPICS if "review" in topic.consumers}
+    assert up.status()["lag"]["review"] == {
+        topic.name: 0 for topic in TOPICS if "review" in topic.consumers
+    }
 
     os.kill(up.part("broker")["pid"], signal.SIGKILL)
-    until(lambda: up.part("broker")["restarts"] == 1 and up.part("broker")["state"] == "ready", "Kafka is back, with its topics")
+    until(
+        lambda: up.part("broker")["restarts"] == 1 and up.part("broker")["state"] == "ready",
+        "Kafka is back, with its topics",
+    )
     stopped = up.ask("down")
     assert (stopped.returncode, up.process.wait(60)) == (0, 0), stopped.stderr
     until(lambda: not processes_of(up.home), "nothing is left running", 5)

@@ -33,7 +33,11 @@ def start(url: str, on_statement: Callable[[str], None]) -> Any:
 def _upgrade(url: str, on_statement: Callable[[str], None]) -> None:
     async def upgrade() -> None:
         db = Database(url)
-        event.listen(db.engine.sync_engine, "before_cursor_execute", lambda _connection, _cursor, statement, *_: on_statement(statement))
+        event.listen(
+            db.engine.sync_engine,
+            "before_cursor_execute",
+            lambda _connection, _cursor, statement, *_: on_statement(statement),
+        )
         await migrations_of(SERVICE).upgrade(db)
         await db.close()
 
@@ -72,7 +76,14 @@ async def look(url: str) -> tuple[str | None, dict[str, list[str]]]:
         await connection.run_sync(there.reflect)
         known = sa.MetaData()
         for name, table in before.tables.items():
-            sa.Table(name, known, *(sa.Column(column.name, there.tables[name].c[column.name].type) for column in table.columns))
+            sa.Table(
+                name,
+                known,
+                *(
+                    sa.Column(column.name, there.tables[name].c[column.name].type)
+                    for column in table.columns
+                ),
+            )
         kept = await connection.run_sync(rows, known)
     found = await migrations_of(SERVICE).revision(db)
     await db.close()
@@ -127,7 +138,9 @@ def test_replicas_that_start_at_once_migrate_once(database_url: str, empty: bool
     assert expected in (None, kept)
 
 
-def test_without_the_lock_they_get_in_each_others_way(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_lock_they_get_in_each_others_way(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The control."""
     monkeypatch.setattr("shared.migrations.func", NoLock())
     assert any(at_once(postgres_server.new_database()))
@@ -141,8 +154,12 @@ class NoLock:
         return sa.func.set_config(*arguments)
 
 
-async def test_who_uses_a_table_is_waited_for_and_holds_up_nobody_else(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On Postgres a waiting ALTER would close the table to all who come later: it gives way and tries again."""
+async def test_who_uses_a_table_is_waited_for_and_holds_up_nobody_else(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Postgres a waiting ALTER would close the table to all who come later: it gives way and
+    tries again.
+    """
     monkeypatch.setattr("shared.migrations.TABLE_LOCK_WAIT", "200ms")
     before = await tables_at(SERVICE, db, RELEASED)
     other = Database(str(db.engine.url))
@@ -153,7 +170,9 @@ async def test_who_uses_a_table_is_waited_for_and_holds_up_nobody_else(db: Datab
         await asyncio.sleep(0.5)
         if not db.is_sqlite:
             async with asyncio.timeout(5), later.read() as connection:
-                assert (await connection.execute(sa.text("select count(*) from inbox"))).scalar() == 0
+                assert (
+                    await connection.execute(sa.text("select count(*) from inbox"))
+                ).scalar() == 0
         assert not upgrading.done()
     await asyncio.wait_for(upgrading, 30)
     assert await migrations_of(SERVICE).revision(db) == migrations_of(SERVICE).head

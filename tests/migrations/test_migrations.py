@@ -1,4 +1,6 @@
-"""Forward and back on SQLite and on Postgres: the tables are those of the code, rows survive, and the last release goes on writing."""
+"""Forward and back on SQLite and on Postgres: the tables are those of the code, rows survive, and
+the last release goes on writing.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ ONLY_IN = {"inbox": {"outcome": "handled"}, "outbox": {"log_partition": None, "l
 
 
 @every_service
-async def test_the_migrations_make_the_tables_that_the_code_declares(service: str, db: Database, tmp_path: Path) -> None:
+async def test_the_migrations_make_the_tables_that_the_code_declares(
+    service: str, db: Database, tmp_path: Path
+) -> None:
     await migrations_of(service).upgrade(db)
     declared = await metadata_of(service, tmp_path)
     async with db.read() as connection:
@@ -51,7 +55,15 @@ async def test_rows_of_the_last_release_are_kept(service: str, db: Database) -> 
     async with db.read() as connection:
         assert await connection.run_sync(rows, before) == expected
         for table, values in ONLY_IN.items():
-            news = (await connection.execute(select(*map(sa.column, values)).select_from(sa.table(table)))).mappings().all()
+            news = (
+                (
+                    await connection.execute(
+                        select(*map(sa.column, values)).select_from(sa.table(table))
+                    )
+                )
+                .mappings()
+                .all()
+            )
             assert [dict(row) for row in news] == [values, values]
 
 
@@ -79,8 +91,12 @@ async def test_there_and_back_again(service: str, db: Database) -> None:
 
 
 @every_service
-async def test_the_last_release_goes_on_writing_while_replicas_are_replaced(service: str, db: Database) -> None:
-    """N-1 beside N: each revision takes what the one before it writes, with all columns and with only those it must give."""
+async def test_the_last_release_goes_on_writing_while_replicas_are_replaced(
+    service: str, db: Database
+) -> None:
+    """N-1 beside N: each revision takes what the one before it writes, with all columns and with
+    only those it must give.
+    """
     migrations = migrations_of(service)
     for old, new in zip(migrations.revisions, migrations.revisions[1:], strict=False):
         writer = await tables_at(service, db, old)
@@ -89,9 +105,17 @@ async def test_the_last_release_goes_on_writing_while_replicas_are_replaced(serv
             await tx.run_sync(fill, writer, (1, 2), True)
             await tx.run_sync(fill, writer, (3,), False)
             await tx.run_sync(rows, writer)
-            keys = await tx.run_sync(lambda connection, names: {name: sa.inspect(connection).get_pk_constraint(name)["constrained_columns"] for name in names},
-                                     writer.tables)  # fmt: skip
-            assert keys == {name: [column.name for column in table.primary_key] for name, table in writer.tables.items()}, "upserts rely on the primary key"
+            keys = await tx.run_sync(
+                lambda connection, names: {
+                    name: sa.inspect(connection).get_pk_constraint(name)["constrained_columns"]
+                    for name in names
+                },
+                writer.tables,
+            )
+            assert keys == {
+                name: [column.name for column in table.primary_key]
+                for name, table in writer.tables.items()
+            }, "upserts rely on the primary key"
             for table in writer.sorted_tables:
                 await tx.execute(table.delete())
 
@@ -101,7 +125,12 @@ async def test_a_migration_that_breaks_the_last_release_is_noticed(db: Database)
     writer = await tables_at("capture", db, RELEASED)
     async with db.transaction() as tx:
         await tx.execute(sa.text("drop table inbox"))
-        await tx.execute(sa.text("create table inbox (topic varchar, event_id varchar, received_at timestamp with time zone, outcome varchar not null)"))
+        await tx.execute(
+            sa.text(
+                "create table inbox (topic varchar, event_id varchar, received_at timestamp with"
+                " time zone, outcome varchar not null)"
+            )
+        )
     with pytest.raises(sa.exc.IntegrityError):
         async with db.transaction() as tx:
             await tx.run_sync(fill, writer)
@@ -121,7 +150,9 @@ async def test_the_last_release_starts_on_a_newer_database(db: Database) -> None
 
 
 @every_service
-async def test_tables_that_the_code_of_today_made_are_recognised(service: str, db: Database, tmp_path: Path) -> None:
+async def test_tables_that_the_code_of_today_made_are_recognised(
+    service: str, db: Database, tmp_path: Path
+) -> None:
     await db.create_tables(await metadata_of(service, tmp_path))
     await migrations_of(service).upgrade(db)
     assert await migrations_of(service).revision(db) == migrations_of(service).head
@@ -152,17 +183,31 @@ def test_revisions_stand_on_their_own(service: str) -> None:
     migrations = migrations_of(service)
     script = ScriptDirectory(str(folder_of(service)))
     assert script.get_heads() == [migrations.head]
-    assert migrations.revisions == [f"{number:04}" for number in range(1, len(migrations.revisions) + 1)]
+    assert migrations.revisions == [
+        f"{number:04}" for number in range(1, len(migrations.revisions) + 1)
+    ]
     for revision in script.walk_revisions():
         assert "TODO" not in revision.module.LOSES, revision.path
-        imported = {name.name for node in ast.walk(ast.parse(Path(revision.path).read_text("utf-8"))) if isinstance(node, ast.Import | ast.ImportFrom)
-                    for name in ([ast.alias(node.module or "")] if isinstance(node, ast.ImportFrom) else node.names)}  # fmt: skip
+        imported = {
+            name.name
+            for node in ast.walk(ast.parse(Path(revision.path).read_text("utf-8")))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for name in (
+                [ast.alias(node.module or "")] if isinstance(node, ast.ImportFrom) else node.names
+            )
+        }
         assert imported <= {"sqlalchemy", "alembic", "__future__"}, revision.path
 
 
-async def test_the_next_migration_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, db: Database) -> None:
+async def test_the_next_migration_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, db: Database
+) -> None:
     monkeypatch.setattr("infra.migrations.ROOT", tmp_path)
-    for columns in ((), (sa.Column("why", sa.String(40)),), (sa.Column("why", sa.String(40)), sa.Column("when", sa.Float, index=True))):
+    for columns in (
+        (),
+        (sa.Column("why", sa.String(40)),),
+        (sa.Column("why", sa.String(40)), sa.Column("when", sa.Float, index=True)),
+    ):
         metadata = MetaData()
         sa.Table("inbox", metadata, sa.Column("topic", sa.String(8), primary_key=True), *columns)
         assert write_next("capture", metadata, f"Inbox with {len(columns)}") is not None
@@ -172,5 +217,8 @@ async def test_the_next_migration_is_written(tmp_path: Path, monkeypatch: pytest
         async with db.read() as connection:
             assert (await connection.run_sync(difference, metadata)).upgrade_ops.is_empty()
     assert [path.name for path in sorted((folder_of("capture") / "versions").glob("*.py"))] == [
-        "0001_inbox_with_0.py", "0002_inbox_with_1.py", "0003_inbox_with_2.py"]  # fmt: skip
+        "0001_inbox_with_0.py",
+        "0002_inbox_with_1.py",
+        "0003_inbox_with_2.py",
+    ]
     await migrations.move(db, BASE)

@@ -1,4 +1,6 @@
-"""Six services in one process, meeting on an event log in memory: outbox -> here -> handlers, no broker, no network."""
+"""Six services in one process, meeting on an event log in memory: outbox -> here -> handlers, no
+broker, no network.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from shared.service import Service
 
 
 class MemoryLog:
-    """The sender of every service: delivers each row to the handlers that subscribed to its topic, in order."""
+    """The sender of every service: delivers each row to the handlers that subscribed to its topic,
+    in order.
+    """
 
     def __init__(self) -> None:
         self.services: list[Service] = []
@@ -25,7 +29,12 @@ class MemoryLog:
             self.history.append((row.aggregatetype, json.loads(row.payload)))
             for service in self.services:
                 if row.aggregatetype in subscribed(service):
-                    await service.broker.publish(row.payload, row.aggregatetype, key=row.aggregateid.encode(), headers=json.loads(row.headers))
+                    await service.broker.publish(
+                        row.payload,
+                        row.aggregatetype,
+                        key=row.aggregateid.encode(),
+                        headers=json.loads(row.headers),
+                    )
         return [Place(0, row.seq) for row in rows]
 
     async def close(self) -> None: ...
@@ -40,7 +49,11 @@ class MemoryLog:
 
 
 def subscribed(service: Service) -> set[str]:
-    return {topic for subscriber in service.broker.subscribers for topic in subscriber.topic_names_for_subscribe}
+    return {
+        topic
+        for subscriber in service.broker.subscribers
+        for topic in subscriber.topic_names_for_subscribe
+    }
 
 
 class Running:
@@ -55,7 +68,9 @@ class Running:
         for service in self.log.services:
             await service.db.create_tables(service.metadata)
             await self.stack.enter_async_context(TestKafkaBroker(service.broker))
-            for subscriber in service.broker.subscribers:  # a test before this one may have run them on a real log, whose consumer they would commit to
+            # a test before this one may have run them on a real log, whose consumer they would
+            # commit to
+            for subscriber in service.broker.subscribers:
                 subscriber.parser._setup(FAKE_CONSUMER)
         return self.log
 

@@ -1,4 +1,6 @@
-"""A dataset as files: one Parquet per split, the card, and manifest.json written last. The same rows give the same bytes."""
+"""A dataset as files: one Parquet per split, the card, and manifest.json written last. The same
+rows give the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,38 @@ from services.dataset_builder import manifest as describe
 from services.dataset_builder.rows import Item
 from shared.blobs import BlobStore, file_digest
 
-COLUMNS = pa.schema([
-    ("row_id", pa.string()), ("inference_id", pa.string()), ("review_id", pa.string()), ("reviewer", pa.string()),
-    ("reviewed_at", pa.timestamp("us", tz="UTC")), ("label_source", pa.string()), ("messages", pa.string()),
-    ("answer", pa.string()), ("cluster", pa.int64()),
-])  # fmt: skip
+COLUMNS = pa.schema(
+    [
+        ("row_id", pa.string()),
+        ("inference_id", pa.string()),
+        ("review_id", pa.string()),
+        ("reviewer", pa.string()),
+        ("reviewed_at", pa.timestamp("us", tz="UTC")),
+        ("label_source", pa.string()),
+        ("messages", pa.string()),
+        ("answer", pa.string()),
+        ("cluster", pa.int64()),
+    ]
+)
 
 
-def write_folder(folder: Path, parts: dict[str, list[Item]], facts: dict[str, Any]) -> dict[str, Any]:
+def write_folder(
+    folder: Path, parts: dict[str, list[Item]], facts: dict[str, Any]
+) -> dict[str, Any]:
     """Write the files; returns the manifest, which names each file's rows and SHA-256."""
     for name, items in parts.items():
-        pq.write_table(as_table(items), folder / f"{name}.parquet", compression="zstd", version="2.6", write_statistics=True)
+        pq.write_table(
+            as_table(items),
+            folder / f"{name}.parquet",
+            compression="zstd",
+            version="2.6",
+            write_statistics=True,
+        )
     (folder / "README.md").write_text(describe.card(facts), encoding="utf-8")
-    files = {path.name: {"sha256": file_digest(path), "bytes": path.stat().st_size} for path in sorted(folder.iterdir())}
+    files = {
+        path.name: {"sha256": file_digest(path), "bytes": path.stat().st_size}
+        for path in sorted(folder.iterdir())
+    }
     manifest = facts | {"files": files}
     (folder / "manifest.json").write_text(describe.as_json(manifest), encoding="utf-8")
     return manifest
@@ -38,10 +59,16 @@ def write_folder(folder: Path, parts: dict[str, list[Item]], facts: dict[str, An
 def as_table(items: list[Item]) -> pa.Table:
     rows = [item.row for item in items]
     columns = {
-        "row_id": [row_id(row.review_id) for row in rows], "reviewed_at": [row.reviewed_us for row in rows],
+        "row_id": [row_id(row.review_id) for row in rows],
+        "reviewed_at": [row.reviewed_us for row in rows],
         "cluster": [item.cluster for item in items],
-    } | {name: [getattr(row, name) for row in rows] for name in ("inference_id", "review_id", "reviewer", "label_source", "messages", "answer")}  # fmt: skip
-    return pa.table([pa.array(columns[field.name], field.type) for field in COLUMNS], schema=COLUMNS)
+    } | {
+        name: [getattr(row, name) for row in rows]
+        for name in ("inference_id", "review_id", "reviewer", "label_source", "messages", "answer")
+    }
+    return pa.table(
+        [pa.array(columns[field.name], field.type) for field in COLUMNS], schema=COLUMNS
+    )
 
 
 def row_id(review_id: str) -> str:
@@ -49,12 +76,19 @@ def row_id(review_id: str) -> str:
     return hashlib.sha256(review_id.encode()).hexdigest()[:16]
 
 
-def read_rows(blobs: BlobStore, folder: BlobRef, manifest: dict[str, Any], split: str, offset: int, limit: int) -> list[dict[str, Any]]:
+def read_rows(
+    blobs: BlobStore, folder: BlobRef, manifest: dict[str, Any], split: str, offset: int, limit: int
+) -> list[dict[str, Any]]:
     """A page of one split, oldest verdict first; the file's digest is verified."""
     name = f"{split}.parquet"
-    data = blobs.get_bytes(BlobRef(uri=f"{folder.uri}/{name}", sha256=manifest["files"][name]["sha256"]))
+    data = blobs.get_bytes(
+        BlobRef(uri=f"{folder.uri}/{name}", sha256=manifest["files"][name]["sha256"])
+    )
     page = pq.read_table(io.BytesIO(data)).slice(offset, limit).to_pylist()
-    return [row | {"messages": json.loads(row["messages"]), "reviewed_at": _moment(row["reviewed_at"])} for row in page]
+    return [
+        row | {"messages": json.loads(row["messages"]), "reviewed_at": _moment(row["reviewed_at"])}
+        for row in page
+    ]
 
 
 def _moment(value: datetime) -> str:

@@ -21,19 +21,48 @@ class SqlEvaluations:
     """Ids are those of the jobs, which are ordered by time: newest first is a descending id."""
 
     def __init__(self, metadata: MetaData) -> None:
-        self.table = Table("evaluations", metadata, Column("evaluation_id", String(36), primary_key=True),
-                           Column("tenant", String(64), nullable=False), Column("route", String(200), nullable=False, index=True),
-                           Column("adapter_id", String(256), nullable=False, index=True), Column("event", String, nullable=False),
-                           Column("calibrations", String, nullable=False))  # fmt: skip
+        self.table = Table(
+            "evaluations",
+            metadata,
+            Column("evaluation_id", String(36), primary_key=True),
+            Column("tenant", String(64), nullable=False),
+            Column("route", String(200), nullable=False, index=True),
+            Column("adapter_id", String(256), nullable=False, index=True),
+            Column("event", String, nullable=False),
+            Column("calibrations", String, nullable=False),
+        )
 
-    async def add(self, tx: AsyncConnection, event: AdapterEvaluated, calibrations: list[CalibrationFitted]) -> None:
-        await tx.execute(insert(self.table).values(
-            evaluation_id=event.evaluation_id, tenant=event.tenant, route=event.route, adapter_id=event.adapter.adapter_id,
-            event=event.model_dump_json(), calibrations=json.dumps([found.model_dump(mode="json") for found in calibrations])))  # fmt: skip
+    async def add(
+        self, tx: AsyncConnection, event: AdapterEvaluated, calibrations: list[CalibrationFitted]
+    ) -> None:
+        await tx.execute(
+            insert(self.table).values(
+                evaluation_id=event.evaluation_id,
+                tenant=event.tenant,
+                route=event.route,
+                adapter_id=event.adapter.adapter_id,
+                event=event.model_dump_json(),
+                calibrations=json.dumps([found.model_dump(mode="json") for found in calibrations]),
+            )
+        )
 
-    async def page(self, tx: AsyncConnection, tenant: str, adapter_id: str | None, route: str | None, limit: int, offset: int) -> list[dict[str, Any]]:
+    async def page(
+        self,
+        tx: AsyncConnection,
+        tenant: str,
+        adapter_id: str | None,
+        route: str | None,
+        limit: int,
+        offset: int,
+    ) -> list[dict[str, Any]]:
         table = self.table
-        wanted = select(table).where(table.c.tenant == tenant).order_by(table.c.evaluation_id.desc()).limit(limit).offset(offset)
+        wanted = (
+            select(table)
+            .where(table.c.tenant == tenant)
+            .order_by(table.c.evaluation_id.desc())
+            .limit(limit)
+            .offset(offset)
+        )
         if adapter_id:
             wanted = wanted.where(table.c.adapter_id == adapter_id)
         if route:
@@ -43,7 +72,9 @@ class SqlEvaluations:
     async def get(self, tx: AsyncConnection, tenant: str, evaluation_id: str) -> dict[str, Any]:
         """The event, and beside it the calibrations published with it."""
         table = self.table
-        wanted = select(table).where(table.c.tenant == tenant, table.c.evaluation_id == evaluation_id)
+        wanted = select(table).where(
+            table.c.tenant == tenant, table.c.evaluation_id == evaluation_id
+        )
         row = (await tx.execute(wanted)).first()
         if row is None:
             raise EvaluationUnknown(evaluation_id)

@@ -1,4 +1,6 @@
-"""Reports, made in child processes and kept as blobs. A report that cannot be made is left out; it never holds up an event."""
+"""Reports, made in child processes and kept as blobs. A report that cannot be made is left out; it
+never holds up an event.
+"""
 
 from __future__ import annotations
 
@@ -28,15 +30,23 @@ class ChildReports:
         return await self._make("services.evaluator.evidence", content)
 
     async def _make(self, module: str, content: dict[str, Any]) -> BlobRef | None:
-        """The rows pass through a private folder that is gone afterwards: they hold what users wrote."""
+        """The rows pass through a private folder that is gone afterwards: they hold what users
+        wrote.
+        """
         with private_folder("ratchet-report") as folder:
             source = folder / "in.json"
             target = folder / "out.html"
             source.write_text(json.dumps(content))
             try:
                 async with asyncio.timeout(PATIENCE):
-                    await run_child([sys.executable, "-m", module, str(source), str(target)], _ignore, CHILD_ENVIRONMENT)
-                return await asyncio.to_thread(self.blobs.put_bytes, target.read_bytes(), "reports", ".html")
+                    await run_child(
+                        [sys.executable, "-m", module, str(source), str(target)],
+                        _ignore,
+                        CHILD_ENVIRONMENT,
+                    )
+                return await asyncio.to_thread(
+                    self.blobs.put_bytes, target.read_bytes(), "reports", ".html"
+                )
             except (ChildDied, TimeoutError, OSError) as error:
                 log("reports").error("no report", module=module, error=str(error)[-500:])
                 return None

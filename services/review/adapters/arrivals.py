@@ -1,4 +1,6 @@
-"""Where the events about one inference meet: one row, inserted by whichever comes first and locked by the others."""
+"""Where the events about one inference meet: one row, inserted by whichever comes first and locked
+by the others.
+"""
 
 from __future__ import annotations
 
@@ -24,19 +26,38 @@ class SqlArrivals:
         self.batches = tables.batches
         self._update = update(self.items).where(self.items.c.item_id == bindparam("this"))
         left = (self.batches.c.route == bindparam("on_route"), self.batches.c.remaining > 0)
-        self._take = update(self.batches).where(*left).values(remaining=self.batches.c.remaining - 1)
+        self._take = (
+            update(self.batches).where(*left).values(remaining=self.batches.c.remaining - 1)
+        )
 
-    async def meet(self, tx: AsyncConnection, tenant: str, route: str, inference_id: str, coin: float) -> Arrival:
+    async def meet(
+        self, tx: AsyncConnection, tenant: str, route: str, inference_id: str, coin: float
+    ) -> Arrival:
         new = Arrival(uuid7(), "awaited", coin, unsure=False, complaint=False, rank=NEW_RANK)
-        if await insert_once(tx, self.items, {
-                "item_id": new.item_id, "tenant": tenant, "route": route, "inference_id": inference_id, "state": new.state,
-                "rank": new.rank, "coin": coin, "recorded_at": time.time()}):  # fmt: skip
+        if await insert_once(
+            tx,
+            self.items,
+            {
+                "item_id": new.item_id,
+                "tenant": tenant,
+                "route": route,
+                "inference_id": inference_id,
+                "state": new.state,
+                "rank": new.rank,
+                "coin": coin,
+                "recorded_at": time.time(),
+            },
+        ):
             return new
         same = (self.items.c.tenant == tenant, self.items.c.inference_id == inference_id)
         return arrival((await tx.execute(select(self.items).where(*same).with_for_update())).one())
 
-    async def record(self, tx: AsyncConnection, item_id: str, route: str, asked: Asked, unsure: bool) -> None:
-        await self.mark(tx, item_id, route=route, asked=asked.pack(), unsure=unsure, state="unrouted")
+    async def record(
+        self, tx: AsyncConnection, item_id: str, route: str, asked: Asked, unsure: bool
+    ) -> None:
+        await self.mark(
+            tx, item_id, route=route, asked=asked.pack(), unsure=unsure, state="unrouted"
+        )
 
     async def mark(self, tx: AsyncConnection, item_id: str, **facts: Any) -> None:
         await tx.execute(self._update, {"this": item_id} | facts)
@@ -49,10 +70,19 @@ class SqlArrivals:
             turn = {"state": "open", "rank": rank(decision), "queued_at": time.time()}
         else:
             turn = {"state": "set_aside"}
-        await self.mark(tx, arrival.item_id, audit=decision.audit, probability=decision.probability, reason=decision.reason, **turn)
+        await self.mark(
+            tx,
+            arrival.item_id,
+            audit=decision.audit,
+            probability=decision.probability,
+            reason=decision.reason,
+            **turn,
+        )
 
     async def unrouted(self, tx: AsyncConnection, route: str) -> Sequence[Arrival]:
-        waiting = select(self.items).where(self.items.c.state == "unrouted", self.items.c.route == route)
+        waiting = select(self.items).where(
+            self.items.c.state == "unrouted", self.items.c.route == route
+        )
         return [arrival(row) for row in await tx.execute(waiting.with_for_update())]
 
     async def open_batch(self, tx: AsyncConnection, route: str, drift_id: str, size: int) -> None:
@@ -64,5 +94,8 @@ class SqlArrivals:
 
     async def forget(self, tx: AsyncConnection, before: float) -> int:
         """Drop what nobody was asked to review and what never met its inference."""
-        old = (self.items.c.state.in_(("set_aside", "awaited", "unrouted")), self.items.c.recorded_at < before)
+        old = (
+            self.items.c.state.in_(("set_aside", "awaited", "unrouted")),
+            self.items.c.recorded_at < before,
+        )
         return (await tx.execute(delete(self.items).where(*old))).rowcount

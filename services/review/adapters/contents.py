@@ -1,4 +1,6 @@
-"""Contents that were too large for an event, read from the artifact store when someone looks at them."""
+"""Contents that were too large for an event, read from the artifact store when someone looks at
+them.
+"""
 
 from __future__ import annotations
 

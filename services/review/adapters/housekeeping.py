@@ -1,4 +1,6 @@
-"""Forgets, once an hour, what waited for late feedback longer than it is kept (content is personal data)."""
+"""Forgets, once an hour, what waited for late feedback longer than it is kept (content is personal
+data).
+"""
 
 from __future__ import annotations
 

@@ -21,6 +21,10 @@ class KeptSecrets:
     async def session_secret(self) -> str:
         if self.known is None:
             async with self.db.transaction() as tx:
-                await insert_once(tx, self.table, {"name": NAME, "value": secrets.token_urlsafe(48)})
-                self.known = (await tx.execute(select(self.table.c.value).where(self.table.c.name == NAME))).scalar_one()
+                await insert_once(
+                    tx, self.table, {"name": NAME, "value": secrets.token_urlsafe(48)}
+                )
+                self.known = (
+                    await tx.execute(select(self.table.c.value).where(self.table.c.name == NAME))
+                ).scalar_one()
         return self.known

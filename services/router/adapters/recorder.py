@@ -1,4 +1,6 @@
-"""Decisions on disk before the app has its answer: redacted, with their events, many requests in one transaction."""
+"""Decisions on disk before the app has its answer: redacted, with their events, many requests in
+one transaction.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,14 @@ SLOW_CHARACTERS = 20_000  # redacting more than this takes over a millisecond: n
 
 
 class DecisionRecorder:
-    def __init__(self, db: Database, outbox: Outbox, tables: Tables, blobs: BlobStore, redact: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        db: Database,
+        outbox: Outbox,
+        tables: Tables,
+        blobs: BlobStore,
+        redact: Callable[[str], str],
+    ) -> None:
         self.outbox = outbox
         self.table = tables.decisions
         self.blobs = blobs
@@ -32,21 +41,59 @@ class DecisionRecorder:
 
     async def record(self, decision: Decision) -> None:
         size = sum(len(message.content) for message in decision.inference.messages)
-        inference = await asyncio.to_thread(self._clean, decision.inference) if size > SLOW_CHARACTERS else self._clean(decision.inference)
-        await self._group.commit(Decision(inference, decision.review, decision.picked, decision.failed))
+        inference = (
+            await asyncio.to_thread(self._clean, decision.inference)
+            if size > SLOW_CHARACTERS
+            else self._clean(decision.inference)
+        )
+        await self._group.commit(
+            Decision(inference, decision.review, decision.picked, decision.failed)
+        )
 
     def _clean(self, inference: InferenceRecorded) -> InferenceRecorded:
-        redacted = inference.model_copy(update={
-            "messages": tuple(Message(role=m.role, content=self.redact(m.content)) for m in inference.messages),
-            "answer": self.redact(inference.answer), "metadata": {key: self.redact(value) for key, value in inference.metadata.items()},
-            "attempts": tuple(a.model_copy(update={"answer": self.redact(a.answer)}) for a in inference.attempts)})  # fmt: skip
-        if sum(len(m.content.encode()) for m in redacted.messages) + len(redacted.answer.encode()) <= INLINE_BYTES:
+        redacted = inference.model_copy(
+            update={
+                "messages": tuple(
+                    Message(role=m.role, content=self.redact(m.content)) for m in inference.messages
+                ),
+                "answer": self.redact(inference.answer),
+                "metadata": {key: self.redact(value) for key, value in inference.metadata.items()},
+                "attempts": tuple(
+                    a.model_copy(update={"answer": self.redact(a.answer)})
+                    for a in inference.attempts
+                ),
+            }
+        )
+        if (
+            sum(len(m.content.encode()) for m in redacted.messages) + len(redacted.answer.encode())
+            <= INLINE_BYTES
+        ):
             return redacted
         content = to_json({"messages": redacted.messages, "answer": redacted.answer})
-        return redacted.model_copy(update={"messages": (), "answer": "", "content": self.blobs.put_bytes(content, "content", ".json")})
+        return redacted.model_copy(
+            update={
+                "messages": (),
+                "answer": "",
+                "content": self.blobs.put_bytes(content, "content", ".json"),
+            }
+        )
 
     async def _write(self, tx: AsyncConnection, decisions: list[Decision]) -> None:
-        await tx.execute(insert(self.table), [{
-            "inference_id": d.inference.inference_id, "tenant": d.inference.tenant, "route": d.inference.route, "picked": d.picked,
-            "failed": d.failed, "at": d.inference.occurred_at.timestamp(), "event": d.inference.model_dump_json()} for d in decisions])  # fmt: skip
-        await self.outbox.add(tx, *(event for d in decisions for event in (d.inference, d.review) if event))
+        await tx.execute(
+            insert(self.table),
+            [
+                {
+                    "inference_id": d.inference.inference_id,
+                    "tenant": d.inference.tenant,
+                    "route": d.inference.route,
+                    "picked": d.picked,
+                    "failed": d.failed,
+                    "at": d.inference.occurred_at.timestamp(),
+                    "event": d.inference.model_dump_json(),
+                }
+                for d in decisions
+            ],
+        )
+        await self.outbox.add(
+            tx, *(event for d in decisions for event in (d.inference, d.review) if event)
+        )

@@ -1,4 +1,6 @@
-"""Adapters on this machine's disk, one folder per digest: vLLM loads from here and from nowhere else."""
+"""Adapters on this machine's disk, one folder per digest: vLLM loads from here and from nowhere
+else.
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,13 @@ class DiskShelf:
         return await asyncio.to_thread(self._fetch, adapter)
 
     def _fetch(self, adapter: AdapterRef) -> Path:
-        """The digest is verified each time, not only after the download: the cache is an ordinary folder."""
+        """The digest is verified each time, not only after the download: the cache is an ordinary
+        folder.
+        """
         if adapter.adapter_id.rpartition("@")[2] != adapter.blob.sha256[:12]:
-            raise AdapterUnfit(adapter.adapter_id, f"its name does not match its digest {adapter.blob.sha256[:12]}")
+            raise AdapterUnfit(
+                adapter.adapter_id, f"its name does not match its digest {adapter.blob.sha256[:12]}"
+            )
         folder = self.folder.resolve() / adapter.blob.sha256
         if folder.exists() and folder_digest(folder) != adapter.blob.sha256:
             shutil.rmtree(folder)

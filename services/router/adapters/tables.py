@@ -1,10 +1,23 @@
-"""The router's tables. `routes` has one row and so one champion per route; `route_history` is only ever added to."""
+"""The router's tables. `routes` has one row and so one champion per route; `route_history` is only
+ever added to.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+)
 
 
 @dataclass(frozen=True)
@@ -21,26 +34,77 @@ class Tables:
 def router_tables(metadata: MetaData) -> Tables:
     key = BigInteger().with_variant(Integer, "sqlite")
     return Tables(
-        routes=Table("routes", metadata, Column("route", String(200), primary_key=True), Column("tenant", String(64), nullable=False),
-                     Column("version", Integer, nullable=False), Column("state", String, nullable=False)),
-        history=Table("route_history", metadata, Column("seq", key, primary_key=True), Column("route", String(200), nullable=False),
-                      Column("version", Integer, nullable=False), Column("champion", String(200)), Column("challenger", String(200)),
-                      Column("because", String, nullable=False), Column("actor", String(200), nullable=False), Column("at", Float, nullable=False),
-                      Column("state", String, nullable=False), UniqueConstraint("route", "version")),
-        calibrations=Table("calibrations", metadata, Column("calibration_id", String(64), primary_key=True),
-                           Column("route", String(200), nullable=False, index=True), Column("adapter_id", String(200), nullable=False),
-                           Column("fitted_at", Float, nullable=False), Column("event", String, nullable=False)),
-        evaluations=Table("evaluations", metadata, Column("evaluation_id", String(64), primary_key=True),
-                          Column("route", String(200), nullable=False), Column("adapter_id", String(200), nullable=False, index=True),
-                          Column("verdict", String(16), nullable=False), Column("decision", String, nullable=False),
-                          Column("evaluated_at", Float, nullable=False), Column("event", String, nullable=False)),
-        canaries=Table("canaries", metadata, Column("route", String(200), primary_key=True), Column("adapter_id", String(200), primary_key=True),
-                       Column("started_at", Float, nullable=False)),
-        outcomes=Table("outcomes", metadata, Column("review_id", String(64), primary_key=True), Column("route", String(200), nullable=False),
-                       Column("inference_id", String(64), nullable=False), Column("arm", String(16), nullable=False),
-                       Column("adapter_id", String(200), index=True), Column("verdict", String(16), nullable=False),
-                       Column("probability", Float, nullable=False), Column("at", Float, nullable=False)),
-        decisions=Table("decisions", metadata, Column("inference_id", String(64), primary_key=True), Column("tenant", String(64), nullable=False),
-                        Column("route", String(200), nullable=False), Column("picked", String(200)), Column("failed", Boolean, nullable=False),
-                        Column("at", Float, nullable=False), Column("event", String, nullable=False), Index("decisions_picked", "picked", "at")),
-    )  # fmt: skip
+        routes=Table(
+            "routes",
+            metadata,
+            Column("route", String(200), primary_key=True),
+            Column("tenant", String(64), nullable=False),
+            Column("version", Integer, nullable=False),
+            Column("state", String, nullable=False),
+        ),
+        history=Table(
+            "route_history",
+            metadata,
+            Column("seq", key, primary_key=True),
+            Column("route", String(200), nullable=False),
+            Column("version", Integer, nullable=False),
+            Column("champion", String(200)),
+            Column("challenger", String(200)),
+            Column("because", String, nullable=False),
+            Column("actor", String(200), nullable=False),
+            Column("at", Float, nullable=False),
+            Column("state", String, nullable=False),
+            UniqueConstraint("route", "version"),
+        ),
+        calibrations=Table(
+            "calibrations",
+            metadata,
+            Column("calibration_id", String(64), primary_key=True),
+            Column("route", String(200), nullable=False, index=True),
+            Column("adapter_id", String(200), nullable=False),
+            Column("fitted_at", Float, nullable=False),
+            Column("event", String, nullable=False),
+        ),
+        evaluations=Table(
+            "evaluations",
+            metadata,
+            Column("evaluation_id", String(64), primary_key=True),
+            Column("route", String(200), nullable=False),
+            Column("adapter_id", String(200), nullable=False, index=True),
+            Column("verdict", String(16), nullable=False),
+            Column("decision", String, nullable=False),
+            Column("evaluated_at", Float, nullable=False),
+            Column("event", String, nullable=False),
+        ),
+        canaries=Table(
+            "canaries",
+            metadata,
+            Column("route", String(200), primary_key=True),
+            Column("adapter_id", String(200), primary_key=True),
+            Column("started_at", Float, nullable=False),
+        ),
+        outcomes=Table(
+            "outcomes",
+            metadata,
+            Column("review_id", String(64), primary_key=True),
+            Column("route", String(200), nullable=False),
+            Column("inference_id", String(64), nullable=False),
+            Column("arm", String(16), nullable=False),
+            Column("adapter_id", String(200), index=True),
+            Column("verdict", String(16), nullable=False),
+            Column("probability", Float, nullable=False),
+            Column("at", Float, nullable=False),
+        ),
+        decisions=Table(
+            "decisions",
+            metadata,
+            Column("inference_id", String(64), primary_key=True),
+            Column("tenant", String(64), nullable=False),
+            Column("route", String(200), nullable=False),
+            Column("picked", String(200)),
+            Column("failed", Boolean, nullable=False),
+            Column("at", Float, nullable=False),
+            Column("event", String, nullable=False),
+            Index("decisions_picked", "picked", "at"),
+        ),
+    )

@@ -12,14 +12,22 @@ from shared.child import run_child
 from shared.jobs import JobFailed
 
 MODULE = "services.trainer.train"
-SILENCE_SECONDS = 3600.0  # it speaks every five steps; loading 8 B parameters from a slow disk takes minutes
+SILENCE_SECONDS = (
+    3600.0  # it speaks every five steps; loading 8 B parameters from a slow disk takes minutes
+)
 ENVIRONMENT = {
-    # OpenMP threads that wait must sleep: spinning beside other processes took 12 s of CPU for a step that takes 2.
-    "OMP_WAIT_POLICY": "PASSIVE", "TOKENIZERS_PARALLELISM": "false",
+    # OpenMP threads that wait must sleep: spinning beside other processes took 12 s of CPU for a
+    # step that takes 2.
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "false",
     # A tracking server that is away must not be waited for; progress bars would only fill our log.
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5", "MLFLOW_DISABLE_TELEMETRY": "true",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-}  # fmt: skip
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+}
 
 
 class ChildExecutor:
@@ -33,7 +41,12 @@ class ChildExecutor:
                 raise JobFailed(message["refused"])
             await progress(TrainingProgress.model_validate(message))
 
-        await run_child([*launcher(order.recipe), "-m", MODULE, "--order", str(file)], hear, ENVIRONMENT, SILENCE_SECONDS)
+        await run_child(
+            [*launcher(order.recipe), "-m", MODULE, "--order", str(file)],
+            hear,
+            ENVIRONMENT,
+            SILENCE_SECONDS,
+        )
         return TrainingResult.model_validate_json(order.result_file.read_text())
 
 
@@ -41,4 +54,11 @@ def launcher(recipe: TrainingRecipe) -> list[str]:
     if recipe.launcher == "python":
         return [sys.executable]
     config = ["--config_file", recipe.accelerate_config] if recipe.accelerate_config else []
-    return [sys.executable, "-m", "accelerate.commands.launch", *config, "--num_processes", str(recipe.processes)]
+    return [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        *config,
+        "--num_processes",
+        str(recipe.processes),
+    ]

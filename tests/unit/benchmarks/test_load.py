@@ -1,4 +1,6 @@
-"""The load generator tells the truth about a server that stalls: whoever was due in the stall has waited."""
+"""The load generator tells the truth about a server that stalls: whoever was due in the stall has
+waited.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ REQUEST = load.http("/", b'{"a": 1}', {})
 
 @asynccontextmanager
 async def server(answer: bytes, stall_at: int = -1, stall: float = 0.0) -> AsyncIterator[int]:
-    """Answers each request with `answer`; before the one numbered `stall_at` everything stands still."""
+    """Answers each request with `answer`; before the one numbered `stall_at` everything stands
+    still.
+    """
     seen = 0
     running = asyncio.Lock()
 
@@ -40,7 +44,9 @@ async def test_a_stall_is_felt_by_all_that_fall_due_in_it() -> None:
         outcome = await load.open_loop(port, [REQUEST] * 200, rate=200, connections=4)
     assert outcome.statuses == {202: 200}
     assert outcome.percentile(0.99) > 0.4
-    assert sum(latency > 0.1 for latency in outcome.latencies) > 40  # of the hundred that fell due; the control below feels four
+    assert (
+        sum(latency > 0.1 for latency in outcome.latencies) > 40
+    )  # of the hundred that fell due; the control below feels four
 
 
 async def test_a_closed_loop_hides_it() -> None:
@@ -50,6 +56,8 @@ async def test_a_closed_loop_hides_it() -> None:
 
 
 async def test_an_answer_in_pieces_and_a_refusal_are_read_whole() -> None:
-    async with server(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 100000\r\n\r\n" + b"x" * 100_000) as port:
+    async with server(
+        b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 100000\r\n\r\n" + b"x" * 100_000
+    ) as port:
         outcome = await load.closed_loop(port, [REQUEST] * 10, connections=2)
     assert outcome.statuses == {503: 10}

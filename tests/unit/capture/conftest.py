@@ -1,4 +1,6 @@
-"""A capture service over a real database, without a broker: its HTTP side, its tables, and what it would publish."""
+"""A capture service over a real database, without a broker: its HTTP side, its tables, and what it
+would publish.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +42,15 @@ class Capture:
     http: httpx.AsyncClient
     keys: dict[str, str]
 
-    async def post(self, path: str, body: Any, tenant: str = "acme", **headers: str) -> httpx.Response:
+    async def post(
+        self, path: str, body: Any, tenant: str = "acme", **headers: str
+    ) -> httpx.Response:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return await self.http.post(path, content=content, headers={"authorization": f"Bearer {self.keys[tenant]}"} | headers)
+        return await self.http.post(
+            path,
+            content=content,
+            headers={"authorization": f"Bearer {self.keys[tenant]}"} | headers,
+        )
 
     async def events(self) -> list[dict[str, Any]]:
         await self.service.relay.find_losses()  # as the relay does before its first batch
@@ -51,21 +59,34 @@ class Capture:
         return [json.loads(row.payload or b"") for row in self.service.sender.rows]
 
 
-async def serve(url: str, keys: dict[str, str], folder: Path, sender: Published | None = None, **changes: Any) -> Service:
-    settings = Settings(database_url=url, keys_file=keys["file"], artifacts_url=f"file://{folder}/artifacts", **changes)
+async def serve(
+    url: str, keys: dict[str, str], folder: Path, sender: Published | None = None, **changes: Any
+) -> Service:
+    settings = Settings(
+        database_url=url,
+        keys_file=keys["file"],
+        artifacts_url=f"file://{folder}/artifacts",
+        **changes,
+    )
     service = build(settings, sender=sender or Published())
     await service.db.create_tables(service.metadata)
     async with service.db.transaction() as tx:
         for route in ROUTES:
-            event = factories.route_changed(tenant=route.split("/")[0], route=route, spec=factories.spec(name=route))
+            event = factories.route_changed(
+                tenant=route.split("/")[0], route=route, spec=factories.spec(name=route)
+            )
             await on_route_changed(event, tx=tx, routes=service.context["routes"])
     return service
 
 
 @pytest.fixture
-async def capture(database_url: str, keys: dict[str, str], tmp_path: Path) -> AsyncIterator[Capture]:
+async def capture(
+    database_url: str, keys: dict[str, str], tmp_path: Path
+) -> AsyncIterator[Capture]:
     service = await serve(database_url, keys, tmp_path)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(service.api), base_url="http://capture") as http:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(service.api), base_url="http://capture"
+    ) as http:
         yield Capture(service, http, keys)
     await service.db.close()
 
@@ -74,6 +95,8 @@ async def capture(database_url: str, keys: dict[str, str], tmp_path: Path) -> As
 async def small(tmp_path: Path, keys: dict[str, str]) -> AsyncIterator[Capture]:
     """On SQLite alone: for what the database has no part in."""
     service = await serve(f"sqlite+aiosqlite:///{tmp_path}/capture.db", keys, tmp_path)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(service.api), base_url="http://capture") as http:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(service.api), base_url="http://capture"
+    ) as http:
         yield Capture(service, http, keys)
     await service.db.close()

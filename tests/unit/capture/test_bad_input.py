@@ -39,8 +39,10 @@ TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
         (b"x" * (5 * 1024 * 1024), 413, ""),
     ],
     ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else None,
-)  # fmt: skip
-async def test_a_body_that_cannot_be_read_is_refused_whole(small: Capture, body: bytes, status: int, says: str) -> None:
+)
+async def test_a_body_that_cannot_be_read_is_refused_whole(
+    small: Capture, body: bytes, status: int, says: str
+) -> None:
     reply = await small.post(PATH, body)
     assert reply.status_code == status
     assert set(reply.json()) == {"error", "detail"}
@@ -61,15 +63,27 @@ async def test_a_body_that_cannot_be_read_is_refused_whole(small: Capture, body:
         ({"route": "globex/support-triage"}, "no route 'globex/support-triage'"),
         ({"messages": [{"role": "user", "content": "x"}]}, "send either 'messages' or 'input'"),
         ({"input": None, "messages": []}, "messages: Tuple should have at least 1 item"),
-        ({"input": None, "messages": [{"role": "user", "content": "x"}] * 501}, "messages: Tuple should have at most 500 items"),
-        ({"input": None, "messages": [{"role": "wizard", "content": "x"}]}, "messages.0.role: Input should be 'system'"),
-        ({"input": None, "messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "only parts of type 'text'"),
+        (
+            {"input": None, "messages": [{"role": "user", "content": "x"}] * 501},
+            "messages: Tuple should have at most 500 items",
+        ),
+        (
+            {"input": None, "messages": [{"role": "wizard", "content": "x"}]},
+            "messages.0.role: Input should be 'system'",
+        ),
+        (
+            {"input": None, "messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "only parts of type 'text'",
+        ),
         ({"input": None, "messages": "hello"}, "messages: Input should be a valid tuple"),
         ({"latency_ms": -1}, "latency_ms: Input should be greater than or equal to 0"),
         ({"latency_ms": 1e999}, "not valid JSON"),
         ({"prompt_tokens": 2**40}, "prompt_tokens: Input should be less than"),
         ({"metadata": {"a": {"b": 1}}}, "metadata.a: Input should be a valid string"),
-        ({"metadata": {str(n): "x" for n in range(33)}}, "metadata: Dictionary should have at most 32 items"),
+        (
+            {"metadata": {str(n): "x" for n in range(33)}},
+            "metadata: Dictionary should have at most 32 items",
+        ),
         ({"client_id": ""}, "client_id: String should have at least 1 character"),
         ({"client_id": "x" * 129}, "client_id: String should have at most 128 characters"),
         ({"client_id": "a b"}, "client_id: String should match pattern"),
@@ -78,7 +92,9 @@ async def test_a_body_that_cannot_be_read_is_refused_whole(small: Capture, body:
     ],
     ids=lambda value: str(value)[:40],
 )
-async def test_a_bad_item_is_refused_with_the_reason(small: Capture, change: dict[str, object], says: str) -> None:
+async def test_a_bad_item_is_refused_with_the_reason(
+    small: Capture, change: dict[str, object], says: str
+) -> None:
     reply = await small.post(PATH, GOOD | change)
     assert reply.status_code in (400, 422)
     assert says in reply.json()["detail"]
@@ -86,7 +102,9 @@ async def test_a_bad_item_is_refused_with_the_reason(small: Capture, change: dic
 
 
 async def test_errors_never_repeat_what_was_sent(small: Capture) -> None:
-    reply = await small.post(PATH, GOOD | {"latency_ms": "ada@example.com", "prompt_tokens": "4111111111111111x"})
+    reply = await small.post(
+        PATH, GOOD | {"latency_ms": "ada@example.com", "prompt_tokens": "4111111111111111x"}
+    )
     assert "ada@" not in reply.text
     assert "4111" not in reply.text
 
@@ -102,9 +120,19 @@ async def test_errors_never_repeat_what_was_sent(small: Capture) -> None:
         (b"not gzip", GZIP, 400, "BadGzip"),
         (json.dumps(GOOD).encode(), {"content-encoding": "br"}, 415, "UnknownEncoding"),
     ],
-    ids=["bomb", "bomb in two members", "nothing in many members", "packed twice", "cut", "plain", "brotli"],
-)  # fmt: skip
-async def test_compressed_bodies_are_bounded(small: Capture, body: bytes, headers: dict[str, str], status: int, error: str) -> None:
+    ids=[
+        "bomb",
+        "bomb in two members",
+        "nothing in many members",
+        "packed twice",
+        "cut",
+        "plain",
+        "brotli",
+    ],
+)
+async def test_compressed_bodies_are_bounded(
+    small: Capture, body: bytes, headers: dict[str, str], status: int, error: str
+) -> None:
     reply = await small.post(PATH, body, **headers)
     assert (reply.status_code, reply.json()["error"]) == (status, error)
     assert await small.events() == []
@@ -130,4 +158,6 @@ async def test_keys_and_scopes_are_checked_first(small: Capture, tmp_path: objec
     keyring._checked = -1.0
     for path in (PATH, "/v1/feedback"):
         assert (await small.http.post(path, content=b"{")).status_code == 401
-        assert (await small.http.post(path, content=b"{", headers={"authorization": f"Bearer {secret}"})).status_code == 403
+        assert (
+            await small.http.post(path, content=b"{", headers={"authorization": f"Bearer {secret}"})
+        ).status_code == 403

@@ -1,4 +1,6 @@
-"""More than capture can record at once is told to come again, at once; what was admitted is recorded."""
+"""More than capture can record at once is told to come again, at once; what was admitted is
+recorded.
+"""
 
 from __future__ import annotations
 
@@ -17,25 +19,36 @@ AMPLE = 10**9
 
 
 @pytest.mark.parametrize(
-    ("most", "most_bytes", "admitted"), [(8, AMPLE, 8), (AMPLE, 7 * SIZE + 1, 7), (AMPLE, AMPLE, 40)], ids=["requests", "bytes", "no limit"]
-)  # fmt: skip
+    ("most", "most_bytes", "admitted"),
+    [(8, AMPLE, 8), (AMPLE, 7 * SIZE + 1, 7), (AMPLE, AMPLE, 40)],
+    ids=["requests", "bytes", "no limit"],
+)
 async def test_a_burst_is_shed_with_retry_after(
     small: Capture, monkeypatch: pytest.MonkeyPatch, most: int, most_bytes: int, admitted: int
 ) -> None:
     monkeypatch.setattr(intake, "MOST_REQUESTS", most)
     monkeypatch.setattr(intake, "MOST_BYTES", most_bytes)
     async with small.service.db.transaction():  # nobody can commit meanwhile
-        replies = [asyncio.create_task(small.post(PATH, sent(client_id=f"c-{number:02}"))) for number in range(40)]
+        replies = [
+            asyncio.create_task(small.post(PATH, sent(client_id=f"c-{number:02}")))
+            for number in range(40)
+        ]
         async with asyncio.timeout(20):
             while sum(reply.done() for reply in replies) < 40 - admitted:
                 await asyncio.sleep(0.01)
     answers = [await reply for reply in replies]
-    assert Counter(answer.status_code for answer in answers) == Counter({202: admitted, 503: 40 - admitted})
-    assert {answer.headers["retry-after"] for answer in answers if answer.status_code == 503} <= {"1"}
+    assert Counter(answer.status_code for answer in answers) == Counter(
+        {202: admitted, 503: 40 - admitted}
+    )
+    assert {answer.headers["retry-after"] for answer in answers if answer.status_code == 503} <= {
+        "1"
+    }
     assert len(await small.events()) == admitted
     assert (await small.post(PATH, sent())).status_code == 202
 
 
-async def test_one_large_body_is_always_admitted(small: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_large_body_is_always_admitted(
+    small: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(intake, "MOST_BYTES", 10)
     assert (await small.post(PATH, sent())).status_code == 202

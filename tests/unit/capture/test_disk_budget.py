@@ -1,4 +1,6 @@
-"""While the event log is away capture takes what fits its disk budget, then says 503 and when to come again; afterwards it goes on."""
+"""While the event log is away capture takes what fits its disk budget, then says 503 and when to
+come again; afterwards it goes on.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +32,13 @@ class Away(Published):
 
 
 @asynccontextmanager
-async def capture(url: str, keys: dict[str, str], folder: Path, budget: int) -> AsyncIterator[Capture]:
+async def capture(
+    url: str, keys: dict[str, str], folder: Path, budget: int
+) -> AsyncIterator[Capture]:
     service = await serve(url, keys, folder, sender=Away(), disk_budget_bytes=budget)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(service.api), base_url="http://capture") as http:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(service.api), base_url="http://capture"
+    ) as http:
         yield Capture(service, http, keys)
     await service.db.close()
 
@@ -73,10 +79,16 @@ async def test_beyond_the_budget_clients_are_told_when_to_come_again(
         taken, reply = await until_refused(served)
         assert 0 < taken < 40
         assert reply is not None
-        assert (reply.status_code, reply.headers["retry-after"], reply.json()["error"]) == (503, "30", "BacklogFull")
+        assert (reply.status_code, reply.headers["retry-after"], reply.json()["error"]) == (
+            503,
+            "30",
+            "BacklogFull",
+        )
         assert "CAPTURE_DISK_BUDGET_BYTES" in reply.json()["detail"]
         assert (
-            await served.post("/v1/feedback", {"inference_id": "x", "route": "support-triage", "rating": 1})
+            await served.post(
+                "/v1/feedback", {"inference_id": "x", "route": "support-triage", "rating": 1}
+            )
         ).status_code == 503
         await drain(served)
         assert (
@@ -88,9 +100,14 @@ async def test_beyond_the_budget_clients_are_told_when_to_come_again(
         assert (again.status_code, again.json()["accepted"]) == (202, 5)
 
 
-async def test_a_restarted_service_knows_what_waits(database_url: str, keys: dict[str, str], tmp_path: Path) -> None:
+async def test_a_restarted_service_knows_what_waits(
+    database_url: str, keys: dict[str, str], tmp_path: Path
+) -> None:
     async with capture(database_url, keys, tmp_path, AMPLE) as served:
-        assert await until_refused(served) == (40, None)  # the negative control: without a budget all is taken
+        assert await until_refused(served) == (
+            40,
+            None,
+        )  # the negative control: without a budget all is taken
         counted = served.service.outbox.backlog.waiting
     async with capture(database_url, keys, tmp_path, BUDGET) as served:
         taken, reply = await until_refused(served)
@@ -114,6 +131,8 @@ async def test_what_another_replica_sent_makes_room(
         assert (await served.post(PATH, batch(taken))).status_code == 202
 
 
-async def test_a_repeat_takes_no_room(database_url: str, keys: dict[str, str], tmp_path: Path) -> None:
+async def test_a_repeat_takes_no_room(
+    database_url: str, keys: dict[str, str], tmp_path: Path
+) -> None:
     async with capture(database_url, keys, tmp_path, BUDGET) as served:
         assert [(await served.post(PATH, batch(1))).status_code for _ in range(40)] == [202] * 40

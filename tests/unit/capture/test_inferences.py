@@ -1,4 +1,6 @@
-"""Recording inferences: durable, once for each client id, redacted, and only for the tenant of the key."""
+"""Recording inferences: durable, once for each client id, redacted, and only for the tenant of the
+key.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +18,64 @@ PATH = "/v1/inferences"
 
 
 def sent(**changes: object) -> dict[str, object]:
-    return {"route": "support-triage", "input": "Where is my parcel?", "answer": "delivery", "model": "gpt-5"} | changes
+    return {
+        "route": "support-triage",
+        "input": "Where is my parcel?",
+        "answer": "delivery",
+        "model": "gpt-5",
+    } | changes
 
 
 async def test_one_inference_becomes_one_event(capture: Capture) -> None:
-    reply = await capture.post(PATH, sent(latency_ms=12.5, prompt_tokens=9, completion_tokens=2, metadata={"app": "web", "vip": True},
-                                          occurred_at="2026-11-01T10:00:00+01:00"))  # fmt: skip
+    reply = await capture.post(
+        PATH,
+        sent(
+            latency_ms=12.5,
+            prompt_tokens=9,
+            completion_tokens=2,
+            metadata={"app": "web", "vip": True},
+            occurred_at="2026-11-01T10:00:00+01:00",
+        ),
+    )
     assert reply.status_code == 202
-    assert {name: reply.json()[name] for name in ("accepted", "duplicates", "rejected")} == {"accepted": 1, "duplicates": 0, "rejected": []}
+    assert {name: reply.json()[name] for name in ("accepted", "duplicates", "rejected")} == {
+        "accepted": 1,
+        "duplicates": 0,
+        "rejected": [],
+    }
     [event] = await capture.events()
     assert event["inference_id"] == reply.json()["inference_ids"][0]
     assert event["inference_id"].startswith("inf_")
-    assert (event["tenant"], event["route"], event["arm"], event["outcome"]) == ("acme", "acme/support-triage", "external", "external")
+    assert (event["tenant"], event["route"], event["arm"], event["outcome"]) == (
+        "acme",
+        "acme/support-triage",
+        "external",
+        "external",
+    )
     assert event["messages"] == [{"role": "user", "content": "Where is my parcel?"}]
     assert (event["answer"], event["model"], event["latency_ms"]) == ("delivery", "gpt-5", 12.5)
-    assert (event["prompt_tokens"], event["completion_tokens"], event["metadata"]) == (9, 2, {"app": "web", "vip": "true"})
+    assert (event["prompt_tokens"], event["completion_tokens"], event["metadata"]) == (
+        9,
+        2,
+        {"app": "web", "vip": "true"},
+    )
     assert event["occurred_at"] == "2026-11-01T10:00:00+01:00"
 
 
 async def test_personal_data_is_gone_before_anything_is_stored(capture: Capture) -> None:
-    messages = [{"role": "user", "content": "I am ada@example.com"}, {"role": "assistant", "content": "Call +49 30 1234567"}]
-    await capture.post(PATH, sent(input=None, messages=messages, answer="card 4111 1111 1111 1111", metadata={"from": "ada@example.com"}))
+    messages = [
+        {"role": "user", "content": "I am ada@example.com"},
+        {"role": "assistant", "content": "Call +49 30 1234567"},
+    ]
+    await capture.post(
+        PATH,
+        sent(
+            input=None,
+            messages=messages,
+            answer="card 4111 1111 1111 1111",
+            metadata={"from": "ada@example.com"},
+        ),
+    )
     async with capture.service.db.read() as connection:
         [row] = (await connection.execute(capture.service.outbox.table.select())).all()
     event = json.loads(row.payload)
@@ -59,33 +98,56 @@ async def test_without_a_client_id_each_request_counts(capture: Capture) -> None
 
 
 async def test_a_repeat_within_a_batch_is_a_duplicate(capture: Capture) -> None:
-    reply = (await capture.post(PATH, {"inferences": [sent(client_id="a"), sent(client_id="b"), sent(client_id="a")]})).json()
+    reply = (
+        await capture.post(
+            PATH, {"inferences": [sent(client_id="a"), sent(client_id="b"), sent(client_id="a")]}
+        )
+    ).json()
     assert (reply["accepted"], reply["duplicates"]) == (2, 1)
     assert reply["inference_ids"][0] == reply["inference_ids"][2] != reply["inference_ids"][1]
 
 
 async def test_concurrent_repeats_agree_on_one_inference(capture: Capture) -> None:
     async def batch(shift: int) -> list[str]:
-        ids = [f"c-{(n + shift) % 60}" for n in range(60)]  # each in another order: no two transactions may wait for each other
+        ids = [
+            f"c-{(n + shift) % 60}" for n in range(60)
+        ]  # each in another order: no two transactions may wait for each other
         reply = await capture.post(PATH, {"inferences": [sent(client_id=one) for one in ids]})
-        return [f"{one} {inference}" for one, inference in zip(ids, reply.json()["inference_ids"], strict=True)]
+        return [
+            f"{one} {inference}"
+            for one, inference in zip(ids, reply.json()["inference_ids"], strict=True)
+        ]
 
     async def single(number: int) -> list[str]:
         reply = await capture.post(PATH, sent(client_id=f"c-{number}"))
         return [f"c-{number} {reply.json()['inference_ids'][0]}"]
 
-    answers = await asyncio.gather(*(batch(shift) for shift in range(0, 60, 10)), *(single(number) for number in range(60)))
+    answers = await asyncio.gather(
+        *(batch(shift) for shift in range(0, 60, 10)), *(single(number) for number in range(60))
+    )
     assert len({pair for pairs in answers for pair in pairs}) == len(await capture.events()) == 60
 
 
 async def test_a_batch_of_a_thousand_is_stored_in_order(capture: Capture) -> None:
-    reply = await capture.post(PATH, {"inferences": [sent(input=f"message {n}") for n in range(1000)]})
+    reply = await capture.post(
+        PATH, {"inferences": [sent(input=f"message {n}") for n in range(1000)]}
+    )
     assert reply.json()["accepted"] == 1000
-    assert [event["messages"][0]["content"] for event in await capture.events()] == [f"message {n}" for n in range(1000)]
+    assert [event["messages"][0]["content"] for event in await capture.events()] == [
+        f"message {n}" for n in range(1000)
+    ]
 
 
 async def test_bad_items_are_named_and_good_ones_kept(capture: Capture) -> None:
-    items = [sent(), sent(answer=None), sent(route="globex/support-triage"), sent(route="nowhere"), "text", sent(input=None), sent(input="last")]
+    items = [
+        sent(),
+        sent(answer=None),
+        sent(route="globex/support-triage"),
+        sent(route="nowhere"),
+        "text",
+        sent(input=None),
+        sent(input="last"),
+    ]
     reply = (await capture.post(PATH, {"inferences": items})).json()
     errors = {rejection["index"]: rejection["error"] for rejection in reply["rejected"]}
     assert (reply["accepted"], sorted(errors)) == (2, [1, 2, 3, 4, 5])
@@ -93,13 +155,25 @@ async def test_bad_items_are_named_and_good_ones_kept(capture: Capture) -> None:
     assert "no route 'globex/support-triage'" in errors[2]
     assert "'ratchet routes create FILE'" in errors[3]
     assert errors[5] == "send either 'messages' or 'input'"
-    assert [one is None for one in reply["inference_ids"]] == [False, True, True, True, True, True, False]
+    assert [one is None for one in reply["inference_ids"]] == [
+        False,
+        True,
+        True,
+        True,
+        True,
+        True,
+        False,
+    ]
 
 
 async def test_when_nothing_is_accepted_the_status_says_so(capture: Capture) -> None:
     reply = await capture.post(PATH, {"inferences": [sent(answer=None), sent(route="nowhere")]})
     assert reply.status_code == 422
-    assert (reply.json()["error"], reply.json()["accepted"], len(reply.json()["rejected"])) == ("NothingAccepted", 0, 2)
+    assert (reply.json()["error"], reply.json()["accepted"], len(reply.json()["rejected"])) == (
+        "NothingAccepted",
+        0,
+        2,
+    )
     assert await capture.events() == []
 
 
@@ -116,35 +190,70 @@ async def test_a_large_body_travels_by_reference(small: Capture) -> None:
     await small.post(PATH, sent(input=text))
     [event] = await small.events()
     assert (event["messages"], event["answer"]) == ([], "")
-    content = json.loads(BlobStore(small.service.settings.artifacts_url).get_bytes(BlobRef(**event["content"])))
-    assert content == {"messages": [{"role": "user", "content": text.replace("ada@example.com", "[EMAIL]")}], "answer": "delivery"}
+    content = json.loads(
+        BlobStore(small.service.settings.artifacts_url).get_bytes(BlobRef(**event["content"]))
+    )
+    assert content == {
+        "messages": [{"role": "user", "content": text.replace("ada@example.com", "[EMAIL]")}],
+        "answer": "delivery",
+    }
 
 
 async def test_gzip_bodies_are_unpacked(small: Capture) -> None:
     body = json.dumps({"inferences": [sent(), sent()]}).encode()
     two_members = gzip.compress(body[:40]) + gzip.compress(body[40:])
     for packed in (gzip.compress(body), two_members):
-        assert (await small.post(PATH, packed, **{"content-encoding": "gzip"})).json()["accepted"] == 2
+        assert (await small.post(PATH, packed, **{"content-encoding": "gzip"})).json()[
+            "accepted"
+        ] == 2
 
 
 async def test_openai_messages_are_understood(small: Capture) -> None:
-    messages = [{"role": "developer", "content": "Be kind."}, {"role": "user", "name": "ada", "content": [{"type": "text", "text": "Hi"}, {"type": "text", "text": "there"}]},
-                {"role": "assistant", "content": None, "tool_calls": []}, {"role": "tool", "content": "42", "tool_call_id": "t"}]  # fmt: skip
+    messages = [
+        {"role": "developer", "content": "Be kind."},
+        {
+            "role": "user",
+            "name": "ada",
+            "content": [{"type": "text", "text": "Hi"}, {"type": "text", "text": "there"}],
+        },
+        {"role": "assistant", "content": None, "tool_calls": []},
+        {"role": "tool", "content": "42", "tool_call_id": "t"},
+    ]
     await small.post(PATH, sent(input=None, messages=messages))
     [event] = await small.events()
     assert [(message["role"], message["content"]) for message in event["messages"]] == [
-        ("system", "Be kind."), ("user", "Hi\nthere"), ("assistant", ""), ("tool", "42")]  # fmt: skip
+        ("system", "Be kind."),
+        ("user", "Hi\nthere"),
+        ("assistant", ""),
+        ("tool", "42"),
+    ]
 
 
 async def test_a_route_is_known_as_soon_as_it_was_heard_of(small: Capture) -> None:
     assert (await small.post(PATH, sent(route="brand-new"))).status_code == 422
     async with small.service.db.transaction() as tx:
-        event = factories.route_changed(route="acme/brand-new", spec=factories.spec(name="acme/brand-new"))
+        event = factories.route_changed(
+            route="acme/brand-new", spec=factories.spec(name="acme/brand-new")
+        )
         await on_route_changed(event, tx=tx, routes=small.service.context["routes"])
     assert (await small.post(PATH, sent(route="brand-new"))).status_code == 202
 
 
 async def test_stats_count_what_this_tenant_sent(small: Capture) -> None:
-    await small.post(PATH, {"inferences": [sent(client_id="a"), sent(client_id="a"), sent(answer=None)]})
-    stats = {tenant: (await small.http.get("/v1/stats", headers={"authorization": f"Bearer {small.keys[tenant]}"})).json() for tenant in ("acme", "globex")}
-    assert stats == {"acme": {"accepted": 1, "duplicates": 1, "rejected": 1}, "globex": {"accepted": 0, "duplicates": 0, "rejected": 0}}
+    await small.post(
+        PATH, {"inferences": [sent(client_id="a"), sent(client_id="a"), sent(answer=None)]}
+    )
+    stats = {
+        tenant: (
+            (
+                await small.http.get(
+                    "/v1/stats", headers={"authorization": f"Bearer {small.keys[tenant]}"}
+                )
+            ).json()
+        )
+        for tenant in ("acme", "globex")
+    }
+    assert stats == {
+        "acme": {"accepted": 1, "duplicates": 1, "rejected": 1},
+        "globex": {"accepted": 0, "duplicates": 0, "rejected": 0},
+    }

@@ -1,4 +1,6 @@
-"""What capture renders without building models is the event that the slow way would have built, checked and written."""
+"""What capture renders without building models is the event that the slow way would have built,
+checked and written.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +21,59 @@ from shared.redaction import redact
 from shared.rendering import Rendered, rendered
 
 ROUTE = "acme/support-triage"
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=60) | st.sampled_from(
-    ["a@b.org", "+49 30 1234567"]
-)
+texts = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=60
+) | st.sampled_from(["a@b.org", "+49 30 1234567"])
 questions = st.fixed_dictionaries({"input": texts}) | st.fixed_dictionaries(
-    {"messages": st.lists(st.fixed_dictionaries({"role": st.sampled_from(["user", "system", "developer"]), "content": texts}), min_size=1, max_size=3)})  # fmt: skip
-rest = st.fixed_dictionaries({"route": st.just("support-triage"), "answer": texts}, optional={
-    "model": st.text("abc-/5", min_size=1, max_size=9), "latency_ms": st.floats(0, 1e9) | st.integers(0, 10**6), "prompt_tokens": st.integers(0, 9999),
-    "metadata": st.dictionaries(st.text("abc", min_size=1), texts | st.booleans(), max_size=3), "client_id": st.text("abc-1", min_size=1),
-    "occurred_at": st.sampled_from(["2026-11-01T10:00:00Z", "2026-11-01T10:00:00.000001+05:30", "2020-02-29T00:00:00-08:00"])})  # fmt: skip
+    {
+        "messages": st.lists(
+            st.fixed_dictionaries(
+                {"role": st.sampled_from(["user", "system", "developer"]), "content": texts}
+            ),
+            min_size=1,
+            max_size=3,
+        )
+    }
+)
+rest = st.fixed_dictionaries(
+    {"route": st.just("support-triage"), "answer": texts},
+    optional={
+        "model": st.text("abc-/5", min_size=1, max_size=9),
+        "latency_ms": st.floats(0, 1e9) | st.integers(0, 10**6),
+        "prompt_tokens": st.integers(0, 9999),
+        "metadata": st.dictionaries(st.text("abc", min_size=1), texts | st.booleans(), max_size=3),
+        "client_id": st.text("abc-1", min_size=1),
+        "occurred_at": st.sampled_from(
+            [
+                "2026-11-01T10:00:00Z",
+                "2026-11-01T10:00:00.000001+05:30",
+                "2020-02-29T00:00:00-08:00",
+            ]
+        ),
+    },
+)
 inferences = st.tuples(questions, rest).map(lambda parts: parts[0] | parts[1])
 
 
 def the_slow_way(sent: SentInference, said: dict) -> Rendered:
     event = InferenceRecorded(
-        event_id=said["event_id"], occurred_at=sent.occurred_at or said["occurred_at"], tenant="acme", route=ROUTE, inference_id=said["inference_id"],
-        messages=tuple(Message(role=role, content=redact(content)) for role, content in sent.conversation()), answer=redact(sent.answer), arm="external",
-        model=sent.model, outcome="external", latency_ms=sent.latency_ms, prompt_tokens=sent.prompt_tokens, completion_tokens=sent.completion_tokens,
-        metadata={key: redact(value) for key, value in sent.metadata.items()})  # fmt: skip
+        event_id=said["event_id"],
+        occurred_at=sent.occurred_at or said["occurred_at"],
+        tenant="acme",
+        route=ROUTE,
+        inference_id=said["inference_id"],
+        messages=tuple(
+            Message(role=role, content=redact(content)) for role, content in sent.conversation()
+        ),
+        answer=redact(sent.answer),
+        arm="external",
+        model=sent.model,
+        outcome="external",
+        latency_ms=sent.latency_ms,
+        prompt_tokens=sent.prompt_tokens,
+        completion_tokens=sent.completion_tokens,
+        metadata={key: redact(value) for key, value in sent.metadata.items()},
+    )
     return rendered(event, "capture")
 
 
@@ -68,7 +105,11 @@ def test_large_contents_go_by_reference_and_the_event_is_still_valid(tmp_path: P
 
 @pytest.mark.parametrize(
     ("text", "small"),
-    [("a" * INLINE_BYTES, True), ("a" * (INLINE_BYTES + 1), False), ("ä" * (INLINE_BYTES // 2 + 1), False)],
+    [
+        ("a" * INLINE_BYTES, True),
+        ("a" * (INLINE_BYTES + 1), False),
+        ("ä" * (INLINE_BYTES // 2 + 1), False),
+    ],
 )
 def test_what_is_small_is_counted_in_bytes(text: str, small: bool) -> None:
     assert is_small(["", text]) is small

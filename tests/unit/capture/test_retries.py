@@ -1,4 +1,6 @@
-"""A client that heard nothing and sends again: each inference ends in one event, whatever became of the first attempt."""
+"""A client that heard nothing and sends again: each inference ends in one event, whatever became of
+the first attempt.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ async def given_up(capture: Capture, body: dict[str, object], after: float) -> b
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_a_retry_after_a_time_out_doubles_and_loses_nothing(capture: Capture, seed: int) -> None:
+async def test_a_retry_after_a_time_out_doubles_and_loses_nothing(
+    capture: Capture, seed: int
+) -> None:
     waits = [0.0, *(random.Random(seed).uniform(0.0005, 0.05) for _ in range(11))]
     gave_up = await asyncio.gather(
         *(given_up(capture, batch(f"try-{number}"), wait) for number, wait in enumerate(waits))
@@ -34,22 +38,31 @@ async def test_a_retry_after_a_time_out_doubles_and_loses_nothing(capture: Captu
     for number in range(len(waits)):
         reply = (await capture.post(PATH, batch(f"try-{number}"))).json()
         assert (reply["accepted"] + reply["duplicates"], reply["rejected"]) == (40, []), seed
-        assert reply["inference_ids"] == (await capture.post(PATH, batch(f"try-{number}"))).json()["inference_ids"], (
-            seed
-        )
+        assert (
+            reply["inference_ids"]
+            == (await capture.post(PATH, batch(f"try-{number}"))).json()["inference_ids"]
+        ), seed
     events = await capture.events()
     assert len(events) == len({event["inference_id"] for event in events}) == 40 * len(waits), seed
 
 
-async def test_a_batch_that_was_taken_in_part_can_be_mended_and_sent_again(capture: Capture) -> None:
+async def test_a_batch_that_was_taken_in_part_can_be_mended_and_sent_again(
+    capture: Capture,
+) -> None:
     items = [sent(client_id="a"), sent(client_id="b", answer=None), sent(client_id="c")]
     first = (await capture.post(PATH, {"inferences": items})).json()
     assert (first["accepted"], [one["index"] for one in first["rejected"]]) == (2, [1])
     items[1]["answer"] = "refund"
     again = (await capture.post(PATH, {"inferences": items})).json()
     assert (again["accepted"], again["duplicates"], again["rejected"]) == (1, 2, [])
-    assert [again["inference_ids"][index] for index in (0, 2)] == [first["inference_ids"][index] for index in (0, 2)]
-    assert sorted(event["answer"] for event in await capture.events()) == ["delivery", "delivery", "refund"]
+    assert [again["inference_ids"][index] for index in (0, 2)] == [
+        first["inference_ids"][index] for index in (0, 2)
+    ]
+    assert sorted(event["answer"] for event in await capture.events()) == [
+        "delivery",
+        "delivery",
+        "refund",
+    ]
 
 
 async def test_a_retry_with_other_content_changes_nothing(capture: Capture) -> None:

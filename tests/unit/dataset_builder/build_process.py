@@ -1,4 +1,6 @@
-"""A dataset-builder's worker in a process of its own, which a test may kill, stop, fill the disk of, or take the fence from."""
+"""A dataset-builder's worker in a process of its own, which a test may kill, stop, fill the disk
+of, or take the fence from.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from shared.jobs import JobStore, work_once
 from tests.unit.dataset_builder.rig import Rig
 
 LEASE = 1.0
-CONTEXT = multiprocessing.get_context("forkserver")  # a fork of a process that has imported everything: 20 ms, not 3 s
+CONTEXT = multiprocessing.get_context(
+    "forkserver"
+)  # a fork of a process that has imported everything: 20 ms, not 3 s
 CONTEXT.set_forkserver_preload([__name__])
 
 
@@ -55,7 +59,11 @@ async def build_what_is_queued(orders: Orders) -> None:
     rig = Rig(orders.database_url, orders.folder)
     rig.jobs.lease_seconds = LEASE
     until = time.monotonic() + orders.seconds
-    while time.monotonic() < until and await rig.jobs.counts() and any(state in ("queued", "running") for _, state in await rig.jobs.counts()):
+    while (
+        time.monotonic() < until
+        and await rig.jobs.counts()
+        and any(state in ("queued", "running") for _, state in await rig.jobs.counts())
+    ):
         if not await work_once(rig.jobs, JOB, rig.builder.run, rig.builder.gave_up):
             await asyncio.sleep(0.05)
     await rig.db.close()

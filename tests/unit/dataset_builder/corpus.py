@@ -1,4 +1,6 @@
-"""Rows for the dataset-builder's tests: real messages, and faults planted among them, with a judge that knows where."""
+"""Rows for the dataset-builder's tests: real messages, and faults planted among them, with a judge
+that knows where.
+"""
 
 from __future__ import annotations
 
@@ -25,13 +27,22 @@ def messages() -> list[tuple[str, str]]:
 
 
 def route(**changes) -> RouteSpec:
-    return factories.spec(**({"labels": tuple(sorted({label for _, label in messages()}))} | changes))
+    return factories.spec(
+        **({"labels": tuple(sorted({label for _, label in messages()}))} | changes)
+    )
 
 
 def row(number: int, text: str, answer: str, **changes) -> Row:
-    values = {"review_id": f"review-{number:07}", "inference_id": f"inference-{number:07}", "reviewer": f"reviewer-{number % 3}",
-              "reviewed_us": 1_700_000_000_000_000 + number, "label_source": "corrected", "answer": answer, "audit": False,
-              "messages": json.dumps([{"role": "user", "content": text}])}  # fmt: skip
+    values = {
+        "review_id": f"review-{number:07}",
+        "inference_id": f"inference-{number:07}",
+        "reviewer": f"reviewer-{number % 3}",
+        "reviewed_us": 1_700_000_000_000_000 + number,
+        "label_source": "corrected",
+        "answer": answer,
+        "audit": False,
+        "messages": json.dumps([{"role": "user", "content": text}]),
+    }
     return Row(**(values | changes))
 
 
@@ -53,7 +64,9 @@ def edited(text: str, rng: random.Random) -> str:
     """A few words changed, as when the same person asks again."""
     words = text.split()
     for _ in range(max(1, len(words) // 12)):
-        words[rng.randrange(len(words))] = rng.choice(["please", "now", "again", "really", "thanks"])
+        words[rng.randrange(len(words))] = rng.choice(
+            ["please", "now", "again", "really", "thanks"]
+        )
     return " ".join(words)
 
 
@@ -61,11 +74,15 @@ def edited(text: str, rng: random.Random) -> str:
 class Planted:
     rows: list[Row] = field(default_factory=list)
     clean: set[str] = field(default_factory=set)
-    pairs: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: {"exact": [], "near": [], "contradiction": [], "leak": []})
+    pairs: dict[str, list[tuple[str, str]]] = field(
+        default_factory=lambda: {"exact": [], "near": [], "contradiction": [], "leak": []}
+    )
 
 
 def planted(seed: int = 7) -> Planted:
-    """5 % exact duplicates, 5 % near duplicates, 3 % contradictions, 2 % leaks (methods page, section 7)."""
+    """5 % exact duplicates, 5 % near duplicates, 3 % contradictions, 2 % leaks (methods page,
+    section 7).
+    """
     rng = random.Random(seed)
     result = Planted()
     texts = messages()
@@ -83,7 +100,11 @@ def planted(seed: int = 7) -> Planted:
         number = len(result.rows)
         if copy is None:
             continue
-        other = rng.choice([name for name in labels if name != label]) if kind == "contradiction" else label
+        other = (
+            rng.choice([name for name in labels if name != label])
+            if kind == "contradiction"
+            else label
+        )
         result.rows.append(row(number, copy, other, audit=kind == "leak"))
         result.clean.discard(f"review-{victim:07}")
         result.pairs[kind].append((f"review-{victim:07}", f"review-{number:07}"))
@@ -94,7 +115,9 @@ def _copy(kind: str, text: str, rng: random.Random) -> str | None:
     if kind in ("exact", "contradiction"):
         return f"  {text.upper()} " if rng.random() < 0.5 else text.replace(" ", "  ", 1)
     least = 0.8 if kind == "near" else 0.6
-    return next((copy for _ in range(50) if least <= jaccard(text, copy := edited(text, rng)) < 1), None)
+    return next(
+        (copy for _ in range(50) if least <= jaccard(text, copy := edited(text, rng)) < 1), None
+    )
 
 
 @dataclass(frozen=True)
@@ -108,21 +131,38 @@ class Score:
     false_drops: float
 
     def good_enough(self) -> bool:
-        return self.exact >= 0.99 and self.near >= 0.9 and self.contradiction >= 0.95 and self.leak == 1.0 and self.false_drops < 0.01
+        return (
+            self.exact >= 0.99
+            and self.near >= 0.9
+            and self.contradiction >= 0.95
+            and self.leak == 1.0
+            and self.false_drops < 0.01
+        )
 
 
 def score(plan: Planted, training: list[Item]) -> Score:
     kept = {item.row.review_id for item in training}
-    caught = {kind: sum(not {one, other} <= kept for one, other in pairs) / len(pairs) for kind, pairs in plan.pairs.items() if kind != "leak"}
-    leaks = sum(original not in kept for original, _ in plan.pairs["leak"]) / len(plan.pairs["leak"])
+    caught = {
+        kind: sum(not {one, other} <= kept for one, other in pairs) / len(pairs)
+        for kind, pairs in plan.pairs.items()
+        if kind != "leak"
+    }
+    leaks = sum(original not in kept for original, _ in plan.pairs["leak"]) / len(
+        plan.pairs["leak"]
+    )
     return Score(**caught, leak=leaks, false_drops=len(plan.clean - kept) / len(plan.clean))
 
 
 def leaking_pairs(parts: dict[str, list[Item]], at_least: float = 0.6) -> list[tuple[str, str]]:
-    """Every pair of rows in different splits that is as similar as `at_least`, found the slow way."""
+    """Every pair of rows in different splits that is as similar as `at_least`, found the slow
+    way.
+    """
     found = []
     for one, other in combinations(parts, 2):
-        left, right = ([(item.row.review_id, grams(text_of(item.row))) for item in parts[name]] for name in (one, other))
+        left, right = (
+            [(item.row.review_id, grams(text_of(item.row))) for item in parts[name]]
+            for name in (one, other)
+        )
         for a, some in left:
             for b, others in right:
                 shared = len(some & others)

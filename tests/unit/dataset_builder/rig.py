@@ -1,4 +1,6 @@
-"""A whole dataset-builder without broker and HTTP port: events go to its handlers, jobs are run by hand."""
+"""A whole dataset-builder without broker and HTTP port: events go to its handlers, jobs are run by
+hand.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,13 @@ from typing import Any
 from sqlalchemy import select
 
 from schemas.base import Event, Message
-from schemas.events import DatasetBuilt, DriftDetected, FeedbackRecorded, ReviewCompleted, RouteChanged
+from schemas.events import (
+    DatasetBuilt,
+    DriftDetected,
+    FeedbackRecorded,
+    ReviewCompleted,
+    RouteChanged,
+)
 from schemas.route import RetrainRule
 from services.dataset_builder import handlers
 from services.dataset_builder.adapters.ledger import JOB
@@ -23,15 +31,23 @@ from tests.unit.dataset_builder.corpus import messages, route
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 HANDLERS = {
-    ReviewCompleted: handlers.on_review_completed, FeedbackRecorded: handlers.on_feedback_recorded,
-    DriftDetected: handlers.on_drift_detected, RouteChanged: handlers.on_route_changed,
-}  # fmt: skip
+    ReviewCompleted: handlers.on_review_completed,
+    FeedbackRecorded: handlers.on_feedback_recorded,
+    DriftDetected: handlers.on_drift_detected,
+    RouteChanged: handlers.on_route_changed,
+}
 
 
 class Rig:
     def __init__(self, database_url: str, folder: Path, keys_file: str = "keys.json") -> None:
         self.folder = folder
-        self.service = build(Settings(database_url=database_url, artifacts_url=f"file://{folder}/artifacts", keys_file=keys_file))
+        self.service = build(
+            Settings(
+                database_url=database_url,
+                artifacts_url=f"file://{folder}/artifacts",
+                keys_file=keys_file,
+            )
+        )
         self.db = self.service.db
         self.outbox = self.service.outbox
         self.ledger = self.service.context["ledger"]
@@ -46,7 +62,9 @@ class Rig:
         return self
 
     async def hear(self, *events: Event) -> None:
-        """As the bus does it: inbox and effect in one transaction, an event heard twice has one effect."""
+        """As the bus does it: inbox and effect in one transaction, an event heard twice has one
+        effect.
+        """
         async with self.db.transaction() as tx:  # one for all of them: a commit waits for the disk
             for event in events:
                 if await self.outbox.first_time(tx, event.topic_name(), event.event_id):
@@ -54,7 +72,9 @@ class Rig:
 
     async def hear_again(self, *events: Event) -> None:
         """A producer that sent the same fact under a new event id: the inbox cannot know it."""
-        await self.hear(*(event.model_copy(update={"event_id": f"{event.event_id}-again"}) for event in events))
+        await self.hear(
+            *(event.model_copy(update={"event_id": f"{event.event_id}-again"}) for event in events)
+        )
 
     async def work(self) -> Job | None:
         """Run the next job as the worker does; returns it."""
@@ -65,7 +85,9 @@ class Rig:
 
     async def announced(self) -> list[DatasetBuilt]:
         async with self.db.read() as connection:
-            rows = await connection.execute(select(self.outbox.table.c.payload).order_by(self.outbox.table.c.seq))
+            rows = await connection.execute(
+                select(self.outbox.table.c.payload).order_by(self.outbox.table.c.seq)
+            )
             return [DatasetBuilt.model_validate_json(row.payload) for row in rows]
 
     async def state(self) -> Any:
@@ -74,23 +96,48 @@ class Rig:
 
     async def contents(self) -> str:
         """Every table but the inbox and the outbox's times, as one string."""
-        kept = [self.tables.verdicts, self.tables.feedback, self.tables.builds, self.tables.datasets, self.ledger.routes.table]
+        kept = [
+            self.tables.verdicts,
+            self.tables.feedback,
+            self.tables.builds,
+            self.tables.datasets,
+            self.ledger.routes.table,
+        ]
         async with self.db.read() as connection:
-            return json.dumps([sorted(map(list, (await connection.execute(select(table))).all()), key=str) for table in kept], default=str)
+            return json.dumps(
+                [
+                    sorted(map(list, (await connection.execute(select(table))).all()), key=str)
+                    for table in kept
+                ],
+                default=str,
+            )
 
 
 def known_route(needed: int = 30, after_drift: int = 10, **changes: Any) -> RouteChanged:
     rule = RetrainRule(min_new_verdicts=needed, min_new_after_drift=after_drift, recipe="tiny-cpu")
-    return factories.route_changed(spec=route(**({"retrain": rule, "minimum_per_label": 1} | changes)))
+    return factories.route_changed(
+        spec=route(**({"retrain": rule, "minimum_per_label": 1} | changes))
+    )
 
 
 def verdict(number: int, **changes: Any) -> ReviewCompleted:
     """The number-th message of the corpus, reviewed a minute after the one before."""
     text, label = messages()[number]
-    return factories.review(**({
-        "review_id": f"review-{number:05}", "inference_id": f"inference-{number:05}", "answer": label,
-        "messages": (Message(role="system", content="the app's own prompt"), Message(role="user", content=text)),
-        "occurred_at": START + timedelta(minutes=number)} | changes))  # fmt: skip
+    return factories.review(
+        **(
+            {
+                "review_id": f"review-{number:05}",
+                "inference_id": f"inference-{number:05}",
+                "answer": label,
+                "messages": (
+                    Message(role="system", content="the app's own prompt"),
+                    Message(role="user", content=text),
+                ),
+                "occurred_at": START + timedelta(minutes=number),
+            }
+            | changes
+        )
+    )
 
 
 def verdicts(first: int, last: int, **changes: Any) -> list[ReviewCompleted]:

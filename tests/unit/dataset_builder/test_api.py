@@ -21,7 +21,11 @@ async def rig(database_url: str, tmp_path: Path, keys: dict[str, str]):
 @pytest.fixture
 async def acme(rig: Rig, keys: dict[str, str]):
     transport = httpx.ASGITransport(rig.service.api)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test", headers={"authorization": f"Bearer {keys['acme']}"}) as client:
+    async with httpx.AsyncClient(
+        transport=transport,
+        base_url="http://test",
+        headers={"authorization": f"Bearer {keys['acme']}"},
+    ) as client:
         yield client
 
 
@@ -37,12 +41,23 @@ async def test_datasets_rows_and_jobs_can_be_read(rig: Rig, acme: httpx.AsyncCli
     shown = (await acme.get(f"/v1/datasets/{dataset_id}")).json()
     assert shown["event"]["dataset_id"] == dataset_id
     assert shown["manifest"]["counts"] == shown["event"]["rows"]
-    rows = (await acme.get(f"/v1/datasets/{dataset_id}/rows", params={"split": "train", "limit": 5, "offset": 2})).json()
+    rows = (
+        await acme.get(
+            f"/v1/datasets/{dataset_id}/rows", params={"split": "train", "limit": 5, "offset": 2}
+        )
+    ).json()
     assert len(rows["items"]) == 5 and rows["next"] == 7
     assert rows["items"][0]["reviewer"] == "ada"
     assert rows["items"][0]["messages"][0]["role"] == "user"
     assert rows["items"][0]["reviewed_at"].endswith("+00:00")
-    assert len((await acme.get(f"/v1/datasets/{dataset_id}/rows", params={"split": "audit"})).json()["items"]) == 4
+    assert (
+        len(
+            (await acme.get(f"/v1/datasets/{dataset_id}/rows", params={"split": "audit"})).json()[
+                "items"
+            ]
+        )
+        == 4
+    )
     jobs = (await acme.get("/v1/jobs")).json()["items"]
     assert [(job["build"], job["state"]) for job in jobs] == [(2, "finished"), (1, "finished")]
 
@@ -51,9 +66,16 @@ async def test_readiness_says_what_is_missing(rig: Rig, acme: httpx.AsyncClient)
     assert (await acme.get(f"{ROUTE}/readiness")).status_code == 404
     await rig.hear(known_route(minimum_per_label=6))
     assert (await acme.get(f"{ROUTE}/readiness")).json()["new_verdicts"] == 0
-    await rig.hear(*verdicts(0, 29), factories.drift(), factories.feedback(kind="correction", text="refund"))
+    await rig.hear(
+        *verdicts(0, 29), factories.drift(), factories.feedback(kind="correction", text="refund")
+    )
     ready = (await acme.get(f"{ROUTE}/readiness")).json()
-    assert (ready["new_verdicts"], ready["needed"], ready["building"], ready["refusal"]) == (29, 30, None, None)
+    assert (ready["new_verdicts"], ready["needed"], ready["building"], ready["refusal"]) == (
+        29,
+        30,
+        None,
+        None,
+    )
     assert ready["drift"]["new_verdicts"] == 0 and ready["drift"]["needed"] == 10
     assert sum(label["verdicts"] for label in ready["labels"].values()) == 29
     assert ready["feedback"] == {"received": 1, "corrections_awaiting_review": 1}
@@ -61,7 +83,11 @@ async def test_readiness_says_what_is_missing(rig: Rig, acme: httpx.AsyncClient)
     assert (await acme.get(f"{ROUTE}/readiness")).json()["building"] == 1
     await rig.work()
     refusal = (await acme.get(f"{ROUTE}/readiness")).json()["refusal"]
-    assert refusal["error"] == "TooFewRows" and "review at least" in refusal["detail"] and refusal["verdicts_until_retry"] > 0
+    assert (
+        refusal["error"] == "TooFewRows"
+        and "review at least" in refusal["detail"]
+        and refusal["verdicts_until_retry"] > 0
+    )
 
 
 async def test_build_on_command(rig: Rig, acme: httpx.AsyncClient) -> None:
@@ -75,12 +101,19 @@ async def test_build_on_command(rig: Rig, acme: httpx.AsyncClient) -> None:
     assert (await acme.post(f"{ROUTE}/datasets", json={})).status_code == 422
 
 
-async def test_another_tenant_sees_nothing(rig: Rig, acme: httpx.AsyncClient, keys: dict[str, str]) -> None:
+async def test_another_tenant_sees_nothing(
+    rig: Rig, acme: httpx.AsyncClient, keys: dict[str, str]
+) -> None:
     await rig.hear(known_route(), *verdicts(0, 30))
     await rig.work()
     (event,) = await rig.announced()
     acme.headers["authorization"] = f"Bearer {keys['globex']}"
-    for path in (f"/v1/datasets/{event.dataset_id}", f"/v1/datasets/{event.dataset_id}/rows", f"{ROUTE}/readiness", f"/v1/datasets?route={factories.ROUTE}"):
+    for path in (
+        f"/v1/datasets/{event.dataset_id}",
+        f"/v1/datasets/{event.dataset_id}/rows",
+        f"{ROUTE}/readiness",
+        f"/v1/datasets?route={factories.ROUTE}",
+    ):
         assert (await acme.get(path)).status_code == 404, path
     assert (await acme.post(f"{ROUTE}/datasets", json={"reason": "x"})).status_code == 404
     assert (await acme.get("/v1/datasets")).json()["items"] == []

@@ -1,4 +1,6 @@
-"""A build whose worker is killed, stopped, or out of disk: one dataset, one event, nothing half. Real processes."""
+"""A build whose worker is killed, stopped, or out of disk: one dataset, one event, nothing half.
+Real processes.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ async def history(rig: Rig) -> list[str]:
 
 
 @pytest.mark.parametrize("step", STEPS)
-async def test_killed_at_any_step_it_ends_in_one_dataset(rig: Rig, orders: Orders, step: str) -> None:
+async def test_killed_at_any_step_it_ends_in_one_dataset(
+    rig: Rig, orders: Orders, step: str
+) -> None:
     assert await ended(start(Orders(orders.database_url, orders.folder, step))) == -signal.SIGKILL
     assert await ended(start(orders)) == 0
     await one_dataset(rig)
@@ -67,13 +71,22 @@ async def test_killed_at_any_step_it_ends_in_one_dataset(rig: Rig, orders: Order
 
 
 @linux
-@pytest.mark.parametrize("step", ["commit.before", "job.claimed", "blob.before-promote", "job.before-finish"])
-async def test_a_zombie_that_wakes_up_publishes_nothing(rig: Rig, orders: Orders, step: str) -> None:
+@pytest.mark.parametrize(
+    "step", ["commit.before", "job.claimed", "blob.before-promote", "job.before-finish"]
+)
+async def test_a_zombie_that_wakes_up_publishes_nothing(
+    rig: Rig, orders: Orders, step: str
+) -> None:
     if rig.db.is_sqlite and step in ("commit.before", "job.before-finish"):
-        pytest.skip("stopped within a transaction it holds SQLite's only write lock: nobody can take over until it goes on, or is killed")
+        pytest.skip(
+            "stopped within a transaction it holds SQLite's only write lock: nobody can take over"
+            " until it goes on, or is killed"
+        )
     zombie = start(Orders(orders.database_url, orders.folder, step, "stop"))
     await until_stopped(zombie)
-    assert await ended(start(orders)) == 0  # another worker takes over after the lease, and finishes
+    assert (
+        await ended(start(orders)) == 0
+    )  # another worker takes over after the lease, and finishes
     await one_dataset(rig)
     before = await rig.contents(), visible(rig.folder / "artifacts")
     wake(zombie)
@@ -81,13 +94,19 @@ async def test_a_zombie_that_wakes_up_publishes_nothing(rig: Rig, orders: Orders
     await one_dataset(rig)
     assert (await rig.contents(), visible(rig.folder / "artifacts")) == before
     assert not list((rig.folder / "artifacts").rglob("*.partial")), "it left something half behind"
-    assert await history(rig) == ["finished"] if step == "commit.before" else ["died", "finished"]  # its claim was never committed
+    assert (
+        await history(rig) == ["finished"] if step == "commit.before" else ["died", "finished"]
+    )  # its claim was never committed
 
 
 @linux
 async def test_without_the_token_the_zombie_would_publish(rig: Rig, orders: Orders) -> None:
-    """The negative control. Both build the same bytes; taking the first row away makes it as if they had come out differently."""
-    zombie = start(Orders(orders.database_url, orders.folder, "blob.before-promote", "stop", fenced=False))
+    """The negative control. Both build the same bytes; taking the first row away makes it as if
+    they had come out differently.
+    """
+    zombie = start(
+        Orders(orders.database_url, orders.folder, "blob.before-promote", "stop", fenced=False)
+    )
     await until_stopped(zombie)
     assert await ended(start(orders)) == 0
     [job] = await rig.jobs.all()
@@ -100,10 +119,15 @@ async def test_without_the_token_the_zombie_would_publish(rig: Rig, orders: Orde
 
 
 async def test_a_full_disk_is_waited_for(rig: Rig, orders: Orders) -> None:
-    """Files may have 1,000 bytes: a Parquet file of the dataset is larger. Then there is room again."""
+    """Files may have 1,000 bytes: a Parquet file of the dataset is larger. Then there is room
+    again.
+    """
     if rig.db.is_sqlite:
         pytest.skip("the database of this process would be as full as its disk: see the next test")
-    assert await ended(start(Orders(orders.database_url, orders.folder, file_limit=1000, seconds=3.0))) == 0
+    assert (
+        await ended(start(Orders(orders.database_url, orders.folder, file_limit=1000, seconds=3.0)))
+        == 0
+    )
     await waits_for_the_disk(rig)
     assert await ended(start(orders)) == 0
     await one_dataset(rig)
@@ -111,7 +135,9 @@ async def test_a_full_disk_is_waited_for(rig: Rig, orders: Orders) -> None:
 
 
 @pytest.mark.parametrize("step", ["blob.half-written", "blob.before-promote"])
-async def test_a_disk_that_fills_up_while_the_dataset_is_stored_leaves_no_half_of_it(rig: Rig, step: str) -> None:
+async def test_a_disk_that_fills_up_while_the_dataset_is_stored_leaves_no_half_of_it(
+    rig: Rig, step: str
+) -> None:
     failpoints.arm(step, "error")
     await rig.work()
     await waits_for_the_disk(rig)
@@ -127,7 +153,9 @@ async def waits_for_the_disk(rig: Rig) -> None:
     assert not list((rig.folder / "artifacts").glob("datasets/*")), "something half is there"
 
 
-async def test_a_cancelled_build_announces_nothing_and_frees_the_route(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancelled_build_announces_nothing_and_frees_the_route(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun = asyncio.Event()
     build = rig.builder.announce
 
@@ -210,4 +238,8 @@ async def until_stopped(process) -> None:
 def visible(folder: Path) -> dict[str, bytes]:
     """What is stored, without what is being written."""
     found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    return {str(name): path.read_bytes() for name, path in found.items() if not any(part.endswith(".partial") for part in name.parts)}
+    return {
+        str(name): path.read_bytes()
+        for name, path in found.items()
+        if not any(part.endswith(".partial") for part in name.parts)
+    }

@@ -35,15 +35,36 @@ async def test_enough_new_verdicts_become_a_dataset_and_its_event(rig: Rig) -> N
     folder = rig.blobs.get_folder(event.blob, rig.folder / "copy")
     assert folder_digest(folder) == event.blob.sha256
     assert sorted(p.name for p in folder.iterdir() if p.name != "_COMPLETE") == [
-        "README.md", "audit.parquet", "manifest.json", "test.parquet", "train.parquet", "validation.parquet"]  # fmt: skip
+        "README.md",
+        "audit.parquet",
+        "manifest.json",
+        "test.parquet",
+        "train.parquet",
+        "validation.parquet",
+    ]
     table = pq.read_table(folder / "train.parquet")
-    assert table.column_names == ["row_id", "inference_id", "review_id", "reviewer", "reviewed_at", "label_source", "messages", "answer", "cluster"]
+    assert table.column_names == [
+        "row_id",
+        "inference_id",
+        "review_id",
+        "reviewer",
+        "reviewed_at",
+        "label_source",
+        "messages",
+        "answer",
+        "cluster",
+    ]
     assert table.num_rows == event.rows.train == sum(event.labels.values())
     assert all(text.startswith('[{"role":"user"') for text in table["messages"].to_pylist())
 
 
 async def test_audit_and_rejected_verdicts_neither_count_nor_train(rig: Rig) -> None:
-    await rig.hear(known_route(), *verdicts(0, 40, audit=True), *verdicts(40, 80, verdict="rejected", answer=None), *verdicts(80, 109))
+    await rig.hear(
+        known_route(),
+        *verdicts(0, 40, audit=True),
+        *verdicts(40, 80, verdict="rejected", answer=None),
+        *verdicts(80, 109),
+    )
     assert await rig.work() is None
     await rig.hear(verdict(109))
     await rig.work()
@@ -54,7 +75,11 @@ async def test_audit_and_rejected_verdicts_neither_count_nor_train(rig: Rig) -> 
 
 
 async def test_users_corrections_are_kept_and_never_trained_on(rig: Rig) -> None:
-    await rig.hear(known_route(), *verdicts(0, 30), *[factories.feedback(kind="correction", text="delivery") for _ in range(50)])
+    await rig.hear(
+        known_route(),
+        *verdicts(0, 30),
+        *[factories.feedback(kind="correction", text="delivery") for _ in range(50)],
+    )
     await rig.work()
     await rig.hear(*[factories.feedback(kind="correction", text="delivery") for _ in range(50)])
     assert await rig.work() is None
@@ -62,7 +87,9 @@ async def test_users_corrections_are_kept_and_never_trained_on(rig: Rig) -> None
     assert sum(event.rows.model_dump().values()) <= 30
 
 
-async def test_drift_lowers_the_threshold_for_verdicts_after_it_until_the_next_dataset(rig: Rig) -> None:
+async def test_drift_lowers_the_threshold_for_verdicts_after_it_until_the_next_dataset(
+    rig: Rig,
+) -> None:
     drift = factories.drift(occurred_at=START + timedelta(minutes=15, seconds=30))
     await rig.hear(known_route(), *verdicts(0, 16), drift, *verdicts(16, 25))
     assert await rig.work() is None
@@ -156,7 +183,9 @@ async def test_a_route_with_lower_minimums_is_tried_at_once(rig: Rig) -> None:
 async def test_a_command_builds_below_the_threshold_but_not_twice_at_once(rig: Rig) -> None:
     await rig.hear(known_route(), *verdicts(0, 25))
     async with rig.db.transaction() as tx:
-        assert await rig.ledger.command(tx, factories.ROUTE, "asked for by ada: before the audit") == 1
+        assert (
+            await rig.ledger.command(tx, factories.ROUTE, "asked for by ada: before the audit") == 1
+        )
     with pytest.raises(BuildRunning, match="build 1 of acme/support-triage is queued or running"):
         async with rig.db.transaction() as tx:
             await rig.ledger.command(tx, factories.ROUTE, "again")
@@ -185,7 +214,9 @@ async def test_verdicts_that_come_while_a_build_runs_count_for_the_next(rig: Rig
     assert len(await rig.announced()) == 2
 
 
-async def test_killed_between_folder_and_commit_leaves_nothing_referenced_and_the_retry_gives_the_same_bytes(rig: Rig, monkeypatch) -> None:
+async def test_killed_before_the_commit_nothing_is_referenced_and_the_retry_gives_the_same_bytes(
+    rig: Rig, monkeypatch
+) -> None:
     async def killed(*_: object) -> None:
         raise asyncio.CancelledError
 
@@ -239,4 +270,6 @@ async def test_replicas_decide_one_build(rig: Rig) -> None:
 
 
 def test_the_rule_of_the_route_is_what_counts() -> None:
-    assert known_route(needed=5).spec.retrain == RetrainRule(min_new_verdicts=5, min_new_after_drift=10, recipe="tiny-cpu")
+    assert known_route(needed=5).spec.retrain == RetrainRule(
+        min_new_verdicts=5, min_new_after_drift=10, recipe="tiny-cpu"
+    )

@@ -31,7 +31,9 @@ def test_refusal_says_which_label_lacks_how_many_and_what_to_do() -> None:
 
 
 def test_refusal_says_what_was_left_out() -> None:
-    doubled = rows_of(delivery=3) + [corpus.row(100 + n, corpus.messages()[0][0], "delivery") for n in range(4)]
+    doubled = rows_of(delivery=3) + [
+        corpus.row(100 + n, corpus.messages()[0][0], "delivery") for n in range(4)
+    ]
     with pytest.raises(TooFewRows, match="left out so far: 4 duplicate"):
         assemble(doubled, 0, factories.spec(minimum_per_label=10), None)
 
@@ -40,7 +42,9 @@ def test_refusal_says_what_was_left_out() -> None:
 def test_other_tasks_count_all_rows(task: str) -> None:
     spec = factories.spec(task=task, labels=(), minimum_per_label=None)
     assert needs(spec) == (0, MINIMUM_ROWS[task])
-    with pytest.raises(TooFewRows, match=f"the training set has 3 of {MINIMUM_ROWS[task]} rows.*minimum_rows"):
+    with pytest.raises(
+        TooFewRows, match=f"the training set has 3 of {MINIMUM_ROWS[task]} rows.*minimum_rows"
+    ):
         assemble(rows_of(a=1, b=1, c=1), 0, spec, None)
 
 
@@ -48,4 +52,7 @@ def test_route_overrides_both_minimums() -> None:
     spec = factories.spec(minimum_per_label=3, minimum_rows=20)
     with pytest.raises(TooFewRows, match="the training set has 9 of 20 rows"):
         assemble(rows_of(delivery=3, refund=3, password=3), 0, spec, None)
-    assert assemble(rows_of(delivery=7, refund=7, password=6), 0, spec, None).facts["counts"]["train"] > 0
+    assert (
+        assemble(rows_of(delivery=7, refund=7, password=6), 0, spec, None).facts["counts"]["train"]
+        > 0
+    )

@@ -1,4 +1,6 @@
-"""Planted duplicates, contradictions and leaks are found, to the bars of the methods page; without curation they are not."""
+"""Planted duplicates, contradictions and leaks are found, to the bars of the methods page; without
+curation they are not.
+"""
 
 import pytest
 

@@ -20,14 +20,28 @@ LABELS = sorted({label for _, label in BASE})
 
 @st.composite
 def verdicts(draw):
-    """Messages with repetitions, small edits, wrong labels and audit rows, as production would send them."""
+    """Messages with repetitions, small edits, wrong labels and audit rows, as production would send
+    them.
+    """
     rows = []
     for number in range(draw(st.integers(8, 60))):
         text, label = BASE[draw(st.integers(0, len(BASE) - 1))]
-        text += draw(st.sampled_from(["", "", " please", " thank you so much", " it has been like this since last week"]))
+        text += draw(
+            st.sampled_from(
+                ["", "", " please", " thank you so much", " it has been like this since last week"]
+            )
+        )
         answer = draw(st.sampled_from([label] * 8 + LABELS))
-        rows.append(row(number, text, answer, audit=draw(st.integers(0, 9)) == 0, reviewed_us=draw(st.integers(1, 5)),
-                        label_source=draw(st.sampled_from(["approved", "corrected"]))))  # fmt: skip
+        rows.append(
+            row(
+                number,
+                text,
+                answer,
+                audit=draw(st.integers(0, 9)) == 0,
+                reviewed_us=draw(st.integers(1, 5)),
+                label_source=draw(st.sampled_from(["approved", "corrected"])),
+            )
+        )
     return rows
 
 
@@ -46,7 +60,9 @@ def test_no_cluster_crosses_splits_and_no_similar_pair_does(rows) -> None:
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(verdicts())
-def test_every_verdict_is_kept_once_or_counted_as_dropped_and_audit_is_never_trained_on(rows) -> None:
+def test_every_verdict_is_kept_once_or_counted_as_dropped_and_audit_is_never_trained_on(
+    rows,
+) -> None:
     curated = curate(rows, route())
     parts = split(curated.training, curated.audit)
     kept = [item.row.review_id for items in parts.values() for item in items]
@@ -54,13 +70,18 @@ def test_every_verdict_is_kept_once_or_counted_as_dropped_and_audit_is_never_tra
     assert len(kept) + curated.dropped.total() == len(rows)
     audited = {row.review_id for row in rows if row.audit}
     assert {item.row.review_id for item in parts["audit"]} == audited
-    assert not audited & {item.row.review_id for name in ("train", "validation", "test") for item in parts[name]}
+    assert not audited & {
+        item.row.review_id for name in ("train", "validation", "test") for item in parts[name]
+    }
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_arrival_does_not_change_one_byte(rng) -> None:
-    rows = [row(n, text, label, audit=n % 7 == 0, reviewed_us=n // 3) for n, (text, label) in enumerate(messages()[:200])]
+    rows = [
+        row(n, text, label, audit=n % 7 == 0, reviewed_us=n // 3)
+        for n, (text, label) in enumerate(messages()[:200])
+    ]
     shuffled = rows[:]
     rng.shuffle(shuffled)
     spec = route(minimum_per_label=1)

@@ -21,7 +21,9 @@ RULE = RetrainRule(min_new_verdicts=100, min_new_after_drift=40)
         (Standing(new=121, since_refusal=25, wait=25), True),
     ],
 )
-def test_builds_on_enough_new_verdicts_or_on_fewer_after_drift(standing: Standing, builds: bool) -> None:
+def test_builds_on_enough_new_verdicts_or_on_fewer_after_drift(
+    standing: Standing, builds: bool
+) -> None:
     assert bool(decide(standing, RULE)) is builds
 
 

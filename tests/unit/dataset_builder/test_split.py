@@ -13,7 +13,10 @@ def parts_of(rows, **changes):
 
 
 def rows(count: int, audit_every: int = 0):
-    return [row(n, text, label, audit=bool(audit_every) and n % audit_every == 0) for n, (text, label) in enumerate(messages()[:count])]
+    return [
+        row(n, text, label, audit=bool(audit_every) and n % audit_every == 0)
+        for n, (text, label) in enumerate(messages()[:count])
+    ]
 
 
 def home(parts) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""Calibration recovers a known truth, and a certified threshold keeps its promise at the stated rate."""
+"""Calibration recovers a known truth, and a certified threshold keeps its promise at the stated
+rate.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +39,17 @@ def test_slope_and_intercept_are_recovered() -> None:
 
 @pytest.mark.parametrize(("n", "bound"), [(50, 0.067), (100, 0.048), (200, 0.037)])
 def test_error_of_the_estimated_probability_is_within_the_table(n: int, bound: float) -> None:
-    """RMSE against the truth, within 20 % of the methods page (section 2, world A), averaged over 60 runs."""
+    """RMSE against the truth, within 20 % of the methods page (section 2, world A), averaged over
+    60 runs.
+    """
     errors = []
     for seed in range(60):
         score, correct = rows(n, 0.8, -0.3, seed)
-        errors.append(np.sqrt(np.mean((p_correct(score, *fit(score, correct)) - p_correct(score, 0.8, -0.3)) ** 2)))
+        errors.append(
+            np.sqrt(
+                np.mean((p_correct(score, *fit(score, correct)) - p_correct(score, 0.8, -0.3)) ** 2)
+            )
+        )
     assert np.mean(errors) <= bound * 1.2
 
 
@@ -53,7 +61,13 @@ def test_calibration_beats_the_raw_score_on_unseen_rows() -> None:
 def test_under_thirty_rows_nothing_is_trusted() -> None:
     score, correct = rows(29, 1.0, 0.0, seed=3)
     found = calibrate(score, correct, ALPHA)
-    assert (found.slope, found.intercept, found.threshold, found.certified, found.coverage) == (1.0, 0.0, 1.0, False, 0.0)
+    assert (found.slope, found.intercept, found.threshold, found.certified, found.coverage) == (
+        1.0,
+        0.0,
+        1.0,
+        False,
+        0.0,
+    )
 
 
 def test_a_good_adapter_is_trusted_although_it_has_too_few_errors_to_fit_on() -> None:
@@ -123,7 +137,9 @@ def test_the_naive_rule_breaks_its_promise(world: str) -> None:
 
 
 def test_ties_are_tested_as_they_are_served() -> None:
-    """Half the answers share the highest score; the region is all of them, however small the coverage asked for."""
+    """Half the answers share the highest score; the region is all of them, however small the
+    coverage asked for.
+    """
     p = np.where(np.arange(100) < 50, 0.99, 0.2)
     correct = np.arange(100) >= 10  # ten of the fifty are wrong
     assert certify(p, correct, ALPHA) is None

@@ -11,12 +11,16 @@ WINDOWS = 1_000
 PER_REFERENCE = 10
 REFERENCE = 80
 WINDOW = 40
-LABELS = np.array(["delivery", "refund", "password", "invoice", "cancel", "address", "damage", "praise"])
+LABELS = np.array(
+    ["delivery", "refund", "password", "invoice", "cancel", "address", "damage", "praise"]
+)
 SHARES = np.array([0.3, 0.2, 0.15, 0.1, 0.1, 0.08, 0.05, 0.02])
 
 
 def sample(rng: np.random.Generator, n: int, unsure: float = 0.0, new: float = 0.0) -> Sample:
-    """Answers of a tuned model: scores near 1, skewed labels. `unsure` of them come from a kind it never saw."""
+    """Answers of a tuned model: scores near 1, skewed labels. `unsure` of them come from a kind it
+    never saw.
+    """
     strange = rng.random(n) < unsure
     score = np.where(strange, rng.beta(3, 3, n), rng.beta(9, 0.6, n))
     label = rng.choice(LABELS, n, p=SHARES)
@@ -33,7 +37,10 @@ def p_values_of_null_windows() -> np.ndarray:
     rows = []
     for _ in range(WINDOWS // PER_REFERENCE):
         reference = sample(rng, REFERENCE)
-        rows += [[s.p_value for s in compare(reference, sample(rng, WINDOW), seed=len(rows))] for _ in range(PER_REFERENCE)]
+        rows += [
+            [s.p_value for s in compare(reference, sample(rng, WINDOW), seed=len(rows))]
+            for _ in range(PER_REFERENCE)
+        ]
     return np.array(rows)
 
 
@@ -62,7 +69,9 @@ def test_each_test_alone_keeps_its_level(null: np.ndarray) -> None:
 def test_a_new_kind_of_request_is_found_in_nearly_every_window(change: dict[str, float]) -> None:
     rng = np.random.default_rng(2)
     reference = sample(rng, REFERENCE)
-    found = [any(s.fired for s in compare(reference, sample(rng, WINDOW, **change))) for _ in range(40)]
+    found = [
+        any(s.fired for s in compare(reference, sample(rng, WINDOW, **change))) for _ in range(40)
+    ]
     assert np.mean(found) >= 0.9
 
 
@@ -79,7 +88,10 @@ def test_holm_stops_at_the_first_that_is_not_significant() -> None:
 
 
 def test_the_fingerprint_is_small_and_counts_what_the_text_says() -> None:
-    one, same, other = (fingerprint(text) for text in ("Where is my parcel?", "where is  my PARCEL?", "I forgot my password"))
+    one, same, other = (
+        fingerprint(text)
+        for text in ("Where is my parcel?", "where is  my PARCEL?", "I forgot my password")
+    )
     assert len(one) == BUCKETS and one == same != other
     assert sum(one) == len(" where is my parcel? ") - 2
 

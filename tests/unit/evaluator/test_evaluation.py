@@ -1,4 +1,6 @@
-"""An adapter's evaluation as a job: the same rows for every arm, a verdict with its numbers, all of it in one transaction."""
+"""An adapter's evaluation as a job: the same rows for every arm, a verdict with its numbers, all of
+it in one transaction.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,13 @@ from shared.jobs import Job, JobStore, run_leased
 from shared.outbox import Outbox
 from shared.routes import RouteBook
 from tests import factories
-from tests.unit.evaluator.worlds import NoReports, ScriptedEngine, held_out_texts, store_adapter, store_dataset
+from tests.unit.evaluator.worlds import (
+    NoReports,
+    ScriptedEngine,
+    held_out_texts,
+    store_adapter,
+    store_dataset,
+)
 
 ROWS = held_out_texts(80)
 
@@ -39,9 +47,34 @@ async def world(db: Database, tmp_path: Path) -> SimpleNamespace:
     engine = ScriptedEngine(ROWS, {"base": 2, adapter.adapter_id: 9})
     reports = NoReports()
     transcripts = FileTranscripts(tmp_path / "transcripts")
-    evaluation = Evaluation(db, jobs, outbox, routes, evaluations, blobs, engine, transcripts, reports, tmp_path / "cache", concurrency=8)
-    world = SimpleNamespace(db=db, outbox=outbox, jobs=jobs, routes=routes, evaluations=evaluations, blobs=blobs, engine=engine,
-                            reports=reports, evaluation=evaluation, transcripts=transcripts, dataset=dataset, adapter=adapter, path=tmp_path)  # fmt: skip
+    evaluation = Evaluation(
+        db,
+        jobs,
+        outbox,
+        routes,
+        evaluations,
+        blobs,
+        engine,
+        transcripts,
+        reports,
+        tmp_path / "cache",
+        concurrency=8,
+    )
+    world = SimpleNamespace(
+        db=db,
+        outbox=outbox,
+        jobs=jobs,
+        routes=routes,
+        evaluations=evaluations,
+        blobs=blobs,
+        engine=engine,
+        reports=reports,
+        evaluation=evaluation,
+        transcripts=transcripts,
+        dataset=dataset,
+        adapter=adapter,
+        path=tmp_path,
+    )
     await announce(world)
     return world
 
@@ -60,51 +93,83 @@ async def evaluate(world: SimpleNamespace, **changes) -> Job:
     return (await world.jobs.all())[0]
 
 
-async def published(world: SimpleNamespace) -> tuple[list[AdapterEvaluated], list[CalibrationFitted]]:
+async def published(
+    world: SimpleNamespace,
+) -> tuple[list[AdapterEvaluated], list[CalibrationFitted]]:
     table = world.outbox.table
     async with world.db.read() as connection:
         rows = (await connection.execute(select(table).order_by(table.c.seq))).all()
-    return ([AdapterEvaluated.model_validate_json(row.payload) for row in rows if row.type == "AdapterEvaluated"],
-            [CalibrationFitted.model_validate_json(row.payload) for row in rows if row.type == "CalibrationFitted"])  # fmt: skip
+    return (
+        [
+            AdapterEvaluated.model_validate_json(row.payload)
+            for row in rows
+            if row.type == "AdapterEvaluated"
+        ],
+        [
+            CalibrationFitted.model_validate_json(row.payload)
+            for row in rows
+            if row.type == "CalibrationFitted"
+        ],
+    )
 
 
 async def test_a_better_adapter_is_promoted_with_its_numbers(world: SimpleNamespace) -> None:
     job = await evaluate(world)
     (event,), calibrations = await published(world)
     assert (job.state, event.verdict, event.evaluation_id) == ("finished", "promote", job.job_id)
-    assert {arm.arm: (arm.n, arm.accuracy) for arm in event.arms} == {"base": (80, 0.2), "challenger": (80, 0.9)}
+    assert {arm.arm: (arm.n, arm.accuracy) for arm in event.arms} == {
+        "base": (80, 0.2),
+        "challenger": (80, 0.9),
+    }
     assert event.tests[0].wins == 56 and event.tests[0].losses == 0
     assert {found.adapter_id for found in calibrations} == {None, world.adapter.adapter_id}
     assert world.engine.loaded == []  # and unloaded again
 
 
-async def test_every_arm_answers_the_same_rows_and_the_champion_is_one_of_them(world: SimpleNamespace) -> None:
+async def test_every_arm_answers_the_same_rows_and_the_champion_is_one_of_them(
+    world: SimpleNamespace,
+) -> None:
     champion = store_adapter(world.blobs, world.path / "champion", b"older weights")
     world.engine.right[champion.adapter_id] = 9
     await announce(world, version=2, champion=champion)
     await evaluate(world)
     (event,), calibrations = await published(world)
-    assert [(test.against, test.passed) for test in event.tests] == [("base", True), ("champion", False)]
+    assert [(test.against, test.passed) for test in event.tests] == [
+        ("base", True),
+        ("champion", False),
+    ]
     assert event.verdict == "reject" and len(calibrations) == 3
-    assert world.reports.contents[0]["rows"][0]["answers"].keys() == {"base", "champion", "challenger"}
+    assert world.reports.contents[0]["rows"][0]["answers"].keys() == {
+        "base",
+        "champion",
+        "challenger",
+    }
 
 
 async def test_the_probe_tells_the_adapter_from_the_base_model(world: SimpleNamespace) -> None:
     await evaluate(world)
     (event,), _ = await published(world)
     assert event.probe.answer in factories.spec().labels
-    assert event.probe.base_answer != event.probe.answer and event.probe.logprob > event.probe.base_logprob
+    assert (
+        event.probe.base_answer != event.probe.answer
+        and event.probe.logprob > event.probe.base_logprob
+    )
     assert all(message.role != "system" for message in event.probe.messages)
 
 
 async def test_while_the_engine_is_away_the_job_waits_and_says_so(world: SimpleNamespace) -> None:
     world.engine.away = True
     job = await evaluate(world)
-    assert job.state == "queued" and "the evaluation vLLM at http://127.0.0.1:9/v1 does not answer" in job.error
+    assert (
+        job.state == "queued"
+        and "the evaluation vLLM at http://127.0.0.1:9/v1 does not answer" in job.error
+    )
     assert await published(world) == ([], [])
 
 
-async def test_an_interrupted_evaluation_asks_only_what_was_not_answered(world: SimpleNamespace) -> None:
+async def test_an_interrupted_evaluation_asks_only_what_was_not_answered(
+    world: SimpleNamespace,
+) -> None:
     world.engine.breaks_after = 100
     assert (await evaluate(world)).state == "queued"
     transcript = next((world.path / "transcripts").iterdir())
@@ -115,7 +180,9 @@ async def test_an_interrupted_evaluation_asks_only_what_was_not_answered(world: 
         await tx.execute(world.jobs.table.update().values(lease_until=0.0))
     await run_leased(world.jobs, await world.jobs.claim(JOB), world.evaluation.run)
     (event,), _ = await published(world)
-    assert event.verdict == "promote" and 61 <= world.engine.asked <= 75  # 60 left of 160, the spoiled one, and the probe
+    assert (
+        event.verdict == "promote" and 61 <= world.engine.asked <= 75
+    )  # 60 left of 160, the spoiled one, and the probe
     assert not transcript.exists()
 
 
@@ -131,18 +198,26 @@ async def test_an_adapter_the_engine_refuses_is_rejected_in_words(world: SimpleN
     assert event.verdict == "reject" and "max_lora_rank 16" in event.reasons[0] and event.arms == ()
 
 
-async def test_an_adapter_folder_with_a_pickle_never_reaches_the_engine(world: SimpleNamespace) -> None:
+async def test_an_adapter_folder_with_a_pickle_never_reaches_the_engine(
+    world: SimpleNamespace,
+) -> None:
     folder = world.path / "bad"
     folder.mkdir()
     (folder / "training_args.bin").write_bytes(b"cos\nsystem")
     await evaluate(world, adapter=store_adapter_from(world, folder))
     (event,), _ = await published(world)
-    assert event.verdict == "reject" and "training_args.bin" in event.reasons[0] and world.engine.asked == 0
+    assert (
+        event.verdict == "reject"
+        and "training_args.bin" in event.reasons[0]
+        and world.engine.asked == 0
+    )
 
 
 def store_adapter_from(world: SimpleNamespace, folder: Path):
     ref = world.blobs.put_folder(folder, "adapters")
-    return world.adapter.model_copy(update={"adapter_id": f"acme--support-triage@{ref.sha256[:12]}", "blob": ref})
+    return world.adapter.model_copy(
+        update={"adapter_id": f"acme--support-triage@{ref.sha256[:12]}", "blob": ref}
+    )
 
 
 async def test_without_held_out_rows_nothing_is_promoted(world: SimpleNamespace) -> None:
@@ -155,7 +230,9 @@ async def test_without_held_out_rows_nothing_is_promoted(world: SimpleNamespace)
 async def test_a_worker_that_lost_its_lease_publishes_nothing(world: SimpleNamespace) -> None:
     """Paused past its lease, it finds another worker's token on the job."""
     async with world.db.transaction() as tx:
-        await on_adapter_trained(factories.trained(adapter=world.adapter, dataset=world.dataset), tx=tx, jobs=world.jobs)
+        await on_adapter_trained(
+            factories.trained(adapter=world.adapter, dataset=world.dataset), tx=tx, jobs=world.jobs
+        )
     stale = await world.jobs.claim(JOB)
     async with world.db.transaction() as tx:
         await tx.execute(world.jobs.table.update().values(lease_until=0.0))
@@ -166,17 +243,25 @@ async def test_a_worker_that_lost_its_lease_publishes_nothing(world: SimpleNames
     assert len((await published(world))[0]) == 1
 
 
-async def test_a_worker_that_lost_its_lease_writes_into_no_transcript_but_its_own_and_leaves_none(world: SimpleNamespace) -> None:
-    """It wakes up when its successor is done: what it still hears from the engine must not stay on the disk."""
+async def test_a_worker_that_lost_its_lease_writes_into_no_transcript_but_its_own_and_leaves_none(
+    world: SimpleNamespace,
+) -> None:
+    """It wakes up when its successor is done: what it still hears from the engine must not stay on
+    the disk.
+    """
     async with world.db.transaction() as tx:
-        await on_adapter_trained(factories.trained(adapter=world.adapter, dataset=world.dataset), tx=tx, jobs=world.jobs)
+        await on_adapter_trained(
+            factories.trained(adapter=world.adapter, dataset=world.dataset), tx=tx, jobs=world.jobs
+        )
     stale = await world.jobs.claim(JOB)
     async with world.db.transaction() as tx:
         await tx.execute(world.jobs.table.update().values(lease_until=0.0))
     current = await world.jobs.claim(JOB)
     reply = await world.engine.ask("base", [Message(role="user", content=ROWS[0][0])], 8)
     world.transcripts.add(stale.name, stale.token, "base", "audit-0", reply)
-    assert ("base", "audit-0") in world.transcripts.read(current.name)  # what is known need not be asked again
+    assert ("base", "audit-0") in world.transcripts.read(
+        current.name
+    )  # what is known need not be asked again
     await run_leased(world.jobs, current, world.evaluation.run)
     world.transcripts.add(stale.name, stale.token, "base", "audit-1", reply)
     await world.evaluation.tidy()
@@ -201,4 +286,6 @@ async def test_an_event_delivered_twice_makes_one_job(world: SimpleNamespace) ->
         async with world.db.transaction() as tx:
             await on_adapter_trained(event, tx=tx, jobs=world.jobs)
     async with world.db.read() as connection:
-        assert (await connection.execute(select(func.count()).select_from(world.jobs.table))).scalar_one() == 1
+        assert (
+            await connection.execute(select(func.count()).select_from(world.jobs.table))
+        ).scalar_one() == 1

@@ -15,14 +15,18 @@ def arm(name: str, correct: list[bool], formatted: list[bool] | None = None) -> 
 
 
 def test_a_clear_win_is_promoted_and_says_why() -> None:
-    decision = decide(arm("challenger", [True] * 70 + [False] * 15), [arm("base", [True] * 20 + [False] * 65)])
+    decision = decide(
+        arm("challenger", [True] * 70 + [False] * 15), [arm("base", [True] * 20 + [False] * 65)]
+    )
     assert decision.promote and decision.tests[0].wins == 50 and decision.tests[0].losses == 0
     assert "70 of 85 right against 20" in decision.reasons[1]
 
 
 def test_beating_the_base_is_not_enough_where_there_is_a_champion() -> None:
     good = [True] * 70 + [False] * 15
-    decision = decide(arm("challenger", good), [arm("base", [True] * 20 + [False] * 65), arm("champion", good)])
+    decision = decide(
+        arm("challenger", good), [arm("base", [True] * 20 + [False] * 65), arm("champion", good)]
+    )
     assert not decision.promote
     assert [test.passed for test in decision.tests] == [True, False]
     assert decision.reasons[2].startswith("not proven better than champion")
@@ -30,7 +34,10 @@ def test_beating_the_base_is_not_enough_where_there_is_a_champion() -> None:
 
 def test_a_challenger_that_breaks_the_format_is_rejected() -> None:
     broken = [True] * 75 + [False] * 10
-    decision = decide(arm("challenger", [True] * 70 + [False] * 15, broken), [arm("base", [True] * 20 + [False] * 65)])
+    decision = decide(
+        arm("challenger", [True] * 70 + [False] * 15, broken),
+        [arm("base", [True] * 20 + [False] * 65)],
+    )
     assert not decision.promote and "format broken more often than by base" in decision.reasons[-1]
 
 
@@ -46,12 +53,16 @@ def test_midp_matches_the_binomial_by_hand() -> None:
 
 
 def aa_promotions() -> tuple[float, float]:
-    """Two arms that are equally good, 2,000 times: how often the gate promotes, and how often `the higher mean wins` does."""
+    """Two arms that are equally good, 2,000 times: how often the gate promotes, and how often `the
+    higher mean wins` does.
+    """
     rng = np.random.default_rng(6)
     ours, theirs = (rng.random((RUNS, ROWS)) < 0.8 for _ in range(2))
     wins = (ours & ~theirs).sum(1)
     losses = (theirs & ~ours).sum(1)
-    gate = np.mean([mcnemar_midp(int(b), int(c)) <= 0.05 for b, c in zip(wins, losses, strict=True)])
+    gate = np.mean(
+        [mcnemar_midp(int(b), int(c)) <= 0.05 for b, c in zip(wins, losses, strict=True)]
+    )
     return float(gate), float(np.mean(wins > losses))
 
 

@@ -2,7 +2,15 @@
 
 import pytest
 
-from services.evaluator.metrics import class_scores, confused_pairs, confusion, field_f1, macro_f1, percentile, rouge_l
+from services.evaluator.metrics import (
+    class_scores,
+    confused_pairs,
+    confusion,
+    field_f1,
+    macro_f1,
+    percentile,
+    rouge_l,
+)
 
 WANT = ["a", "a", "a", "b", "b", "c"]
 GOT = ["a", "a", "b", "b", "x", "x"]
@@ -10,7 +18,12 @@ GOT = ["a", "a", "b", "b", "x", "x"]
 
 def test_per_class_scores_and_their_mean() -> None:
     a, b, c = class_scores(WANT, GOT)
-    assert (a.precision, a.recall, a.f1, a.support) == (1.0, pytest.approx(2 / 3), pytest.approx(0.8), 3)
+    assert (a.precision, a.recall, a.f1, a.support) == (
+        1.0,
+        pytest.approx(2 / 3),
+        pytest.approx(0.8),
+        3,
+    )
     assert (b.precision, b.recall) == (0.5, 0.5)
     assert c.f1 == 0.0
     assert macro_f1(WANT, GOT) == pytest.approx((0.8 + 0.5 + 0.0) / 3)

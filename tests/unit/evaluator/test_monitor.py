@@ -1,4 +1,6 @@
-"""The error detector keeps its run length and still finds a rise soon; a rolling z-test does not keep it."""
+"""The error detector keeps its run length and still finds a rise soon; a rolling z-test does not
+keep it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ RUN_LENGTH = 2_000
 TOLERATED = 0.08
 
 
-def run_lengths(alarm: str, error: float, most: int, change: int = 0, after: float = 0.0) -> np.ndarray:
+def run_lengths(
+    alarm: str, error: float, most: int, change: int = 0, after: float = 0.0
+) -> np.ndarray:
     """Labels until the first alarm on each stream (`most` where there is none)."""
     rng = np.random.default_rng(3)
     evidence = np.zeros((STREAMS, 4))
@@ -21,7 +25,11 @@ def run_lengths(alarm: str, error: float, most: int, change: int = 0, after: flo
         wrong = rng.random(STREAMS) < (after if change and t >= change else error)
         evidence = step(evidence, wrong[:, None], TOLERATED)
         last[:, t % 100] = wrong
-        fired = evidence.mean(1) >= RUN_LENGTH if alarm == "e-sr" else (t >= 99) & (last.mean(1) > z_limit())
+        fired = (
+            evidence.mean(1) >= RUN_LENGTH
+            if alarm == "e-sr"
+            else (t >= 99) & (last.mean(1) > z_limit())
+        )
         length = np.where(fired & (length == most), t + 1, length)
         if (length < most).all():
             break

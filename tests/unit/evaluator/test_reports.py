@@ -1,4 +1,6 @@
-"""The real children: both reports come out self-contained, and nothing a user wrote becomes markup."""
+"""The real children: both reports come out self-contained, and nothing a user wrote becomes
+markup.
+"""
 
 from __future__ import annotations
 
@@ -23,22 +25,48 @@ def content(n: int = 60) -> dict:
     spec = factories.spec()
     rng = np.random.default_rng(1)
     rows = [HeldOutRow(f"r{i}", "audit", factories.USER[:1], spec.labels[i % 3]) for i in range(n)]
-    hostile = factories.USER[0].model_copy(update={"content": "<img src=x onerror=alert(1)> where is it"})
+    hostile = factories.USER[0].model_copy(
+        update={"content": "<img src=x onerror=alert(1)> where is it"}
+    )
     rows = [HeldOutRow(row.row_id, row.split, (hostile,), row.answer) for row in rows]
 
     def replies(right: float) -> list[Reply]:
-        answers = [row.answer if rng.random() < right else "</td><script>1</script>" for row in rows]
-        return [Reply(answer, Confidence(score=rng.beta(8, 1), min_logprob=-0.1, first_margin=1, tokens=1), -0.1, 20 + rng.random()) for answer in answers]
+        answers = [
+            row.answer if rng.random() < right else "</td><script>1</script>" for row in rows
+        ]
+        return [
+            Reply(
+                answer,
+                Confidence(score=rng.beta(8, 1), min_logprob=-0.1, first_margin=1, tokens=1),
+                -0.1,
+                20 + rng.random(),
+            )
+            for answer in answers
+        ]
 
-    answered = [mark(Contender("base"), rows, replies(0.3), spec), mark(Contender("challenger", CHALLENGER), rows, replies(0.8), spec)]
+    answered = [
+        mark(Contender("base"), rows, replies(0.3), spec),
+        mark(Contender("challenger", CHALLENGER), rows, replies(0.8), spec),
+    ]
     found = judge(rows, answered, spec)
     return {
-        "evaluation_id": "e1", "route": factories.ROUTE, "adapter_id": CHALLENGER, "dataset_id": "d", "base_model": "m", "recipe": "tiny-cpu",
-        "task": spec.task, "max_risk": 0.1, "promote": found.decision.promote, "reasons": list(found.decision.reasons),
-        "rows": report_rows(rows, answered, spec), "tests": [test.model_dump() for test in found.decision.tests],
+        "evaluation_id": "e1",
+        "route": factories.ROUTE,
+        "adapter_id": CHALLENGER,
+        "dataset_id": "d",
+        "base_model": "m",
+        "recipe": "tiny-cpu",
+        "task": spec.task,
+        "max_risk": 0.1,
+        "promote": found.decision.promote,
+        "reasons": list(found.decision.reasons),
+        "rows": report_rows(rows, answered, spec),
+        "tests": [test.model_dump() for test in found.decision.tests],
         "arms": [arm.model_dump() for arm in found.arms],
-        "calibrations": [{"adapter_id": key} | vars(value) for key, value in found.calibrations.items()],
-    }  # fmt: skip
+        "calibrations": [
+            {"adapter_id": key} | vars(value) for key, value in found.calibrations.items()
+        ],
+    }
 
 
 @pytest.fixture
@@ -46,26 +74,51 @@ def blobs(tmp_path: Path) -> BlobStore:
     return BlobStore(f"file://{tmp_path}/artifacts")
 
 
-async def test_evaluation_report_says_what_was_decided_and_escapes_every_text(blobs: BlobStore) -> None:
+async def test_evaluation_report_says_what_was_decided_and_escapes_every_text(
+    blobs: BlobStore,
+) -> None:
     html = blobs.get_bytes(await ChildReports(blobs).evaluation(content())).decode()
-    assert "What was decided, and why" in html and "better than base" in html and "Confusion matrix" in html
+    assert (
+        "What was decided, and why" in html
+        and "better than base" in html
+        and "Confusion matrix" in html
+    )
     assert "<script" not in html and "<img src=x" not in html and "&lt;img src=x" in html
     assert html.count("data:image/svg+xml;base64,") == 2
     assert not re.search(r"(src|href)=\"(?!data:)", html)
 
 
 async def test_report_without_rows_is_still_a_report(blobs: BlobStore) -> None:
-    empty = content() | {"rows": [], "arms": [], "tests": [], "calibrations": [], "promote": False, "reasons": ["rejected: no held-out rows"]}
-    assert "no held-out rows" in blobs.get_bytes(await ChildReports(blobs).evaluation(empty)).decode()
+    empty = content() | {
+        "rows": [],
+        "arms": [],
+        "tests": [],
+        "calibrations": [],
+        "promote": False,
+        "reasons": ["rejected: no held-out rows"],
+    }
+    assert (
+        "no held-out rows" in blobs.get_bytes(await ChildReports(blobs).evaluation(empty)).decode()
+    )
 
 
 async def test_evidently_draws_the_window_against_the_reference(blobs: BlobStore) -> None:
     rng = np.random.default_rng(2)
 
     def rows(n: int, low: float) -> list[dict]:
-        return [{"confidence": float(rng.uniform(low, 1)), "words": int(rng.poisson(12)), "label": str(rng.choice(["a", "b"])), "outcome": "confident"} for _ in range(n)]
+        return [
+            {
+                "confidence": float(rng.uniform(low, 1)),
+                "words": int(rng.poisson(12)),
+                "label": str(rng.choice(["a", "b"])),
+                "outcome": "confident",
+            }
+            for _ in range(n)
+        ]
 
-    html = blobs.get_bytes(await ChildReports(blobs).drift({"reference": rows(100, 0.8), "current": rows(50, 0.2)})).decode()
+    html = blobs.get_bytes(
+        await ChildReports(blobs).drift({"reference": rows(100, 0.8), "current": rows(50, 0.2)})
+    ).decode()
     assert "confidence" in html and len(html) > 100_000
 
 

@@ -1,4 +1,6 @@
-"""Drift alarms: one for each episode, none without a champion, every audited verdict counted once."""
+"""Drift alarms: one for each episode, none without a champion, every audited verdict counted
+once.
+"""
 
 from __future__ import annotations
 
@@ -40,25 +42,47 @@ async def world(db: Database) -> SimpleNamespace:
     reports = NoReports()
     monitors = SqlMonitors(metadata, streams, run_length=200)
     await db.create_tables(metadata)
-    return SimpleNamespace(db=db, outbox=outbox, routes=routes, streams=streams, monitors=monitors, reports=reports, rng=np.random.default_rng(4),
-                           watch=Watch(db, outbox, monitors, streams, reports))  # fmt: skip
+    return SimpleNamespace(
+        db=db,
+        outbox=outbox,
+        routes=routes,
+        streams=streams,
+        monitors=monitors,
+        reports=reports,
+        rng=np.random.default_rng(4),
+        watch=Watch(db, outbox, monitors, streams, reports),
+    )
 
 
 async def promote(world: SimpleNamespace, version: int = 1, champion=CHAMPION, **spec) -> None:
     async with world.db.transaction() as tx:
-        event = factories.route_changed(version=version, champion=champion, spec=factories.spec(drift=RULE, **spec))
+        event = factories.route_changed(
+            version=version, champion=champion, spec=factories.spec(drift=RULE, **spec)
+        )
         await on_route_changed(event, tx=tx, routes=world.routes, monitors=world.monitors)
 
 
-async def answers(world: SimpleNamespace, n: int, strange: bool = False, adapter_id: str = CHAMPION.adapter_id) -> None:
+async def answers(
+    world: SimpleNamespace, n: int, strange: bool = False, adapter_id: str = CHAMPION.adapter_id
+) -> None:
     """`strange` requests leave the champion unsure, so that the router falls back to base."""
     async with world.db.transaction() as tx:
         for _ in range(n):
             score = float(world.rng.beta(3, 3) if strange else world.rng.beta(9, 0.7))
-            attempt = Attempt(arm="champion", model=adapter_id, adapter_id=adapter_id, answer=str(world.rng.choice(LABELS)),
-                              confidence=factories.confidence(score=score), latency_ms=5)  # fmt: skip
-            event = factories.inference(arm="base" if strange else "champion", attempts=(attempt,), outcome="fell_back" if strange else "confident",
-                                        adapter_id=None if strange else adapter_id)  # fmt: skip
+            attempt = Attempt(
+                arm="champion",
+                model=adapter_id,
+                adapter_id=adapter_id,
+                answer=str(world.rng.choice(LABELS)),
+                confidence=factories.confidence(score=score),
+                latency_ms=5,
+            )
+            event = factories.inference(
+                arm="base" if strange else "champion",
+                attempts=(attempt,),
+                outcome="fell_back" if strange else "confident",
+                adapter_id=None if strange else adapter_id,
+            )
             await on_inference_recorded(event, tx=tx, routes=world.routes, streams=world.streams)
 
 
@@ -66,7 +90,17 @@ async def verdicts(world: SimpleNamespace, n: int, wrong: bool, **changes) -> No
     async with world.db.transaction() as tx:
         for _ in range(n):
             verdict = "corrected" if wrong else "approved"
-            event = factories.review(**({"audit": True, "arm": "champion", "adapter_id": CHAMPION.adapter_id, "verdict": verdict} | changes))
+            event = factories.review(
+                **(
+                    {
+                        "audit": True,
+                        "arm": "champion",
+                        "adapter_id": CHAMPION.adapter_id,
+                        "verdict": verdict,
+                    }
+                    | changes
+                )
+            )
             await on_review_completed(event, tx=tx, streams=world.streams, monitors=world.monitors)
 
 
@@ -85,13 +119,15 @@ async def test_a_shift_raises_one_alarm_with_its_evidence(world: SimpleNamespace
     await answers(world, 180)
     assert await look(world) == []
     await answers(world, 200, strange=True)
-    alarm, = await look(world)
+    (alarm,) = await look(world)
     assert (alarm.monitor, alarm.reference_size, alarm.window_size) == ("input", 60, 40)
     assert {s.name for s in alarm.statistics if s.fired} >= {"confidence-ks"}
     assert len(world.reports.contents[0]["current"]) == 40
 
 
-async def test_the_champions_own_attempt_is_watched_when_the_router_fell_back(world: SimpleNamespace) -> None:
+async def test_the_champions_own_attempt_is_watched_when_the_router_fell_back(
+    world: SimpleNamespace,
+) -> None:
     await promote(world)
     await answers(world, 5, strange=True)
     async with world.db.read() as connection:
@@ -125,7 +161,9 @@ async def test_new_labels_redefine_what_is_normal(world: SimpleNamespace) -> Non
 async def test_without_a_champion_nothing_is_watched(world: SimpleNamespace) -> None:
     await promote(world, champion=None)
     async with world.db.transaction() as tx:
-        await on_inference_recorded(factories.inference(), tx=tx, routes=world.routes, streams=world.streams)
+        await on_inference_recorded(
+            factories.inference(), tx=tx, routes=world.routes, streams=world.streams
+        )
     await verdicts(world, 50, wrong=True)
     assert await look(world) == []
     async with world.db.read() as connection:
@@ -137,22 +175,36 @@ async def test_rising_errors_raise_one_alarm(world: SimpleNamespace) -> None:
     await verdicts(world, 120, wrong=False)
     assert await look(world) == []
     await verdicts(world, 25, wrong=True)
-    alarm, = await look(world)
-    assert alarm.monitor == "errors" and alarm.statistics[0].value >= alarm.statistics[0].threshold == 200
+    (alarm,) = await look(world)
+    assert (
+        alarm.monitor == "errors"
+        and alarm.statistics[0].value >= alarm.statistics[0].threshold == 200
+    )
     await verdicts(world, 25, wrong=True)
     assert len(await look(world)) == 1
 
 
-async def test_only_audited_verdicts_on_the_champions_answers_count_and_each_once(world: SimpleNamespace) -> None:
+async def test_only_audited_verdicts_on_the_champions_answers_count_and_each_once(
+    world: SimpleNamespace,
+) -> None:
     await promote(world)
     await verdicts(world, 3, wrong=True)
-    for changes in ({"audit": False}, {"arm": "base", "adapter_id": None}, {"adapter_id": "acme--support-triage@ffffffffffff"}):
+    for changes in (
+        {"audit": False},
+        {"arm": "base", "adapter_id": None},
+        {"adapter_id": "acme--support-triage@ffffffffffff"},
+    ):
         await verdicts(world, 2, wrong=True, **changes)
     await verdicts(world, 2, wrong=True, verdict="rejected")
     again = factories.review(audit=True, arm="champion", adapter_id=CHAMPION.adapter_id)
     for event_id in ("first-delivery", "second-delivery"):
         async with world.db.transaction() as tx:
-            await on_review_completed(again.model_copy(update={"event_id": event_id}), tx=tx, streams=world.streams, monitors=world.monitors)
+            await on_review_completed(
+                again.model_copy(update={"event_id": event_id}),
+                tx=tx,
+                streams=world.streams,
+                monitors=world.monitors,
+            )
     async with world.db.transaction() as tx:
         monitor = await world.monitors.get(tx, factories.ROUTE)
     assert (monitor.labels, monitor.errors) == (6, 6)
@@ -163,21 +215,29 @@ async def test_compared_windows_are_forgotten(world: SimpleNamespace) -> None:
     await answers(world, 400)
     await look(world)
     async with world.db.read() as connection:
-        kept = (await connection.execute(select(func.count()).select_from(world.streams.observations))).scalar_one()
+        kept = (
+            await connection.execute(select(func.count()).select_from(world.streams.observations))
+        ).scalar_one()
     assert kept <= RULE.reference + 2 * RULE.window
 
 
-async def test_an_older_route_state_that_arrives_late_changes_nothing(world: SimpleNamespace) -> None:
+async def test_an_older_route_state_that_arrives_late_changes_nothing(
+    world: SimpleNamespace,
+) -> None:
     await promote(world, version=2)
     await promote(world, version=1, champion=factories.adapter("ba9876543210"))
     async with world.db.read() as connection:
-        monitor, = await world.monitors.all(connection)
+        (monitor,) = await world.monitors.all(connection)
     assert monitor.adapter_id == CHAMPION.adapter_id
 
 
 async def test_feedback_is_kept_without_its_text(world: SimpleNamespace) -> None:
     async with world.db.transaction() as tx:
-        await on_feedback_recorded(factories.feedback(kind="comment", text="call me on 555-1234"), tx=tx, streams=world.streams)
+        await on_feedback_recorded(
+            factories.feedback(kind="comment", text="call me on 555-1234"),
+            tx=tx,
+            streams=world.streams,
+        )
     async with world.db.read() as connection:
-        row, = (await connection.execute(select(world.streams.feedback))).all()
+        (row,) = (await connection.execute(select(world.streams.feedback))).all()
     assert "555" not in repr(row)

@@ -1,4 +1,6 @@
-"""A dataset folder, an adapter folder and an engine that answers as it is told: what the evaluator's tests stand on."""
+"""A dataset folder, an adapter folder and an engine that answers as it is told: what the
+evaluator's tests stand on.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,24 @@ LABELS = factories.spec().labels
 
 
 def held_out_texts(n: int) -> list[tuple[str, str]]:
-    """(text, right label): the text names its number, so that a fake engine can look its answer up."""
+    """(text, right label): the text names its number, so that a fake engine can look its answer
+    up.
+    """
     return [(f"message {i} <script>alert({i})</script>", LABELS[i % len(LABELS)]) for i in range(n)]
 
 
-def store_dataset(blobs: BlobStore, folder: Path, rows: Sequence[tuple[str, str]], audit: int = 20) -> BlobRef:
+def store_dataset(
+    blobs: BlobStore, folder: Path, rows: Sequence[tuple[str, str]], audit: int = 20
+) -> BlobRef:
     folder.mkdir(parents=True)
     for split, part in (("audit", rows[:audit]), ("test", rows[audit:])):
-        table = pa.table({"row_id": [f"{split}-{i}" for i in range(len(part))], "answer": [label for _, label in part],
-                          "messages": [json.dumps([{"role": "user", "content": text}]) for text, _ in part]})  # fmt: skip
+        table = pa.table(
+            {
+                "row_id": [f"{split}-{i}" for i in range(len(part))],
+                "answer": [label for _, label in part],
+                "messages": [json.dumps([{"role": "user", "content": text}]) for text, _ in part],
+            }
+        )
         pq.write_table(table, folder / f"{split}.parquet")
     return blobs.put_folder(folder, "datasets")
 
@@ -61,7 +72,9 @@ class ScriptedEngine:
     async def unload(self, adapter_id: str) -> None:
         self.loaded.remove(adapter_id)
 
-    async def ask(self, model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()) -> Reply:
+    async def ask(
+        self, model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()
+    ) -> Reply:
         if self.away or self.breaks_after == self.asked:
             raise EngineAway("http://127.0.0.1:9/v1", "ConnectError")
         assert model == "base" or model in self.loaded
@@ -71,8 +84,19 @@ class ScriptedEngine:
         label = self.rows[text]
         is_right = number % 10 < self.right[model]
         score = 0.97 - number % 7 / 100 if is_right else 0.5
-        answer = label if is_right else "no idea" if model == "base" else LABELS[(LABELS.index(label) + 1) % len(LABELS)]
-        return Reply(answer, Confidence(score=score, min_logprob=log(score), first_margin=1.0, tokens=1), log(score), 10.0)
+        answer = (
+            label
+            if is_right
+            else "no idea"
+            if model == "base"
+            else LABELS[(LABELS.index(label) + 1) % len(LABELS)]
+        )
+        return Reply(
+            answer,
+            Confidence(score=score, min_logprob=log(score), first_margin=1.0, tokens=1),
+            log(score),
+            10.0,
+        )
 
 
 class NoReports:

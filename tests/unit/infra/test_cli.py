@@ -14,11 +14,26 @@ from typer.testing import CliRunner
 from infra.cli.main import app
 
 RUNNER = CliRunner()
-HEAVY = {"torch", "transformers", "kafka", "sqlalchemy", "fastapi", "faststream", "httpx", "pydantic", "asyncpg", "jinja2", "openai", "yaml"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "kafka",
+    "sqlalchemy",
+    "fastapi",
+    "faststream",
+    "httpx",
+    "pydantic",
+    "asyncpg",
+    "jinja2",
+    "openai",
+    "yaml",
+}
 
 
 def run(*arguments: str, **environment: str):
-    return RUNNER.invoke(app, list(arguments), env={"NO_COLOR": "1", "COLUMNS": "200"} | environment)
+    return RUNNER.invoke(
+        app, list(arguments), env={"NO_COLOR": "1", "COLUMNS": "200"} | environment
+    )
 
 
 def commands() -> list[tuple[str, str]]:
@@ -36,7 +51,11 @@ def test_every_command_shows_how_it_is_called(name: str, words: str) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     program = "import sys; from infra.cli.main import app; print(','.join(sys.modules))"
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip().split(",")
+    loaded = (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        .stdout.strip()
+        .split(",")
+    )
     assert not HEAVY & set(loaded)
 
 
@@ -55,7 +74,9 @@ def test_help_imports_nothing_heavy() -> None:
         (("keys", "revoke", "nobody"), "ratchet keys list"),
     ],
 )
-def test_expected_trouble_is_one_sentence_and_exit_code_1(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
+def test_expected_trouble_is_one_sentence_and_exit_code_1(
+    arguments: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
     result = run(*arguments, RATCHET_HOME=str(tmp_path))
     assert result.exit_code == 1
     assert words in result.stderr
@@ -67,25 +88,54 @@ def test_expected_trouble_is_one_sentence_and_exit_code_1(arguments: tuple[str, 
     ("text", "words"),
     [
         ("name: [", "is not valid YAML"),
-        ("name: acme/x\nlabels: [a, b]\nsystem_prompt: s\ndetailed_prompt: d\nlabells: [c]\n", "labells: Extra inputs are not permitted"),
-        ("name: acme\nlabels: [a, b]\nsystem_prompt: s\ndetailed_prompt: d\n", "name: String should match pattern"),
+        (
+            "name: acme/x\nlabels: [a, b]\nsystem_prompt: s\ndetailed_prompt: d\nlabells: [c]\n",
+            "labells: Extra inputs are not permitted",
+        ),
+        (
+            "name: acme\nlabels: [a, b]\nsystem_prompt: s\ndetailed_prompt: d\n",
+            "name: String should match pattern",
+        ),
         ("", "does not describe a route"),
     ],
 )
 def test_a_route_file_that_is_wrong_says_where(text: str, words: str, tmp_path: Path) -> None:
     file = tmp_path / "route.yaml"
     file.write_text(text)
-    result = run("routes", "create", str(file), RATCHET_HOME=str(tmp_path), RATCHET_URL="http://127.0.0.1:1", RATCHET_API_KEY="rk_x")
+    result = run(
+        "routes",
+        "create",
+        str(file),
+        RATCHET_HOME=str(tmp_path),
+        RATCHET_URL="http://127.0.0.1:1",
+        RATCHET_API_KEY="rk_x",
+    )
     assert (result.exit_code, words in result.stderr) == (1, True)
 
 
 def test_a_service_that_is_away_is_named(tmp_path: Path) -> None:
-    result = run("routes", "list", RATCHET_HOME=str(tmp_path), RATCHET_URL="http://127.0.0.1:1", RATCHET_API_KEY="rk_x")
+    result = run(
+        "routes",
+        "list",
+        RATCHET_HOME=str(tmp_path),
+        RATCHET_URL="http://127.0.0.1:1",
+        RATCHET_API_KEY="rk_x",
+    )
     assert "router does not answer at http://127.0.0.1:1" in result.stderr
 
 
 def test_a_key_is_shown_once_listed_without_secret_and_revoked(tmp_path: Path) -> None:
-    secret = run("keys", "create", "--name", "ada", "--tenant", "acme", "--scope", "review", RATCHET_HOME=str(tmp_path)).stdout.strip()
+    secret = run(
+        "keys",
+        "create",
+        "--name",
+        "ada",
+        "--tenant",
+        "acme",
+        "--scope",
+        "review",
+        RATCHET_HOME=str(tmp_path),
+    ).stdout.strip()
     assert secret.startswith("rk_")
     listed = run("keys", "list", "--json", RATCHET_HOME=str(tmp_path)).stdout
     assert [(key["name"], key["scopes"]) for key in json.loads(listed)] == [("ada", ["review"])]
@@ -95,6 +145,10 @@ def test_a_key_is_shown_once_listed_without_secret_and_revoked(tmp_path: Path) -
 
 def test_the_end_of_a_log_is_printed(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
-    (tmp_path / "logs" / "router.log").write_text("".join(f"line {number}\n" for number in range(100)))
-    assert run("logs", "router", "-n", "2", RATCHET_HOME=str(tmp_path)).stdout == "line 98\nline 99\n"
+    (tmp_path / "logs" / "router.log").write_text(
+        "".join(f"line {number}\n" for number in range(100))
+    )
+    assert (
+        run("logs", "router", "-n", "2", RATCHET_HOME=str(tmp_path)).stdout == "line 98\nline 99\n"
+    )
     assert "choose from router" in run("logs", "rooter", RATCHET_HOME=str(tmp_path)).stderr

@@ -1,4 +1,6 @@
-"""The demo after a refusal by the gate: corrections go on, and the next adapter is tried, a few times."""
+"""The demo after a refusal by the gate: corrections go on, and the next adapter is tried, a few
+times.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ ROUTE = "acme/support-triage"
 
 
 class Platform:
-    """A system whose gate gives the `verdicts`; it builds a dataset on command, or at once when its rule is met."""
+    """A system whose gate gives the `verdicts`; it builds a dataset on command, or at once when its
+    rule is met.
+    """
 
     def __init__(self, verdicts: list[str], rule_met: bool = False) -> None:
         self.verdicts = verdicts
@@ -39,11 +43,22 @@ class Platform:
         return {}
 
     async def training_jobs(self) -> list[dict[str, Any]]:
-        return [{"dataset_id": dataset["dataset_id"], "state": "finished", "progress": {}, "attempt": 1} for dataset in self.built]
+        return [
+            {"dataset_id": dataset["dataset_id"], "state": "finished", "progress": {}, "attempt": 1}
+            for dataset in self.built
+        ]
 
     async def evaluations(self, _: str) -> list[dict[str, Any]]:
-        return [{"dataset_id": f"dataset-{number}", "verdict": verdict, "reasons": ["p = 0.2"], "adapter": {"adapter_id": f"adapter-{number}"},
-                 "arms": [{"arm": "base", "accuracy": 0.2, "n": 60}]} for number, verdict in enumerate(self.verdicts)]  # fmt: skip
+        return [
+            {
+                "dataset_id": f"dataset-{number}",
+                "verdict": verdict,
+                "reasons": ["p = 0.2"],
+                "adapter": {"adapter_id": f"adapter-{number}"},
+                "arms": [{"arm": "base", "accuracy": 0.2, "n": 60}],
+            }
+            for number, verdict in enumerate(self.verdicts)
+        ]
 
     async def champion(self, _: str) -> str:
         return f"adapter-{self.verdicts.index('promote')}"
@@ -65,20 +80,32 @@ def story(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("infra.demo.story.QUIET_SECONDS", -1)
 
     def told(platform: Platform) -> Story:
-        data = SimpleNamespace(spec=SimpleNamespace(name=ROUTE), take=lambda n, _share=0.0: [Sample("text", "label")] * n)
+        data = SimpleNamespace(
+            spec=SimpleNamespace(name=ROUTE),
+            take=lambda n, _share=0.0: [Sample("text", "label")] * n,
+        )
         reviewers = SimpleNamespace(done=0, idle_seconds=lambda: 0.0)
-        return Story(App(platform), data, platform, reviewers, View(Console(file=io.StringIO())), started=0.0)
+        return Story(
+            App(platform), data, platform, reviewers, View(Console(file=io.StringIO())), started=0.0
+        )
 
     return told
 
 
 @pytest.mark.parametrize(("rule_met", "ordered"), [(False, 1), (True, 0)])
-async def test_after_a_refusal_corrections_go_on_and_the_next_adapter_is_tried(story: Any, rule_met: bool, ordered: int) -> None:
+async def test_after_a_refusal_corrections_go_on_and_the_next_adapter_is_tried(
+    story: Any, rule_met: bool, ordered: int
+) -> None:
     platform = Platform(["reject", "promote"], rule_met)
     told = story(platform)
     await told._promotion(number=2, late_share=0.6)
-    assert platform.ordered == ordered and [phase.name for phase in told.phases] == ["more corrections"]
-    assert [name for name, _ in told.steps if "training" in name] == ["version 2: training", "version 2, try 2: training"]
+    assert platform.ordered == ordered and [phase.name for phase in told.phases] == [
+        "more corrections"
+    ]
+    assert [name for name, _ in told.steps if "training" in name] == [
+        "version 2: training",
+        "version 2, try 2: training",
+    ]
     assert [text for _, kind, text in told.happened if kind == "promotion"] == ["version 2 serves"]
 
 

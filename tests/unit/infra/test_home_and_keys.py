@@ -1,4 +1,6 @@
-"""The folder of a local system: one supervisor at a time, development keys once, secrets for their owner alone."""
+"""The folder of a local system: one supervisor at a time, development keys once, secrets for their
+owner alone.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from infra.local.home import AlreadyRunning, Home, NotRunning
-from infra.local.keys import DEVELOPMENT, AmbiguousKey, KeyFile, UnknownKey, UnknownScope, development_credentials
+from infra.local.keys import (
+    DEVELOPMENT,
+    AmbiguousKey,
+    KeyFile,
+    UnknownKey,
+    UnknownScope,
+    development_credentials,
+)
 from shared.auth import Keyring
 
 
@@ -38,7 +47,9 @@ def test_development_keys_are_made_once_and_open_what_they_should(home: Home) ->
     assert development_credentials(home) == credentials
     assert set(credentials) == set(DEVELOPMENT)
     keyring = Keyring(home.keys_file)
-    assert {role: set(keyring.authenticate(secret).scopes) for role, secret in credentials.items()} == DEVELOPMENT
+    assert {
+        role: set(keyring.authenticate(secret).scopes) for role, secret in credentials.items()
+    } == DEVELOPMENT
     assert {keyring.authenticate(secret).tenant for secret in credentials.values()} == {"acme"}
 
 

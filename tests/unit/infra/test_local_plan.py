@@ -20,7 +20,18 @@ MODEL = "/models/tiny"
 
 
 def config(tmp_path: Path, **changes) -> LocalConfig:
-    return LocalConfig(**({"home": tmp_path, "port_base": 21000, "vllm": False, "base_model": MODEL, "environment": {"PATH": "/bin"}} | changes))
+    return LocalConfig(
+        **(
+            {
+                "home": tmp_path,
+                "port_base": 21000,
+                "vllm": False,
+                "base_model": MODEL,
+                "environment": {"PATH": "/bin"},
+            }
+            | changes
+        )
+    )
 
 
 def plan(tmp_path: Path, **changes):
@@ -28,27 +39,46 @@ def plan(tmp_path: Path, **changes):
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_every_name_passed_to_a_service_is_one_of_its_settings(service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_name_passed_to_a_service_is_one_of_its_settings(
+    service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = settings_of(service)
-    urls = {"broker": "127.0.0.1:9092", "vllm-serving": "http://127.0.0.1:8200", "vllm-evaluation": "http://127.0.0.1:8201"}
-    passed = service_environment(service, Home(tmp_path), urls, f"sqlite+aiosqlite:///{tmp_path}/x.db", 8107, MODEL)
+    urls = {
+        "broker": "127.0.0.1:9092",
+        "vllm-serving": "http://127.0.0.1:8200",
+        "vllm-evaluation": "http://127.0.0.1:8201",
+    }
+    passed = service_environment(
+        service, Home(tmp_path), urls, f"sqlite+aiosqlite:///{tmp_path}/x.db", 8107, MODEL
+    )
     assert set(passed) <= known_names(settings)
     assert required_names(settings) <= set(passed)
     for name, value in passed.items():
         monkeypatch.setenv(name, value)
     made = settings()
-    assert (made.port, made.kafka_bootstrap_servers, made.keys_file) == (8107, "127.0.0.1:9092", tmp_path / "keys.json")
+    assert (made.port, made.kafka_bootstrap_servers, made.keys_file) == (
+        8107,
+        "127.0.0.1:9092",
+        tmp_path / "keys.json",
+    )
 
 
 def test_services_come_after_the_event_log_and_stop_before_it(tmp_path: Path) -> None:
     parts = {part.name: part for part in plan(tmp_path).parts}
     assert set(parts) == {"broker", *SERVICES}
-    assert all(parts[service].after == "broker" and parts[service].stage < parts["broker"].stage for service in SERVICES)
+    assert all(
+        parts[service].after == "broker" and parts[service].stage < parts["broker"].stage
+        for service in SERVICES
+    )
 
 
 def test_each_service_has_its_own_database_and_port(tmp_path: Path) -> None:
     parts = [part for part in plan(tmp_path).parts if part.name != "broker"]
-    assert len({part.env["DATABASE_URL"] for part in parts}) == len({part.ports for part in parts}) == len(SERVICES)
+    assert (
+        len({part.env["DATABASE_URL"] for part in parts})
+        == len({part.ports for part in parts})
+        == len(SERVICES)
+    )
 
 
 def test_a_part_nobody_knows_is_refused_by_name(tmp_path: Path) -> None:
@@ -72,7 +102,10 @@ def test_a_kafka_home_that_is_none_says_what_is_missing(tmp_path: Path) -> None:
 
 
 def test_without_vllm_the_named_servers_are_used(tmp_path: Path) -> None:
-    parts = {part.name: part for part in plan(tmp_path, environment={"ROUTER_VLLM_URL": "http://gpu:8000"}).parts}
+    parts = {
+        part.name: part
+        for part in plan(tmp_path, environment={"ROUTER_VLLM_URL": "http://gpu:8000"}).parts
+    }
     assert parts["router"].env["ROUTER_VLLM_URL"] == "http://gpu:8000"
     assert parts["evaluator"].env["EVALUATOR_VLLM_URL"] == "http://127.0.0.1:21101"
 
@@ -113,7 +146,9 @@ def test_a_database_url_of_another_kind_is_refused(url: str, tmp_path: Path) -> 
 
 
 async def test_missing_postgres_databases_are_created_once(postgres_server, tmp_path: Path) -> None:
-    urls = database_urls(Home(tmp_path), f"postgresql+asyncpg://ratchet@127.0.0.1:{postgres_server.port}/mine")
+    urls = database_urls(
+        Home(tmp_path), f"postgresql+asyncpg://ratchet@127.0.0.1:{postgres_server.port}/mine"
+    )
     assert urls["dataset-builder"].endswith("/mine_dataset_builder")
     for _ in range(2):
         await create_missing_databases(urls)

@@ -7,7 +7,19 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import JSON, BigInteger, Boolean, Column, DateTime, Float, LargeBinary, MetaData, String, Table, insert
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Float,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    insert,
+)
 
 from infra.operations.accounts import Account
 from infra.operations.books import Book, Books, NoBooks, open_books
@@ -44,7 +56,9 @@ def test_every_table_of_a_service_is_proven_or_says_why_not(
 
 
 class Ledgers:
-    """Two services' databases with hand-made inboxes and outboxes, and a log that is only told of."""
+    """Two services' databases with hand-made inboxes and outboxes, and a log that is only told
+    of.
+    """
 
     def __init__(self, folder: Path, topic: Topic, committed: int, end: int) -> None:
         self.folder = folder
@@ -61,25 +75,49 @@ class Ledgers:
         self.books[service] = book = Book(service, db, inbox, outbox)
         return book
 
-    async def accepted(self, service: str, event_id: str, offset: int | None, key: str = "k") -> None:
+    async def accepted(
+        self, service: str, event_id: str, offset: int | None, key: str = "k"
+    ) -> None:
         book = self.books.get(service) or await self.book(service)
         async with book.db.transaction() as tx:
-            await tx.execute(insert(book.outbox).values(
-                id=event_id, aggregatetype=self.topic.name, aggregateid=key, type="X", payload=b"{}", headers="{}", created_at=now(),
-                sent_at=None if offset is None else now(), log_partition=None if offset is None else 0, log_offset=offset))  # fmt: skip
+            await tx.execute(
+                insert(book.outbox).values(
+                    id=event_id,
+                    aggregatetype=self.topic.name,
+                    aggregateid=key,
+                    type="X",
+                    payload=b"{}",
+                    headers="{}",
+                    created_at=now(),
+                    sent_at=None if offset is None else now(),
+                    log_partition=None if offset is None else 0,
+                    log_offset=offset,
+                )
+            )
 
-    async def seen(self, service: str, event_id: str, outcome: str = "handled", at: datetime | None = None) -> None:
+    async def seen(
+        self, service: str, event_id: str, outcome: str = "handled", at: datetime | None = None
+    ) -> None:
         book = self.books.get(service) or await self.book(service)
         async with book.db.transaction() as tx:
             await tx.execute(
                 insert(book.inbox).values(
-                    topic=self.topic.name, event_id=event_id, received_at=at or now(), outcome=outcome
+                    topic=self.topic.name,
+                    event_id=event_id,
+                    received_at=at or now(),
+                    outcome=outcome,
                 )
             )
 
     async def account(self, consumer: str, away: bool = False) -> tuple[Account, list[str]]:
-        survey = None if away else Survey(self.spans, {f"{consumer}.{self.topic.name}": {0: self.committed}})
-        ledger = TopicLedger(self.topic, Books(self.books), survey, now() - timedelta(hours=72), silent)
+        survey = (
+            None
+            if away
+            else Survey(self.spans, {f"{consumer}.{self.topic.name}": {0: self.committed}})
+        )
+        ledger = TopicLedger(
+            self.topic, Books(self.books), survey, now() - timedelta(hours=72), silent
+        )
         doubled = await ledger.read_accepted()
         found = await ledger.account(consumer)
         for book in self.books.values():
@@ -127,7 +165,9 @@ async def test_a_state_that_a_newer_one_replaced_is_not_lost(tmp_path: Path) -> 
     assert (found.superseded, found.lost) == (1, ["only"])
 
 
-async def test_who_is_handled_and_was_accepted_by_nobody_is_a_stranger_unless_it_is_old(tmp_path: Path) -> None:
+async def test_who_is_handled_and_was_accepted_by_nobody_is_a_stranger_unless_it_is_old(
+    tmp_path: Path,
+) -> None:
     ledgers = Ledgers(tmp_path, DATASET_BUILT, committed=0, end=0)
     await ledgers.accepted("dataset-builder", "twice", 0)
     await ledgers.accepted("dataset-builder", "twice", 1)
@@ -139,24 +179,44 @@ async def test_who_is_handled_and_was_accepted_by_nobody_is_a_stranger_unless_it
     assert (found.strangers, found.older, doubled) == ([recent], 1, ["twice"])
 
 
-async def test_two_databases_are_compared_by_value_and_rows_are_named_not_shown(tmp_path: Path) -> None:
+async def test_two_databases_are_compared_by_value_and_rows_are_named_not_shown(
+    tmp_path: Path,
+) -> None:
     live = await things(tmp_path / "a.db", {"1": "x", "2": "secret", "3": "x"})
     scratch = await things(tmp_path / "b.db", {"1": "x", "2": "y", "4": "x"})
     found = await compare(live, scratch, TABLE)
-    assert (found.equal, found.differ, found.only_live, found.only_rebuilt) == (1, ["2"], ["3"], ["4"])
+    assert (found.equal, found.differ, found.only_live, found.only_rebuilt) == (
+        1,
+        ["2"],
+        ["3"],
+        ["4"],
+    )
     assert "secret" not in json.dumps(found.as_json())
     assert (await compare(live, live, TABLE)).same
-    settled = await compare(live, scratch, Derived("things", ("id",), ("value",), settled="id <> '1'"))
+    settled = await compare(
+        live, scratch, Derived("things", ("id",), ("value",), settled="id <> '1'")
+    )
     assert (settled.differ, settled.only_live, settled.only_rebuilt) == ([], [], ["4"])
     for db in (live, scratch):
         await db.close()
 
 
-async def test_postgres_and_sqlite_say_the_same_of_the_same_values(db: Database, tmp_path: Path) -> None:
+async def test_postgres_and_sqlite_say_the_same_of_the_same_values(
+    db: Database, tmp_path: Path
+) -> None:
     """The live database may be either; the rebuilt one is SQLite."""
     metadata = MetaData()
-    table = Table("kinds", metadata, Column("id", String, primary_key=True), Column("flag", Boolean), Column("at", DateTime(timezone=True)),
-                  Column("number", Float(53)), Column("whole", BigInteger), Column("body", LargeBinary), Column("facts", JSON))  # fmt: skip
+    table = Table(
+        "kinds",
+        metadata,
+        Column("id", String, primary_key=True),
+        Column("flag", Boolean),
+        Column("at", DateTime(timezone=True)),
+        Column("number", Float(53)),
+        Column("whole", BigInteger),
+        Column("body", LargeBinary),
+        Column("facts", JSON),
+    )
     scratch = Database(f"sqlite+aiosqlite:///{tmp_path}/scratch.db")
     at = datetime(2026, 11, 25, 3, tzinfo=UTC)
     for each in (db, scratch):
@@ -164,11 +224,19 @@ async def test_postgres_and_sqlite_say_the_same_of_the_same_values(db: Database,
         async with each.transaction() as tx:
             await tx.execute(
                 insert(table).values(
-                    id="1", flag=True, at=at, number=0.1, whole=2**40, body=b"\0x", facts={"b": 1, "a": [None]}
+                    id="1",
+                    flag=True,
+                    at=at,
+                    number=0.1,
+                    whole=2**40,
+                    body=b"\0x",
+                    facts={"b": 1, "a": [None]},
                 )
             )
             await tx.execute(insert(table).values(id="2"))
-    found = await compare(db, scratch, Derived("kinds", ("id",), ("flag", "at", "number", "whole", "body", "facts")))
+    found = await compare(
+        db, scratch, Derived("kinds", ("id",), ("flag", "at", "number", "whole", "body", "facts"))
+    )
     assert (found.same, found.equal) == (True, 2)
     await scratch.close()
 
@@ -179,7 +247,11 @@ async def test_events_that_speak_of_an_inference_are_found_in_their_bodies(db: D
     await db.create_tables(metadata)
     answer = factories.inference(inference_id="inf_1")
     async with db.transaction() as tx:
-        for event in (answer, factories.inference(inference_id="inf_10"), factories.review(inference_id="inf_1")):
+        for event in (
+            answer,
+            factories.inference(inference_id="inf_10"),
+            factories.review(inference_id="inf_1"),
+        ):
             row = {
                 "id": event.event_id,
                 "aggregatetype": event.topic_name(),
@@ -189,7 +261,10 @@ async def test_events_that_speak_of_an_inference_are_found_in_their_bodies(db: D
             }
             await tx.execute(insert(outbox).values(payload=event.model_dump_json().encode(), **row))
     book = Book("router", db, inbox, outbox)
-    assert [row.type async for row in speaking_of(book, {"inf_1"})] == ["InferenceRecorded", "ReviewCompleted"]
+    assert [row.type async for row in speaking_of(book, {"inf_1"})] == [
+        "InferenceRecorded",
+        "ReviewCompleted",
+    ]
     assert await named(Books({"router": book}), answer.event_id) == [answer.event_id]
     assert len(await named(Books({"router": book}), "inf_1")) == 2
 
@@ -199,7 +274,9 @@ async def test_only_rows_that_are_old_enough_may_have_been_forgotten(tmp_path: P
     live = await things(tmp_path / "a.db", {})
     scratch = await things(tmp_path / "b.db", {young: "x", "of no age": "x"})
     found = await compare(
-        live, scratch, Derived("things", ("id",), ("value",), forgets="old ones", forgets_after=timedelta(days=1))
+        live,
+        scratch,
+        Derived("things", ("id",), ("value",), forgets="old ones", forgets_after=timedelta(days=1)),
     )
     assert (found.only_rebuilt, found.forgotten) == ([young], 1)
     for db in (live, scratch):
@@ -233,8 +310,12 @@ def letter(event_id: str = "e1", at: str = "2026-11-25T03:00:00+00:00", **change
 
 
 def test_a_letter_that_failed_twice_is_one_and_keeps_its_own_headers() -> None:
-    found, = newest([letter(), letter(at="2026-11-25T04:00:00+00:00"), letter()])
-    assert (found.times, found.headers["x-failed-at"][11:13], found.original_headers) == (2, "04", {"ce_id": "e1"})
+    (found,) = newest([letter(), letter(at="2026-11-25T04:00:00+00:00"), letter()])
+    assert (found.times, found.headers["x-failed-at"][11:13], found.original_headers) == (
+        2,
+        "04",
+        {"ce_id": "e1"},
+    )
     assert (letter().key, letter(**{"x-origin-key": "6b"}).key) == (None, b"k")
 
 

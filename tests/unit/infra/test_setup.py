@@ -1,4 +1,6 @@
-"""The set-up: idempotent, one at a time, never taking an interrupted run for a whole one, and clear when it cannot go on."""
+"""The set-up: idempotent, one at a time, never taking an interrupted run for a whole one, and clear
+when it cannot go on.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ def test_what_clones_share_lies_in_the_cache(cache: Path) -> None:
     assert vllm_python().is_relative_to(cache)
 
 
-def test_a_changed_pin_makes_another_vllm_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_pin_makes_another_vllm_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = places.vllm_venv()
     other = tmp_path / "constraints-vllm.txt"
     other.write_text(places.VLLM_CONSTRAINTS.read_text() + "one-more==1\n")
@@ -41,20 +45,31 @@ def test_an_environment_without_its_stamp_is_not_ready(tmp_path: Path) -> None:
     assert not stamp_says(tmp_path, "other inputs")
 
 
-def test_a_new_dependency_makes_the_services_environment_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_dependency_makes_the_services_environment_stale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(services, "ROOT", tmp_path)
     text = (places.ROOT / "pyproject.toml").read_text()
     found = []
-    for content in (text, text + "\n[tool.other]\nline = 1\n", text.replace('"aiokafka"', '"aiokafka", "new-one"')):
+    for content in (
+        text,
+        text + "\n[tool.other]\nline = 1\n",
+        text.replace('"aiokafka"', '"aiokafka", "new-one"'),
+    ):
         (tmp_path / "pyproject.toml").write_text(content)
         found.append(services.inputs())
     assert found[0] == found[1] != found[2]
 
 
 def test_two_runs_take_turns(tmp_path: Path) -> None:
-    other = f"from infra.setup.work import only_one\nfrom pathlib import Path\nwith only_one('x', Path({str(tmp_path)!r})): print('in')"
+    other = (
+        "from infra.setup.work import only_one\nfrom pathlib import Path\nwith only_one('x',"
+        f" Path({str(tmp_path)!r})): print('in')"
+    )
     with only_one("x", tmp_path):
-        second = subprocess.Popen([sys.executable, "-c", other], cwd=places.ROOT, stdout=subprocess.PIPE, text=True)
+        second = subprocess.Popen(
+            [sys.executable, "-c", other], cwd=places.ROOT, stdout=subprocess.PIPE, text=True
+        )
         with pytest.raises(subprocess.TimeoutExpired):
             second.wait(1.5)
     assert "in" in second.communicate(timeout=30)[0]
@@ -62,7 +77,11 @@ def test_two_runs_take_turns(tmp_path: Path) -> None:
 
 def test_a_failed_command_says_what_it_printed_and_what_to_do(cache: Path) -> None:
     with pytest.raises(SetupError, match=r"(?s)no such thing.*Next: look again"):
-        run("x", [sys.executable, "-c", "import sys; sys.exit('no such thing')"], next_step="look again")
+        run(
+            "x",
+            [sys.executable, "-c", "import sys; sys.exit('no such thing')"],
+            next_step="look again",
+        )
 
 
 def test_a_full_disk_is_named_before_anything_is_made(tmp_path: Path) -> None:
@@ -72,11 +91,15 @@ def test_a_full_disk_is_named_before_anything_is_made(tmp_path: Path) -> None:
 
 def test_an_old_python_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 9, 2, "final", 0))
-    with pytest.raises(SetupError, match=r"3\.11 or newer, and this is 3\.9\.2\. Next: make setup PYTHON="):
+    with pytest.raises(
+        SetupError, match=r"3\.11 or newer, and this is 3\.9\.2\. Next: make setup PYTHON="
+    ):
         check_python()
 
 
-def test_check_on_an_empty_machine_names_the_missing_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_on_an_empty_machine_names_the_missing_and_fails(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["check"]) == 1
     printed = capsys.readouterr()
     assert "vllm     missing; python3 -m infra.setup vllm makes it" in printed.out
@@ -86,12 +109,17 @@ def test_check_on_an_empty_machine_names_the_missing_and_fails(capsys: pytest.Ca
 def test_the_set_up_needs_nothing_installed() -> None:
     """-S hides every installed package, as on a fresh machine."""
     done = subprocess.run(
-        [sys.executable, "-S", "-m", "infra.setup", "--help"], cwd=places.ROOT, capture_output=True, text=True
+        [sys.executable, "-S", "-m", "infra.setup", "--help"],
+        cwd=places.ROOT,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", ["constraints.txt", "constraints-vllm.txt"])
 def test_every_version_is_pinned_and_names_no_build(name: str) -> None:
-    lines = [line for line in (places.ROOT / name).read_text().splitlines() if not line.startswith("#")]
+    lines = [
+        line for line in (places.ROOT / name).read_text().splitlines() if not line.startswith("#")
+    ]
     assert lines and all("==" in line and "+" not in line for line in lines)

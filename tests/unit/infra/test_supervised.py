@@ -20,17 +20,39 @@ from infra.local.process import Supervised
 from infra.local.supervisor import already
 
 FOREVER = "import time; print('up', flush=True); time.sleep(600)"
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
-WITH_CHILD = "import subprocess, sys; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True); p.wait()"
+STUBBORN = (
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True);"
+    " time.sleep(600)"
+)
+WITH_CHILD = (
+    "import subprocess, sys; p = subprocess.Popen(['sleep', '600']); print(p.pid, flush=True);"
+    " p.wait()"
+)
 
 
 class Heard:
     def __init__(self, program: str, **changes) -> None:
         self.lines: list[str] = []
         self.states: list[tuple[str, str]] = []
-        part = Part(**({"name": "it", "argv": (sys.executable, "-c", program), "url": "", "probe": self._said_something, "stop_seconds": 2} | changes))
-        self.it = Supervised(part, already(), lambda it: self.states.append((it.state, it.detail)), lambda _, line: self.lines.append(line),
-                             lambda _: None)  # fmt: skip
+        part = Part(
+            **(
+                {
+                    "name": "it",
+                    "argv": (sys.executable, "-c", program),
+                    "url": "",
+                    "probe": self._said_something,
+                    "stop_seconds": 2,
+                }
+                | changes
+            )
+        )
+        self.it = Supervised(
+            part,
+            already(),
+            lambda it: self.states.append((it.state, it.detail)),
+            lambda _, line: self.lines.append(line),
+            lambda _: None,
+        )
         self.task: asyncio.Task | None = None
 
     async def _said_something(self) -> bool:
@@ -65,11 +87,15 @@ async def test_a_killed_part_is_started_again() -> None:
         await asyncio.wait_for(heard.it.first_ready.wait(), 20)
         first = heard.it.pid
         heard.it.kill()
-        await until(lambda: heard.it.restarts == 1 and heard.it.state == "ready" and heard.it.pid != first)
+        await until(
+            lambda: heard.it.restarts == 1 and heard.it.state == "ready" and heard.it.pid != first
+        )
     assert ("restarting", "was killed by SIGKILL; starts again in 0.2 s") in heard.states
 
 
-async def test_a_part_that_is_alive_and_stuck_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_part_that_is_alive_and_stuck_is_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(process, "ALIVE_SECONDS", 0.01)
     stuck: set[int] = set()
 
@@ -111,7 +137,9 @@ async def test_a_part_that_ignores_sigterm_is_killed_at_its_deadline() -> None:
 
 
 async def test_a_line_longer_than_any_buffer_does_not_end_the_log() -> None:
-    async with Heard("print('x' * 3_000_000); print('after', flush=True); import time; time.sleep(600)") as heard:
+    async with Heard(
+        "print('x' * 3_000_000); print('after', flush=True); import time; time.sleep(600)"
+    ) as heard:
         await until(lambda: "after" in heard.lines)
     assert len(heard.lines[0]) == 3_000_000
 
@@ -131,7 +159,9 @@ async def test_nothing_starts_before_what_it_comes_after() -> None:
 def test_the_guard_kills_the_groups_of_a_dead_supervisor(forgotten: bool) -> None:
     sleeper = subprocess.Popen(["sleep", "600"], start_new_session=True)
     words = f"+{sleeper.pid}\n" + (f"-{sleeper.pid}\n" if forgotten else "")
-    subprocess.run([sys.executable, "-S", guard.__file__], input=words, text=True, timeout=20, check=True)
+    subprocess.run(
+        [sys.executable, "-S", guard.__file__], input=words, text=True, timeout=20, check=True
+    )
     time.sleep(0.1)
     assert (sleeper.poll() is None) == forgotten
     if forgotten:

@@ -16,11 +16,19 @@ from infra.local.supervisor import NotReadyInTime, PartFailed, Supervisor
 
 
 def config(home: Path, servers: str) -> LocalConfig:
-    return LocalConfig(home=home, port_base=22000, vllm=False, base_model="x", only=frozenset({"capture"}),
-                       environment={"KAFKA_BOOTSTRAP_SERVERS": servers})  # fmt: skip
+    return LocalConfig(
+        home=home,
+        port_base=22000,
+        vllm=False,
+        base_model="x",
+        only=frozenset({"capture"}),
+        environment={"KAFKA_BOOTSTRAP_SERVERS": servers},
+    )
 
 
-async def test_an_event_log_that_is_away_is_said_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_event_log_that_is_away_is_said_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(broker, "PATIENCE_SECONDS", 0.5)
     servers = f"127.0.0.1:{free_port()}"
     with pytest.raises(PartFailed, match=f"no Kafka answers at {servers}"):

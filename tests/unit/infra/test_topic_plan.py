@@ -15,11 +15,16 @@ def test_every_topic_of_the_map_and_a_dead_letter_topic_per_service_is_planned()
 
 
 def test_only_route_changed_is_compacted() -> None:
-    assert [plan.name for plan in planned() if plan.config(1).get("cleanup.policy") == "compact"] == ["route-changed"]
+    assert [
+        plan.name for plan in planned() if plan.config(1).get("cleanup.policy") == "compact"
+    ] == ["route-changed"]
 
 
 def test_three_replicas_must_agree_by_two() -> None:
-    assert all(plan.config(3)["min.insync.replicas"] == "2" and "min.insync.replicas" not in plan.config(1) for plan in planned())
+    assert all(
+        plan.config(3)["min.insync.replicas"] == "2" and "min.insync.replicas" not in plan.config(1)
+        for plan in planned()
+    )
 
 
 def test_a_broker_that_is_away_is_named_with_what_to_do() -> None:

@@ -15,7 +15,11 @@ from tests.unit.review.harness import Review
 
 @pytest.fixture
 async def review(database_url: str, keys: dict[str, str], tmp_path: Path) -> AsyncIterator[Review]:
-    settings = Settings(database_url=database_url, keys_file=keys["file"], artifacts_url=f"file://{tmp_path}/artifacts")
+    settings = Settings(
+        database_url=database_url,
+        keys_file=keys["file"],
+        artifacts_url=f"file://{tmp_path}/artifacts",
+    )
     service = build(settings)
     await service.db.create_tables(service.metadata)
     yield Review(service, keys)

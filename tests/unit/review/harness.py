@@ -24,9 +24,12 @@ from shared.auth import Keyring, new_key
 from shared.service import Service
 
 HANDLERS = {
-    InferenceRecorded: handlers.on_inference_recorded, ReviewRequested: handlers.on_review_requested,
-    FeedbackRecorded: handlers.on_feedback_recorded, DriftDetected: handlers.on_drift_detected, RouteChanged: handlers.on_route_changed,
-}  # fmt: skip
+    InferenceRecorded: handlers.on_inference_recorded,
+    ReviewRequested: handlers.on_review_requested,
+    FeedbackRecorded: handlers.on_feedback_recorded,
+    DriftDetected: handlers.on_drift_detected,
+    RouteChanged: handlers.on_route_changed,
+}
 
 
 @dataclass
@@ -51,13 +54,20 @@ class Review:
             return list(await connection.execute(select(table)))
 
     def client(self, tenant: str = "acme", secret: str | None = None) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=httpx.ASGITransport(self.service.api), base_url="http://review",
-                                 headers={"authorization": f"Bearer {secret or self.keys[tenant]}"})  # fmt: skip
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.service.api),
+            base_url="http://review",
+            headers={"authorization": f"Bearer {secret or self.keys[tenant]}"},
+        )
 
 
 def add_key(review: Review, name: str, tenant: str, scopes: set[str]) -> str:
     secret, record = new_key(name, tenant, scopes)  # type: ignore[arg-type]
     path = Path(review.keys["file"])
-    path.write_text(json.dumps({"keys": [*json.loads(path.read_text())["keys"], record.model_dump(mode="json")]}))
+    path.write_text(
+        json.dumps(
+            {"keys": [*json.loads(path.read_text())["keys"], record.model_dump(mode="json")]}
+        )
+    )
     review.service.api.state.keyring = Keyring(path)
     return secret

@@ -18,7 +18,9 @@ def database_url(tmp_path) -> str:
 
 
 def visitor(review: Review) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(review.service.api), base_url="http://review")
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(review.service.api), base_url="http://review"
+    )
 
 
 def token(page: httpx.Response) -> str:
@@ -33,7 +35,11 @@ async def test_a_session_needs_a_reviewers_key_and_ends_with_it(review: Review) 
     app = add_key(review, "app", "acme", {"infer"})
     async with visitor(review) as client:
         assert (await client.get("/queue")).headers["location"] == "/login"
-        assert (await signed_in(client, "rk_wrong")).status_code == (await signed_in(client, app)).status_code == 401
+        assert (
+            (await signed_in(client, "rk_wrong")).status_code
+            == (await signed_in(client, app)).status_code
+            == 401
+        )
         assert "rk_wrong" not in (await signed_in(client, "rk_wrong")).text
         assert (await signed_in(client, review.keys["acme"])).headers["location"] == "/queue"
         assert (await client.get("/queue")).status_code == 200
@@ -45,7 +51,9 @@ async def test_a_session_needs_a_reviewers_key_and_ends_with_it(review: Review) 
 async def test_the_cookie_is_signed_and_out_of_reach_for_scripts(review: Review) -> None:
     async with visitor(review) as client:
         response = await signed_in(client, review.keys["acme"])
-        assert {"HttpOnly", "SameSite=lax"} <= {part.strip() for part in response.headers["set-cookie"].split(";")}
+        assert {"HttpOnly", "SameSite=lax"} <= {
+            part.strip() for part in response.headers["set-cookie"].split(";")
+        }
         assert review.keys["acme"] not in response.headers["set-cookie"]
         client.cookies.set("ratchet_review", client.cookies["ratchet_review"][:-2] + "xx")
         assert (await client.get("/queue")).headers["location"] == "/login"
@@ -54,29 +62,50 @@ async def test_the_cookie_is_signed_and_out_of_reach_for_scripts(review: Review)
 async def test_every_post_needs_the_token_of_its_session(reviewing_all: Review) -> None:
     await reviewing_all.hears(factories.inference())
     async with visitor(reviewing_all) as client:
-        assert (await client.post("/login", data={"key": reviewing_all.keys["acme"], "csrf": "guess"})).status_code == 403
+        assert (
+            await client.post("/login", data={"key": reviewing_all.keys["acme"], "csrf": "guess"})
+        ).status_code == 403
         await signed_in(client, reviewing_all.keys["acme"])
         item = re.search(r'data-item="([^"]+)"', (await client.get("/review")).text)[1]
-        for path, form in ((f"/review/{item}/verdict", {"verdict": "approved"}), (f"/review/{item}/skip", {}), ("/logout", {})):
+        for path, form in (
+            (f"/review/{item}/verdict", {"verdict": "approved"}),
+            (f"/review/{item}/skip", {}),
+            ("/logout", {}),
+        ):
             assert (await client.post(path, data=form | {"csrf": "guess"})).status_code == 403
             assert (await client.post(path, data=form)).status_code == 422
     assert await reviewing_all.said() == []
 
 
-async def test_a_page_loaded_again_shows_the_same_item_and_a_verdict_leads_to_the_next(reviewing_all: Review) -> None:
+async def test_a_page_loaded_again_shows_the_same_item_and_a_verdict_leads_to_the_next(
+    reviewing_all: Review,
+) -> None:
     await reviewing_all.hears(factories.inference(), factories.inference())
     async with visitor(reviewing_all) as client:
         await signed_in(client, reviewing_all.keys["acme"])
         first = await client.get("/review")
         again = await client.get("/review")
-        item, = {re.search(r'data-item="([^"]+)"', page.text)[1] for page in (first, again)}
-        form = {"csrf": token(first), "verdict": "corrected", "answer": "refund", "route": factories.ROUTE}
-        assert (await client.post(f"/review/{item}/verdict", data=form)).headers["location"] == "/review?route=acme%2Fsupport-triage&saved=corrected"
+        (item,) = {re.search(r'data-item="([^"]+)"', page.text)[1] for page in (first, again)}
+        form = {
+            "csrf": token(first),
+            "verdict": "corrected",
+            "answer": "refund",
+            "route": factories.ROUTE,
+        }
+        assert (await client.post(f"/review/{item}/verdict", data=form)).headers[
+            "location"
+        ] == "/review?route=acme%2Fsupport-triage&saved=corrected"
         assert f'data-item="{item}"' not in (await client.get("/review")).text
         refused = await client.post(f"/review/{item}/verdict", data=form | {"answer": "password"})
-        assert refused.status_code == 409 and "already corrected as &#39;refund&#39;" in refused.text
+        assert (
+            refused.status_code == 409 and "already corrected as &#39;refund&#39;" in refused.text
+        )
         unknown = await client.post(f"/review/{item}/verdict", data=form | {"answer": "<b>parcel"})
-        assert unknown.status_code == 422 and "delivery, refund, password" in unknown.text and "<b>parcel" not in unknown.text
+        assert (
+            unknown.status_code == 422
+            and "delivery, refund, password" in unknown.text
+            and "<b>parcel" not in unknown.text
+        )
 
 
 async def test_another_tenants_item_is_not_found_on_the_pages_either(reviewing_all: Review) -> None:
@@ -87,16 +116,28 @@ async def test_another_tenants_item_is_not_found_on_the_pages_either(reviewing_a
         queue = await client.get("/queue")
         assert "support-triage" not in queue.text and "Nothing to review" in queue.text
         for action, form in (("verdict", {"verdict": "approved"}), ("skip", {})):
-            assert (await client.post(f"/review/{item}/{action}", data=form | {"csrf": token(queue)})).status_code == 404
-        assert (await client.get("/queue/count", params={"route": factories.ROUTE})).json() == {"open": 0}
+            assert (
+                await client.post(f"/review/{item}/{action}", data=form | {"csrf": token(queue)})
+            ).status_code == 404
+        assert (await client.get("/queue/count", params={"route": factories.ROUTE})).json() == {
+            "open": 0
+        }
 
 
-@pytest.mark.parametrize("path", ["/login", "/v1/stats", "/static/review.js", "/nowhere", "/health/live"])
-async def test_every_answer_forbids_inline_scripts_framing_and_sniffing(review: Review, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["/login", "/v1/stats", "/static/review.js", "/nowhere", "/health/live"]
+)
+async def test_every_answer_forbids_inline_scripts_framing_and_sniffing(
+    review: Review, path: str
+) -> None:
     async with visitor(review) as client:
         headers = (await client.get(path)).headers
     policy = headers["content-security-policy"]
-    assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
+    assert (
+        "default-src 'none'" in policy
+        and "frame-ancestors 'none'" in policy
+        and "unsafe" not in policy
+    )
     assert (headers["x-content-type-options"], headers["x-frame-options"]) == ("nosniff", "DENY")
 
 
@@ -104,9 +145,18 @@ async def test_no_page_has_anything_inline_or_from_elsewhere(reviewing_all: Revi
     await reviewing_all.hears(factories.inference())
     async with visitor(reviewing_all) as client:
         await signed_in(client, reviewing_all.keys["acme"])
-        for path in ("/login", "/queue", "/review", "/history", "/history?page=0", "/review?route=acme/none"):
+        for path in (
+            "/login",
+            "/queue",
+            "/review",
+            "/history",
+            "/history?page=0",
+            "/review?route=acme/none",
+        ):
             page = (await client.get(path)).text
-            assert not re.search(r"<style|\sstyle=|\son[a-z]+=|(?:src|href)=\"(?!/|#)|<script(?! src=)", page), path
+            assert not re.search(
+                r"<style|\sstyle=|\son[a-z]+=|(?:src|href)=\"(?!/|#)|<script(?! src=)", page
+            ), path
 
 
 async def test_a_session_outlives_a_restart(review: Review) -> None:

@@ -19,7 +19,9 @@ def test_the_coin_is_uniform_and_depends_on_the_salt() -> None:
 
 
 @given(st.floats(0, 1, exclude_max=True), RULES, st.booleans(), st.booleans(), st.booleans())
-def test_audited_is_a_subset_of_reviewed_and_the_probability_is_honest(u: float, rule: ReviewRule, unsure: bool, drift: bool, complaint: bool) -> None:
+def test_audited_is_a_subset_of_reviewed_and_the_probability_is_honest(
+    u: float, rule: ReviewRule, unsure: bool, drift: bool, complaint: bool
+) -> None:
     decision = decide(u, rule, unsure=unsure, drift=drift, complaint=complaint)
     assert decision.sampled == (u < decision.probability)
     assert decision.audit == (u < rule.audit_rate)
@@ -27,11 +29,18 @@ def test_audited_is_a_subset_of_reviewed_and_the_probability_is_honest(u: float,
     assert decision.probability >= rule.audit_rate
 
 
-@pytest.mark.parametrize(("flags", "probability", "reason"), [
-    ({}, 0.1, "sampled"), ({"unsure": True}, 0.7, "unsure"), ({"unsure": True, "drift": True}, 1.0, "drift"),
-    ({"unsure": True, "drift": True, "complaint": True}, 1.0, "feedback"),
-])  # fmt: skip
-def test_the_strongest_reason_sets_the_probability(flags: dict, probability: float, reason: str) -> None:
+@pytest.mark.parametrize(
+    ("flags", "probability", "reason"),
+    [
+        ({}, 0.1, "sampled"),
+        ({"unsure": True}, 0.7, "unsure"),
+        ({"unsure": True, "drift": True}, 1.0, "drift"),
+        ({"unsure": True, "drift": True, "complaint": True}, 1.0, "feedback"),
+    ],
+)
+def test_the_strongest_reason_sets_the_probability(
+    flags: dict, probability: float, reason: str
+) -> None:
     decision = decide(0.05, ReviewRule(rate=0.1, audit_rate=0.04, unsure_rate=0.7), **flags)
     assert (decision.probability, decision.reason, decision.audit) == (probability, reason, False)
 
@@ -43,6 +52,13 @@ def test_an_audited_answer_without_another_reason_says_audit() -> None:
 
 def test_the_queue_is_first_in_first_out_behind_complaints_and_drift() -> None:
     rule = ReviewRule(rate=0.1, audit_rate=0.04)
-    ranks = {flag: rank(decide(0.05, rule, **{flag: True})) for flag in ("complaint", "drift", "unsure")}
-    assert ranks == {"complaint": 0, "drift": 1, "unsure": 2} and rank(decide(0.01, rule)) == rank(decide(0.05, rule)) == 2
-    assert rank(decide(0.01, rule, complaint=True)) == 2  # a complaint never pulls an audited answer ahead
+    ranks = {
+        flag: rank(decide(0.05, rule, **{flag: True})) for flag in ("complaint", "drift", "unsure")
+    }
+    assert (
+        ranks == {"complaint": 0, "drift": 1, "unsure": 2}
+        and rank(decide(0.01, rule)) == rank(decide(0.05, rule)) == 2
+    )
+    assert (
+        rank(decide(0.01, rule, complaint=True)) == 2
+    )  # a complaint never pulls an audited answer ahead

@@ -2,7 +2,14 @@
 
 import pytest
 
-from services.review.verdicts import ApprovedUnusable, CorrectionMissing, MalformedAnswer, Settled, UnknownLabel, settle
+from services.review.verdicts import (
+    ApprovedUnusable,
+    CorrectionMissing,
+    MalformedAnswer,
+    Settled,
+    UnknownLabel,
+    settle,
+)
 from tests import factories
 
 LABELS = factories.spec()
@@ -10,23 +17,38 @@ JSON = factories.spec(task="extraction", labels=(), output_schema={"type": "obje
 TEXT = factories.spec(task="summarisation", labels=())
 
 
-@pytest.mark.parametrize(("verdict", "answer", "model", "spec", "settled"), [
-    ("approved", None, " Delivery. ", LABELS, Settled("approved", "delivery")),
-    ("corrected", "REFUND", "delivery", LABELS, Settled("corrected", "refund")),
-    ("corrected", "delivery", "Delivery", LABELS, Settled("approved", "delivery")),
-    ("rejected", "ignored", "delivery", LABELS, Settled("rejected", None)),
-    ("corrected", '{"b": 1, "a": 2}', '{"a":2,"b":1}', JSON, Settled("approved", '{"b": 1, "a": 2}')),
-    ("corrected", " Better. ", "Worse.", TEXT, Settled("corrected", "Better.")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("verdict", "answer", "model", "spec", "settled"),
+    [
+        ("approved", None, " Delivery. ", LABELS, Settled("approved", "delivery")),
+        ("corrected", "REFUND", "delivery", LABELS, Settled("corrected", "refund")),
+        ("corrected", "delivery", "Delivery", LABELS, Settled("approved", "delivery")),
+        ("rejected", "ignored", "delivery", LABELS, Settled("rejected", None)),
+        (
+            "corrected",
+            '{"b": 1, "a": 2}',
+            '{"a":2,"b":1}',
+            JSON,
+            Settled("approved", '{"b": 1, "a": 2}'),
+        ),
+        ("corrected", " Better. ", "Worse.", TEXT, Settled("corrected", "Better.")),
+    ],
+)
 def test_settles(verdict, answer, model, spec, settled) -> None:
     assert settle(verdict, answer, model, spec) == settled
 
 
-@pytest.mark.parametrize(("verdict", "answer", "model", "spec", "error"), [
-    ("corrected", "parcel", "delivery", LABELS, UnknownLabel), ("corrected", "  ", "delivery", LABELS, CorrectionMissing),
-    ("corrected", None, "x", TEXT, CorrectionMissing), ("approved", None, "I think it is delivery", LABELS, ApprovedUnusable),
-    ("corrected", "{", "{}", JSON, MalformedAnswer), ("approved", None, "{", JSON, ApprovedUnusable),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("verdict", "answer", "model", "spec", "error"),
+    [
+        ("corrected", "parcel", "delivery", LABELS, UnknownLabel),
+        ("corrected", "  ", "delivery", LABELS, CorrectionMissing),
+        ("corrected", None, "x", TEXT, CorrectionMissing),
+        ("approved", None, "I think it is delivery", LABELS, ApprovedUnusable),
+        ("corrected", "{", "{}", JSON, MalformedAnswer),
+        ("approved", None, "{", JSON, ApprovedUnusable),
+    ],
+)
 def test_refuses(verdict, answer, model, spec, error) -> None:
     with pytest.raises(error):
         settle(verdict, answer, model, spec)

@@ -1,4 +1,6 @@
-"""A whole router behind a real socket, over a fake vLLM behind another one, with no event log anywhere."""
+"""A whole router behind a real socket, over a fake vLLM behind another one, with no event log
+anywhere.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,11 @@ class Running:
     folder: Path
 
     def http(self, tenant: str = "acme") -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, headers={"authorization": f"Bearer {self.secrets[tenant]}"}, timeout=20)
+        return httpx.AsyncClient(
+            base_url=self.url,
+            headers={"authorization": f"Bearer {self.secrets[tenant]}"},
+            timeout=20,
+        )
 
     def openai(self, tenant: str = "acme") -> AsyncOpenAI:
         return AsyncOpenAI(base_url=f"{self.url}/v1", api_key=self.secrets[tenant], max_retries=0)
@@ -62,7 +68,11 @@ class Running:
 
     async def chat(self, text: str = "Where is my parcel?", **body: Any) -> httpx.Response:
         async with self.http() as http:
-            return await http.post("/v1/chat/completions", json={"model": factories.ROUTE, "messages": [{"role": "user", "content": text}]} | body)
+            return await http.post(
+                "/v1/chat/completions",
+                json={"model": factories.ROUTE, "messages": [{"role": "user", "content": text}]}
+                | body,
+            )
 
     def adapter(self, mark: str = "one", **files: str) -> AdapterRef:
         return store_adapter(self.blobs, self.folder / mark, mark, files)
@@ -72,7 +82,9 @@ class Running:
         context = self.service.context
         async with self.service.db.transaction() as tx:
             if isinstance(event, AdapterEvaluated):
-                await handlers.on_adapter_evaluated(event, tx=tx, routes=context["routes"], canary_rule=context["canary_rule"])
+                await handlers.on_adapter_evaluated(
+                    event, tx=tx, routes=context["routes"], canary_rule=context["canary_rule"]
+                )
             else:
                 await handlers.on_calibration_fitted(event, tx=tx, routes=context["routes"])
         await context["table"].refresh()
@@ -90,16 +102,31 @@ class Running:
     async def events(self, kind: str) -> list[dict[str, Any]]:
         table = self.service.outbox.table
         async with self.service.db.read() as connection:
-            rows = await connection.execute(select(table.c.payload).where(table.c.type == kind).order_by(table.c.seq))
+            rows = await connection.execute(
+                select(table.c.payload).where(table.c.type == kind).order_by(table.c.seq)
+            )
             return [json.loads(row.payload) for row in rows]
 
 
 def store_adapter(blobs: BlobStore, folder: Path, mark: str, files: dict[str, str]) -> AdapterRef:
     """The smallest folder that is an adapter in form."""
     folder.mkdir(parents=True)
-    header = json.dumps({f"base_model.model.q_proj.lora_{half}.weight": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} for half in "AB"}).encode()
-    (folder / "adapter_model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + mark.encode())
-    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 8, "bias": "none"}))
+    header = json.dumps(
+        {
+            f"base_model.model.q_proj.lora_{half}.weight": {
+                "dtype": "F32",
+                "shape": [1],
+                "data_offsets": [0, 4],
+            }
+            for half in "AB"
+        }
+    ).encode()
+    (folder / "adapter_model.safetensors").write_bytes(
+        len(header).to_bytes(8, "little") + header + mark.encode()
+    )
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "r": 8, "bias": "none"})
+    )
     for name, text in files.items():
         (folder / name).write_text(text)
     ref = blobs.put_folder(folder, "adapters")
@@ -113,15 +140,30 @@ async def vllm() -> FakeVllm:
 
 @pytest.fixture
 def settings(tmp_path: Path, keys: dict[str, str]) -> dict[str, Any]:
-    """Tests change this before they ask for `router`, with @pytest.mark.parametrize or a fixture of their own."""
-    return {"database_url": f"sqlite+aiosqlite:///{tmp_path}/router.db", "artifacts_url": f"file://{tmp_path}/artifacts", "keys_file": keys["file"],
-            "adapter_cache": tmp_path / "cache", "kafka_bootstrap_servers": "127.0.0.1:1", "reconcile_seconds": 0.1, "drain_seconds": 0.0,
-            "canary_requests": 0, "canary_seconds": 0.0, "vllm_timeout": 5.0}  # fmt: skip
+    """Tests change this before they ask for `router`, with @pytest.mark.parametrize or a fixture of
+    their own.
+    """
+    return {
+        "database_url": f"sqlite+aiosqlite:///{tmp_path}/router.db",
+        "artifacts_url": f"file://{tmp_path}/artifacts",
+        "keys_file": keys["file"],
+        "adapter_cache": tmp_path / "cache",
+        "kafka_bootstrap_servers": "127.0.0.1:1",
+        "reconcile_seconds": 0.1,
+        "drain_seconds": 0.0,
+        "canary_requests": 0,
+        "canary_seconds": 0.0,
+        "vllm_timeout": 5.0,
+    }
 
 
 @pytest.fixture
-async def router(vllm: FakeVllm, settings: dict[str, Any], keys: dict[str, str], tmp_path: Path) -> AsyncIterator[Running]:
+async def router(
+    vllm: FakeVllm, settings: dict[str, Any], keys: dict[str, str], tmp_path: Path
+) -> AsyncIterator[Running]:
     async with served(vllm.app) as upstream:
         service = build(Settings(**({"vllm_url": upstream} | settings)), sender=NoSender())
         async with served(service.api) as url:
-            yield Running(service, url, vllm, keys, BlobStore(settings["artifacts_url"]), tmp_path / "made")
+            yield Running(
+                service, url, vllm, keys, BlobStore(settings["artifacts_url"]), tmp_path / "made"
+            )

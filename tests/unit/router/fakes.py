@@ -21,22 +21,34 @@ class FakeVllm:
     """Answers by model name; loads adapters by name and path as vLLM 0.32 does, with its errors."""
 
     def __init__(self, answers: Callable[[str, list[dict]], Answer] | None = None) -> None:
-        self.answers = answers or (lambda model, _: ("delivery", -0.2 if model == "base" else -0.05))
+        self.answers = answers or (
+            lambda model, _: ("delivery", -0.2 if model == "base" else -0.05)
+        )
         self.adapters: dict[str, str] = {}
         self.asked: list[dict] = []
         self.calls: list[tuple[str, str]] = []
         self.fail_load: tuple[int, str] | None = None
         self.fail_chat: dict[str, tuple[int, str]] = {}
-        self.app = Starlette(routes=[
-            Route("/v1/models", self.models), Route("/v1/chat/completions", self.chat, methods=["POST"]),
-            Route("/v1/load_lora_adapter", self.load, methods=["POST"]), Route("/v1/unload_lora_adapter", self.unload, methods=["POST"])])  # fmt: skip
+        self.app = Starlette(
+            routes=[
+                Route("/v1/models", self.models),
+                Route("/v1/chat/completions", self.chat, methods=["POST"]),
+                Route("/v1/load_lora_adapter", self.load, methods=["POST"]),
+                Route("/v1/unload_lora_adapter", self.unload, methods=["POST"]),
+            ]
+        )
 
     def restart(self) -> None:
         """A new process: it has forgotten every adapter."""
         self.adapters.clear()
 
     async def models(self, _: Request) -> Response:
-        return JSONResponse({"object": "list", "data": [{"id": name, "object": "model"} for name in ("base", *self.adapters)]})
+        return JSONResponse(
+            {
+                "object": "list",
+                "data": [{"id": name, "object": "model"} for name in ("base", *self.adapters)],
+            }
+        )
 
     async def chat(self, request: Request) -> Response:
         body = await request.json()
@@ -55,7 +67,11 @@ class FakeVllm:
         if self.fail_load:
             return failure(*self.fail_load)
         if body["lora_name"] in self.adapters:
-            return failure(400, f"The lora adapter '{body['lora_name']}' has already been loaded. If you want to load the adapter in place, ...")
+            return failure(
+                400,
+                f"The lora adapter '{body['lora_name']}' has already been loaded. If you want to"
+                " load the adapter in place, ...",
+            )
         self.adapters[body["lora_name"]] = body["lora_path"]
         return PlainTextResponse(f"Success: LoRA adapter '{body['lora_name']}' added successfully.")
 
@@ -68,15 +84,37 @@ class FakeVllm:
 
 
 def completion(text: str, logprob: float) -> dict:
-    tokens = [{"token": text, "logprob": logprob, "bytes": list(text.encode()), "top_logprobs": [
-                  {"token": text, "logprob": logprob}, {"token": "?", "logprob": math.log(max(1e-9, 1 - math.exp(logprob)))}]},
-              {"token": "<|im_end|>", "logprob": -0.7, "bytes": list(b"<|im_end|>"), "top_logprobs": []}]  # fmt: skip
-    return {"id": "x", "object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop",
-            "logprobs": {"content": tokens}}], "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}}  # fmt: skip
+    tokens = [
+        {
+            "token": text,
+            "logprob": logprob,
+            "bytes": list(text.encode()),
+            "top_logprobs": [
+                {"token": text, "logprob": logprob},
+                {"token": "?", "logprob": math.log(max(1e-9, 1 - math.exp(logprob)))},
+            ],
+        },
+        {"token": "<|im_end|>", "logprob": -0.7, "bytes": list(b"<|im_end|>"), "top_logprobs": []},
+    ]
+    return {
+        "id": "x",
+        "object": "chat.completion",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": text},
+                "finish_reason": "stop",
+                "logprobs": {"content": tokens},
+            }
+        ],
+        "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12},
+    }
 
 
 def failure(status: int, message: str) -> Response:
-    return JSONResponse({"error": {"message": message, "type": "Error", "param": None, "code": status}}, status)
+    return JSONResponse(
+        {"error": {"message": message, "type": "Error", "param": None, "code": status}}, status
+    )
 
 
 @asynccontextmanager
@@ -85,7 +123,9 @@ async def served(app: object, port: int = 0) -> AsyncIterator[str]:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=1))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=1)
+    )
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         while not server.started:

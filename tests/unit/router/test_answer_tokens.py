@@ -12,7 +12,10 @@ SPECIAL = ("<|im_end|>", "</s>", "<|endoftext|>")
 
 
 def choice(content: str, tokens: list[dict]) -> dict:
-    return {"message": {"content": content}, "logprobs": {"content": [{"bytes": None, "top_logprobs": []} | token for token in tokens]}}
+    return {
+        "message": {"content": content},
+        "logprobs": {"content": [{"bytes": None, "top_logprobs": []} | token for token in tokens]},
+    }
 
 
 def answer_sum(content: str, tokens: list[dict]) -> float:
@@ -20,7 +23,9 @@ def answer_sum(content: str, tokens: list[dict]) -> float:
 
 
 def stream(random_: random.Random, unfinished: str) -> tuple[str, list[dict], float]:
-    """A random answer cut into tokens at random bytes, as a byte-level tokenizer may; then special tokens."""
+    """A random answer cut into tokens at random bytes, as a byte-level tokenizer may; then special
+    tokens.
+    """
     content = "".join(random_.choices(ALPHABET, k=random_.randint(1, 30)))
     raw = content.encode()
     tokens = []
@@ -31,7 +36,13 @@ def stream(random_: random.Random, unfinished: str) -> tuple[str, list[dict], fl
         piece = raw[:size]
         raw = raw[size:]
         token = printed(pending, piece, unfinished)
-        tokens.append({"token": token, "bytes": list(piece if unfinished else token.encode()), "logprob": -random_.expovariate(1.0)})
+        tokens.append(
+            {
+                "token": token,
+                "bytes": list(piece if unfinished else token.encode()),
+                "logprob": -random_.expovariate(1.0),
+            }
+        )
         exact.append(tokens[-1]["logprob"])
         pending = unfinished_tail(pending + piece)
     for _ in range(random_.randint(0, 2)):
@@ -58,7 +69,9 @@ def is_whole(raw: bytes) -> bool:
 
 
 def printed(pending: bytes, piece: bytes, unfinished: str) -> str:
-    """What vLLM prints: nothing for a part of a character, the whole character once its last byte is there."""
+    """What vLLM prints: nothing for a part of a character, the whole character once its last byte
+    is there.
+    """
     tail = unfinished_tail(pending + piece)
     whole = (pending + piece)[: len(pending + piece) - len(tail)]
     if unfinished:  # OpenAI prints the replacement character and gives the raw bytes beside it
@@ -71,12 +84,22 @@ def test_recovered_sum_is_exact_over_random_streams(unfinished: str) -> None:
     random_ = random.Random(7)
     for _ in range(1000):
         content, tokens, exact = stream(random_, unfinished)
-        assert answer_sum(content, tokens) == pytest.approx(exact, abs=1e-9), (content, [t["token"] for t in tokens])
+        assert answer_sum(content, tokens) == pytest.approx(exact, abs=1e-9), (
+            content,
+            [t["token"] for t in tokens],
+        )
 
 
 def test_features_of_a_label() -> None:
-    tokens = [{"token": "ref", "logprob": -0.2, "top_logprobs": [{"token": "ref", "logprob": -0.2}, {"token": "del", "logprob": -1.7}]},
-              {"token": "und", "logprob": -0.1, "top_logprobs": []}, {"token": "<|im_end|>", "logprob": -5.0, "top_logprobs": []}]  # fmt: skip
+    tokens = [
+        {
+            "token": "ref",
+            "logprob": -0.2,
+            "top_logprobs": [{"token": "ref", "logprob": -0.2}, {"token": "del", "logprob": -1.7}],
+        },
+        {"token": "und", "logprob": -0.1, "top_logprobs": []},
+        {"token": "<|im_end|>", "logprob": -5.0, "top_logprobs": []},
+    ]
     confidence = read_confidence(choice("refund", tokens))
     assert confidence.score == pytest.approx(math.exp(-0.3))
     assert (confidence.min_logprob, confidence.tokens) == (-0.2, 2)
@@ -84,7 +107,11 @@ def test_features_of_a_label() -> None:
 
 
 def test_an_answer_cut_by_a_stop_string_and_a_dropped_first_space() -> None:
-    tokens = [{"token": " yes", "logprob": -1.0}, {"token": ", sir", "logprob": -1.0}, {"token": "</s>", "logprob": -1.0}]
+    tokens = [
+        {"token": " yes", "logprob": -1.0},
+        {"token": ", sir", "logprob": -1.0},
+        {"token": "</s>", "logprob": -1.0},
+    ]
     assert answer_sum("yes,", tokens) == -2.0
 
 

@@ -17,7 +17,13 @@ QUESTION = [{"role": "user", "content": "Where is my parcel?"}]
 async def test_the_official_client_works(router: Running) -> None:
     await router.create()
     async with router.openai() as client:
-        raw = await client.chat.completions.with_raw_response.create(model=factories.ROUTE, messages=QUESTION, temperature=0.7, user="u1", metadata={"order": "17"})
+        raw = await client.chat.completions.with_raw_response.create(
+            model=factories.ROUTE,
+            messages=QUESTION,
+            temperature=0.7,
+            user="u1",
+            metadata={"order": "17"},
+        )
         answer = raw.parse()
         listed = [model.id async for model in client.models.list()]
         retrieved = await client.models.retrieve(factories.ROUTE)
@@ -31,12 +37,26 @@ async def test_the_official_client_works(router: Running) -> None:
         assert [model.id async for model in stranger.models.list()] == []
 
 
-async def test_the_base_model_is_asked_the_detailed_prompt_and_the_route_decides_sampling(router: Running) -> None:
+async def test_the_base_model_is_asked_the_detailed_prompt_and_the_route_decides_sampling(
+    router: Running,
+) -> None:
     await router.create()
-    await router.chat(temperature=1.5, max_tokens=999, messages=[{"role": "system", "content": "Be a pirate."}, *QUESTION])
+    await router.chat(
+        temperature=1.5,
+        max_tokens=999,
+        messages=[{"role": "system", "content": "Be a pirate."}, *QUESTION],
+    )
     asked = router.vllm.asked[-1]
-    assert asked["messages"] == [{"role": "system", "content": "Choose one of: delivery, refund, password."}, *QUESTION]
-    assert (asked["temperature"], asked["max_tokens"], asked["logprobs"], asked["top_logprobs"]) == (0, 16, True, 5)
+    assert asked["messages"] == [
+        {"role": "system", "content": "Choose one of: delivery, refund, password."},
+        *QUESTION,
+    ]
+    assert (
+        asked["temperature"],
+        asked["max_tokens"],
+        asked["logprobs"],
+        asked["top_logprobs"],
+    ) == (0, 16, True, 5)
 
 
 async def test_another_tenants_route_looks_like_none(router: Running) -> None:
@@ -52,7 +72,9 @@ async def test_a_refusal_reaches_the_client_as_its_own_exception(router: Running
     await router.create()
     async with router.openai() as client:
         with pytest.raises(openai.BadRequestError, match="streaming is not supported") as caught:
-            await client.chat.completions.create(model=factories.ROUTE, messages=QUESTION, stream=True)
+            await client.chat.completions.create(
+                model=factories.ROUTE, messages=QUESTION, stream=True
+            )
         assert (caught.value.param, caught.value.code) == ("stream", "bad_request")
     async with router.http() as http:
         answer = await http.post("/v1/chat/completions", content=b"{")
@@ -68,7 +90,9 @@ async def test_a_body_of_10_mb_is_refused(router: Running) -> None:
 
 
 async def test_keys_are_checked_in_openais_shape(router: Running) -> None:
-    async with openai.AsyncOpenAI(base_url=f"{router.url}/v1", api_key="rk_wrong", max_retries=0) as client:
+    async with openai.AsyncOpenAI(
+        base_url=f"{router.url}/v1", api_key="rk_wrong", max_retries=0
+    ) as client:
         with pytest.raises(openai.AuthenticationError, match="valid API key"):
             await client.models.list()
 
@@ -76,7 +100,9 @@ async def test_keys_are_checked_in_openais_shape(router: Running) -> None:
 async def test_what_is_recorded_is_redacted_and_what_is_returned_is_not(router: Running) -> None:
     await router.create()
     router.vllm.answers = lambda *_: ("Write to jane.doe@example.com", -0.1)
-    answer = (await router.chat("I am john@example.com", metadata={"mail": "john@example.com"})).json()
+    answer = (
+        await router.chat("I am john@example.com", metadata={"mail": "john@example.com"})
+    ).json()
     assert answer["choices"][0]["message"]["content"] == "Write to jane.doe@example.com"
     async with router.http() as http:
         stored = (await http.get(f"/v1/inferences/{answer['id']}")).text
@@ -92,30 +118,42 @@ async def test_decision_and_events_are_durable_before_the_answer(router: Running
     inference = (await router.events("InferenceRecorded"))[0]
     review = (await router.events("ReviewRequested"))[0]
     assert answer["id"] == inference["inference_id"] == review["inference_id"]
-    assert (inference["outcome"], inference["route_version"], inference["arm"]) == ("unsure", 1, "base")
+    assert (inference["outcome"], inference["route_version"], inference["arm"]) == (
+        "unsure",
+        1,
+        "base",
+    )
     async with router.http() as mine, router.http("globex") as other:
         assert (await mine.get(f"/v1/inferences/{answer['id']}")).json() == inference
         assert (await other.get(f"/v1/inferences/{answer['id']}")).status_code == 404
 
 
-async def test_bodies_over_256_kib_go_to_the_artifact_store(router: Running, settings: dict) -> None:
+async def test_bodies_over_256_kib_go_to_the_artifact_store(
+    router: Running, settings: dict
+) -> None:
     await router.create()
     await router.chat("parcel " * 45_000)
     inference = (await router.events("InferenceRecorded"))[0]
     assert (inference["messages"], inference["answer"]) == ([], "")
     from schemas.base import BlobRef
 
-    stored = json.loads(BlobStore(settings["artifacts_url"]).get_bytes(BlobRef(**inference["content"])))
+    stored = json.loads(
+        BlobStore(settings["artifacts_url"]).get_bytes(BlobRef(**inference["content"]))
+    )
     assert stored["messages"][0]["content"] == "parcel " * 45_000
     assert stored["answer"] == "delivery"
 
 
 async def test_a_confident_base_model_needs_no_reviewer(router: Running) -> None:
     await router.create()
-    await router.handle(factories.calibration(adapter_id=None, slope=1.0, intercept=0.0, threshold=0.7))
+    await router.handle(
+        factories.calibration(adapter_id=None, slope=1.0, intercept=0.0, threshold=0.7)
+    )
     answer = await router.chat()
     assert answer.headers["x-ratchet-outcome"] == "confident"
-    assert float(answer.headers["x-ratchet-confidence"]) == pytest.approx(0.818731, abs=1e-6)  # sigmoid(logit(e^-0.2))
+    assert float(answer.headers["x-ratchet-confidence"]) == pytest.approx(
+        0.818731, abs=1e-6
+    )  # sigmoid(logit(e^-0.2))
     assert await router.events("ReviewRequested") == []
 
 

@@ -31,7 +31,9 @@ async def stored(db: Database) -> int:
         return (await connection.execute(select(func.count()).select_from(ITEMS))).scalar_one()
 
 
-async def test_concurrent_items_share_transactions_and_all_are_stored(db: Database, group: GroupCommit) -> None:
+async def test_concurrent_items_share_transactions_and_all_are_stored(
+    db: Database, group: GroupCommit
+) -> None:
     await asyncio.gather(*(group.commit(f"item-{n}") for n in range(100)))
     assert await stored(db) == 100
     assert len(group.batches) < 10
@@ -39,12 +41,16 @@ async def test_concurrent_items_share_transactions_and_all_are_stored(db: Databa
 
 async def test_one_bad_item_fails_alone(db: Database, group: GroupCommit) -> None:
     await group.commit("taken")
-    outcomes = await asyncio.gather(*(group.commit(name) for name in ("a", "taken", "b")), return_exceptions=True)
+    outcomes = await asyncio.gather(
+        *(group.commit(name) for name in ("a", "taken", "b")), return_exceptions=True
+    )
     assert [outcome is None for outcome in outcomes] == [True, False, True]
     assert await stored(db) == 3
 
 
-async def test_a_caller_that_gave_up_still_lets_the_others_commit(db: Database, group: GroupCommit) -> None:
+async def test_a_caller_that_gave_up_still_lets_the_others_commit(
+    db: Database, group: GroupCommit
+) -> None:
     impatient = asyncio.create_task(group.commit("impatient"))
     patient = asyncio.create_task(group.commit("patient"))
     await asyncio.sleep(0)

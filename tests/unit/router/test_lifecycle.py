@@ -1,4 +1,6 @@
-"""Adapters come into vLLM checked and proven, serve only then, survive its restart, and leave again (fault rows 14 to 16)."""
+"""Adapters come into vLLM checked and proven, serve only then, survive its restart, and leave again
+(fault rows 14 to 16).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,13 @@ from tests import factories
 from tests.unit.router.conftest import Running
 from tests.unit.router.fakes import until
 
-SAW_DELIVERY = Probe(messages=factories.USER, answer="delivery", logprob=-0.05, base_logprob=-0.2, base_answer="delivery")
+SAW_DELIVERY = Probe(
+    messages=factories.USER,
+    answer="delivery",
+    logprob=-0.05,
+    base_logprob=-0.2,
+    base_answer="delivery",
+)
 
 
 def proven(router: Running, adapter: AdapterRef) -> bool:
@@ -36,7 +44,10 @@ async def test_a_promoted_adapter_is_loaded_proven_and_serves(router: Running) -
     assert answer.headers["x-ratchet-arm"] == "champion"
     assert answer.headers["x-ratchet-adapter"] == adapter.adapter_id
     assert answer.headers["x-ratchet-outcome"] == "confident"
-    assert router.vllm.asked[-1]["messages"][0] == {"role": "system", "content": "Classify the message."}
+    assert router.vllm.asked[-1]["messages"][0] == {
+        "role": "system",
+        "content": "Classify the message.",
+    }
     moves = await history(router)
     assert [move["version"] for move in moves] == [3, 2, 1]
     assert [event["version"] for event in await router.events("RouteChanged")] == [1, 2, 3]
@@ -49,7 +60,11 @@ async def test_an_unsure_champion_asks_the_base_model(router: Running) -> None:
     champion = router.state().champion.adapter_id
     await router.handle(factories.calibration(adapter_id=champion, threshold=0.99))
     unsure = (await router.chat()).json()["ratchet"]
-    assert (unsure["outcome"], unsure["arm"], [a["arm"] for a in unsure["attempts"]]) == ("unsure", "champion", ["champion", "base"])
+    assert (unsure["outcome"], unsure["arm"], [a["arm"] for a in unsure["attempts"]]) == (
+        "unsure",
+        "champion",
+        ["champion", "base"],
+    )
     await router.handle(factories.calibration(adapter_id=None, threshold=0.7))
     rescued = (await router.chat()).json()["ratchet"]
     assert (rescued["outcome"], rescued["arm"], rescued["adapter"]) == ("fell_back", "base", None)
@@ -64,21 +79,37 @@ async def test_no_traffic_before_the_probe_passed(router: Running) -> None:
     await until(lambda: router.state().challenger is None, 15)
     assert router.state().champion is None
     assert "exactly like the base model" in (await history(router))[0]["because"]
-    assert not any(asked["model"] == adapter.adapter_id and asked["messages"][-1]["content"] == "Where is my parcel?" for asked in router.vllm.asked)
+    assert not any(
+        asked["model"] == adapter.adapter_id
+        and asked["messages"][-1]["content"] == "Where is my parcel?"
+        for asked in router.vllm.asked
+    )
     assert adapter.adapter_id not in router.vllm.adapters
 
 
-async def test_an_adapter_that_answers_otherwise_than_evaluated_is_not_served(router: Running) -> None:
+async def test_an_adapter_that_answers_otherwise_than_evaluated_is_not_served(
+    router: Running,
+) -> None:
     await router.create()
-    router.vllm.answers = lambda model, _: ("refund", -3.0) if model != "base" else ("delivery", -0.2)
+    router.vllm.answers = lambda model, _: (
+        ("refund", -3.0) if model != "base" else ("delivery", -0.2)
+    )
     await router.handle(factories.evaluated(adapter=router.adapter(), probe=SAW_DELIVERY))
     await until(lambda: router.state().challenger is None, 15)
     assert "otherwise than when it was evaluated" in (await history(router))[0]["because"]
 
 
-@pytest.mark.parametrize(("files", "says"), [({"evil.py": "import os"}, "evil.py"), ({"chat_template.jinja": "{{ x }}"}, "chat_template.jinja"),
-                                             ({"adapter_config.json": '{"peft_type": "LORA", "use_dora": true}'}, "use_dora")])  # fmt: skip
-async def test_a_folder_with_more_than_weights_never_reaches_vllm(router: Running, files: dict[str, str], says: str) -> None:
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"evil.py": "import os"}, "evil.py"),
+        ({"chat_template.jinja": "{{ x }}"}, "chat_template.jinja"),
+        ({"adapter_config.json": '{"peft_type": "LORA", "use_dora": true}'}, "use_dora"),
+    ],
+)
+async def test_a_folder_with_more_than_weights_never_reaches_vllm(
+    router: Running, files: dict[str, str], says: str
+) -> None:
     await router.create()
     await router.handle(factories.evaluated(adapter=router.adapter("bad", **files)))
     await until(lambda: router.state().challenger is None, 15)
@@ -86,23 +117,41 @@ async def test_a_folder_with_more_than_weights_never_reaches_vllm(router: Runnin
     assert router.vllm.calls == []
 
 
-async def test_a_tampered_cache_is_fetched_again_and_a_tampered_store_refused(router: Running, settings: dict) -> None:
+async def test_a_tampered_cache_is_fetched_again_and_a_tampered_store_refused(
+    router: Running, settings: dict
+) -> None:
     await router.create()
     adapter = router.adapter()
     await router.promote(adapter, probe=None)
     cached = settings["adapter_cache"] / adapter.blob.sha256 / "adapter_config.json"
     cached.write_text('{"peft_type": "LORA", "r": 4, "bias": "none"}')
     router.vllm.restart()
-    await until(lambda: router.vllm.calls.count(("load", adapter.adapter_id)) == 2 and proven(router, adapter))
+    await until(
+        lambda: (
+            router.vllm.calls.count(("load", adapter.adapter_id)) == 2 and proven(router, adapter)
+        )
+    )
     assert '"r": 8' in cached.read_text()
     other = AdapterRef(adapter_id=adapter.adapter_id[:-12] + "0" * 12, blob=adapter.blob)
-    await router.handle(factories.evaluated(adapter=other, arms=()) if router.state().champion is None else factories.evaluated(
-        adapter=other, arms=(factories.evaluated().arms[0].model_copy(update={"arm": "champion", "adapter_id": adapter.adapter_id}),)))  # fmt: skip
+    await router.handle(
+        factories.evaluated(adapter=other, arms=())
+        if router.state().champion is None
+        else factories.evaluated(
+            adapter=other,
+            arms=(
+                factories.evaluated()
+                .arms[0]
+                .model_copy(update={"arm": "champion", "adapter_id": adapter.adapter_id}),
+            ),
+        )
+    )
     await until(lambda: router.state().challenger is None, 15)
     assert "does not match its digest" in (await history(router))[0]["because"]
 
 
-async def test_a_vllm_that_restarted_gets_its_adapters_back_and_nobody_fails_meanwhile(router: Running) -> None:
+async def test_a_vllm_that_restarted_gets_its_adapters_back_and_nobody_fails_meanwhile(
+    router: Running,
+) -> None:
     await router.create()
     adapter = router.adapter()
     await router.promote(adapter, probe=SAW_DELIVERY)
@@ -124,42 +173,69 @@ async def test_a_champion_that_vllm_forgot_falls_back_to_base_and_says_so(router
     assert adapter.adapter_id in body["note"]
     await until(lambda: not proven(router, adapter))
     assert "not loaded yet" in (await router.chat()).json()["ratchet"]["note"]
-    assert router.state().champion == adapter  # a champion is never dropped because vLLM is in trouble
+    assert (
+        router.state().champion == adapter
+    )  # a champion is never dropped because vLLM is in trouble
     router.vllm.fail_load = None
     await until(lambda: proven(router, adapter), 15)
 
 
-async def test_what_is_not_wanted_is_unloaded_but_the_previous_champion_stays(router: Running) -> None:
+async def test_what_is_not_wanted_is_unloaded_but_the_previous_champion_stays(
+    router: Running,
+) -> None:
     await router.create()
     one, two, three = (router.adapter(mark) for mark in ("one", "two", "three"))
     for adapter in (one, two, three):
-        arms = () if router.state().champion is None else (factories.evaluated().arms[0].model_copy(
-            update={"arm": "champion", "adapter_id": router.state().champion.adapter_id}),)  # fmt: skip
+        arms = (
+            ()
+            if router.state().champion is None
+            else (
+                factories.evaluated()
+                .arms[0]
+                .model_copy(
+                    update={"arm": "champion", "adapter_id": router.state().champion.adapter_id}
+                ),
+            )
+        )
         await router.promote(adapter, probe=None, arms=arms)
     router.vllm.adapters["someone-elses"] = "/x"
     await until(lambda: one.adapter_id not in router.vllm.adapters)
     assert set(router.vllm.adapters) == {two.adapter_id, three.adapter_id, "someone-elses"}
 
 
-async def test_rollback_to_the_previous_champion_is_instant_and_then_to_base(router: Running) -> None:
+async def test_rollback_to_the_previous_champion_is_instant_and_then_to_base(
+    router: Running,
+) -> None:
     await router.create()
     one = router.adapter("one")
     two = router.adapter("two")
     await router.promote(one, probe=None)
-    champion_arm = factories.evaluated().arms[0].model_copy(update={"arm": "champion", "adapter_id": one.adapter_id})
+    champion_arm = (
+        factories.evaluated()
+        .arms[0]
+        .model_copy(update={"arm": "champion", "adapter_id": one.adapter_id})
+    )
     await router.promote(two, probe=None, arms=(champion_arm,))
     async with router.http() as http:
         await http.post(f"/v1/routes/{factories.ROUTE}/rollback")
         assert (await router.chat()).headers["x-ratchet-adapter"] == one.adapter_id
-        await http.post(f"/v1/routes/{factories.ROUTE}/rollback", json={"to": two.adapter_id, "because": "it was not the adapter"})
+        await http.post(
+            f"/v1/routes/{factories.ROUTE}/rollback",
+            json={"to": two.adapter_id, "because": "it was not the adapter"},
+        )
         assert router.state().champion == two
         await http.post(f"/v1/routes/{factories.ROUTE}/rollback", json={"to": "base"})
         assert (await router.chat()).headers["x-ratchet-arm"] == "base"
         refused = await http.post(f"/v1/routes/{factories.ROUTE}/rollback")
-        unknown = await http.post(f"/v1/routes/{factories.ROUTE}/rollback", json={"to": "acme--support-triage@ffffffffffff"})
+        unknown = await http.post(
+            f"/v1/routes/{factories.ROUTE}/rollback",
+            json={"to": "acme--support-triage@ffffffffffff"},
+        )
     assert (refused.status_code, unknown.status_code) == (409, 409)
     assert "never proven" in unknown.json()["detail"]
-    await router.handle(factories.evaluated(adapter=two))  # a late second verdict must not undo what a person decided
+    await router.handle(
+        factories.evaluated(adapter=two)
+    )  # a late second verdict must not undo what a person decided
     assert router.state().challenger is None
 
 
@@ -198,8 +274,15 @@ async def test_a_canary_takes_its_share_of_sessions_and_then_all(router: Running
 @pytest.mark.usefixtures("settings_with_canary")
 async def test_a_canary_that_breaks_the_format_is_stopped_by_its_answers(router: Running) -> None:
     await router.create()
-    router.vllm.answers = lambda model, messages: ("delivery", -0.2) if model == "base" else (
-        ("delivery", -0.05) if messages[-1]["content"] == factories.USER[0].content else ("I cannot help with that", -0.1))  # fmt: skip
+    router.vllm.answers = lambda model, messages: (
+        ("delivery", -0.2)
+        if model == "base"
+        else (
+            ("delivery", -0.05)
+            if messages[-1]["content"] == factories.USER[0].content
+            else ("I cannot help with that", -0.1)
+        )
+    )
     adapter = router.adapter()
     await router.handle(factories.evaluated(adapter=adapter, probe=SAW_DELIVERY))
     await until(lambda: proven(router, adapter))
@@ -215,7 +298,17 @@ async def test_rows_of_another_process_are_seen(router: Running) -> None:
     context = router.service.context
     state = router.state()
     async with router.service.db.transaction() as tx:
-        await context["routes"].save(tx, state, state.respecified(factories.spec(max_tokens=3), 1.0), "spec changed", "elsewhere")
+        await context["routes"].save(
+            tx,
+            state,
+            state.respecified(factories.spec(max_tokens=3), 1.0),
+            "spec changed",
+            "elsewhere",
+        )
     await until(lambda: router.state().spec.max_tokens == 3)
     async with router.service.db.transaction() as tx:
-        await tx.execute(insert(context["routes"].tables.canaries).values(route="x", adapter_id="y", started_at=1.0))
+        await tx.execute(
+            insert(context["routes"].tables.canaries).values(
+                route="x", adapter_id="y", started_at=1.0
+            )
+        )

@@ -1,4 +1,6 @@
-"""The router over a real vLLM: a random LoRA is loaded, proven, served, survives a restart of vLLM, and leaves (about two minutes)."""
+"""The router over a real vLLM: a random LoRA is loaded, proven, served, survives a restart of vLLM,
+and leaves (about two minutes).
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,13 @@ from tests.unit.router.conftest import NoSender, Running
 from tests.unit.router.fakes import FakeVllm, served, until
 
 pytestmark = [
-    pytest.mark.vllm, pytest.mark.timeout(600),
-    pytest.mark.skipif(not (vllm_python().exists() and base_model_dir().exists()), reason="needs vLLM and the base model: run 'make setup'"),
-]  # fmt: skip
+    pytest.mark.vllm,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(
+        not (vllm_python().exists() and base_model_dir().exists()),
+        reason="needs vLLM and the base model: run 'make setup'",
+    ),
+]
 
 
 class RealVllm:
@@ -46,7 +52,13 @@ class RealVllm:
     def start(self) -> None:
         argv, env = vllm_command(base_model_dir(), self.port)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(["nice", *argv], env=os.environ | env, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(
+                ["nice", *argv],
+                env=os.environ | env,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
         for _ in range(480):
             if self._answers():
                 return
@@ -76,11 +88,17 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealVllm]:
 @pytest.fixture(scope="module")
 def lora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A random adapter that acts: peft starts with B = 0, which would be the base model again."""
-    peft, torch, transformers = (pytest.importorskip(name) for name in ("peft", "torch", "transformers"))
+    peft, torch, transformers = (
+        pytest.importorskip(name) for name in ("peft", "torch", "transformers")
+    )
     folder = tmp_path_factory.mktemp("lora")
     torch.manual_seed(1)
-    model = peft.get_peft_model(transformers.AutoModelForCausalLM.from_pretrained(base_model_dir(), dtype=torch.bfloat16),
-                                peft.LoraConfig(r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"))  # fmt: skip
+    model = peft.get_peft_model(
+        transformers.AutoModelForCausalLM.from_pretrained(base_model_dir(), dtype=torch.bfloat16),
+        peft.LoraConfig(
+            r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"
+        ),
+    )
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
@@ -92,18 +110,26 @@ async def reading(vllm: RealVllm, adapter: AdapterRef, folder: Path) -> Probe:
     """What an evaluator would have seen."""
     client = Vllm(vllm.url, 60)
     await client.load(adapter.adapter_id, folder.absolute())
-    reply = await client.ask(adapter.adapter_id, factories.spec().tuned_messages(factories.USER), 16)
+    reply = await client.ask(
+        adapter.adapter_id, factories.spec().tuned_messages(factories.USER), 16
+    )
     await client.unload(adapter.adapter_id)
     await client.close()
-    return Probe(messages=factories.USER, answer=reply.answer, logprob=math.log(reply.confidence.score))
+    return Probe(
+        messages=factories.USER, answer=reply.answer, logprob=math.log(reply.confidence.score)
+    )
 
 
-async def test_a_real_adapter_from_load_to_unload(real: RealVllm, lora: Path, settings: dict[str, Any], keys: dict[str, str], tmp_path: Path) -> None:
+async def test_a_real_adapter_from_load_to_unload(
+    real: RealVllm, lora: Path, settings: dict[str, Any], keys: dict[str, str], tmp_path: Path
+) -> None:
     blobs = BlobStore(settings["artifacts_url"])
     ref = blobs.put_folder(lora, "adapters")
     adapter = AdapterRef(adapter_id=f"acme--support-triage@{ref.sha256[:12]}", blob=ref)
     probe = await reading(real, adapter, lora)
-    service = build(Settings(**(settings | {"vllm_url": real.url, "vllm_timeout": 60.0})), sender=NoSender())
+    service = build(
+        Settings(**(settings | {"vllm_url": real.url, "vllm_timeout": 60.0})), sender=NoSender()
+    )
     proven = service.context["fleet"].serving
     async with served(service.api) as url:
         router = Running(service, url, FakeVllm(), keys, blobs, tmp_path)
@@ -117,7 +143,10 @@ async def test_a_real_adapter_from_load_to_unload(real: RealVllm, lora: Path, se
         await until(lambda: router.state().champion == adapter, 60)
         tuned = await router.chat()
         assert tuned.json()["ratchet"]["attempts"][0]["arm"] == "champion"
-        assert [a["adapter_id"] for a in tuned.json()["ratchet"]["attempts"]] == [adapter.adapter_id, None]
+        assert [a["adapter_id"] for a in tuned.json()["ratchet"]["attempts"]] == [
+            adapter.adapter_id,
+            None,
+        ]
 
         real.kill()
         down = await router.chat()
@@ -128,32 +157,53 @@ async def test_a_real_adapter_from_load_to_unload(real: RealVllm, lora: Path, se
                 await asyncio.sleep(0.1)
         await until(lambda: proven(adapter.adapter_id), 60)
         back = (await router.chat()).json()["ratchet"]["attempts"][0]
-        assert (back["arm"], back["answer"]) == ("champion", tuned.json()["ratchet"]["attempts"][0]["answer"])
+        assert (back["arm"], back["answer"]) == (
+            "champion",
+            tuned.json()["ratchet"]["attempts"][0]["answer"],
+        )
 
         async with router.http() as http:
             await http.post(f"/v1/routes/{factories.ROUTE}/rollback", json={"to": "base"})
         await until(lambda: adapter.adapter_id not in service.context["fleet"].loaded, 30)
 
 
-async def test_a_real_adapter_that_does_nothing_or_something_else_is_not_served(real: RealVllm, lora: Path, settings: dict[str, Any], keys: dict[str, str],
-                                                                                tmp_path: Path) -> None:  # fmt: skip
+async def test_a_real_adapter_that_does_nothing_or_something_else_is_not_served(
+    real: RealVllm, lora: Path, settings: dict[str, Any], keys: dict[str, str], tmp_path: Path
+) -> None:
     safetensors = pytest.importorskip("safetensors.torch")
     idle = tmp_path / "idle"
     idle.mkdir()
     weights = safetensors.load_file(lora / "adapter_model.safetensors")
-    safetensors.save_file({name: value * 0 if "lora_B" in name else value for name, value in weights.items()}, idle / "adapter_model.safetensors")
+    safetensors.save_file(
+        {name: value * 0 if "lora_B" in name else value for name, value in weights.items()},
+        idle / "adapter_model.safetensors",
+    )
     (idle / "adapter_config.json").write_bytes((lora / "adapter_config.json").read_bytes())
     blobs = BlobStore(settings["artifacts_url"])
-    service = build(Settings(**(settings | {"vllm_url": real.url, "vllm_timeout": 60.0})), sender=NoSender())
+    service = build(
+        Settings(**(settings | {"vllm_url": real.url, "vllm_timeout": 60.0})), sender=NoSender()
+    )
     async with served(service.api) as url:
         router = Running(service, url, FakeVllm(), keys, blobs, tmp_path)
         await router.create()
-        elsewhere = Probe(messages=(Message(role="user", content="Where is my parcel?"),), answer="quite another answer", logprob=-30.0)
-        for folder, probe, says in ((idle, None, "exactly like the base model"), (lora, elsewhere, "otherwise than when it was evaluated")):
+        elsewhere = Probe(
+            messages=(Message(role="user", content="Where is my parcel?"),),
+            answer="quite another answer",
+            logprob=-30.0,
+        )
+        for folder, probe, says in (
+            (idle, None, "exactly like the base model"),
+            (lora, elsewhere, "otherwise than when it was evaluated"),
+        ):
             ref = blobs.put_folder(folder, "adapters")
             adapter = AdapterRef(adapter_id=f"acme--support-triage@{ref.sha256[:12]}", blob=ref)
             await router.handle(factories.evaluated(adapter=adapter, probe=probe))
             await until(lambda: router.state().challenger is None, 90)
             async with router.http() as http:
-                assert says in (await http.get(f"/v1/routes/{factories.ROUTE}")).json()["history"][0]["because"]
+                assert (
+                    says
+                    in (await http.get(f"/v1/routes/{factories.ROUTE}")).json()["history"][0][
+                        "because"
+                    ]
+                )
             assert adapter.adapter_id not in service.context["fleet"].loaded

@@ -13,35 +13,88 @@ QUESTION = [{"role": "user", "content": "Where is my parcel?"}]
 LIMITS = Limits(messages=200, characters=400_000)
 
 
-@pytest.mark.parametrize(("body", "says"), [
-    ({"stream": True}, "streaming is not supported"), ({"n": 2}, "send n=1"), ({"tools": [{"type": "function"}]}, "tools are not supported"),
-    ({"messages": []}, "at least one user message"), ({"messages": [{"role": "user", "content": "  "}]}, "at least one user message"),
-    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "not 'image_url'"),
-    ({"messages": [{"role": "user", "content": None}]}, "needs text content"), ({"messages": [{"role": "tool", "content": "x"}]}, "tools are not supported"),
-    ({"messages": [{"role": "king", "content": "x"}]}, "messages.0.role"), ({"messages": "hello"}, "messages"), ({"model": 7}, "model"),
-    ({"messages": QUESTION * 201}, "send at most 200"), ({"messages": [{"role": "user", "content": "x" * 400_001}]}, "at most 400000"),
-    ({"response_format": {"type": "json_object"}}, "leave response_format out"), ({"metadata": {"a": 7}}, "metadata"),
-    ({"metadata": {str(n): "x" for n in range(17)}}, "metadata"), ({"user": "x" * 2000}, "user"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ({"stream": True}, "streaming is not supported"),
+        ({"n": 2}, "send n=1"),
+        ({"tools": [{"type": "function"}]}, "tools are not supported"),
+        ({"messages": []}, "at least one user message"),
+        ({"messages": [{"role": "user", "content": "  "}]}, "at least one user message"),
+        (
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}
+                ]
+            },
+            "not 'image_url'",
+        ),
+        ({"messages": [{"role": "user", "content": None}]}, "needs text content"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "tools are not supported"),
+        ({"messages": [{"role": "king", "content": "x"}]}, "messages.0.role"),
+        ({"messages": "hello"}, "messages"),
+        ({"model": 7}, "model"),
+        ({"messages": QUESTION * 201}, "send at most 200"),
+        ({"messages": [{"role": "user", "content": "x" * 400_001}]}, "at most 400000"),
+        ({"response_format": {"type": "json_object"}}, "leave response_format out"),
+        ({"metadata": {"a": 7}}, "metadata"),
+        ({"metadata": {str(n): "x" for n in range(17)}}, "metadata"),
+        ({"user": "x" * 2000}, "user"),
+    ],
+)
 def test_what_is_not_supported_is_refused_clearly(body: dict, says: str) -> None:
     with pytest.raises(BadRequest, match=says):
-        parse(json.dumps({"model": factories.ROUTE, "messages": QUESTION} | body).encode(), None, LIMITS)
+        parse(
+            json.dumps({"model": factories.ROUTE, "messages": QUESTION} | body).encode(),
+            None,
+            LIMITS,
+        )
 
 
-@pytest.mark.parametrize("body", [b"{", b"", b"[1]", b'{"model": "\xff"}', b'{"messages":' + b"[" * 100_000, b'{"model": "a/b", "messages": [{"role":"user","content":"\\ud800"}]}'])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"",
+        b"[1]",
+        b'{"model": "\xff"}',
+        b'{"messages":' + b"[" * 100_000,
+        b'{"model": "a/b", "messages": [{"role":"user","content":"\\ud800"}]}',
+    ],
+)
 def test_malformed_json_is_a_400(body: bytes) -> None:
     with pytest.raises(BadRequest):
         parse(body, None, LIMITS)
 
 
 def test_text_parts_are_joined_and_developer_means_system() -> None:
-    parts = [{"role": "developer", "content": "Be kind."}, {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]
+    parts = [
+        {"role": "developer", "content": "Be kind."},
+        {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+    ]
     asked = parse(json.dumps({"model": factories.ROUTE, "messages": parts}).encode(), None, LIMITS)
-    assert [(message.role, message.content) for message in asked.messages] == [("system", "Be kind."), ("user", "ab")]
+    assert [(message.role, message.content) for message in asked.messages] == [
+        ("system", "Be kind."),
+        ("user", "ab"),
+    ]
 
 
-@pytest.mark.parametrize(("body", "header", "session"), [
-    ({"user": "u"}, "h", "u"), ({}, "h", "h"), ({"metadata": {"session": "m"}}, "h", "h"), ({"metadata": {"session": "m"}}, None, "m"),
-    ({}, None, "Where is my parcel?")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("body", "header", "session"),
+    [
+        ({"user": "u"}, "h", "u"),
+        ({}, "h", "h"),
+        ({"metadata": {"session": "m"}}, "h", "h"),
+        ({"metadata": {"session": "m"}}, None, "m"),
+        ({}, None, "Where is my parcel?"),
+    ],
+)
 def test_who_asks_decides_the_session(body: dict, header: str | None, session: str) -> None:
-    assert parse(json.dumps({"model": factories.ROUTE, "messages": QUESTION} | body).encode(), header, LIMITS).session == session
+    assert (
+        parse(
+            json.dumps({"model": factories.ROUTE, "messages": QUESTION} | body).encode(),
+            header,
+            LIMITS,
+        ).session
+        == session
+    )

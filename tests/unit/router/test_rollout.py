@@ -18,7 +18,12 @@ from tests import factories
 
 CHAMPION = factories.adapter("a" * 12)
 CHALLENGER = factories.adapter("b" * 12)
-STATE = RouteState(version=1, spec=factories.spec(), champion=CHAMPION, challenger=ChallengerState(adapter=CHALLENGER, share=0.2))
+STATE = RouteState(
+    version=1,
+    spec=factories.spec(),
+    champion=CHAMPION,
+    challenger=ChallengerState(adapter=CHALLENGER, share=0.2),
+)
 
 
 def test_the_share_is_kept_and_a_session_keeps_its_arm() -> None:
@@ -29,13 +34,20 @@ def test_the_share_is_kept_and_a_session_keeps_its_arm() -> None:
 
 
 def test_each_adapter_shuffles_the_sessions_anew() -> None:
-    both = sum(position("r", "one", f"u{n}") < 0.2 and position("r", "two", f"u{n}") < 0.2 for n in range(10_000))
+    both = sum(
+        position("r", "one", f"u{n}") < 0.2 and position("r", "two", f"u{n}") < 0.2
+        for n in range(10_000)
+    )
     assert both == pytest.approx(400, abs=80)
 
 
 def test_only_proven_adapters_get_traffic() -> None:
-    assert pick(STATE, "u", lambda _: False) == rollout.Pick("base", None, waiting_for=CHAMPION.adapter_id)
-    assert {pick(STATE, f"u{n}", lambda name: name == CHAMPION.adapter_id).arm for n in range(50)} == {"champion"}
+    assert pick(STATE, "u", lambda _: False) == rollout.Pick(
+        "base", None, waiting_for=CHAMPION.adapter_id
+    )
+    assert {
+        pick(STATE, f"u{n}", lambda name: name == CHAMPION.adapter_id).arm for n in range(50)
+    } == {"champion"}
     alone = STATE.model_copy(update={"champion": None})
     assert {pick(alone, f"u{n}", lambda _: True).arm for n in range(50)} == {"base", "challenger"}
 
@@ -69,13 +81,33 @@ def test_a_canary_ends_by_count_or_by_time() -> None:
 
 def test_an_adapter_gets_one_canary_and_only_against_whom_it_beat() -> None:
     state = STATE.model_copy(update={"challenger": None})
-    beat = tuple(ArmResult(arm="champion", adapter_id=name, n=9, accuracy=1, format_compliance=1, latency_p50_ms=1, latency_p95_ms=1)
-                 for name in (CHAMPION.adapter_id,))  # fmt: skip
+    beat = tuple(
+        ArmResult(
+            arm="champion",
+            adapter_id=name,
+            n=9,
+            accuracy=1,
+            format_compliance=1,
+            latency_p50_ms=1,
+            latency_p95_ms=1,
+        )
+        for name in (CHAMPION.adapter_id,)
+    )
     event = factories.evaluated(adapter=CHALLENGER, arms=beat)
     assert entry(event, state, served_before=False) == "canary"
     assert entry(event, state, served_before=True) == "served before"
-    assert entry(factories.evaluated(adapter=CHALLENGER), state, False) == "compared with another champion"
-    assert entry(factories.evaluated(adapter=CHALLENGER), state.model_copy(update={"champion": None}), False) == "canary"
+    assert (
+        entry(factories.evaluated(adapter=CHALLENGER), state, False)
+        == "compared with another champion"
+    )
+    assert (
+        entry(
+            factories.evaluated(adapter=CHALLENGER),
+            state.model_copy(update={"champion": None}),
+            False,
+        )
+        == "canary"
+    )
     assert entry(factories.evaluated(verdict="reject"), state, False) == "rejected"
     foreign = CHALLENGER.model_copy(update={"adapter_id": "globex--support-triage@" + "b" * 12})
     assert entry(factories.evaluated(adapter=foreign, arms=beat), state, False) == "foreign"
@@ -87,7 +119,13 @@ def test_p_correct_is_a_probability(score: float, slope: float, intercept: float
 
 
 def attempt(arm: str, p: float | None, threshold: float | None = 0.7) -> Attempt:
-    return Attempt(arm=arm, model="m", answer=arm, latency_ms=1, confidence=factories.confidence(p_correct=p, threshold=threshold))
+    return Attempt(
+        arm=arm,
+        model="m",
+        answer=arm,
+        latency_ms=1,
+        confidence=factories.confidence(p_correct=p, threshold=threshold),
+    )
 
 
 def test_nothing_is_trusted_without_a_calibration_or_at_threshold_1() -> None:
@@ -97,10 +135,22 @@ def test_nothing_is_trusted_without_a_calibration_or_at_threshold_1() -> None:
     assert is_confident(attempt("base", 0.7).confidence)
 
 
-@pytest.mark.parametrize(("champion", "base", "arm", "outcome"), [
-    (0.9, None, "champion", "confident"), (0.5, 0.8, "base", "fell_back"), (0.5, 0.4, "champion", "unsure"), (0.3, 0.4, "base", "unsure"),
-    (None, 0.2, "base", "unsure"), (0.4, 0.4, "champion", "unsure")])  # fmt: skip
-def test_the_answer_is_the_one_more_likely_right(champion: float | None, base: float | None, arm: str, outcome: str) -> None:
-    attempts = [attempt("champion", champion)] + ([] if champion == 0.9 else [attempt("base", base)])
+@pytest.mark.parametrize(
+    ("champion", "base", "arm", "outcome"),
+    [
+        (0.9, None, "champion", "confident"),
+        (0.5, 0.8, "base", "fell_back"),
+        (0.5, 0.4, "champion", "unsure"),
+        (0.3, 0.4, "base", "unsure"),
+        (None, 0.2, "base", "unsure"),
+        (0.4, 0.4, "champion", "unsure"),
+    ],
+)
+def test_the_answer_is_the_one_more_likely_right(
+    champion: float | None, base: float | None, arm: str, outcome: str
+) -> None:
+    attempts = [attempt("champion", champion)] + (
+        [] if champion == 0.9 else [attempt("base", base)]
+    )
     chosen, found = settle(attempts, fallback=len(attempts) > 1)
     assert (chosen.arm, found) == (arm, outcome)

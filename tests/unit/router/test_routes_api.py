@@ -1,4 +1,6 @@
-"""Routes are made, shown and kept apart by tenant; every move is compare-and-swap, on SQLite and on Postgres."""
+"""Routes are made, shown and kept apart by tenant; every move is compare-and-swap, on SQLite and on
+Postgres.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +33,18 @@ async def test_bad_specs_and_foreign_names_are_refused(router: Running) -> None:
         one_label = await http.post("/v1/routes", json=good | {"labels": ["a"]})
     assert (foreign.status_code, foreign.json()["error"]) == (403, "TenantMismatch")
     assert (typo.status_code, "lables" in typo.json()["detail"]) == (422, True)
-    assert (one_label.status_code, "at least two labels" in one_label.json()["detail"]) == (422, True)
+    assert (one_label.status_code, "at least two labels" in one_label.json()["detail"]) == (
+        422,
+        True,
+    )
 
 
 async def test_routes_of_another_tenant_do_not_exist(router: Running) -> None:
     await router.create()
     async with router.http() as mine, router.http("globex") as other:
-        assert [route["route"] for route in (await mine.get("/v1/routes")).json()["items"]] == [factories.ROUTE]
+        assert [route["route"] for route in (await mine.get("/v1/routes")).json()["items"]] == [
+            factories.ROUTE
+        ]
         assert (await other.get("/v1/routes")).json() == {"items": [], "next": None}
         assert (await other.get(f"/v1/routes/{factories.ROUTE}")).status_code == 404
         assert (await other.post(f"/v1/routes/{factories.ROUTE}/rollback")).status_code == 404
@@ -49,7 +56,9 @@ async def test_listings_are_paginated(router: Running) -> None:
     async with router.http() as http:
         first = (await http.get("/v1/routes", params={"limit": 2})).json()
         second = (await http.get("/v1/routes", params={"limit": 2, "offset": first["next"]})).json()
-    assert [route["route"] for route in first["items"] + second["items"]] == [f"acme/route-{n}" for n in range(3)]
+    assert [route["route"] for route in first["items"] + second["items"]] == [
+        f"acme/route-{n}" for n in range(3)
+    ]
     assert second["next"] is None
 
 
@@ -68,7 +77,9 @@ async def test_of_two_moves_at_once_one_wins(db: Database, routes: RouteDatabase
 
     async def move(actor: str) -> None:
         async with db.transaction() as tx:
-            await routes.save(tx, state, state.challenged(factories.adapter(), 0.2), "canary", actor)
+            await routes.save(
+                tx, state, state.challenged(factories.adapter(), 0.2), "canary", actor
+            )
 
     outcomes = await asyncio.gather(*(move(f"actor-{n}") for n in range(5)), return_exceptions=True)
     assert sum(outcome is None for outcome in outcomes) == 1
@@ -80,13 +91,21 @@ async def test_of_two_moves_at_once_one_wins(db: Database, routes: RouteDatabase
             await routes.load(connection, "acme/none")
 
 
-async def test_views_hold_the_newest_calibration_and_probe(db: Database, routes: RouteDatabase) -> None:
+async def test_views_hold_the_newest_calibration_and_probe(
+    db: Database, routes: RouteDatabase
+) -> None:
     state = RouteState(version=1, spec=factories.spec(), champion=factories.adapter())
     async with db.transaction() as tx:
         await routes.save(tx, None, state, "created", "ada")
         before = await routes.marker(tx)
-        for slope, adapter_id in ((1.0, state.champion.adapter_id), (2.0, state.champion.adapter_id), (3.0, None)):
-            await routes.add_calibration(tx, factories.calibration(slope=slope, adapter_id=adapter_id))
+        for slope, adapter_id in (
+            (1.0, state.champion.adapter_id),
+            (2.0, state.champion.adapter_id),
+            (3.0, None),
+        ):
+            await routes.add_calibration(
+                tx, factories.calibration(slope=slope, adapter_id=adapter_id)
+            )
         event = factories.evaluated()
         assert await routes.add_evaluation(tx, event, "canary")
         assert not await routes.add_evaluation(tx, event, "canary")
@@ -94,5 +113,8 @@ async def test_views_hold_the_newest_calibration_and_probe(db: Database, routes:
         assert await routes.marker(tx) != before
         assert await routes.canary_counts(tx, state.route, "x") == (0, 0)
         view = (await routes.views(tx))[state.route]
-    assert {key: fitted.slope for key, fitted in view.calibrations.items()} == {state.champion.adapter_id: 2.0, None: 3.0}
+    assert {key: fitted.slope for key, fitted in view.calibrations.items()} == {
+        state.champion.adapter_id: 2.0,
+        None: 3.0,
+    }
     assert view.probes[state.champion.adapter_id] == event.probe

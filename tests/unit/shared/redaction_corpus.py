@@ -1,4 +1,6 @@
-"""Messages labelled by hand: <<KIND:what must go>>, and everything else must stay. All numbers are invented or public test numbers."""
+"""Messages labelled by hand: <<KIND:what must go>>, and everything else must stay. All numbers are
+invented or public test numbers.
+"""
 
 from __future__ import annotations
 

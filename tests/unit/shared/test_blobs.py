@@ -1,4 +1,6 @@
-"""Artifacts are there whole, or not at all: killed writers, full disks, two writers at once, object stores, changed bytes."""
+"""Artifacts are there whole, or not at all: killed writers, full disks, two writers at once, object
+stores, changed bytes.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,14 @@ def disarmed() -> Iterator[None]:
 
 @pytest.fixture(params=["folder", "object-store"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
-    """fsspec's memory file system stands for what has no rename: an object appears when it was uploaded."""
-    return BlobStore(f"file://{tmp_path}/artifacts" if request.param == "folder" else f"memory://{tmp_path.name}-{time.monotonic_ns()}")
+    """fsspec's memory file system stands for what has no rename: an object appears when it was
+    uploaded.
+    """
+    return BlobStore(
+        f"file://{tmp_path}/artifacts"
+        if request.param == "folder"
+        else f"memory://{tmp_path.name}-{time.monotonic_ns()}"
+    )
 
 
 @pytest.fixture
@@ -48,7 +56,9 @@ def folder(tmp_path: Path) -> Path:
 
 def stored(tmp_path: Path) -> list[str]:
     """What anybody could take for an artifact."""
-    return sorted(path.name for path in (tmp_path / "artifacts").glob("*/*") if not path.name.startswith("."))
+    return sorted(
+        path.name for path in (tmp_path / "artifacts").glob("*/*") if not path.name.startswith(".")
+    )
 
 
 def halves(tmp_path: Path) -> list[Path]:
@@ -71,12 +81,17 @@ def test_what_was_stored_comes_back(store: BlobStore, folder: Path, tmp_path: Pa
     ref = store.put_folder(folder, "adapters")
     assert store.put_folder(folder, "adapters") == ref
     copy = store.get_folder(ref, tmp_path / "copy")
-    assert folder_digest(copy) == folder_digest(folder) == ref.sha256 and (copy / "deep" / "c.bin").exists()
+    assert (
+        folder_digest(copy) == folder_digest(folder) == ref.sha256
+        and (copy / "deep" / "c.bin").exists()
+    )
     assert store.get_bytes(store.put_bytes(b"report", "reports", ".html")) == b"report"
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_out_of_space_nothing_is_there_and_the_next_attempt_stores_it(store: BlobStore, folder: Path, tmp_path: Path, step: str) -> None:
+def test_out_of_space_nothing_is_there_and_the_next_attempt_stores_it(
+    store: BlobStore, folder: Path, tmp_path: Path, step: str
+) -> None:
     failpoints.arm(step, "error")
     with pytest.raises(OSError, match=step) as full:
         store.put_folder(folder, "adapters")
@@ -89,7 +104,9 @@ def test_out_of_space_nothing_is_there_and_the_next_attempt_stores_it(store: Blo
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_killed_writer_leaves_nothing_that_looks_stored_and_the_next_one_cleans_up(local: BlobStore, folder: Path, tmp_path: Path, step: str) -> None:
+def test_a_killed_writer_leaves_nothing_that_looks_stored_and_the_next_one_cleans_up(
+    local: BlobStore, folder: Path, tmp_path: Path, step: str
+) -> None:
     def killed() -> None:
         failpoints.arm(step, "kill")
         local.put_folder(folder, "adapters")
@@ -108,10 +125,14 @@ def test_a_file_is_there_whole_or_not_at_all(local: BlobStore, tmp_path: Path, s
     with pytest.raises(OSError, match=step):
         local.put_bytes(b"report" * 1000, "reports", ".html")
     assert stored(tmp_path) == [] and halves(tmp_path) == []
-    assert local.get_bytes(local.put_bytes(b"report" * 1000, "reports", ".html")) == b"report" * 1000
+    assert (
+        local.get_bytes(local.put_bytes(b"report" * 1000, "reports", ".html")) == b"report" * 1000
+    )
 
 
-def test_what_another_process_is_still_writing_is_left_alone(local: BlobStore, folder: Path, tmp_path: Path) -> None:
+def test_what_another_process_is_still_writing_is_left_alone(
+    local: BlobStore, folder: Path, tmp_path: Path
+) -> None:
     with atomic.partial_folder(tmp_path / "artifacts" / "adapters", "slow") as slow:
         an_hour_ago = time.time() - 3600
         os.utime(slow, (an_hour_ago, an_hour_ago))
@@ -121,7 +142,9 @@ def test_what_another_process_is_still_writing_is_left_alone(local: BlobStore, f
 
 
 @pytest.mark.parametrize("bytes_", [1, 3000])
-def test_a_file_that_may_not_grow_is_not_stored(local: BlobStore, folder: Path, tmp_path: Path, bytes_: int) -> None:
+def test_a_file_that_may_not_grow_is_not_stored(
+    local: BlobStore, folder: Path, tmp_path: Path, bytes_: int
+) -> None:
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, resource.RLIM_INFINITY))
         local.put_folder(folder, "adapters")
@@ -132,7 +155,9 @@ def test_a_file_that_may_not_grow_is_not_stored(local: BlobStore, folder: Path, 
     assert len(stored(tmp_path)) == 1
 
 
-def test_writers_of_the_same_content_do_each_other_no_harm(local: BlobStore, folder: Path, tmp_path: Path) -> None:
+def test_writers_of_the_same_content_do_each_other_no_harm(
+    local: BlobStore, folder: Path, tmp_path: Path
+) -> None:
     with ThreadPoolExecutor(12) as threads:
         folders = [threads.submit(local.put_folder, folder, "adapters") for _ in range(12)]
         files = [threads.submit(local.put_bytes, b"the same", "reports") for _ in range(12)]
@@ -140,37 +165,59 @@ def test_writers_of_the_same_content_do_each_other_no_harm(local: BlobStore, fol
     assert len(uris) == 2 and halves(tmp_path) == []
 
 
-def test_fetching_at_the_same_time_takes_nothing_away(local: BlobStore, folder: Path, tmp_path: Path) -> None:
-    """A zombie and its successor fetch the same dataset: whoever comes second leaves the first one's copy where it is."""
+def test_fetching_at_the_same_time_takes_nothing_away(
+    local: BlobStore, folder: Path, tmp_path: Path
+) -> None:
+    """A zombie and its successor fetch the same dataset: whoever comes second leaves the first
+    one's copy where it is.
+    """
     ref = local.put_folder(folder, "datasets")
 
     def fetch() -> bool:
-        return all((local.get_folder(ref, tmp_path / "copy") / "deep" / "c.bin").exists() for _ in range(10))
+        return all(
+            (local.get_folder(ref, tmp_path / "copy") / "deep" / "c.bin").exists()
+            for _ in range(10)
+        )
 
     with ThreadPoolExecutor(8) as threads:
         assert all(done.result() for done in [threads.submit(fetch) for _ in range(8)])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["artifacts", "copy", "made"]
 
 
-def test_content_that_changes_while_it_is_stored_is_not_stored(local: BlobStore, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_content_that_changes_while_it_is_stored_is_not_stored(
+    local: BlobStore, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reach = failpoints.reach
-    monkeypatch.setattr(failpoints, "reach", lambda name: ((folder / "b.bin").write_bytes(b"changed"), reach(name)))
+    monkeypatch.setattr(
+        failpoints, "reach", lambda name: ((folder / "b.bin").write_bytes(b"changed"), reach(name))
+    )
     with pytest.raises(BlobCorrupt):
         local.put_folder(folder, "adapters")
     assert stored(tmp_path) == []
 
 
-def test_an_upload_that_came_out_differently_is_not_completed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_that_came_out_differently_is_not_completed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = BlobStore("memory://upload")
     fs = fsspec.filesystem("memory")
     put_file = type(fs).put_file
-    monkeypatch.setattr(type(fs), "put_file", lambda self, source, target, **kw: (put_file(self, source, target, **kw), self.pipe_file(target, b"x")))
+    monkeypatch.setattr(
+        type(fs),
+        "put_file",
+        lambda self, source, target, **kw: (
+            put_file(self, source, target, **kw),
+            self.pipe_file(target, b"x"),
+        ),
+    )
     with pytest.raises(BlobCorrupt):
         store.put_folder(folder, "adapters")
     assert not fs.exists(f"/upload/adapters/{folder_digest(folder)}/{COMPLETE}")
 
 
-def test_what_an_older_release_left_half_written_is_replaced(local: BlobStore, folder: Path, tmp_path: Path) -> None:
+def test_what_an_older_release_left_half_written_is_replaced(
+    local: BlobStore, folder: Path, tmp_path: Path
+) -> None:
     half = tmp_path / "artifacts" / "adapters" / folder_digest(folder)
     half.mkdir(parents=True)
     (half / "a.bin").write_bytes(b"half")

@@ -24,8 +24,12 @@ async def length(body: Body) -> int:
 
 @pytest.fixture
 def client(keys: dict[str, str]) -> httpx.AsyncClient:
-    settings = ServiceSettings(database_url="sqlite+aiosqlite://", keys_file=keys["file"], max_body_bytes=1000)
-    api = create_api("test", settings, [router], ready=lambda: None, trouble=lambda: None, lifespan=None)
+    settings = ServiceSettings(
+        database_url="sqlite+aiosqlite://", keys_file=keys["file"], max_body_bytes=1000
+    )
+    api = create_api(
+        "test", settings, [router], ready=lambda: None, trouble=lambda: None, lifespan=None
+    )
     return httpx.AsyncClient(transport=httpx.ASGITransport(api), base_url="http://test")
 
 
@@ -43,7 +47,13 @@ async def test_a_declared_and_a_streamed_body_are_both_limited(client: httpx.Asy
         for piece in pieces():
             yield piece
 
-    for body in ({"json": {"text": "x" * 2000}}, {"content": stream(), "headers": {"content-type": "application/json"}}):
+    for body in (
+        {"json": {"text": "x" * 2000}},
+        {"content": stream(), "headers": {"content-type": "application/json"}},
+    ):
         answer = await client.post("/length", **body)
         assert answer.status_code == 413
-        assert answer.json() == {"error": "BodyTooLarge", "detail": "the body is larger than 1000 bytes: send less at once"}
+        assert answer.json() == {
+            "error": "BodyTooLarge",
+            "detail": "the body is larger than 1000 bytes: send less at once",
+        }

@@ -1,9 +1,21 @@
-"""Many rows in one go are the rows that SQLAlchemy would have written one by one, on SQLite and on Postgres."""
+"""Many rows in one go are the rows that SQLAlchemy would have written one by one, on SQLite and on
+Postgres.
+"""
 
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Column, DateTime, Integer, LargeBinary, MetaData, String, Table, insert, select
+from sqlalchemy import (
+    Column,
+    DateTime,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    insert,
+    select,
+)
 from sqlalchemy.exc import DBAPIError
 
 from shared.bulk import insert_many, stored, update_many
@@ -11,8 +23,14 @@ from shared.clock import now
 from shared.db import Database
 
 metadata = MetaData()
-THINGS = Table("things", metadata, Column("id", Integer, primary_key=True), Column("key", LargeBinary(16), unique=True),
-               Column("name", String(8)), Column("at", DateTime(timezone=True)))  # fmt: skip
+THINGS = Table(
+    "things",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("key", LargeBinary(16), unique=True),
+    Column("name", String(8)),
+    Column("at", DateTime(timezone=True)),
+)
 
 
 @pytest.fixture
@@ -23,7 +41,9 @@ async def things(db: Database) -> Database:
 
 async def everything(db: Database) -> list[tuple]:
     async with db.read() as connection:
-        return [tuple(row) for row in await connection.execute(select(THINGS).order_by(THINGS.c.id))]
+        return [
+            tuple(row) for row in await connection.execute(select(THINGS).order_by(THINGS.c.id))
+        ]
 
 
 async def test_values_come_back_as_they_would_from_sqlalchemy(things: Database) -> None:
@@ -31,7 +51,10 @@ async def test_values_come_back_as_they_would_from_sqlalchemy(things: Database) 
     async with things.transaction() as tx:
         await tx.execute(insert(THINGS), [{"id": 1, "key": b"\x00a", "name": "ä", "at": at}])
         count = await insert_many(
-            tx, THINGS, ("id", "key", "name", "at"), [(2, b"\x00b", None, stored(THINGS.c.at, at, tx.dialect))]
+            tx,
+            THINGS,
+            ("id", "key", "name", "at"),
+            [(2, b"\x00b", None, stored(THINGS.c.at, at, tx.dialect))],
         )
     one, two = await everything(things)
     assert count == 1
@@ -41,14 +64,22 @@ async def test_values_come_back_as_they_would_from_sqlalchemy(things: Database) 
 
 async def test_rows_without_a_number_get_theirs_in_order(things: Database) -> None:
     async with things.transaction() as tx:
-        assert await insert_many(tx, THINGS, ("name",), [(f"n{number}",) for number in range(1000)]) == 1000
+        assert (
+            await insert_many(tx, THINGS, ("name",), [(f"n{number}",) for number in range(1000)])
+            == 1000
+        )
     assert [row[2] for row in await everything(things)] == [f"n{number}" for number in range(1000)]
 
 
 async def test_known_rows_are_left_out_and_counted(things: Database) -> None:
     async with things.transaction() as tx:
         await insert_many(tx, THINGS, ("key", "name"), [(b"a", "first")])
-        assert await insert_many(tx, THINGS, ("key", "name"), [(b"a", "again"), (b"b", "new")], unless_known=True) == 1
+        assert (
+            await insert_many(
+                tx, THINGS, ("key", "name"), [(b"a", "again"), (b"b", "new")], unless_known=True
+            )
+            == 1
+        )
         assert await insert_many(tx, THINGS, ("key", "name"), []) == 0
     assert [row[2] for row in await everything(things)] == ["first", "new"]
 

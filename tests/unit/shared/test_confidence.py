@@ -11,11 +11,21 @@ def token(text: str, logprob: float, *others: tuple[str, float]) -> dict:
 
 
 def choice(text: str, *tokens: dict) -> dict:
-    return {"message": {"role": "assistant", "content": text}, "logprobs": {"content": list(tokens)}}
+    return {
+        "message": {"role": "assistant", "content": text},
+        "logprobs": {"content": list(tokens)},
+    }
 
 
 def test_the_end_token_does_not_count() -> None:
-    found = read_confidence(choice("late refund", token("late", -0.1, ("lost", -2.1)), token(" refund", -0.3), token("<|im_end|>", -5.0)))
+    found = read_confidence(
+        choice(
+            "late refund",
+            token("late", -0.1, ("lost", -2.1)),
+            token(" refund", -0.3),
+            token("<|im_end|>", -5.0),
+        )
+    )
     assert isclose(found.score, exp(-0.4)) and found.tokens == 2
     assert isclose(found.min_logprob, -0.3) and isclose(found.first_margin, 2.0)
 
@@ -23,7 +33,10 @@ def test_the_end_token_does_not_count() -> None:
 def test_a_letter_split_over_two_tokens_is_read_whole() -> None:
     first = "ü".encode()[:1]
     second = "ü".encode()[1:]
-    pieces = [{"token": "�", "logprob": -0.2, "bytes": list(part), "top_logprobs": []} for part in (first, second)]
+    pieces = [
+        {"token": "�", "logprob": -0.2, "bytes": list(part), "top_logprobs": []}
+        for part in (first, second)
+    ]
     assert read_confidence(choice("ü", *pieces, token("<|im_end|>", -1.0))).tokens == 2
 
 

@@ -29,7 +29,9 @@ async def outbox(db: Database) -> Outbox:
     return outbox
 
 
-async def test_relay_publishes_each_committed_event_once_and_in_order(db: Database, outbox: Outbox) -> None:
+async def test_relay_publishes_each_committed_event_once_and_in_order(
+    db: Database, outbox: Outbox
+) -> None:
     events = [factories.trained() for _ in range(5)]
     async with db.transaction() as tx:
         await outbox.add(tx, *events)
@@ -55,7 +57,9 @@ async def test_an_event_is_digested_once(db: Database, outbox: Outbox) -> None:
         assert await outbox.first_time(tx, "dataset-built", "e2")
 
 
-async def test_a_service_cannot_publish_what_the_map_does_not_grant(db: Database, outbox: Outbox) -> None:
+async def test_a_service_cannot_publish_what_the_map_does_not_grant(
+    db: Database, outbox: Outbox
+) -> None:
     with pytest.raises(UndeclaredEvent, match="trainer may not publish RouteChanged"):
         async with db.transaction() as tx:
             await outbox.add(tx, factories.route_changed())

@@ -1,4 +1,6 @@
-"""A consumer that stands still with events left to read is stuck; one that waits for events is not."""
+"""A consumer that stands still with events left to read is stuck; one that waits for events is
+not.
+"""
 
 from aiokafka import TopicPartition
 

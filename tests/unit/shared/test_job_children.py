@@ -1,4 +1,6 @@
-"""A child dies with its parent; and, when the parent is only stopped or has lost the job, by itself."""
+"""A child dies with its parent; and, when the parent is only stopped or has lost the job, by
+itself.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,13 @@ import pytest
 
 from shared.child import LEASE_FILE, LEASE_SECONDS, ChildSilent, run_child
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to kill the child with its parent")
-CHILD = "import os, time; from shared.child import die_with_parent, say; die_with_parent(); say(pid=os.getpid()); time.sleep(60)"
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="asks Linux to kill the child with its parent"
+)
+CHILD = (
+    "import os, time; from shared.child import die_with_parent, say; die_with_parent();"
+    " say(pid=os.getpid()); time.sleep(60)"
+)
 PARENT = """
 import asyncio, sys
 from pathlib import Path
@@ -32,7 +39,8 @@ async def main(url, child, said):
         await store.add(tx, "train", "one", {})
     async def hear(message):
         Path(said).write_text(str(message["pid"]))
-    await run_leased(store, await store.claim("train"), lambda job: run_child([sys.executable, "-c", child], hear))
+    job = await store.claim("train")
+    await run_leased(store, job, lambda job: run_child([sys.executable, "-c", child], hear))
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -53,12 +61,18 @@ async def until(condition, seconds: float):
 
 
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
-async def test_a_child_does_not_outlive_its_worker_for_longer_than_the_lease(tmp_path: Path, fault: signal.Signals) -> None:
+async def test_a_child_does_not_outlive_its_worker_for_longer_than_the_lease(
+    tmp_path: Path, fault: signal.Signals
+) -> None:
     said = tmp_path / "pid"
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, f"sqlite+aiosqlite:///{tmp_path}/t.db", CHILD, said])
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, f"sqlite+aiosqlite:///{tmp_path}/t.db", CHILD, said]
+    )
     try:
         pid = int(await until(lambda: said.exists() and said.read_text(), 60))
-        await asyncio.sleep(2.5)  # longer than the lease: while its worker renews it, the child goes on
+        await asyncio.sleep(
+            2.5
+        )  # longer than the lease: while its worker renews it, the child goes on
         assert alive(pid)
         parent.send_signal(fault)
         await until(lambda: not alive(pid), 20)
@@ -71,8 +85,13 @@ def test_a_child_that_was_stopped_itself_goes_on_while_its_worker_renews(tmp_pat
     """It compares no clocks: after a pause it looks whether the file was touched meanwhile."""
     lease = tmp_path / "lease"
     lease.touch()
-    child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True, stderr=subprocess.PIPE,
-                             env=os.environ | {LEASE_FILE: str(lease), LEASE_SECONDS: "1.0"})  # fmt: skip
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD],
+        stdout=subprocess.PIPE,
+        text=True,
+        stderr=subprocess.PIPE,
+        env=os.environ | {LEASE_FILE: str(lease), LEASE_SECONDS: "1.0"},
+    )
     try:
         assert child.stdout.readline()
         child.send_signal(signal.SIGSTOP)

@@ -1,4 +1,6 @@
-"""Jobs over HTTP, alike in the three services that have them: list, show, cancel, retry, within the key's own tenant."""
+"""Jobs over HTTP, alike in the three services that have them: list, show, cancel, retry, within the
+key's own tenant.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,14 @@ async def trainer(folder: Path, url: str, keys_file: str) -> tuple[Service, str]
 
 
 async def evaluator(folder: Path, url: str, keys_file: str) -> tuple[Service, str]:
-    service = build_evaluator(EvaluatorSettings(database_url=url, artifacts_url=f"file://{folder}/a", keys_file=keys_file, cache_dir=folder / "cache"))
+    service = build_evaluator(
+        EvaluatorSettings(
+            database_url=url,
+            artifacts_url=f"file://{folder}/a",
+            keys_file=keys_file,
+            cache_dir=folder / "cache",
+        )
+    )
     await service.db.create_tables(service.metadata)
     await add(service, EVALUATE, factories.trained())
     return service, EVALUATE
@@ -57,26 +66,42 @@ class Api:
         self.jobs: JobStore = service.context.get("jobs") or service.context["ledger"].jobs
 
     def of(self, tenant: str) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=httpx.ASGITransport(self.service.api), base_url="http://t",
-                                 headers={"authorization": f"Bearer {self.keys.get(tenant, tenant)}"})  # fmt: skip
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.service.api),
+            base_url="http://t",
+            headers={"authorization": f"Bearer {self.keys.get(tenant, tenant)}"},
+        )
 
 
 @pytest.fixture(params=[trainer, evaluator, dataset_builder], ids=lambda make: make.__name__)
-async def api(request: pytest.FixtureRequest, tmp_path: Path, keys: dict[str, str]) -> AsyncIterator[Api]:
-    service, kind = await request.param(tmp_path, f"sqlite+aiosqlite:///{tmp_path}/j.db", keys["file"])
+async def api(
+    request: pytest.FixtureRequest, tmp_path: Path, keys: dict[str, str]
+) -> AsyncIterator[Api]:
+    service, kind = await request.param(
+        tmp_path, f"sqlite+aiosqlite:///{tmp_path}/j.db", keys["file"]
+    )
     yield Api(service, kind, keys)
     await service.db.close()
 
 
 async def test_a_job_is_listed_with_its_state_its_age_and_what_it_is_about(api: Api) -> None:
     async with api.of("acme") as http:
-        listed = (await http.get("/v1/jobs", params={"state": "queued", "route": factories.ROUTE, "limit": 1})).json()
+        listed = (
+            await http.get(
+                "/v1/jobs", params={"state": "queued", "route": factories.ROUTE, "limit": 1}
+            )
+        ).json()
         none = (await http.get("/v1/jobs", params={"state": "running"})).json()
         await api.jobs.claim(api.kind)
         [job] = (await http.get("/v1/jobs")).json()["items"]
         assert (await http.get("/v1/jobs", params={"state": "sleeping"})).status_code == 422
     assert listed["next"] == 1 and none == {"items": [], "next": None}
-    assert (job["state"], job["attempt"], job["kind"], job["route"]) == ("running", 1, api.kind, factories.ROUTE)
+    assert (job["state"], job["attempt"], job["kind"], job["route"]) == (
+        "running",
+        1,
+        api.kind,
+        factories.ROUTE,
+    )
     assert job["worker"] and 0 <= job["heartbeat_age_seconds"] < 60 and 0 <= job["age_seconds"] < 60
     assert {"dataset_id", "build"} & job.keys()
 
@@ -89,13 +114,24 @@ async def test_it_is_cancelled_and_retried_and_says_who_and_why(api: Api) -> Non
         cancelled = await http.post(f"{path}/cancel", json={"reason": "wrong recipe"})
         twice = await http.post(f"{path}/cancel", json={"reason": "wrong recipe"})
         again = await http.post(f"{path}/retry", json=REASON)
-        assert (await http.post(f"{path}/retry", json={})).status_code == 422  # not without a reason
+        assert (
+            await http.post(f"{path}/retry", json={})
+        ).status_code == 422  # not without a reason
     assert (early.status_code, early.json()["error"]) == (409, "NotRetryable")
-    assert cancelled.status_code == 202 and cancelled.json()["error"] == "cancelled by acme-all: wrong recipe"
+    assert (
+        cancelled.status_code == 202
+        and cancelled.json()["error"] == "cancelled by acme-all: wrong recipe"
+    )
     assert (twice.status_code, twice.json()["error"]) == (409, "NotCancellable")
-    assert again.status_code == 202 and (again.json()["state"], again.json()["attempt"], again.json()["error"]) == ("queued", 0, None)
+    assert again.status_code == 202 and (
+        again.json()["state"],
+        again.json()["attempt"],
+        again.json()["error"],
+    ) == ("queued", 0, None)
     assert [(entry["outcome"], entry["reason"]) for entry in again.json()["history"]] == [
-        ("cancelled", "cancelled by acme-all: wrong recipe"), ("retried", "asked for by acme-all: the GPU was replaced")]  # fmt: skip
+        ("cancelled", "cancelled by acme-all: wrong recipe"),
+        ("retried", "asked for by acme-all: the GPU was replaced"),
+    ]
 
 
 async def test_a_failed_job_is_retried(api: Api) -> None:

@@ -1,4 +1,6 @@
-"""Who may work on a job and who may not, on SQLite and on Postgres: leases, tokens, attempts, cancel, retry."""
+"""Who may work on a job and who may not, on SQLite and on Postgres: leases, tokens, attempts,
+cancel, retry.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ async def claimed(store: JobStore) -> Job:
 async def expire(store: JobStore) -> None:
     """As if its worker had been silent for longer than the lease."""
     async with store.db.transaction() as tx:
-        await tx.execute(update(store.table).where(store.table.c.state == "running").values(lease_until=0.0))
+        await tx.execute(
+            update(store.table).where(store.table.c.state == "running").values(lease_until=0.0)
+        )
 
 
 async def finish(store: JobStore, job: Job) -> None:
@@ -82,9 +86,13 @@ async def test_a_stale_worker_can_do_nothing(store: JobStore) -> None:
     assert await outcomes(store, job) == ["died", "finished"]
 
 
-async def test_without_the_token_a_stale_worker_would_win(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_the_token_a_stale_worker_would_win(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def unfenced(self: JobStore, tx: AsyncConnection, job: Job, values: dict) -> None:
-        await tx.execute(update(self.table).where(self.table.c.job_id == job.job_id).values(**values))
+        await tx.execute(
+            update(self.table).where(self.table.c.job_id == job.job_id).values(**values)
+        )
 
     stale = await claimed(store)
     await expire(store)
@@ -94,14 +102,21 @@ async def test_without_the_token_a_stale_worker_would_win(store: JobStore, monke
     assert (await end_of(store)).result == {"by": 1}
 
 
-async def test_stopped_within_its_transaction_a_worker_does_not_keep_the_job(store: JobStore, database_url: str) -> None:
+async def test_stopped_within_its_transaction_a_worker_does_not_keep_the_job(
+    store: JobStore, database_url: str
+) -> None:
     if store.db.is_sqlite:
-        pytest.skip("SQLite has one writer: whoever is stopped within a transaction holds up all others")
+        pytest.skip(
+            "SQLite has one writer: whoever is stopped within a transaction holds up all others"
+        )
     job = await claimed(store)
     with pytest.raises(DatabaseUnavailable):
         async with store.db.transaction() as tx:
             await store.finish(tx, job, {"by": job.token})
-            assert await asyncio.to_thread(asyncio.run, tries_for(10.0, store, database_url)) == job.job_id
+            assert (
+                await asyncio.to_thread(asyncio.run, tries_for(10.0, store, database_url))
+                == job.job_id
+            )
     assert (await end_of(store)).state == "running"
 
 
@@ -116,7 +131,9 @@ async def test_two_workers_race_and_one_gets_it(store: JobStore, database_url: s
             await other.db.close()
 
 
-async def test_the_oldest_goes_first_whatever_the_clock_of_the_process_says(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_oldest_goes_first_whatever_the_clock_of_the_process_says(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("shared.job_store.now", lambda: datetime.now(UTC) - timedelta(hours=1))
     monkeypatch.setattr("schemas.base.time.time_ns", lambda: 0, raising=False)
     await queue(store, "two")
@@ -124,12 +141,16 @@ async def test_the_oldest_goes_first_whatever_the_clock_of_the_process_says(stor
 
 
 @pytest.mark.parametrize("shift", [3600.0, -3600.0])
-async def test_a_wrong_clock_of_the_process_changes_no_lease(store: JobStore, monkeypatch: pytest.MonkeyPatch, shift: float) -> None:
+async def test_a_wrong_clock_of_the_process_changes_no_lease(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch, shift: float
+) -> None:
     real_time = time.time
     real_monotonic = time.monotonic
     job = await claimed(store)
     monkeypatch.setattr(time, "time", lambda: real_time() + shift)
-    monkeypatch.setattr("shared.job_store.now", lambda: datetime.now(UTC) + timedelta(seconds=shift))
+    monkeypatch.setattr(
+        "shared.job_store.now", lambda: datetime.now(UTC) + timedelta(seconds=shift)
+    )
     assert await store.claim(KIND) is None  # the lease holds
     assert await store.renew(job)
     began = real_monotonic()
@@ -147,7 +168,9 @@ async def test_a_heartbeat_keeps_the_lease_while_the_loop_is_busy(store: JobStor
     assert (await end_of(store)).state == "finished"
 
 
-async def test_no_other_worker_gets_a_job_whose_loop_is_busy(store: JobStore, database_url: str) -> None:
+async def test_no_other_worker_gets_a_job_whose_loop_is_busy(
+    store: JobStore, database_url: str
+) -> None:
     """The negative control: without the thread the lease is gone after a second."""
     job = await claimed(store)
     seen = []
@@ -272,7 +295,15 @@ async def test_deaths_and_failures_are_counted_together_waiting_is_not(store: Jo
     await run_leased(store, last, broken)
     job = await end_of(store)
     assert job.state == "failed"
-    assert await outcomes(store, job) == ["waits", "waits", "failed", "waits", "failed", "died", "failed"]
+    assert await outcomes(store, job) == [
+        "waits",
+        "waits",
+        "failed",
+        "waits",
+        "failed",
+        "died",
+        "failed",
+    ]
 
 
 async def test_a_worker_told_to_stop_gives_its_job_back_unharmed(store: JobStore) -> None:
@@ -300,12 +331,16 @@ async def test_a_finished_job_is_not_taken_for_a_lost_one(store: JobStore) -> No
     assert tidied
 
 
-async def test_a_worker_whose_loop_is_stuck_leaves_its_job_to_others(store: JobStore, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_worker_whose_loop_is_stuck_leaves_its_job_to_others(
+    store: JobStore, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("shared.heartbeat.STUCK_SECONDS", 1.0)
     found = []
 
     async def hangs(job: Job) -> None:
-        rescue = asyncio.get_running_loop().run_in_executor(None, asyncio.run, tries_for(6.0, store, database_url))
+        rescue = asyncio.get_running_loop().run_in_executor(
+            None, asyncio.run, tries_for(6.0, store, database_url)
+        )
         time.sleep(4.5)
         found.append(await rescue)
         await finish(store, job)
@@ -315,7 +350,9 @@ async def test_a_worker_whose_loop_is_stuck_leaves_its_job_to_others(store: JobS
     assert found == [job.job_id] and (await store.get(job.job_id)).token == 2
 
 
-async def test_the_gauges_show_states_and_how_long_leases_are_silent(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_gauges_show_states_and_how_long_leases_are_silent(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(worker, "WATCH_SECONDS", 0.05)
     job = await claimed(store)
     watching = asyncio.create_task(worker.watch(store))
@@ -325,7 +362,10 @@ async def test_the_gauges_show_states_and_how_long_leases_are_silent(store: JobS
     await finish(store, job)
     await asyncio.sleep(0.3)
     watching.cancel()
-    assert (KIND, job.job_id) not in worker.SILENCE._metrics and (KIND, "running") not in worker.JOBS._metrics
+    assert (KIND, job.job_id) not in worker.SILENCE._metrics and (
+        KIND,
+        "running",
+    ) not in worker.JOBS._metrics
 
 
 async def running(store: JobStore) -> Job | None:

@@ -1,4 +1,6 @@
-"""What a row's headers become; the rest of the sender is tested on real brokers (tests/integration/test_sender.py)."""
+"""What a row's headers become; the rest of the sender is tested on real brokers
+(tests/integration/test_sender.py).
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,14 @@ from shared.kafka_sender import KafkaSender, headers_of
 
 
 @pytest.mark.parametrize(
-    ("said", "sent"), [("plain", b"plain"), ("zwölf", "zwölf".encode()), ("half of a pair: \ud800", b"half of a pair: ?")], ids=["plain", "utf-8", "surrogate"]
-)  # fmt: skip
+    ("said", "sent"),
+    [
+        ("plain", b"plain"),
+        ("zwölf", "zwölf".encode()),
+        ("half of a pair: \ud800", b"half of a pair: ?"),
+    ],
+    ids=["plain", "utf-8", "surrogate"],
+)
 def test_headers_are_bytes_whatever_was_in_them(said: str, sent: bytes) -> None:
     row = SimpleNamespace(id="event-1", headers=json.dumps({"x-error": said, "id": "another"}))
     assert headers_of(row) == [("id", b"event-1"), ("x-error", sent)]
@@ -44,7 +52,10 @@ class FailingProducer:
 
 
 async def test_what_follows_a_batch_that_failed_is_not_sent_before_it() -> None:
-    rows = [SimpleNamespace(seq=n, id=str(n), aggregateid="key", payload=b"x", headers="{}") for n in range(3)]
+    rows = [
+        SimpleNamespace(seq=n, id=str(n), aggregateid="key", payload=b"x", headers="{}")
+        for n in range(3)
+    ]
     producer = FailingProducer()
     with pytest.raises(KafkaTimeoutError):
         await KafkaSender("", "test")._send_to(producer, ("topic", 0), rows)

@@ -1,4 +1,6 @@
-"""A lost partition is begun again, and its loss is forgotten only when the group knows the new place."""
+"""A lost partition is begun again, and its loss is forgotten only when the group knows the new
+place.
+"""
 
 from __future__ import annotations
 
@@ -79,11 +81,16 @@ async def test_a_lost_partition_is_begun_again_once(db: Database, outbox: Outbox
 
 
 @pytest.mark.parametrize("trouble", [CommitFailedError(), IllegalStateError()])
-async def test_while_partitions_change_hands_the_loss_is_not_forgotten(db: Database, outbox: Outbox, trouble: KafkaError) -> None:
+async def test_while_partitions_change_hands_the_loss_is_not_forgotten(
+    db: Database, outbox: Outbox, trouble: KafkaError
+) -> None:
     guard = ConsumerGuard(db, outbox, ForgetfulLog())
     consumer = Consumer(trouble)
     assert await guard.lost(consumer, [HERE])
-    assert await known(db, outbox) == ("an-event", 40), "a process that dies now must find the loss again"
+    assert await known(db, outbox) == (
+        "an-event",
+        40,
+    ), "a process that dies now must find the loss again"
     await guard.sweep([consumer])
     assert await known(db, outbox) is None
     assert consumer.committed == [{TopicPartition(*HERE): FIRST_OFFSET}]

@@ -17,7 +17,10 @@ from tests.unit.shared.redaction_corpus import HARMLESS, PERSONAL
 RECALL = 0.98
 FALSE_POSITIVES = 0.02
 LABEL = re.compile(r"<<(?P<kind>[A-Z]+):(?P<value>.+?)>>")
-PEM = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMIIEpAIBAAKCAQEA7f\n-----END RSA PRIVATE KEY-----"
+PEM = (
+    "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMIIEpAIBAAKCAQEA7f\n-----END RSA"
+    " PRIVATE KEY-----"
+)
 MEBIBYTE = 1 << 20
 
 
@@ -58,7 +61,9 @@ def test_counts_say_what_was_replaced() -> None:
     assert counts == {"EMAIL": 2, "CARD": 1}
 
 
-@pytest.mark.parametrize("key", [PEM, PEM.replace("\n", "\\n"), PEM.replace("RSA ", ""), PEM.replace("RSA", "OPENSSH")])
+@pytest.mark.parametrize(
+    "key", [PEM, PEM.replace("\n", "\\n"), PEM.replace("RSA ", ""), PEM.replace("RSA", "OPENSSH")]
+)
 def test_private_keys_go_as_a_whole(key: str) -> None:
     assert redact(f"here: {key} bye") == "here: [SECRET] bye"
 
@@ -75,11 +80,31 @@ def test_check_sums() -> None:
 
 
 FRAGMENTS = [
-    *(plain(line) for line in PERSONAL), *HARMLESS, *(match["value"] for line in PERSONAL for match in LABEL.finditer(line)),
-    PEM, "@", "+", "-", ".", " ", "\n", "0", "1", "a", "tel ", "order ", "bearer ", "[EMAIL]", "[PHONE]", "://", ":", "-----BEGIN PRIVATE KEY-----",
-]  # fmt: skip
+    *(plain(line) for line in PERSONAL),
+    *HARMLESS,
+    *(match["value"] for line in PERSONAL for match in LABEL.finditer(line)),
+    PEM,
+    "@",
+    "+",
+    "-",
+    ".",
+    " ",
+    "\n",
+    "0",
+    "1",
+    "a",
+    "tel ",
+    "order ",
+    "bearer ",
+    "[EMAIL]",
+    "[PHONE]",
+    "://",
+    ":",
+    "-----BEGIN PRIVATE KEY-----",
+]
 jumbles = st.lists(
-    st.sampled_from(FRAGMENTS) | st.text(max_size=6) | st.text("0123456789+-.() /", max_size=20), max_size=12
+    st.sampled_from(FRAGMENTS) | st.text(max_size=6) | st.text("0123456789+-.() /", max_size=20),
+    max_size=12,
 ).map("".join)
 
 
@@ -100,7 +125,8 @@ def test_a_sign_that_is_missed_would_be_noticed() -> None:
     lines = [plain(line) for line in PERSONAL]
     for blind in range(len(redaction.RULES)):
         rules = tuple(
-            (sign if number != blind else never, group) for number, (sign, group) in enumerate(redaction.RULES)
+            (sign if number != blind else never, group)
+            for number, (sign, group) in enumerate(redaction.RULES)
         )
         assert any(with_rules(rules, line) != without_signs(line) for line in lines)
     assert all(redact_counted(line) == without_signs(line) for line in lines + HARMLESS)
@@ -127,10 +153,45 @@ def test_any_text_is_survived(text: str) -> None:
 
 
 ADVERSARIAL = [
-    "a", "1", "1 ", "1.", "sk-", "sk-1", "a'", "a@", "@.", "x@a.", "tel ", "tel 1", "+1 ", "bearer ", "bearer a", "token=", "token= ", "eyJaaaaaaaa.", "DE89 ",
-    "(02", "(((", "0412 ", "0049 ", "://", "://a:", "4111 1111 1111 1111 ", "a@b.co ", "a@b.co+14155552671", "-----BEGIN A ", "-----BEGIN PRIVATE KEY-----",
-    "-----BEGIN PRIVATE KEY----- -", "-", " ", "\n", "\\n", "A ", "1a@-.+( ", "\u0664",
-]  # fmt: skip
+    "a",
+    "1",
+    "1 ",
+    "1.",
+    "sk-",
+    "sk-1",
+    "a'",
+    "a@",
+    "@.",
+    "x@a.",
+    "tel ",
+    "tel 1",
+    "+1 ",
+    "bearer ",
+    "bearer a",
+    "token=",
+    "token= ",
+    "eyJaaaaaaaa.",
+    "DE89 ",
+    "(02",
+    "(((",
+    "0412 ",
+    "0049 ",
+    "://",
+    "://a:",
+    "4111 1111 1111 1111 ",
+    "a@b.co ",
+    "a@b.co+14155552671",
+    "-----BEGIN A ",
+    "-----BEGIN PRIVATE KEY-----",
+    "-----BEGIN PRIVATE KEY----- -",
+    "-",
+    " ",
+    "\n",
+    "\\n",
+    "A ",
+    "1a@-.+( ",
+    "\u0664",
+]
 
 
 @pytest.mark.parametrize("unit", ADVERSARIAL)

@@ -1,4 +1,6 @@
-"""One relay works at a time, another takes over; sent rows are kept for their time; a lost log is filled in order."""
+"""One relay works at a time, another takes over; sent rows are kept for their time; a lost log is
+filled in order.
+"""
 
 from datetime import timedelta
 
@@ -16,7 +18,9 @@ from tests import factories
 
 
 class MemoryLog:
-    """Sender and reader of a log that can forget: one partition, ids in order; `start` moves as retention drops its head."""
+    """Sender and reader of a log that can forget: one partition, ids in order; `start` moves as
+    retention drops its head.
+    """
 
     def __init__(self) -> None:
         self.ids: list[str] = []
@@ -27,7 +31,11 @@ class MemoryLog:
         return [Place(0, len(self.ids) - len(rows) + i) for i in range(len(rows))]
 
     async def lost(self, ends) -> dict[Partition, int]:
-        return {at: self.start for at, (event_id, offset) in ends.items() if offset >= self.start and self.ids[offset : offset + 1] != [event_id]}
+        return {
+            at: self.start
+            for at, (event_id, offset) in ends.items()
+            if offset >= self.start and self.ids[offset : offset + 1] != [event_id]
+        }
 
     async def contents(self, _: Partition) -> tuple[int, set[str]]:
         return self.start, set(self.ids[self.start :])
@@ -77,7 +85,9 @@ async def test_one_relay_leads_and_its_own_restart_need_not_wait(rig: Rig) -> No
 async def test_a_lease_ends_by_the_clock_of_the_database(rig: Rig) -> None:
     await rig.relay("dead").leads()
     async with rig.db.transaction() as tx:
-        await tx.execute(update(rig.lease).values(lease_until=rig.lease.c.lease_until - LEASE_SECONDS - 1))
+        await tx.execute(
+            update(rig.lease).values(lease_until=rig.lease.c.lease_until - LEASE_SECONDS - 1)
+        )
     assert await rig.relay("two").leads()
     assert not await rig.relay("dead").leads()
 
@@ -124,12 +134,27 @@ async def test_sent_events_and_digested_ids_are_kept_for_their_time(rig: Rig) ->
             await rig.outbox.first_time(tx, "dataset-built", name)
         await rig.outbox.dead_letter(tx, "dataset-built", "poison", None, b"", {})
         old = rig.outbox.inbox.c.event_id.in_(("old", "poison"))
-        await tx.execute(update(rig.outbox.inbox).where(old).values(received_at=now() - INBOX_KEEP - timedelta(days=1)))
-        await tx.execute(update(rig.outbox.table).where(rig.outbox.table.c.id == ids[0]).values(sent_at=now() - timedelta(hours=73)))
+        await tx.execute(
+            update(rig.outbox.inbox)
+            .where(old)
+            .values(received_at=now() - INBOX_KEEP - timedelta(days=1))
+        )
+        await tx.execute(
+            update(rig.outbox.table)
+            .where(rig.outbox.table.c.id == ids[0])
+            .values(sent_at=now() - timedelta(hours=73))
+        )
     await Housekeeping(rig.relay(), outbox_keep_hours=72).once()
     async with rig.db.read() as connection:
-        kept = [row.id for row in await connection.execute(select(rig.outbox.table.c.id).order_by(rig.outbox.table.c.seq))]
-        digested = {row.event_id: row.outcome for row in await connection.execute(select(rig.outbox.inbox))}
+        kept = [
+            row.id
+            for row in await connection.execute(
+                select(rig.outbox.table.c.id).order_by(rig.outbox.table.c.seq)
+            )
+        ]
+        digested = {
+            row.event_id: row.outcome for row in await connection.execute(select(rig.outbox.inbox))
+        }
     assert (ids[0] in kept, ids[1] in kept, len(kept)) == (False, True, 3)
     assert digested == {"new": "handled", "poison": DEAD_LETTERED}
 
@@ -141,5 +166,7 @@ async def test_a_dead_letter_is_let_in_again_only_when_replayed(rig: Rig) -> Non
     async with rig.db.transaction() as tx:
         assert not await rig.outbox.first_time(tx, "dataset-built", "e", Place(0, 2))
         assert await rig.outbox.first_time(tx, "dataset-built", "e", Place(0, 3), replayed=True)
-        assert not await rig.outbox.first_time(tx, "dataset-built", "e", Place(0, 4), replayed=True), "it was digested now"
+        assert not await rig.outbox.first_time(
+            tx, "dataset-built", "e", Place(0, 4), replayed=True
+        ), "it was digested now"
         assert await rig.outbox.last_seen(tx, "dataset-built", 0) == ("e", 4)

@@ -29,17 +29,28 @@ zones = st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30))])
 moments = st.integers(0, 4_000_000_000_000_000).flatmap(
     lambda at: zones.map(lambda zone: datetime.fromtimestamp(at / 1e6, zone))
 )
-fields = st.fixed_dictionaries({
-    "messages": st.lists(st.fixed_dictionaries({"role": st.sampled_from(["user", "system"]), "content": texts}), max_size=3),
-    "answer": texts, "model": texts, "latency_ms": st.none() | st.floats(0, 1e300), "prompt_tokens": st.none() | st.integers(0, 2**31),
-    "metadata": st.dictionaries(texts, texts, max_size=3)})  # fmt: skip
+fields = st.fixed_dictionaries(
+    {
+        "messages": st.lists(
+            st.fixed_dictionaries({"role": st.sampled_from(["user", "system"]), "content": texts}),
+            max_size=3,
+        ),
+        "answer": texts,
+        "model": texts,
+        "latency_ms": st.none() | st.floats(0, 1e300),
+        "prompt_tokens": st.none() | st.integers(0, 2**31),
+        "metadata": st.dictionaries(texts, texts, max_size=3),
+    }
+)
 
 
 @given(fields, moments)
 def test_it_equals_the_model(said: dict, at: datetime) -> None:
     event_id = uuid7()
     messages = tuple(Message(**message) for message in said["messages"])
-    event = LIKE.model_copy(update=said | {"event_id": event_id, "occurred_at": at, "messages": messages})
+    event = LIKE.model_copy(
+        update=said | {"event_id": event_id, "occurred_at": at, "messages": messages}
+    )
     said["messages"] = [{"role": message.role, "content": message.content} for message in messages]
     fast = RENDER(event_id, at, **said)
     slow = rendered(event, "capture")

@@ -1,4 +1,6 @@
-"""One visit to SQLite's thread for each statement: what SQLAlchemy sees is what it saw before, and no connection comes back dirty."""
+"""One visit to SQLite's thread for each statement: what SQLAlchemy sees is what it saw before, and
+no connection comes back dirty.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,12 @@ from sqlalchemy.exc import IntegrityError
 from shared.db import Database
 
 metadata = MetaData()
-THINGS = Table("things", metadata, Column("id", Integer, primary_key=True), Column("name", String(8), unique=True))
+THINGS = Table(
+    "things",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(8), unique=True),
+)
 
 
 class Visits:
@@ -38,11 +45,21 @@ async def test_rows_counts_and_numbers_are_all_there(things: Database) -> None:
     async with things.transaction() as tx:
         assert (await tx.execute(insert(THINGS).values(name="a"))).inserted_primary_key == (1,)
         assert list(
-            (await tx.execute(insert(THINGS).returning(THINGS.c.id), [{"name": "b"}, {"name": "c"}])).scalars()
+            (
+                await tx.execute(
+                    insert(THINGS).returning(THINGS.c.id), [{"name": "b"}, {"name": "c"}]
+                )
+            ).scalars()
         ) == [2, 3]
-        assert (await tx.execute(update(THINGS).where(THINGS.c.id > 1).values(name=THINGS.c.name + "!"))).rowcount == 2
+        assert (
+            await tx.execute(update(THINGS).where(THINGS.c.id > 1).values(name=THINGS.c.name + "!"))
+        ).rowcount == 2
         assert (await tx.execute(select(THINGS).where(THINGS.c.id == 9))).first() is None
-        assert [row.name for row in await tx.execute(select(THINGS).order_by(THINGS.c.id))] == ["a", "b!", "c!"]
+        assert [row.name for row in await tx.execute(select(THINGS).order_by(THINGS.c.id))] == [
+            "a",
+            "b!",
+            "c!",
+        ]
 
 
 async def test_a_small_transaction_visits_the_thread_four_times(
@@ -63,7 +80,9 @@ async def test_what_failed_or_was_given_up_leaves_the_connection_clean(things: D
                 if error is RuntimeError:
                     raise RuntimeError
                 await tx.execute(insert(THINGS).values(name="a"))
-    async with things.engine.connect() as connection:  # past our own context managers, and not committed
+    async with (
+        things.engine.connect() as connection
+    ):  # past our own context managers, and not committed
         await connection.execute(insert(THINGS).values(name="a"))
     async with things.read() as connection:
         assert (await connection.execute(select(THINGS))).all() == []
@@ -71,7 +90,9 @@ async def test_what_failed_or_was_given_up_leaves_the_connection_clean(things: D
         await tx.execute(text("insert into things (name) values ('a')"))
 
 
-async def test_a_connection_returned_in_the_middle_of_a_transaction_is_rolled_back(things: Database) -> None:
+async def test_a_connection_returned_in_the_middle_of_a_transaction_is_rolled_back(
+    things: Database,
+) -> None:
     async with things.engine.connect() as connection:
         raw = await connection.get_raw_connection()
         await raw.driver_connection.execute("BEGIN IMMEDIATE")

@@ -18,7 +18,9 @@ from shared.settings import ServiceSettings
 
 
 @pytest.mark.parametrize("name", ["host-1", None])
-async def test_every_consumer_joins_under_the_replicas_name(name: str | None, tmp_path: Path) -> None:
+async def test_every_consumer_joins_under_the_replicas_name(
+    name: str | None, tmp_path: Path
+) -> None:
     events = KafkaRouter()
     metadata = MetaData()
 
@@ -28,7 +30,22 @@ async def test_every_consumer_joins_under_the_replicas_name(name: str | None, tm
     @subscribe(events, "trainer", topics.ROUTE_CHANGED)
     async def on_route_changed(event: RouteChanged) -> None: ...
 
-    settings = ServiceSettings(database_url=f"sqlite+aiosqlite:///{tmp_path}/x.db", kafka_instance_id=name, keys_file=tmp_path / "keys.json")
-    service = Service("trainer", settings, metadata, events, [], Database(settings.database_url), Outbox("trainer", metadata))
-    assert [subscriber._connection_args["group_instance_id"] for subscriber in service.broker.subscribers] == [name, name]
+    settings = ServiceSettings(
+        database_url=f"sqlite+aiosqlite:///{tmp_path}/x.db",
+        kafka_instance_id=name,
+        keys_file=tmp_path / "keys.json",
+    )
+    service = Service(
+        "trainer",
+        settings,
+        metadata,
+        events,
+        [],
+        Database(settings.database_url),
+        Outbox("trainer", metadata),
+    )
+    assert [
+        subscriber._connection_args["group_instance_id"]
+        for subscriber in service.broker.subscribers
+    ] == [name, name]
     await service.db.close()

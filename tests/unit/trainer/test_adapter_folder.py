@@ -20,16 +20,35 @@ from tests.unit.trainer.worlds import result_of, write_adapter
 def order(tmp_path: Path) -> TrainingOrder:
     base = tmp_path / "models" / "Some-Model"
     base.mkdir(parents=True)
-    return TrainingOrder(job_id="j", dataset_id="acme--support-triage@3f9c3f9c3f9c", dataset_sha256="ab" * 32, dataset=tmp_path, spec=factories.spec(),
-                         recipe=TrainingRecipe(name="t", rank=8), base_model=str(base), checkpoints=tmp_path / "c", output=tmp_path / "out",
-                         tracking_uri="sqlite://")  # fmt: skip
+    return TrainingOrder(
+        job_id="j",
+        dataset_id="acme--support-triage@3f9c3f9c3f9c",
+        dataset_sha256="ab" * 32,
+        dataset=tmp_path,
+        spec=factories.spec(),
+        recipe=TrainingRecipe(name="t", rank=8),
+        base_model=str(base),
+        checkpoints=tmp_path / "c",
+        output=tmp_path / "out",
+        tracking_uri="sqlite://",
+    )
 
 
-def test_the_card_is_readable_by_hubs_and_names_no_path_of_this_machine(order: TrainingOrder, tmp_path: Path) -> None:
+def test_the_card_is_readable_by_hubs_and_names_no_path_of_this_machine(
+    order: TrainingOrder, tmp_path: Path
+) -> None:
     card = model_card(order, result_of(order))
     header = yaml.safe_load(card.split("---")[1])
-    assert (header["base_model"], header["library_name"], header["datasets"]) == ("Some-Model", "peft", [order.dataset_id])
-    assert str(tmp_path) not in card and order.recipe.sha256 in card and order.spec.system_prompt in card
+    assert (header["base_model"], header["library_name"], header["datasets"]) == (
+        "Some-Model",
+        "peft",
+        [order.dataset_id],
+    )
+    assert (
+        str(tmp_path) not in card
+        and order.recipe.sha256 in card
+        and order.spec.system_prompt in card
+    )
 
 
 def test_time_and_tracking_do_not_change_the_digest(order: TrainingOrder) -> None:
@@ -37,7 +56,16 @@ def test_time_and_tracking_do_not_change_the_digest(order: TrainingOrder) -> Non
     assert slow.facts() == result_of(order).facts()
 
 
-@pytest.mark.parametrize("change", [{"use_dora": True}, {"bias": "all"}, {"r": 16}, {"modules_to_save": ["lm_head"]}, {"base_model_name_or_path": "/models/x"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"use_dora": True},
+        {"bias": "all"},
+        {"r": 16},
+        {"modules_to_save": ["lm_head"]},
+        {"base_model_name_or_path": "/models/x"},
+    ],
+)
 def test_what_vllm_would_refuse_is_refused_here(order: TrainingOrder, change: dict) -> None:
     write_adapter(order, result_of(order))
     check_adapter(order.output, 8)

@@ -16,14 +16,20 @@ from tests.unit.trainer.worlds import Fake, trainer_service
 
 @pytest.fixture
 async def service(tmp_path: Path, keys: dict[str, str]) -> AsyncIterator[Service]:
-    service = trainer_service(tmp_path, f"sqlite+aiosqlite:///{tmp_path}/t.db", keys["file"], Fake())
+    service = trainer_service(
+        tmp_path, f"sqlite+aiosqlite:///{tmp_path}/t.db", keys["file"], Fake()
+    )
     await service.db.create_tables(service.metadata)
     yield service
     await service.db.close()
 
 
 def client(service: Service, secret: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(service.api), base_url="http://t", headers={"authorization": f"Bearer {secret}"})
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(service.api),
+        base_url="http://t",
+        headers={"authorization": f"Bearer {secret}"},
+    )
 
 
 async def queued(service: Service) -> str:
@@ -33,7 +39,9 @@ async def queued(service: Service) -> str:
     return (await service.context["jobs"].all())[0].job_id
 
 
-async def test_adapters_are_listed_newest_first_and_shown_with_their_lineage(service: Service, keys: dict[str, str]) -> None:
+async def test_adapters_are_listed_newest_first_and_shown_with_their_lineage(
+    service: Service, keys: dict[str, str]
+) -> None:
     older = factories.trained(job_id="job-1")
     newer = factories.trained(job_id="job-2", adapter=factories.adapter("ffffffffffff"))
     async with service.db.transaction() as tx:
@@ -42,7 +50,9 @@ async def test_adapters_are_listed_newest_first_and_shown_with_their_lineage(ser
     async with client(service, keys["acme"]) as http:
         found = (await http.get("/v1/adapters", params={"limit": 1})).json()
         shown = (await http.get(f"/v1/adapters/{older.adapter.adapter_id}")).json()
-    assert [item["adapter"]["adapter_id"] for item in found["items"]] == [newer.adapter.adapter_id] and found["next"] == 1
+    assert [item["adapter"]["adapter_id"] for item in found["items"]] == [
+        newer.adapter.adapter_id
+    ] and found["next"] == 1
     assert shown["dataset_id"] == older.dataset_id and shown["recipe_sha256"] == older.recipe_sha256
 
 
@@ -57,4 +67,6 @@ async def test_another_tenant_finds_nothing(service: Service, keys: dict[str, st
         assert (await http.get(f"/v1/adapters/{event.adapter.adapter_id}")).status_code == 404
         assert (await http.get(f"/v1/jobs/{job_id}")).status_code == 404
         for act in ("retry", "cancel"):
-            assert (await http.post(f"/v1/jobs/{job_id}/{act}", json={"reason": "why not"})).status_code == 404
+            assert (
+                await http.post(f"/v1/jobs/{job_id}/{act}", json={"reason": "why not"})
+            ).status_code == 404

@@ -20,7 +20,15 @@ from shared.blobs import BlobStore
 from shared.child import ChildDied, run_child
 from shared.jobs import MAX_ATTEMPTS, Job, JobFailed, LeaseLost, run_leased, work_once
 from shared.service import Service
-from tests.unit.trainer.worlds import Fake, dataset_event, raises, result_of, succeeds, trainer_service, write_adapter
+from tests.unit.trainer.worlds import (
+    Fake,
+    dataset_event,
+    raises,
+    result_of,
+    succeeds,
+    trainer_service,
+    write_adapter,
+)
 
 KILLED = raises(ChildDied(-9, "gone"))
 
@@ -47,13 +55,17 @@ class World:
     async def attempt(self, *behaviours) -> None:
         for behaviour in behaviours:
             self.fake.attempts.append(behaviour)
-            await run_leased(self.jobs, await self.claimed(), self.training.run, self.training.failed)
+            await run_leased(
+                self.jobs, await self.claimed(), self.training.run, self.training.failed
+            )
             await self.training.tidy()
 
     async def published(self, kind: str) -> list[dict]:
         table = self.service.outbox.table
         async with self.service.db.read() as connection:
-            rows = await connection.execute(select(table.c.payload).where(table.c.type == kind).order_by(table.c.seq))
+            rows = await connection.execute(
+                select(table.c.payload).where(table.c.type == kind).order_by(table.c.seq)
+            )
         return [json.loads(row.payload) for row in rows]
 
 
@@ -65,10 +77,15 @@ async def world(tmp_path: Path, database_url: str, keys: dict[str, str]) -> Asyn
     await world.service.db.close()
 
 
-def save_checkpoint(checkpoints: Path, step: int, complete: bool = True, best: int | None = None) -> Path:
+def save_checkpoint(
+    checkpoints: Path, step: int, complete: bool = True, best: int | None = None
+) -> Path:
     folder = checkpoints / "recipe" / f"checkpoint-{step}"
     folder.mkdir(parents=True)
-    state = {"best_model_checkpoint": str(folder.with_name(f"checkpoint-{best or step}")), "global_step": step}
+    state = {
+        "best_model_checkpoint": str(folder.with_name(f"checkpoint-{best or step}")),
+        "global_step": step,
+    }
     (folder / "trainer_state.json").write_text(json.dumps(state))
     if complete:
         (folder / "_COMPLETE").touch()
@@ -81,7 +98,9 @@ def resumes_at(step: int):
     async def train(order: TrainingOrder, progress: Progress) -> TrainingResult:
         [found] = order.checkpoints.rglob("_COMPLETE")
         assert found.parent.name == f"checkpoint-{step}"
-        assert json.loads((found.parent / "trainer_state.json").read_text())["best_model_checkpoint"] == str(found.parent)
+        assert json.loads((found.parent / "trainer_state.json").read_text())[
+            "best_model_checkpoint"
+        ] == str(found.parent)
         return await succeeds(order, progress)
 
     return train
@@ -93,16 +112,27 @@ async def test_a_dataset_becomes_one_adapter_under_its_digest(world: World, tmp_
     await world.told(event)  # delivered again
     await world.attempt(succeeds)
     assert await world.jobs.claim(JOB) is None
-    [trained] = [AdapterTrained.model_validate(body) for body in await world.published("AdapterTrained")]
+    [trained] = [
+        AdapterTrained.model_validate(body) for body in await world.published("AdapterTrained")
+    ]
     assert trained.adapter.adapter_id == f"acme--support-triage@{trained.adapter.blob.sha256[:12]}"
-    assert (trained.dataset_id, trained.dataset, trained.run_id, trained.base_model) == (event.dataset_id, event.blob, "run-1", "org/some-model")
-    stored = BlobStore(f"file://{tmp_path}/artifacts").get_folder(trained.adapter.blob, tmp_path / "copy")  # verifies the digest
+    assert (trained.dataset_id, trained.dataset, trained.run_id, trained.base_model) == (
+        event.dataset_id,
+        event.blob,
+        "run-1",
+        "org/some-model",
+    )
+    stored = BlobStore(f"file://{tmp_path}/artifacts").get_folder(
+        trained.adapter.blob, tmp_path / "copy"
+    )  # verifies the digest
     assert (stored / "recipe.yaml").exists()
     assert [body["state"] for body in await world.published("TrainingProgressed")][-1] == "finished"
     assert not list((tmp_path / "work").iterdir())  # no copy of reviewed texts stays behind
 
 
-async def test_a_killed_child_is_tried_again_and_finds_its_checkpoints(world: World, tmp_path: Path) -> None:
+async def test_a_killed_child_is_tried_again_and_finds_its_checkpoints(
+    world: World, tmp_path: Path
+) -> None:
     runs: list[str] = []
 
     async def learns_and_is_killed(order: TrainingOrder, progress: Progress) -> TrainingResult:
@@ -112,6 +142,7 @@ async def test_a_killed_child_is_tried_again_and_finds_its_checkpoints(world: Wo
         raise ChildDied(-9, "gone")
 
     await world.told(dataset_event(tmp_path))
+
     async def goes_on(order: TrainingOrder, progress: Progress) -> TrainingResult:
         runs.append((order.checkpoints / "mlflow-run").read_text())
         return await resumes_at(3)(order, progress)
@@ -121,10 +152,16 @@ async def test_a_killed_child_is_tried_again_and_finds_its_checkpoints(world: Wo
     assert first.checkpoints != second.checkpoints and first.output != second.output
     assert runs == ["run-1"]  # both attempts are one run to MLflow
     assert len(await world.published("AdapterTrained")) == 1
-    assert "killed by SIGKILL" in next(body["detail"] for body in await world.published("TrainingProgressed") if body["state"] == "queued")
+    assert "killed by SIGKILL" in next(
+        body["detail"]
+        for body in await world.published("TrainingProgressed")
+        if body["state"] == "queued"
+    )
 
 
-async def test_what_cannot_be_cured_fails_at_once_and_says_why(world: World, tmp_path: Path) -> None:
+async def test_what_cannot_be_cured_fails_at_once_and_says_why(
+    world: World, tmp_path: Path
+) -> None:
     await world.told(dataset_event(tmp_path))
     await world.attempt(raises(JobFailed("the loss became NaN at step 3")))
     [job] = await world.jobs.all()
@@ -173,7 +210,9 @@ async def test_a_worker_that_lost_its_lease_publishes_nothing(world: World, tmp_
     assert not await world.published("AdapterTrained")
 
 
-async def test_progress_is_kept_and_published_at_most_every_two_seconds(world: World, tmp_path: Path) -> None:
+async def test_progress_is_kept_and_published_at_most_every_two_seconds(
+    world: World, tmp_path: Path
+) -> None:
     async def chatters(order: TrainingOrder, progress: Progress) -> TrainingResult:
         for step in range(1, 50):
             await progress(TrainingProgress(step=step, steps=100, loss=1.0))
@@ -182,18 +221,24 @@ async def test_progress_is_kept_and_published_at_most_every_two_seconds(world: W
 
     await world.told(dataset_event(tmp_path))
     await world.attempt(chatters)
-    assert len(await world.published("TrainingProgressed")) <= 5  # loading, a few, the last step, finished
+    assert (
+        len(await world.published("TrainingProgressed")) <= 5
+    )  # loading, a few, the last step, finished
     assert (await world.jobs.all())[0].progress["validation_loss"] == 0.6
 
 
-async def test_a_worker_that_lost_its_lease_says_nothing_more_and_touches_no_file_of_its_successor(world: World, tmp_path: Path) -> None:
+async def test_a_worker_that_lost_its_lease_says_nothing_more_and_touches_no_file_of_its_successor(
+    world: World, tmp_path: Path
+) -> None:
     async def taken_over(order: TrainingOrder, progress: Progress) -> TrainingResult:
         save_checkpoint(order.checkpoints, 3)
         async with world.service.db.transaction() as tx:
             await tx.execute(world.jobs.table.update().values(lease_until=0.0))
         world.fake.attempts.append(is_being_done)
         successor = await world.claimed()
-        working = asyncio.create_task(run_leased(world.jobs, successor, world.training.run, world.training.failed))
+        working = asyncio.create_task(
+            run_leased(world.jobs, successor, world.training.run, world.training.failed)
+        )
         await asyncio.wait_for(begun.wait(), 10)
         with pytest.raises(LeaseLost):
             await progress(TrainingProgress(step=9, steps=9, loss=0.1))
@@ -203,7 +248,9 @@ async def test_a_worker_that_lost_its_lease_says_nothing_more_and_touches_no_fil
     async def is_being_done(order: TrainingOrder, progress: Progress) -> TrainingResult:
         begun.set()
         await may_end.wait()
-        assert order.dataset.exists() and list(order.checkpoints.rglob("_COMPLETE")), "somebody removed them"
+        assert order.dataset.exists() and list(order.checkpoints.rglob("_COMPLETE")), (
+            "somebody removed them"
+        )
         return await succeeds(order, progress)
 
     begun = asyncio.Event()
@@ -217,10 +264,14 @@ async def test_a_worker_that_lost_its_lease_says_nothing_more_and_touches_no_fil
     await successors[0]
     assert len(await world.published("AdapterTrained")) == 1
     assert all(body["step"] != 9 for body in await world.published("TrainingProgressed"))
-    assert [entry["outcome"] for entry in await world.jobs.history((await world.jobs.all())[0].job_id)] == ["died", "finished"]
+    assert [
+        entry["outcome"] for entry in await world.jobs.history((await world.jobs.all())[0].job_id)
+    ] == ["died", "finished"]
 
 
-async def test_a_full_disk_is_no_failure_and_asks_for_no_second_copy_of_the_checkpoints(world: World, tmp_path: Path) -> None:
+async def test_a_full_disk_is_no_failure_and_asks_for_no_second_copy_of_the_checkpoints(
+    world: World, tmp_path: Path
+) -> None:
     async def out_of_room(order: TrainingOrder, progress: Progress) -> TrainingResult:
         save_checkpoint(order.checkpoints, 3)
         raise ChildDied(1, "OSError: [Errno 28] No space left on device")
@@ -238,7 +289,9 @@ async def test_a_full_disk_is_no_failure_and_asks_for_no_second_copy_of_the_chec
     assert len(await world.published("AdapterTrained")) == 1
 
 
-async def test_cancelled_while_it_trains_the_child_dies_and_nothing_stays_behind(world: World, tmp_path: Path) -> None:
+async def test_cancelled_while_it_trains_the_child_dies_and_nothing_stays_behind(
+    world: World, tmp_path: Path
+) -> None:
     children = []
 
     async def trains_for_ever(order: TrainingOrder, progress: Progress) -> TrainingResult:
@@ -246,19 +299,36 @@ async def test_cancelled_while_it_trains_the_child_dies_and_nothing_stays_behind
             children.append(message["pid"])
 
         (order.output / "half").parent.mkdir(parents=True)
-        await run_child([sys.executable, "-c", "import os, json, time; print(json.dumps({'pid': os.getpid()}), flush=True); time.sleep(60)"], hear)
+        await run_child(
+            [
+                sys.executable,
+                "-c",
+                (
+                    "import os, json, time; print(json.dumps({'pid': os.getpid()}), flush=True);"
+                    " time.sleep(60)"
+                ),
+            ],
+            hear,
+        )
         raise AssertionError
 
     world.jobs.lease_seconds = 1.0
     await world.told(dataset_event(tmp_path))
     world.fake.attempts.append(trains_for_ever)
-    working = asyncio.create_task(work_once(world.jobs, JOB, world.training.run, world.training.failed))
+    working = asyncio.create_task(
+        work_once(world.jobs, JOB, world.training.run, world.training.failed)
+    )
     async with asyncio.timeout(20):
         while not children:
             await asyncio.sleep(0.05)
     [job] = await world.jobs.running()
     async with world.service.db.transaction() as tx:
-        await world.training.failed(tx, await world.jobs.cancel(tx, job.job_id, "cancelled by ada: wrong recipe"), "cancelled by ada: wrong recipe", False)
+        await world.training.failed(
+            tx,
+            await world.jobs.cancel(tx, job.job_id, "cancelled by ada: wrong recipe"),
+            "cancelled by ada: wrong recipe",
+            False,
+        )
     await asyncio.wait_for(working, 5)
     with pytest.raises(ProcessLookupError):
         os.kill(children[0], 0)
@@ -269,10 +339,18 @@ async def test_cancelled_while_it_trains_the_child_dies_and_nothing_stays_behind
     assert await world.jobs.claim(JOB) is None
 
 
-async def test_folders_of_jobs_that_are_over_are_removed_and_no_others(world: World, tmp_path: Path) -> None:
+async def test_folders_of_jobs_that_are_over_are_removed_and_no_others(
+    world: World, tmp_path: Path
+) -> None:
     await world.told(dataset_event(tmp_path))
     job = await world.claimed()
-    for name in (job.name, f"{job.job_id}.7", job.job_id, "01a210df-207e-7aeb-a536-aa2f01856b97.0", "mlruns"):
+    for name in (
+        job.name,
+        f"{job.job_id}.7",
+        job.job_id,
+        "01a210df-207e-7aeb-a536-aa2f01856b97.0",
+        "mlruns",
+    ):
         (tmp_path / "work" / name).mkdir(parents=True)
     await world.training.tidy()
     assert {path.name for path in (tmp_path / "work").iterdir()} == {job.name, "mlruns"}

@@ -15,7 +15,9 @@ RECIPES = Path(__file__).parents[3] / "services" / "trainer" / "recipes"
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in RECIPES.glob("*.yaml")))
-def test_every_shipped_recipe_loads_and_survives_its_copy_beside_the_adapter(name: str, tmp_path: Path) -> None:
+def test_every_shipped_recipe_loads_and_survives_its_copy_beside_the_adapter(
+    name: str, tmp_path: Path
+) -> None:
     recipe = load_recipe(RECIPES, name)
     (tmp_path / f"{name}.yaml").write_text(recipe.as_yaml())
     assert load_recipe(tmp_path, name).sha256 == recipe.sha256
@@ -30,8 +32,18 @@ def test_the_digest_is_of_the_content_not_of_the_file(tmp_path: Path) -> None:
     assert load_recipe(tmp_path, "a").sha256 != before
 
 
-@pytest.mark.parametrize("typo", [{"epoch": 3}, {"rank": 12}, {"use_dora": True}, {"bias": "all"}, {"learning_rate": 0},
-                                  {"first_layer": 1, "share_prefix": True}, {"first_layer": 1, "target_modules": ["q_proj"]}])  # fmt: skip
+@pytest.mark.parametrize(
+    "typo",
+    [
+        {"epoch": 3},
+        {"rank": 12},
+        {"use_dora": True},
+        {"bias": "all"},
+        {"learning_rate": 0},
+        {"first_layer": 1, "share_prefix": True},
+        {"first_layer": 1, "target_modules": ["q_proj"]},
+    ],
+)
 def test_what_vllm_cannot_serve_or_nobody_knows_is_refused(typo: dict) -> None:
     with pytest.raises(ValidationError):
         TrainingRecipe(name="x", **typo)
@@ -53,5 +65,14 @@ def test_an_unknown_or_broken_recipe_says_what_to_do(tmp_path: Path) -> None:
 
 def test_many_gpus_are_one_argument_list_away() -> None:
     assert launcher(TrainingRecipe(name="x")) == [sys.executable]
-    many = launcher(TrainingRecipe(name="x", launcher="accelerate", processes=4, accelerate_config="fsdp.yaml"))
-    assert many[1:] == ["-m", "accelerate.commands.launch", "--config_file", "fsdp.yaml", "--num_processes", "4"]
+    many = launcher(
+        TrainingRecipe(name="x", launcher="accelerate", processes=4, accelerate_config="fsdp.yaml")
+    )
+    assert many[1:] == [
+        "-m",
+        "accelerate.commands.launch",
+        "--config_file",
+        "fsdp.yaml",
+        "--num_processes",
+        "4",
+    ]

@@ -1,4 +1,6 @@
-"""From reviewed rows to training sequences: as served, with an end, uncut, and with the shared beginning once."""
+"""From reviewed rows to training sequences: as served, with an end, uncut, and with the shared
+beginning once.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,15 @@ import pytest
 
 from schemas.base import Message
 from services.trainer.packing import common_prefix, lay_out
-from services.trainer.rendering import IGNORED, EndNotLearned, PromptNotKept, Row, TooManyTooLong, fitting, render
+from services.trainer.rendering import (
+    IGNORED,
+    EndNotLearned,
+    PromptNotKept,
+    Row,
+    TooManyTooLong,
+    fitting,
+    render,
+)
 from tests.factories import spec
 
 TURN = (Message(role="user", content="late"),)
@@ -21,10 +31,15 @@ class Characters:
         self.end = end
         self.rewrites = rewrites
 
-    def apply_chat_template(self, messages: list[dict], tokenize: bool, add_generation_prompt: bool = False) -> str:
+    def apply_chat_template(
+        self, messages: list[dict], tokenize: bool, add_generation_prompt: bool = False
+    ) -> str:
         if self.rewrites and messages[-1]["role"] == "assistant":
             messages = messages[1:]
-        text = "".join(f"{m['role'][0]}:{m['content']}{self.end if m['role'] == 'assistant' else ';'}" for m in messages)
+        text = "".join(
+            f"{m['role'][0]}:{m['content']}{self.end if m['role'] == 'assistant' else ';'}"
+            for m in messages
+        )
         return text + ("a:" if add_generation_prompt else "")
 
     def __call__(self, text: str, add_special_tokens: bool) -> dict:
@@ -38,7 +53,9 @@ def text(ids: list[int]) -> str:
 def test_the_loss_is_at_the_answer_and_its_end_alone() -> None:
     row = render(Characters(), spec(system_prompt="Sort"), TURN, "delivery")
     assert text(row.prompt) == "s:Sort;u:late;a:"
-    assert text(row.answer) == "delivery$"  # not the line break the template adds: it is never generated
+    assert (
+        text(row.answer) == "delivery$"
+    )  # not the line break the template adds: it is never generated
     assert row.labelled()["labels"] == [IGNORED] * len(row.prompt) + row.answer
 
 
@@ -59,10 +76,20 @@ def test_long_rows_are_dropped_and_counted_never_cut() -> None:
         fitting(rows[:18] + rows[19:] * 2, 10, 0.05)
 
 
-@pytest.mark.parametrize(("prompts", "expected"), [
-    ([[1, 2, 3, 4], [1, 2, 9, 4]], 2), ([[1, 2, 3], [1, 2, 3]], 2), ([[1, 2], [1, 2, 3, 4]], 1), ([[5], [6]], 0), ([[1, 2, 3]], 2),
-    ([[1, 5, 9], [1, 4, 9], [1, 4, 8]], 1)])  # fmt: skip
-def test_the_prefix_leaves_each_row_a_token_of_its_own(prompts: list[list[int]], expected: int) -> None:
+@pytest.mark.parametrize(
+    ("prompts", "expected"),
+    [
+        ([[1, 2, 3, 4], [1, 2, 9, 4]], 2),
+        ([[1, 2, 3], [1, 2, 3]], 2),
+        ([[1, 2], [1, 2, 3, 4]], 1),
+        ([[5], [6]], 0),
+        ([[1, 2, 3]], 2),
+        ([[1, 5, 9], [1, 4, 9], [1, 4, 8]], 1),
+    ],
+)
+def test_the_prefix_leaves_each_row_a_token_of_its_own(
+    prompts: list[list[int]], expected: int
+) -> None:
     assert common_prefix(prompts) == expected
 
 

@@ -1,4 +1,6 @@
-"""An adapter folder without a model, executors that behave as told, and a trainer service around them."""
+"""An adapter folder without a model, executors that behave as told, and a trainer service around
+them.
+"""
 
 from __future__ import annotations
 
@@ -49,29 +51,69 @@ def raises(error: Exception) -> Trains:
 
 
 def result_of(order: TrainingOrder) -> TrainingResult:
-    return TrainingResult(dataset_id=order.dataset_id, dataset_sha256=order.dataset_sha256, base_model=order.base_model_name, recipe=order.recipe.name,
-                          recipe_sha256=order.recipe.sha256, seed=order.recipe.seed, rows=24, dropped_rows=0, steps=2, epochs=1, train_loss=0.5,
-                          validation_loss=0.6, tokens_per_second=500.0, run_id="run-1")  # fmt: skip
+    return TrainingResult(
+        dataset_id=order.dataset_id,
+        dataset_sha256=order.dataset_sha256,
+        base_model=order.base_model_name,
+        recipe=order.recipe.name,
+        recipe_sha256=order.recipe.sha256,
+        seed=order.recipe.seed,
+        rows=24,
+        dropped_rows=0,
+        steps=2,
+        epochs=1,
+        train_loss=0.5,
+        validation_loss=0.6,
+        tokens_per_second=500.0,
+        run_id="run-1",
+    )
 
 
 def write_adapter(order: TrainingOrder, result: TrainingResult) -> None:
     rank = order.recipe.rank
     folder = order.output
     folder.mkdir(parents=True, exist_ok=True)
-    header = json.dumps({"layer.lora_A.weight": {"dtype": "F32", "shape": [rank, 2], "data_offsets": [0, rank * 8]}}).encode()
-    (folder / "adapter_model.safetensors").write_bytes(pack("<Q", len(header)) + header + bytes(rank * 8))
-    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": rank, "bias": "none", "base_model_name_or_path": result.base_model}))
+    header = json.dumps(
+        {"layer.lora_A.weight": {"dtype": "F32", "shape": [rank, 2], "data_offsets": [0, rank * 8]}}
+    ).encode()
+    (folder / "adapter_model.safetensors").write_bytes(
+        pack("<Q", len(header)) + header + bytes(rank * 8)
+    )
+    (folder / "adapter_config.json").write_text(
+        json.dumps(
+            {
+                "peft_type": "LORA",
+                "r": rank,
+                "bias": "none",
+                "base_model_name_or_path": result.base_model,
+            }
+        )
+    )
     (folder / "README.md").write_text(model_card(order, result))
     (folder / "recipe.yaml").write_text(order.recipe.as_yaml())
     (folder / "training.json").write_text(json.dumps(result.facts()))
 
 
-def trainer_service(folder: Path, database_url: str, keys_file: str, executor: object, **settings: object) -> Service:
-    settings = Settings(**({"database_url": database_url, "artifacts_url": f"file://{folder}/artifacts", "keys_file": keys_file,
-                            "base_model": "org/some-model", "work_dir": folder / "work"} | settings))  # fmt: skip
+def trainer_service(
+    folder: Path, database_url: str, keys_file: str, executor: object, **settings: object
+) -> Service:
+    settings = Settings(
+        **(
+            {
+                "database_url": database_url,
+                "artifacts_url": f"file://{folder}/artifacts",
+                "keys_file": keys_file,
+                "base_model": "org/some-model",
+                "work_dir": folder / "work",
+            }
+            | settings
+        )
+    )
     return build(settings, executor=executor)
 
 
 def dataset_event(folder: Path, **changes) -> DatasetBuilt:
-    blob = BlobStore(f"file://{folder}/artifacts").put_folder(build_dataset(folder / "dataset"), "datasets")
+    blob = BlobStore(f"file://{folder}/artifacts").put_folder(
+        build_dataset(folder / "dataset"), "datasets"
+    )
     return factories.dataset(**({"blob": blob} | changes))

@@ -9,41 +9,103 @@ LOSES = "every row"
 
 
 def upgrade() -> None:
-    op.create_table("calibrations", sa.Column("calibration_id", sa.String(64), nullable=False), sa.Column("route", sa.String(200), nullable=False),
-        sa.Column("adapter_id", sa.String(200), nullable=False), sa.Column("fitted_at", sa.Float(), nullable=False),
-        sa.Column("event", sa.String(), nullable=False), sa.PrimaryKeyConstraint("calibration_id"))
+    op.create_table(
+        "calibrations",
+        sa.Column("calibration_id", sa.String(64), nullable=False),
+        sa.Column("route", sa.String(200), nullable=False),
+        sa.Column("adapter_id", sa.String(200), nullable=False),
+        sa.Column("fitted_at", sa.Float(), nullable=False),
+        sa.Column("event", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("calibration_id"),
+    )
     op.create_index("ix_calibrations_route", "calibrations", ["route"])
-    op.create_table("canaries", sa.Column("route", sa.String(200), nullable=False), sa.Column("adapter_id", sa.String(200), nullable=False),
-        sa.Column("started_at", sa.Float(), nullable=False), sa.PrimaryKeyConstraint("route", "adapter_id"))
-    op.create_table("decisions", sa.Column("inference_id", sa.String(64), nullable=False), sa.Column("tenant", sa.String(64), nullable=False),
-        sa.Column("route", sa.String(200), nullable=False), sa.Column("picked", sa.String(200)), sa.Column("failed", sa.Boolean(), nullable=False),
-        sa.Column("at", sa.Float(), nullable=False), sa.Column("event", sa.String(), nullable=False), sa.PrimaryKeyConstraint("inference_id"))
+    op.create_table(
+        "canaries",
+        sa.Column("route", sa.String(200), nullable=False),
+        sa.Column("adapter_id", sa.String(200), nullable=False),
+        sa.Column("started_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("route", "adapter_id"),
+    )
+    op.create_table(
+        "decisions",
+        sa.Column("inference_id", sa.String(64), nullable=False),
+        sa.Column("tenant", sa.String(64), nullable=False),
+        sa.Column("route", sa.String(200), nullable=False),
+        sa.Column("picked", sa.String(200)),
+        sa.Column("failed", sa.Boolean(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("event", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("inference_id"),
+    )
     op.create_index("decisions_picked", "decisions", ["picked", "at"])
-    op.create_table("evaluations", sa.Column("evaluation_id", sa.String(64), nullable=False), sa.Column("route", sa.String(200), nullable=False),
-        sa.Column("adapter_id", sa.String(200), nullable=False), sa.Column("verdict", sa.String(16), nullable=False),
-        sa.Column("decision", sa.String(), nullable=False), sa.Column("evaluated_at", sa.Float(), nullable=False),
-        sa.Column("event", sa.String(), nullable=False), sa.PrimaryKeyConstraint("evaluation_id"))
+    op.create_table(
+        "evaluations",
+        sa.Column("evaluation_id", sa.String(64), nullable=False),
+        sa.Column("route", sa.String(200), nullable=False),
+        sa.Column("adapter_id", sa.String(200), nullable=False),
+        sa.Column("verdict", sa.String(16), nullable=False),
+        sa.Column("decision", sa.String(), nullable=False),
+        sa.Column("evaluated_at", sa.Float(), nullable=False),
+        sa.Column("event", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("evaluation_id"),
+    )
     op.create_index("ix_evaluations_adapter_id", "evaluations", ["adapter_id"])
-    op.create_table("inbox", sa.Column("topic", sa.String(128), nullable=False), sa.Column("event_id", sa.String(128), nullable=False),
-        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False), sa.PrimaryKeyConstraint("topic", "event_id"))
-    op.create_table("outbox", sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("id", sa.String(128), nullable=False), sa.Column("aggregatetype", sa.String(128), nullable=False),
-        sa.Column("aggregateid", sa.String(256)), sa.Column("type", sa.String(128), nullable=False), sa.Column("payload", sa.LargeBinary()),
-        sa.Column("headers", sa.String(), nullable=False), sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("sent_at", sa.DateTime(timezone=True)), sa.PrimaryKeyConstraint("seq"))
+    op.create_table(
+        "inbox",
+        sa.Column("topic", sa.String(128), nullable=False),
+        sa.Column("event_id", sa.String(128), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("topic", "event_id"),
+    )
+    op.create_table(
+        "outbox",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", sa.String(128), nullable=False),
+        sa.Column("aggregatetype", sa.String(128), nullable=False),
+        sa.Column("aggregateid", sa.String(256)),
+        sa.Column("type", sa.String(128), nullable=False),
+        sa.Column("payload", sa.LargeBinary()),
+        sa.Column("headers", sa.String(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True)),
+        sa.PrimaryKeyConstraint("seq"),
+    )
     op.create_index("ix_outbox_sent_at", "outbox", ["sent_at"])
-    op.create_table("outcomes", sa.Column("review_id", sa.String(64), nullable=False), sa.Column("route", sa.String(200), nullable=False),
-        sa.Column("inference_id", sa.String(64), nullable=False), sa.Column("arm", sa.String(16), nullable=False),
-        sa.Column("adapter_id", sa.String(200)), sa.Column("verdict", sa.String(16), nullable=False),
-        sa.Column("probability", sa.Float(), nullable=False), sa.Column("at", sa.Float(), nullable=False), sa.PrimaryKeyConstraint("review_id"))
+    op.create_table(
+        "outcomes",
+        sa.Column("review_id", sa.String(64), nullable=False),
+        sa.Column("route", sa.String(200), nullable=False),
+        sa.Column("inference_id", sa.String(64), nullable=False),
+        sa.Column("arm", sa.String(16), nullable=False),
+        sa.Column("adapter_id", sa.String(200)),
+        sa.Column("verdict", sa.String(16), nullable=False),
+        sa.Column("probability", sa.Float(), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("review_id"),
+    )
     op.create_index("ix_outcomes_adapter_id", "outcomes", ["adapter_id"])
-    op.create_table("route_history", sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("route", sa.String(200), nullable=False), sa.Column("version", sa.Integer(), nullable=False), sa.Column("champion", sa.String(200)),
-        sa.Column("challenger", sa.String(200)), sa.Column("because", sa.String(), nullable=False),
-        sa.Column("actor", sa.String(200), nullable=False), sa.Column("at", sa.Float(), nullable=False),
-        sa.Column("state", sa.String(), nullable=False), sa.PrimaryKeyConstraint("seq"), sa.UniqueConstraint("route", "version"))
-    op.create_table("routes", sa.Column("route", sa.String(200), nullable=False), sa.Column("tenant", sa.String(64), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False), sa.Column("state", sa.String(), nullable=False), sa.PrimaryKeyConstraint("route"))
+    op.create_table(
+        "route_history",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("route", sa.String(200), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("champion", sa.String(200)),
+        sa.Column("challenger", sa.String(200)),
+        sa.Column("because", sa.String(), nullable=False),
+        sa.Column("actor", sa.String(200), nullable=False),
+        sa.Column("at", sa.Float(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("seq"),
+        sa.UniqueConstraint("route", "version"),
+    )
+    op.create_table(
+        "routes",
+        sa.Column("route", sa.String(200), nullable=False),
+        sa.Column("tenant", sa.String(64), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("route"),
+    )
 
 
 def downgrade() -> None:

@@ -9,28 +9,63 @@ LOSES = "every row"
 
 
 def upgrade() -> None:
-    op.create_table("adapters", sa.Column("adapter_id", sa.String(200), nullable=False), sa.Column("job_id", sa.String(36), nullable=False),
-        sa.Column("tenant", sa.String(64), nullable=False), sa.Column("route", sa.String(200), nullable=False),
-        sa.Column("event", sa.String(), nullable=False), sa.PrimaryKeyConstraint("adapter_id"))
+    op.create_table(
+        "adapters",
+        sa.Column("adapter_id", sa.String(200), nullable=False),
+        sa.Column("job_id", sa.String(36), nullable=False),
+        sa.Column("tenant", sa.String(64), nullable=False),
+        sa.Column("route", sa.String(200), nullable=False),
+        sa.Column("event", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("adapter_id"),
+    )
     op.create_index("ix_adapters_tenant", "adapters", ["tenant"])
-    op.create_table("inbox", sa.Column("topic", sa.String(128), nullable=False), sa.Column("event_id", sa.String(128), nullable=False),
-        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False), sa.PrimaryKeyConstraint("topic", "event_id"))
-    op.create_table("jobs", sa.Column("job_id", sa.String(36), nullable=False), sa.Column("kind", sa.String(32), nullable=False),
-        sa.Column("key", sa.String(256), nullable=False), sa.Column("payload", sa.JSON(), nullable=False),
-        sa.Column("state", sa.String(16), nullable=False), sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("token", sa.Integer(), nullable=False), sa.Column("lease_until", sa.Float(), nullable=False),
-        sa.Column("progress", sa.JSON(), nullable=False), sa.Column("result", sa.JSON()), sa.Column("error", sa.String()),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False), sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("job_id"), sa.UniqueConstraint("key"))
+    op.create_table(
+        "inbox",
+        sa.Column("topic", sa.String(128), nullable=False),
+        sa.Column("event_id", sa.String(128), nullable=False),
+        sa.Column("received_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("topic", "event_id"),
+    )
+    op.create_table(
+        "jobs",
+        sa.Column("job_id", sa.String(36), nullable=False),
+        sa.Column("kind", sa.String(32), nullable=False),
+        sa.Column("key", sa.String(256), nullable=False),
+        sa.Column("payload", sa.JSON(), nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("token", sa.Integer(), nullable=False),
+        sa.Column("lease_until", sa.Float(), nullable=False),
+        sa.Column("progress", sa.JSON(), nullable=False),
+        sa.Column("result", sa.JSON()),
+        sa.Column("error", sa.String()),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("job_id"),
+        sa.UniqueConstraint("key"),
+    )
     op.create_index("ix_jobs_state", "jobs", ["state"])
-    op.create_table("outbox", sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("id", sa.String(128), nullable=False), sa.Column("aggregatetype", sa.String(128), nullable=False),
-        sa.Column("aggregateid", sa.String(256)), sa.Column("type", sa.String(128), nullable=False), sa.Column("payload", sa.LargeBinary()),
-        sa.Column("headers", sa.String(), nullable=False), sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("sent_at", sa.DateTime(timezone=True)), sa.PrimaryKeyConstraint("seq"))
+    op.create_table(
+        "outbox",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("id", sa.String(128), nullable=False),
+        sa.Column("aggregatetype", sa.String(128), nullable=False),
+        sa.Column("aggregateid", sa.String(256)),
+        sa.Column("type", sa.String(128), nullable=False),
+        sa.Column("payload", sa.LargeBinary()),
+        sa.Column("headers", sa.String(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("sent_at", sa.DateTime(timezone=True)),
+        sa.PrimaryKeyConstraint("seq"),
+    )
     op.create_index("ix_outbox_sent_at", "outbox", ["sent_at"])
-    op.create_table("routes", sa.Column("route", sa.String(200), nullable=False), sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("state", sa.String(), nullable=False), sa.PrimaryKeyConstraint("route"))
+    op.create_table(
+        "routes",
+        sa.Column("route", sa.String(200), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("route"),
+    )
 
 
 def downgrade() -> None:

@@ -1,4 +1,6 @@
-"""Each attempt at a job is kept, with the way it ended; a job knows its route, its failures and its lives."""
+"""Each attempt at a job is kept, with the way it ended; a job knows its route, its failures and its
+lives.
+"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,10 +12,20 @@ SECONDS = "(julianday({}) - 2440587.5) * 86400.0"
 
 
 def upgrade() -> None:
-    op.create_table("job_history", sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
-        sa.Column("job_id", sa.String(36), nullable=False), sa.Column("life", sa.Integer(), nullable=False), sa.Column("attempt", sa.Integer()),
-        sa.Column("token", sa.Integer()), sa.Column("worker", sa.String(300)), sa.Column("began_at", sa.Float()), sa.Column("ended_at", sa.Float()),
-        sa.Column("outcome", sa.String(16)), sa.Column("reason", sa.String()), sa.PrimaryKeyConstraint("seq"))
+    op.create_table(
+        "job_history",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("job_id", sa.String(36), nullable=False),
+        sa.Column("life", sa.Integer(), nullable=False),
+        sa.Column("attempt", sa.Integer()),
+        sa.Column("token", sa.Integer()),
+        sa.Column("worker", sa.String(300)),
+        sa.Column("began_at", sa.Float()),
+        sa.Column("ended_at", sa.Float()),
+        sa.Column("outcome", sa.String(16)),
+        sa.Column("reason", sa.String()),
+        sa.PrimaryKeyConstraint("seq"),
+    )
     op.create_index("ix_job_history_job_id", "job_history", ["job_id"])
     with op.batch_alter_table("jobs") as batch_op:
         batch_op.add_column(sa.Column("route", sa.String(200), nullable=False, server_default=""))
@@ -32,7 +44,10 @@ def upgrade() -> None:
         route = "payload ->> 'route'"
         began = "extract(epoch from created_at)"
         renewed = "extract(epoch from updated_at)"
-    op.execute(f"update jobs set route = coalesce({route}, ''), queued_at = {began}, renewed_at = {renewed}")  # noqa: S608
+    op.execute(
+        f"update jobs set route = coalesce({route}, ''), queued_at = {began}, renewed_at ="  # noqa: S608
+        f" {renewed}"
+    )
 
 
 def downgrade() -> None:
