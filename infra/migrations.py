@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, MetaData, create_engine
 
 from schemas.topics import SERVICES
-from shared.migrations import BASE, Migrations
+from shared.storage.migrations import BASE, Migrations
 
 if TYPE_CHECKING:
     from alembic.operations.ops import MigrationScript

@@ -9,10 +9,10 @@ from sqlalchemy import MetaData, inspect, select
 from sqlalchemy.engine import make_url
 
 from infra.migrations import migrations_of
-from shared.db import Database, DatabaseUnavailable
 from shared.errors import RatchetError
-from shared.migrations import BASE, RevisionUnknown
-from shared.relay import lease_table
+from shared.events.relay import lease_table
+from shared.storage.db import Database, DatabaseUnavailable
+from shared.storage.migrations import BASE, RevisionUnknown
 
 NOT_THERE = "not there"
 EMPTY = "empty"

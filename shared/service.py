@@ -19,18 +19,18 @@ from faststream.kafka import KafkaBroker, KafkaRouter
 from sqlalchemy import MetaData, select
 
 from schemas.base import uuid7
-from shared.bus import GRACEFUL_SECONDS, make_broker, name_members
-from shared.db import Database
 from shared.errors import Retryable
-from shared.health import Health
-from shared.housekeeping import Housekeeping
-from shared.http import create_api
-from shared.kafka_sender import KafkaSender
-from shared.log_guard import ConsumerGuard, KafkaLogReader
-from shared.migrations import Migrations
-from shared.outbox import Outbox, Sender
-from shared.relay import Relay, lease_table
+from shared.events.bus import GRACEFUL_SECONDS, make_broker, name_members
+from shared.events.health import Health
+from shared.events.housekeeping import Housekeeping
+from shared.events.kafka_sender import KafkaSender
+from shared.events.log_guard import ConsumerGuard, KafkaLogReader
+from shared.events.outbox import Outbox, Sender
+from shared.events.relay import Relay, lease_table
+from shared.http.app import create_api
 from shared.settings import ServiceSettings
+from shared.storage.db import Database
+from shared.storage.migrations import Migrations
 from shared.telemetry import BROKER_UP, configure_logging, log
 
 Worker = Callable[[], Awaitable[None]]

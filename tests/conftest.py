@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.auth import new_key
-from shared.db import Database
+from shared.http.auth import new_key
+from shared.storage.db import Database
 from tests.postgres import PostgresServer, postgres_missing
 
 

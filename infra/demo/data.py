@@ -14,7 +14,7 @@ import yaml
 
 from schemas.route import RouteSpec
 from shared.errors import Invalid
-from shared.redaction import redact
+from shared.rules.redaction import redact
 
 BUNDLED = Path(__file__).parents[2] / "examples/support"
 LATE_SHARE = 0.6  # of the traffic after the new kinds of requests appeared

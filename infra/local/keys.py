@@ -49,7 +49,7 @@ class KeyFile:
 
     def create(self, name: str, tenant: str, scopes: set[str]) -> str:
         """Adds a key and returns its secret, which is stored nowhere."""
-        from shared.auth import Scope, new_key
+        from shared.http.auth import Scope, new_key
 
         for scope in sorted(scopes - set(get_args(Scope))):
             raise UnknownScope(scope, get_args(Scope))

@@ -14,8 +14,8 @@ from contextlib import suppress
 from typing import Literal
 
 from infra.local.part import Part
-from shared.child import die_with_parent
 from shared.errors import RatchetError
+from shared.jobs.child import die_with_parent
 
 State = Literal["waiting", "starting", "ready", "restarting", "stopping", "stopped", "failed"]
 FIRST_BACKOFF = 0.2  # seconds; doubles

@@ -10,8 +10,8 @@ from hashlib import blake2b
 from typing import Any
 
 from infra.operations.log import Span
-from shared.log_guard import Partition
-from shared.outbox import DEAD_LETTERED, DROPPED, HANDLED
+from shared.events.log_guard import Partition
+from shared.events.outbox import DEAD_LETTERED, DROPPED, HANDLED
 
 
 def digest(event_id: str) -> bytes:

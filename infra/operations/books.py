@@ -14,9 +14,9 @@ from sqlalchemy import Connection, MetaData, Select, Table, func, inspect, selec
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from shared.db import Database
 from shared.errors import RatchetError
-from shared.outbox import outbox_tables
+from shared.events.outbox import outbox_tables
+from shared.storage.db import Database
 
 ROWS = 2000  # fetched at a time: 100,000 rows stream in about a second
 IN_CLAUSE = 500

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from infra.operations.derived import Derived
 from infra.operations.moments import born
 from shared.clock import now, utc
-from shared.db import Database
+from shared.storage.db import Database
 
 ROWS = 2000
 SHOWN = 10

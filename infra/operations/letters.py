@@ -18,7 +18,7 @@ from infra.operations.moments import moment
 from schemas.topics import SERVICES, TOPICS, dead_letter_topic
 from shared.clock import utc
 from shared.errors import Invalid
-from shared.outbox import DEAD_LETTERED, DROPPED, HANDLED
+from shared.events.outbox import DEAD_LETTERED, DROPPED, HANDLED
 
 OPEN = "open"
 REPLAYED = "replayed"

@@ -22,8 +22,8 @@ from kafka.admin import OffsetSpec
 
 from infra.topics import BrokerAway, admin, committed_offsets, offsets, partitions_of
 from schemas.topics import TOPICS
-from shared.kafka_sender import LARGEST_MESSAGE
-from shared.log_guard import Partition
+from shared.events.kafka_sender import LARGEST_MESSAGE
+from shared.events.log_guard import Partition
 
 READ_AHEAD = 500  # records of one partition that wait for another's, where all are merged
 CONNECT_SECONDS = 10.0

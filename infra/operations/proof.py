@@ -19,10 +19,10 @@ from infra.operations.derived import REBUILDS
 from infra.operations.log import Span, Survey, survey
 from infra.operations.scratch import Scratch, scratch_of
 from schemas.topics import consumed_by
-from shared.db import Database
 from shared.errors import Conflict
-from shared.log_guard import Partition
-from shared.outbox import HANDLED, outbox_tables
+from shared.events.log_guard import Partition
+from shared.events.outbox import HANDLED, outbox_tables
+from shared.storage.db import Database
 
 ROUNDS = 5
 Progress = Callable[[int, int], None]

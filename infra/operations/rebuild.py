@@ -25,13 +25,13 @@ from sqlalchemy import MetaData, select
 
 from infra.operations.accounts import digest
 from infra.operations.log import Span, in_order, records
-from shared import consume
-from shared.bus import BATCH
 from shared.clock import utc
-from shared.db import Database
-from shared.log_guard import Partition, event_id_of
-from shared.outbox import DEAD_LETTERED, HANDLED, outbox_tables
+from shared.events import consume
+from shared.events.bus import BATCH
+from shared.events.log_guard import Partition, event_id_of
+from shared.events.outbox import DEAD_LETTERED, HANDLED, outbox_tables
 from shared.service import Service
+from shared.storage.db import Database
 from shared.telemetry import configure_logging
 
 Feed = Callable[[tuple[ConsumerRecord, ...]], Awaitable[Any]]

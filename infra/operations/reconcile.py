@@ -20,8 +20,8 @@ from infra.operations.log import Survey, every_group, records, survey_if_there
 from infra.operations.moments import born
 from schemas.topics import TOPICS, Topic
 from shared.clock import now, utc
-from shared.housekeeping import INBOX_KEEP
-from shared.log_guard import Partition, event_id_of
+from shared.events.housekeeping import INBOX_KEEP
+from shared.events.log_guard import Partition, event_id_of
 
 Progress = Callable[[str, int], None]
 """Told what is being read, and how many rows or records were read since last time."""

@@ -17,7 +17,7 @@ from infra.operations.moments import moment
 from infra.topics import admin, committed_offsets, offsets, partitions_of
 from schemas.topics import consumed_by
 from shared.errors import Conflict, Invalid
-from shared.log_guard import Partition
+from shared.events.log_guard import Partition
 
 
 class StillReading(Conflict):

@@ -18,9 +18,9 @@ from pathlib import Path
 from infra.local.home import Home
 from infra.local.plan import ROOT, loopback_without_proxy, service_environment
 from infra.operations.log import Span
-from shared.db import Database
 from shared.errors import RatchetError
-from shared.log_guard import Partition
+from shared.events.log_guard import Partition
+from shared.storage.db import Database
 
 
 class RebuildFailed(RatchetError):

@@ -22,7 +22,7 @@ from infra.operations.log import publishing
 from schemas.base import uuid7
 from schemas.topics import dead_letter_topic
 from shared.clock import now
-from shared.outbox import DEAD_LETTERED, DROPPED, Place
+from shared.events.outbox import DEAD_LETTERED, DROPPED, Place
 
 POLL_SECONDS = 0.25
 AGAIN = "dead-lettered again"

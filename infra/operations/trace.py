@@ -29,7 +29,7 @@ from infra.operations.moments import born
 from schemas.topics import SERVICES, TOPICS, Topic, consumed_by, dead_letter_topic
 from shared.clock import utc
 from shared.errors import NotFound
-from shared.log_guard import Partition, event_id_of
+from shared.events.log_guard import Partition, event_id_of
 
 MOST_FOLLOWERS = 20
 IDENTITIES = (

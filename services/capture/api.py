@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
 from services.capture.intake import Receipt
-from shared.auth import Principal, require
+from shared.http.auth import Principal, require
 
 router = APIRouter(tags=["capture"])
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from sqlalchemy import MetaData
 
 from services.capture import api, handlers
-from services.capture.adapters.ledger import DatabaseLedger
 from services.capture.intake import Intake, Limits
 from services.capture.settings import Settings
-from shared.blobs import BlobStore
-from shared.db import Database
-from shared.outbox import Outbox, Sender
-from shared.routes import RouteBook
+from services.capture.store import DatabaseLedger
+from shared.events.outbox import Outbox, Sender
+from shared.rules.routes import RouteBook
 from shared.service import Service
+from shared.storage.blobs import BlobStore
+from shared.storage.db import Database
 
 
 def build(settings: Settings, sender: Sender | None = None) -> Service:

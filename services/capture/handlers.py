@@ -8,8 +8,8 @@ from faststream.kafka import KafkaRouter
 
 from schemas import topics
 from schemas.events import RouteChanged
-from shared.bus import Given, Tx, subscribe
-from shared.routes import RouteBook
+from shared.events.bus import Given, Tx, subscribe
+from shared.rules.routes import RouteBook
 
 router = KafkaRouter()
 

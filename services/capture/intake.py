@@ -15,9 +15,9 @@ from services.capture.parsing import Parsed, Rejection, parse
 from services.capture.ports import Contents, Entry, Kept, Ledger, Owner
 from services.capture.recording import Inferences, feedback_entry
 from services.capture.shapes import Sent, SentFeedback, SentInference
-from shared.auth import Principal
 from shared.errors import Invalid, NotFound, RatchetError, Retryable
-from shared.routes import RouteUnknown
+from shared.http.auth import Principal
+from shared.rules.routes import RouteUnknown
 
 SLOW_BYTES = (
     64 * 1024

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from schemas.base import BlobRef
-from shared.rendering import Rendered
+from shared.events.rendering import Rendered
 
 
 class Entry(NamedTuple):

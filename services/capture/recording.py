@@ -19,8 +19,8 @@ from schemas.events import FeedbackRecorded, InferenceRecorded
 from services.capture.ports import Contents, Entry
 from services.capture.shapes import SentFeedback, SentInference
 from shared.clock import now
-from shared.redaction import redact
-from shared.rendering import Renderer, rendered
+from shared.events.rendering import Renderer, rendered
+from shared.rules.redaction import redact
 
 SERVICE = "capture"
 INLINE_BYTES = 256 * 1024  # what an event may carry

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from shared.auth import Principal, require
-from shared.jobs import Job
-from shared.routes import RouteUnknown
+from shared.http.auth import Principal, require
+from shared.jobs.worker import Job
+from shared.rules.routes import RouteUnknown
 
 router = APIRouter(tags=["datasets"])
 Reader = Annotated[Principal, Depends(require("read"))]

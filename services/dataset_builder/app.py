@@ -9,17 +9,17 @@ from sqlalchemy import MetaData
 
 from services.dataset_builder import api, handlers
 from services.dataset_builder.adapters.folder import read_rows, write_folder
-from services.dataset_builder.adapters.ledger import JOB, Ledger
-from services.dataset_builder.adapters.views import Views
 from services.dataset_builder.settings import Settings
+from services.dataset_builder.store.ledger import JOB, Ledger
+from services.dataset_builder.store.views import Views
 from services.dataset_builder.worker import Builder
-from shared.blobs import BlobStore
-from shared.db import Database
-from shared.jobs import JobStore, work
-from shared.jobs_api import jobs_api
-from shared.outbox import Outbox, Sender
-from shared.routes import RouteBook
+from shared.events.outbox import Outbox, Sender
+from shared.jobs.api import jobs_api
+from shared.jobs.worker import JobStore, work
+from shared.rules.routes import RouteBook
 from shared.service import Service
+from shared.storage.blobs import BlobStore
+from shared.storage.db import Database
 
 
 def build(settings: Settings, sender: Sender | None = None) -> Service:

@@ -11,7 +11,7 @@ from faststream.kafka import KafkaRouter
 from schemas import topics
 from schemas.events import DriftDetected, FeedbackRecorded, ReviewCompleted, RouteChanged
 from services.dataset_builder.ports import Ledger
-from shared.bus import Given, Tx, subscribe
+from shared.events.bus import Given, Tx, subscribe
 
 SERVICE = "dataset-builder"
 router = KafkaRouter()

@@ -19,7 +19,7 @@ from statistics import quantiles
 from schemas.answers import normalise, well_formed
 from schemas.route import RouteSpec
 from services.dataset_builder.rows import Item, Row
-from shared.redaction import redact
+from shared.rules.redaction import redact
 
 _ADDRESS = re.compile(r"\S+@\S+|\S+://\S+")
 _NUMBERED = re.compile(r"\S*\d\S*")  # order numbers, dates, amounts

@@ -19,11 +19,11 @@ from services.dataset_builder import manifest as describe
 from services.dataset_builder.assemble import NothingChanged, Refused, assemble
 from services.dataset_builder.ports import FolderWriter, Ledger, Order
 from services.dataset_builder.rows import Row
-from shared.atomic import private_folder
-from shared.blobs import BlobStore
-from shared.db import Database
-from shared.jobs import Job, JobStore
-from shared.outbox import Outbox
+from shared.events.outbox import Outbox
+from shared.jobs.worker import Job, JobStore
+from shared.storage.blobs import BlobStore
+from shared.storage.db import Database
+from shared.storage.files import private_folder
 from shared.telemetry import log
 
 

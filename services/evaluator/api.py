@@ -11,9 +11,9 @@ from fastapi.responses import HTMLResponse
 
 from schemas.base import BlobRef
 from services.evaluator.monitor import Monitor
-from shared.auth import Principal, require
 from shared.errors import NotFound
-from shared.jobs import Job
+from shared.http.auth import Principal, require
+from shared.jobs.worker import Job
 
 router = APIRouter(tags=["evaluations"])
 Reader = Annotated[Principal, Depends(require("read"))]

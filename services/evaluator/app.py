@@ -8,22 +8,22 @@ from pathlib import Path
 from sqlalchemy import MetaData
 
 from services.evaluator import api, handlers
-from services.evaluator.adapters.evaluations import SqlEvaluations
-from services.evaluator.adapters.monitors import SqlMonitors
 from services.evaluator.adapters.reports import ChildReports
-from services.evaluator.adapters.streams import SqlStreams
 from services.evaluator.adapters.transcript import FileTranscripts
 from services.evaluator.adapters.vllm import VllmGenerator
 from services.evaluator.evaluation import Evaluation
 from services.evaluator.settings import Settings
+from services.evaluator.store.evaluations import SqlEvaluations
+from services.evaluator.store.monitors import SqlMonitors
+from services.evaluator.store.streams import SqlStreams
 from services.evaluator.watch import Watch
-from shared.blobs import BlobStore
-from shared.db import Database
-from shared.jobs import JobStore, work
-from shared.jobs_api import jobs_api
-from shared.outbox import Outbox, Sender
-from shared.routes import RouteBook
+from shared.events.outbox import Outbox, Sender
+from shared.jobs.api import jobs_api
+from shared.jobs.worker import JobStore, work
+from shared.rules.routes import RouteBook
 from shared.service import Service
+from shared.storage.blobs import BlobStore
+from shared.storage.db import Database
 
 
 def build(settings: Settings, sender: Sender | None = None) -> Service:

@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.events import RouteChanged
 from shared.errors import Retryable
-from shared.routes import RouteBook, RouteUnknown
+from shared.rules.routes import RouteBook, RouteUnknown
 
 
 class RouteNotHeardOf(Retryable):

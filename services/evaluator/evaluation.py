@@ -27,12 +27,12 @@ from services.evaluator.ports import (
     Transcripts,
 )
 from services.evaluator.probe import choose_probe
-from shared.blobs import BlobStore
-from shared.db import Database
 from shared.errors import Retryable
-from shared.jobs import Job, JobStore, LeaseLost
-from shared.outbox import Outbox
-from shared.routes import RouteBook
+from shared.events.outbox import Outbox
+from shared.jobs.worker import Job, JobStore, LeaseLost
+from shared.rules.routes import RouteBook
+from shared.storage.blobs import BlobStore
+from shared.storage.db import Database
 from shared.telemetry import log
 
 PROGRESS_SECONDS = 2.0

@@ -19,9 +19,9 @@ from schemas.events import (
 from services.evaluator import ports
 from services.evaluator.champions import state_of
 from services.evaluator.observed import champions_attempt, observe
-from shared.bus import Given, Tx, subscribe
-from shared.jobs import JobStore
-from shared.routes import RouteBook
+from shared.events.bus import Given, Tx, subscribe
+from shared.jobs.worker import JobStore
+from shared.rules.routes import RouteBook
 
 SERVICE = "evaluator"
 JOB = "evaluate"

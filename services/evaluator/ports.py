@@ -21,7 +21,7 @@ from schemas.events import (
 from services.evaluator.monitor import Monitor
 from services.evaluator.observed import Observation
 from shared.errors import Retryable
-from shared.jobs import JobFailed
+from shared.jobs.worker import JobFailed
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from services.evaluator.drift import OF_LAST, compare, sustained
 from services.evaluator.monitor import Monitor
 from services.evaluator.observed import as_sample
 from services.evaluator.ports import Monitors, Reports, Streams
-from shared.db import Database
-from shared.outbox import Outbox
+from shared.events.outbox import Outbox
+from shared.storage.db import Database
 from shared.telemetry import log
 
 POLL_SECONDS = 1.0

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from schemas.events import Verdict
 from services.review.desk import Desk
 from services.review.views import CardView, ItemView, QueueView, StatsView
-from shared.auth import Principal, require
+from shared.http.auth import Principal, require
 
 router = APIRouter(prefix="/v1", tags=["review"])
 Reviewer = Annotated[Principal, Depends(require("review"))]

@@ -8,23 +8,23 @@ from sqlalchemy import MetaData
 from starlette.staticfiles import StaticFiles
 
 from services.review import api, handlers, pages
-from services.review.adapters.arrivals import SqlArrivals
 from services.review.adapters.contents import BlobContents
-from services.review.adapters.housekeeping import Housekeeping
-from services.review.adapters.queue import SqlQueue
-from services.review.adapters.secrets import KeptSecrets
-from services.review.adapters.statistics import SqlStatistics
-from services.review.adapters.tables import review_tables
 from services.review.desk import Desk
 from services.review.headers import SecurityHeaders
 from services.review.intake import Intake
 from services.review.sessions import Sessions
 from services.review.settings import Settings
-from shared.blobs import BlobStore
-from shared.db import Database
-from shared.outbox import Outbox, Sender
-from shared.routes import RouteBook
+from services.review.store.arrivals import SqlArrivals
+from services.review.store.housekeeping import Housekeeping
+from services.review.store.queue import SqlQueue
+from services.review.store.secrets import KeptSecrets
+from services.review.store.statistics import SqlStatistics
+from services.review.store.tables import review_tables
+from shared.events.outbox import Outbox, Sender
+from shared.rules.routes import RouteBook
 from shared.service import Service
+from shared.storage.blobs import BlobStore
+from shared.storage.db import Database
 
 
 def build(settings: Settings, sender: Sender | None = None) -> Service:

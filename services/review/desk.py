@@ -11,9 +11,9 @@ from schemas.events import ReviewCompleted, Verdict
 from services.review.items import AlreadyDecided, Card, ClaimedByOther, Item
 from services.review.ports import Contents, Queue
 from services.review.verdicts import Settled, settle
-from shared.auth import Principal
-from shared.db import Database
-from shared.outbox import Outbox
+from shared.events.outbox import Outbox
+from shared.http.auth import Principal
+from shared.storage.db import Database
 
 
 class Desk:

@@ -17,7 +17,7 @@ from schemas.events import (
     RouteChanged,
 )
 from services.review.intake import Intake
-from shared.bus import Given, Tx, subscribe
+from shared.events.bus import Given, Tx, subscribe
 
 router = KafkaRouter()
 

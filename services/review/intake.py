@@ -20,7 +20,7 @@ from services.review.items import Arrival, Asked
 from services.review.ports import Arrivals
 from services.review.sampling import coin, decide
 from shared.errors import Retryable
-from shared.routes import RouteBook, RouteUnknown
+from shared.rules.routes import RouteBook, RouteUnknown
 
 
 class RouteNotHeardYet(Retryable):

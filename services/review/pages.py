@@ -15,7 +15,7 @@ from services.review.desk import Desk
 from services.review.rendering import NotLoggedIn, Page, Visit, render
 from services.review.sessions import COOKIE, Session
 from services.review.views import StatsView
-from shared.auth import Forbidden, Principal
+from shared.http.auth import Forbidden, Principal
 
 router = APIRouter(include_in_schema=False, route_class=Page)
 PER_PAGE = 50

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.review.items import Arrival, Asked, Card, Item
 from services.review.sampling import Decision
-from shared.auth import Principal
+from shared.http.auth import Principal
 
 
 class Arrivals(Protocol):

@@ -19,8 +19,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from services.review.display import excerpt, label_keys, segments
 from services.review.sessions import Session
 from services.review.views import WHY, ConfidenceView, moment
-from shared.auth import Principal
 from shared.errors import RatchetError
+from shared.http.auth import Principal
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from services.router.chat import completion, headers, parse
 from services.router.openai_route import OpenAIRoute
 from services.router.state import RouteView
-from shared.auth import Principal, require
+from shared.http.auth import Principal, require
 
 router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAIRoute)
 Caller = Annotated[Principal, Depends(require("infer"))]

@@ -7,8 +7,6 @@ from pathlib import Path
 from sqlalchemy import MetaData
 
 from services.router import api, handlers, routes_api
-from services.router.adapters.database import RouteDatabase
-from services.router.adapters.recorder import DecisionRecorder
 from services.router.adapters.shelf import DiskShelf
 from services.router.adapters.vllm import Vllm
 from services.router.canary import Canaries
@@ -19,12 +17,14 @@ from services.router.ports import Upstream
 from services.router.reconcile import Reconciler
 from services.router.rollout import CanaryRule
 from services.router.settings import Settings
+from services.router.store.recorder import DecisionRecorder
+from services.router.store.routes import RouteDatabase
 from services.router.table import RouteTable
-from shared.blobs import BlobStore
-from shared.db import Database
-from shared.outbox import Outbox, Sender
-from shared.redaction import redact
+from shared.events.outbox import Outbox, Sender
+from shared.rules.redaction import redact
 from shared.service import Service
+from shared.storage.blobs import BlobStore
+from shared.storage.db import Database
 
 
 def build(

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from services.router.ports import AdapterUnfit
-from shared.blobs import COMPLETE
+from shared.storage.blobs import COMPLETE
 
 NEEDED = {"adapter_model.safetensors", "adapter_config.json"}
 ALLOWED = NEEDED | {"README.md", "recipe.yaml", "training.json", COMPLETE}

@@ -12,7 +12,7 @@ from services.router.fleet import Fleet
 from services.router.rollout import CanaryRule
 from services.router.state import Routes, RouteState, RouteView
 from services.router.table import RouteTable
-from shared.db import Database
+from shared.storage.db import Database
 from shared.telemetry import log
 
 EVERY = 0.25  # seconds; looks at the database only while a canary runs

@@ -10,7 +10,7 @@ from schemas import topics
 from schemas.events import AdapterEvaluated, CalibrationFitted, ReviewCompleted
 from services.router.rollout import CanaryRule, entry
 from services.router.state import Routes
-from shared.bus import Given, Tx, subscribe
+from shared.events.bus import Given, Tx, subscribe
 
 router = KafkaRouter()
 

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict
 from schemas.base import AdapterRef
 from schemas.route import RouteSpec
 from services.router.state import RouteState, RouteView
-from shared.auth import Principal, require
 from shared.errors import Conflict, NotFound, RatchetError
-from shared.routes import RouteUnknown
+from shared.http.auth import Principal, require
+from shared.rules.routes import RouteUnknown
 
 router = APIRouter(prefix="/v1", tags=["routes"])
 Admin = Annotated[Principal, Depends(require("admin"))]

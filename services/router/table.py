@@ -8,7 +8,7 @@ import asyncio
 
 from services.router.chat import RouteNotServed
 from services.router.state import Routes, RouteView
-from shared.db import Database
+from shared.storage.db import Database
 from shared.telemetry import log
 
 # one count over two small tables; the loop's two seconds must hold this and the adapter's loading

@@ -1,4 +1,4 @@
-"""HTTP in: what was trained, and from what. The jobs are shown by `shared.jobs_api`."""
+"""HTTP in: what was trained, and from what. The jobs are shown by `shared.jobs.api`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
 
-from shared.auth import Principal, require
-from shared.jobs import Job
+from shared.http.auth import Principal, require
+from shared.jobs.worker import Job
 
 router = APIRouter(prefix="/v1", tags=["training"])
 Reader = Annotated[Principal, Depends(require("read"))]

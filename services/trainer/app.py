@@ -9,17 +9,17 @@ from sqlalchemy import MetaData
 
 from services.trainer import api, handlers
 from services.trainer.adapters.child import ChildExecutor
-from services.trainer.adapters.store import SqlAdapters
 from services.trainer.ports import Executor
 from services.trainer.settings import Settings
+from services.trainer.store import SqlAdapters
 from services.trainer.training import Training
-from shared.blobs import BlobStore
-from shared.db import Database
-from shared.jobs import JobStore, work
-from shared.jobs_api import jobs_api
-from shared.outbox import Outbox, Sender
-from shared.routes import RouteBook
+from shared.events.outbox import Outbox, Sender
+from shared.jobs.api import jobs_api
+from shared.jobs.worker import JobStore, work
+from shared.rules.routes import RouteBook
 from shared.service import Service
+from shared.storage.blobs import BlobStore
+from shared.storage.db import Database
 
 
 def build(

@@ -9,9 +9,9 @@ from faststream.kafka import KafkaRouter
 from schemas import topics
 from schemas.events import DatasetBuilt, RouteChanged
 from services.trainer.order import JOB
-from shared.bus import Given, Tx, subscribe
-from shared.jobs import JobStore
-from shared.routes import RouteBook
+from shared.events.bus import Given, Tx, subscribe
+from shared.jobs.worker import JobStore
+from shared.rules.routes import RouteBook
 
 SERVICE = "trainer"
 router = KafkaRouter()

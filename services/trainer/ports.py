@@ -16,8 +16,8 @@ Progress = Callable[[TrainingProgress], Awaitable[None]]
 class Executor(Protocol):
     """Runs one training order somewhere: a child process here, a Kubernetes Job or Ray elsewhere.
 
-    Raises shared.child.ChildDied when it was killed (worth another attempt), JobFailed when trying
-    again cannot help.
+    Raises shared.jobs.child.ChildDied when it was killed (worth another attempt), JobFailed when
+    trying again cannot help.
     """
 
     async def train(self, order: TrainingOrder, progress: Progress) -> TrainingResult: ...

@@ -12,7 +12,7 @@ from typing import Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from shared.jobs import JobFailed
+from shared.jobs.worker import JobFailed
 
 
 class RecipeUnusable(JobFailed):

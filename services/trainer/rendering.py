@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from schemas.base import Message
 from schemas.route import RouteSpec
-from shared.jobs import JobFailed
+from shared.jobs.worker import JobFailed
 
 IGNORED = -100  # torch's label of a position that is not in the loss
 

@@ -27,9 +27,9 @@ from services.trainer.packing import common_prefix, lay_out
 from services.trainer.recipe import TrainingRecipe
 from services.trainer.rendering import IGNORED, NoRows, Row, fitting, read_split, render
 from services.trainer.tracking import Tracking
-from shared.blobs import folder_digest
-from shared.child import die_with_parent, say
-from shared.jobs import JobFailed
+from shared.jobs.child import die_with_parent, say
+from shared.jobs.worker import JobFailed
+from shared.storage.blobs import folder_digest
 
 COMPLETE = (  # written last into a checkpoint: `kill -9` can leave a half-written one behind
     "_COMPLETE"

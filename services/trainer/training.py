@@ -20,10 +20,10 @@ from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResu
 from services.trainer.ports import Adapters, Executor
 from services.trainer.recipe import load_recipe
 from services.trainer.verify import check_adapter
-from shared.blobs import BlobStore
-from shared.db import Database
-from shared.jobs import Job, JobStore
-from shared.outbox import Outbox
+from shared.events.outbox import Outbox
+from shared.jobs.worker import Job, JobStore
+from shared.storage.blobs import BlobStore
+from shared.storage.db import Database
 from shared.telemetry import log
 
 PUBLISH_SECONDS = 2.0

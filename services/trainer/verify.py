@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from services.trainer.order import ADAPTER_FILES
-from shared.jobs import JobFailed
+from shared.jobs.worker import JobFailed
 
 # vLLM 0.32 refuses an adapter with any of these (reliability page, D2).
 REFUSED = {

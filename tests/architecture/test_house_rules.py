@@ -20,7 +20,7 @@ LONGEST_FUNCTION = 60
 LONGEST_HANDLER = 15
 VAGUE = {"utils", "util", "helpers", "common", "misc", "manager"}
 READS_ENVIRONMENT = {
-    "shared/child.py",  # hands its own environment on to the child
+    "shared/jobs/child.py",  # hands its own environment on to the child
     "services/trainer/train.py",  # the launcher of several GPUs says which one it is
 }
 

@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import Self
 
-from shared.child import die_with_parent
+from shared.jobs.child import die_with_parent
 from tests.faults.life import Life
 
 ROOT = Path(__file__).parents[2]

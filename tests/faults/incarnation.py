@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from shared import failpoints
-from shared.job_store import JobStore
+from shared.jobs.store import JobStore
 from shared.service import Service
 from tests.faults.life import Life
 from tests.faults.stand_ins import QuickExecutor, QuickReports

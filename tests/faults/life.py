@@ -34,7 +34,9 @@ class Life:
     training_seconds: float = 0.2
     job_lease: float | None = None  # seconds
     session: float | None = None  # seconds after which a silent consumer loses its partitions
-    constants: dict[str, float] = field(default_factory=dict)  # "shared.relay.LEASE_SECONDS": 2.0
+    constants: dict[str, float] = field(
+        default_factory=dict
+    )  # "shared.events.relay.LEASE_SECONDS": 2.0
     slow: float = 0.0  # seconds that each event takes longer
     detours: dict[str, int] = field(
         default_factory=dict

@@ -9,7 +9,7 @@ from typing import Any
 from schemas.base import BlobRef
 from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Progress
-from shared.blobs import BlobStore
+from shared.storage.blobs import BlobStore
 from tests.unit.trainer.worlds import result_of, write_adapter
 
 STEPS = 4

@@ -19,8 +19,11 @@ from typing import Any
 from aiokafka.conn import AIOKafkaConnection
 from sqlalchemy import and_, text, update
 
-from shared import clock, consume, db, failpoints, job_store, kafka_sender, log_guard, outbox, relay
-from shared.outbox import OutboxRow, Place
+from shared import clock, failpoints
+from shared.events import consume, kafka_sender, log_guard, outbox, relay
+from shared.events.outbox import OutboxRow, Place
+from shared.jobs import store as job_store
+from shared.storage import db
 
 WITNESS = (
     "create table if not exists witness (service varchar(64), topic varchar(128), event_id"

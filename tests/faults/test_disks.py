@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from schemas.base import BlobRef
-from shared.blobs import BlobStore
+from shared.storage.blobs import BlobStore
 from tests.faults.evidence import Evidence
 from tests.faults.life import Armed
 from tests.faults.scenario import Outcome, run_scenario, seed_of_this_run

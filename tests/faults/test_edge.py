@@ -29,7 +29,7 @@ NewWorld = Callable[..., World]
 BURST = 1500
 AT_ONCE = 100
 FLAT = 96 << 20  # bytes that a process may grow by in a burst of that size, whatever it holds
-MEASURED_EVERY = 10.0  # seconds between two looks at the lag (shared/health.py)
+MEASURED_EVERY = 10.0  # seconds between two looks at the lag (shared/events/health.py)
 SLOW_SECONDS = 0.3
 
 

@@ -26,7 +26,7 @@ from tests.kafka import Broker
 
 NewWorld = Callable[..., World]
 CONSUMERS = ("review", "dataset-builder", "evaluator", "trainer")
-RELAY_LEASE = {"shared.relay.LEASE_SECONDS": 2.0, "shared.relay.RENEW_SECONDS": 0.5}
+RELAY_LEASE = {"shared.events.relay.LEASE_SECONDS": 2.0, "shared.events.relay.RENEW_SECONDS": 0.5}
 SHORT: dict[str, Any] = {"job_lease": 2.0, "session": 6.0, "constants": RELAY_LEASE}
 STOPPED_IN_ORDER = -signal.SIGTERM  # uvicorn shuts down, then raises the signal again
 LONGER_THAN_LEASES = 6.0  # seconds; stands for the 60 s of the matrix against leases of 15 s

@@ -15,7 +15,7 @@ from sqlalchemy import MetaData, select
 
 from infra.topics import lag, planned
 from schemas.topics import SERVICES, consumed_by
-from shared.db import Database
+from shared.storage.db import Database
 from tests.faults.scenario import run_scenario, seed_of_this_run
 from tests.faults.world import World
 from tests.kafka import Broker

@@ -16,8 +16,8 @@ import httpx
 from sqlalchemy import text
 
 from schemas.topics import SERVICES
-from shared.auth import new_key
-from shared.db import Database
+from shared.http.auth import new_key
+from shared.storage.db import Database
 from tests.faults.evidence import query
 from tests.faults.forking import Zygote
 from tests.faults.life import Life

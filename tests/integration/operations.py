@@ -30,10 +30,10 @@ from infra.operations.settling import Outcome, replay
 from infra.operations.trace import trace
 from schemas.base import Event
 from schemas.topics import SERVICES, dead_letter_topic
-from shared.db import Database
-from shared.outbox import Outbox
+from shared.events.outbox import Outbox
 from shared.service import Service
 from shared.settings import ServiceSettings
+from shared.storage.db import Database
 from tests.kafka import Broker, EmbeddedBroker
 
 PATIENCE = 60.0

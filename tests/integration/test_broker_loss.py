@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.log_guard import losses_suspected
-from shared.relay import Relay
+from shared.events.log_guard import losses_suspected
+from shared.events.relay import Relay
 from shared.service import Service
 from tests import factories
 from tests.integration.test_bus import (

@@ -21,14 +21,14 @@ import shared.service
 from schemas import topics
 from schemas.base import Event
 from schemas.events import DatasetBuilt
-from shared.bus import Given, Tx, subscribe
-from shared.db import Database
 from shared.errors import Retryable
-from shared.kafka_sender import CLOSE_SECONDS
-from shared.outbox import Outbox
-from shared.rendering import cloudevent_headers
+from shared.events.bus import Given, Tx, subscribe
+from shared.events.kafka_sender import CLOSE_SECONDS
+from shared.events.outbox import Outbox
+from shared.events.rendering import cloudevent_headers
 from shared.service import Service
 from shared.settings import ServiceSettings
+from shared.storage.db import Database
 from tests import factories
 from tests.kafka import KINDS, Broker
 

@@ -12,8 +12,8 @@ import uvloop
 from aiokafka import AIOKafkaProducer
 from aiokafka.conn import AIOKafkaConnection
 
-from shared import health
-from shared.closed_connections import survive_closed_connections
+from shared.events import health
+from shared.events.closed_connections import survive_closed_connections
 from shared.service import Service
 from tests.integration.test_bus import eventually, trainer
 from tests.kafka import Broker
@@ -40,8 +40,8 @@ def test_a_client_survives_a_write_to_a_closed_connection(broker: Broker) -> Non
 
 
 def test_without_our_help_it_does_not(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The negative control. When it fails, aiokafka was mended and shared/closed_connections.py can
-    go.
+    """The negative control. When it fails, aiokafka was mended and our part of
+    shared/events/closed_connections.py can go.
     """
     original = getattr(AIOKafkaConnection.send, "__wrapped__", AIOKafkaConnection.send)
     monkeypatch.setattr(AIOKafkaConnection, "send", original)

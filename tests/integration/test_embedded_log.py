@@ -20,7 +20,7 @@ from aiokafka.client import AIOKafkaClient
 from infra.local.broker import broker_part
 from infra.local.home import Home
 from infra.local.ports import free_port
-from shared.pacing import EMPTY_FETCH_SECONDS, pace_empty_fetches
+from shared.events.pacing import EMPTY_FETCH_SECONDS, pace_empty_fetches
 
 TOPIC = "feedback-recorded"
 MEMBER = """

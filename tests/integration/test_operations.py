@@ -14,7 +14,7 @@ from infra.operations.rewind import StillReading, rewind, start_of
 from infra.operations.settling import drop
 from infra.operations.trace import EventUnknown
 from schemas.topics import SERVICES
-from services.dataset_builder.adapters.ledger import Ledger
+from services.dataset_builder.store.ledger import Ledger
 from services.router.state import RouteState
 from tests import factories
 from tests.integration.operations import System, account, eventually, running

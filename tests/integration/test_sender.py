@@ -12,9 +12,9 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from schemas.topics import FEEDBACK_RECORDED
-from shared import kafka_sender
-from shared.kafka_sender import KafkaSender
-from shared.outbox import BrokerUnavailable
+from shared.events import kafka_sender
+from shared.events.kafka_sender import KafkaSender
+from shared.events.outbox import BrokerUnavailable
 from tests.integration.test_bus import everything_on
 from tests.kafka import Broker, EmbeddedBroker
 

@@ -20,8 +20,8 @@ from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResu
 from services.trainer.ports import Progress
 from services.trainer.recipe import TrainingRecipe
 from services.trainer.verify import check_adapter
-from shared.blobs import BlobStore, file_digest, folder_digest
-from shared.jobs import JobFailed, run_leased
+from shared.jobs.worker import JobFailed, run_leased
+from shared.storage.blobs import BlobStore, file_digest, folder_digest
 from tests import factories
 from tests.unit.trainer.tiny import build_dataset, build_model
 from tests.unit.trainer.worlds import dataset_event, trainer_service

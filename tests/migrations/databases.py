@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, MetaData, Table, select
 
 from infra.migrations import migrations_of
-from shared.db import Database
+from shared.storage.db import Database
 
 RELEASED = "0001"  # the last release that had no migrations
 MOMENT = datetime(2026, 11, 24, 12, 30, tzinfo=UTC)

@@ -13,8 +13,8 @@ from sqlalchemy import MetaData, select
 
 from infra.migrations import built, difference, folder_of, metadata_of, migrations_of, write_next
 from schemas.topics import SERVICES
-from shared.db import Database
-from shared.migrations import BASE, Migrations, RevisionUnknown, SchemaUnknown, shape_of
+from shared.storage.db import Database
+from shared.storage.migrations import BASE, Migrations, RevisionUnknown, SchemaUnknown, shape_of
 from tests.migrations.databases import RELEASED, fill, rows, tables_at
 
 every_service = pytest.mark.parametrize("service", SERVICES)

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from faststream.kafka import TestKafkaBroker
 from faststream.kafka.message import FAKE_CONSUMER
 
-from shared.outbox import OutboxRow, Place
+from shared.events.outbox import OutboxRow, Place
 from shared.service import Service
 
 

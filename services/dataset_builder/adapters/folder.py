@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from schemas.base import BlobRef
 from services.dataset_builder import manifest as describe
 from services.dataset_builder.rows import Item
-from shared.blobs import BlobStore, file_digest
+from shared.storage.blobs import BlobStore, file_digest
 
 COLUMNS = pa.schema(
     [

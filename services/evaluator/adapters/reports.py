@@ -10,9 +10,9 @@ import sys
 from typing import Any
 
 from schemas.base import BlobRef
-from shared.atomic import private_folder
-from shared.blobs import BlobStore
-from shared.child import ChildDied, run_child
+from shared.jobs.child import ChildDied, run_child
+from shared.storage.blobs import BlobStore
+from shared.storage.files import private_folder
 from shared.telemetry import log
 
 PATIENCE = 120.0  # seconds; measured 3 s for an evaluation and 8 s for Evidently on two busy cores

@@ -12,8 +12,8 @@ import httpx
 
 from schemas.base import Confidence, Message
 from services.evaluator.ports import AdapterUnfit, EngineAway, Reply
-from shared.completion import completion_request
-from shared.confidence import answer_tokens, read_confidence
+from shared.rules.completion import completion_request
+from shared.rules.confidence import answer_tokens, read_confidence
 
 SILENCE = Reply("", Confidence(score=0.0, min_logprob=0.0, first_margin=0.0, tokens=0), 0.0, 0.0)
 

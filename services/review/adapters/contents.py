@@ -8,7 +8,7 @@ import asyncio
 
 from schemas.base import Message, Value
 from services.review.items import Asked
-from shared.blobs import BlobStore
+from shared.storage.blobs import BlobStore
 
 
 class StoredContent(Value):

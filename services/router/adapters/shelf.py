@@ -11,7 +11,7 @@ from pathlib import Path
 from schemas.base import AdapterRef
 from services.router.bundle import inspect
 from services.router.ports import AdapterUnfit
-from shared.blobs import BlobStore, folder_digest
+from shared.storage.blobs import BlobStore, folder_digest
 
 
 class DiskShelf:

@@ -23,8 +23,8 @@ from services.router.ports import (
     UpstreamFailed,
     UpstreamRefused,
 )
-from shared.completion import completion_request
-from shared.confidence import read_confidence
+from shared.rules.completion import completion_request
+from shared.rules.confidence import read_confidence
 
 CONNECT_SECONDS = 2.0
 ADMIN_SECONDS = 30.0  # loading took 35 ms on a CPU; a GPU server compiles nothing either

@@ -8,8 +8,8 @@ from typing import Any
 from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Progress
 from services.trainer.recipe import TrainingRecipe
-from shared.child import run_child
-from shared.jobs import JobFailed
+from shared.jobs.child import run_child
+from shared.jobs.worker import JobFailed
 
 MODULE = "services.trainer.train"
 SILENCE_SECONDS = (

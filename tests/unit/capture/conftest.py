@@ -16,7 +16,7 @@ import pytest
 from services.capture.app import build
 from services.capture.handlers import on_route_changed
 from services.capture.settings import Settings
-from shared.outbox import OutboxRow, Place
+from shared.events.outbox import OutboxRow, Place
 from shared.service import Service
 from tests import factories
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.capture.parsing import BodyTooLarge, unpack
-from shared.auth import new_key
+from shared.http.auth import new_key
 from tests.unit.capture.conftest import Capture
 
 PATH = "/v1/inferences"

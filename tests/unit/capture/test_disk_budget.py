@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shared import backlog
-from shared.outbox import BrokerUnavailable, OutboxRow, Place
+from shared.events import backlog
+from shared.events.outbox import BrokerUnavailable, OutboxRow, Place
 from tests.unit.capture.conftest import Capture, Published, serve
 
 PATH = "/v1/inferences"

@@ -10,7 +10,7 @@ import json
 
 from schemas.base import BlobRef
 from services.capture.handlers import on_route_changed
-from shared.blobs import BlobStore
+from shared.storage.blobs import BlobStore
 from tests import factories
 from tests.unit.capture.conftest import Capture
 

@@ -16,9 +16,9 @@ from schemas.events import InferenceRecorded
 from services.capture.parsing import one_by_one, parse
 from services.capture.recording import INLINE_BYTES, Inferences, is_small, public_ids
 from services.capture.shapes import SentInference
-from shared.blobs import BlobStore
-from shared.redaction import redact
-from shared.rendering import Rendered, rendered
+from shared.events.rendering import Rendered, rendered
+from shared.rules.redaction import redact
+from shared.storage.blobs import BlobStore
 
 ROUTE = "acme/support-triage"
 texts = st.text(

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from services.dataset_builder.adapters.ledger import JOB
+from services.dataset_builder.store.ledger import JOB
 from shared import failpoints
-from shared.jobs import JobStore, work_once
+from shared.jobs.worker import JobStore, work_once
 from tests.unit.dataset_builder.rig import Rig
 
 LEASE = 1.0

@@ -21,11 +21,11 @@ from schemas.events import (
 )
 from schemas.route import RetrainRule
 from services.dataset_builder import handlers
-from services.dataset_builder.adapters.ledger import JOB
 from services.dataset_builder.app import build
 from services.dataset_builder.settings import Settings
+from services.dataset_builder.store.ledger import JOB
 from services.dataset_builder.worker import Builder
-from shared.jobs import Job, run_leased
+from shared.jobs.worker import Job, run_leased
 from tests import factories
 from tests.unit.dataset_builder.corpus import messages, route
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from services.dataset_builder.adapters.ledger import JOB, BuildOutdated, BuildRunning
+from services.dataset_builder.store.ledger import JOB, BuildOutdated, BuildRunning
 from shared import failpoints
-from shared.blobs import folder_digest
-from shared.jobs import Job, run_leased, work_once
+from shared.jobs.worker import Job, run_leased, work_once
+from shared.storage.blobs import folder_digest
 from tests import factories
 from tests.unit.dataset_builder.build_process import LEASE, Orders, is_stopped, start, wake
 from tests.unit.dataset_builder.rig import Rig, known_route, verdicts

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.route import RetrainRule
-from services.dataset_builder.adapters.ledger import JOB, BuildRunning
-from shared.blobs import folder_digest
-from shared.jobs import MAX_ATTEMPTS, run_leased
+from services.dataset_builder.store.ledger import JOB, BuildRunning
+from shared.jobs.worker import MAX_ATTEMPTS, run_leased
+from shared.storage.blobs import folder_digest
 from tests import factories
 from tests.unit.dataset_builder.rig import START, Rig, known_route, verdict, verdicts
 

@@ -11,7 +11,7 @@ from services.dataset_builder.adapters.folder import write_folder
 from services.dataset_builder.assemble import assemble
 from services.dataset_builder.curate import curate
 from services.dataset_builder.split import split
-from shared.blobs import folder_digest
+from shared.storage.blobs import folder_digest
 from tests.unit.dataset_builder.corpus import leaking_pairs, messages, route, row
 
 BASE = messages()[:60]

@@ -12,15 +12,15 @@ from sqlalchemy import MetaData, func, select
 
 from schemas.base import Message
 from schemas.events import AdapterEvaluated, CalibrationFitted
-from services.evaluator.adapters.evaluations import SqlEvaluations
 from services.evaluator.adapters.transcript import FileTranscripts
 from services.evaluator.evaluation import Evaluation
 from services.evaluator.handlers import JOB, on_adapter_trained
-from shared.blobs import BlobStore
-from shared.db import Database
-from shared.jobs import Job, JobStore, run_leased
-from shared.outbox import Outbox
-from shared.routes import RouteBook
+from services.evaluator.store.evaluations import SqlEvaluations
+from shared.events.outbox import Outbox
+from shared.jobs.worker import Job, JobStore, run_leased
+from shared.rules.routes import RouteBook
+from shared.storage.blobs import BlobStore
+from shared.storage.db import Database
 from tests import factories
 from tests.unit.evaluator.worlds import (
     NoReports,

@@ -15,7 +15,7 @@ from services.evaluator.adapters.reports import ChildReports
 from services.evaluator.findings import judge, report_rows
 from services.evaluator.heldout import Contender, HeldOutRow, mark
 from services.evaluator.ports import Reply
-from shared.blobs import BlobStore
+from shared.storage.blobs import BlobStore
 from tests import factories
 
 CHALLENGER = factories.adapter().adapter_id

@@ -13,18 +13,18 @@ from sqlalchemy import MetaData, func, select
 from schemas.base import Attempt
 from schemas.events import DriftDetected
 from schemas.route import DriftRule
-from services.evaluator.adapters.monitors import SqlMonitors
-from services.evaluator.adapters.streams import SqlStreams
 from services.evaluator.handlers import (
     on_feedback_recorded,
     on_inference_recorded,
     on_review_completed,
     on_route_changed,
 )
+from services.evaluator.store.monitors import SqlMonitors
+from services.evaluator.store.streams import SqlStreams
 from services.evaluator.watch import Watch
-from shared.db import Database
-from shared.outbox import Outbox
-from shared.routes import RouteBook
+from shared.events.outbox import Outbox
+from shared.rules.routes import RouteBook
+from shared.storage.db import Database
 from tests import factories
 from tests.unit.evaluator.worlds import NoReports
 

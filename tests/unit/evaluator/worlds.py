@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from schemas.base import AdapterRef, BlobRef, Confidence, Message
 from services.evaluator.ports import AdapterUnfit, EngineAway, Reply
-from shared.blobs import BlobStore
+from shared.storage.blobs import BlobStore
 from tests import factories
 
 LABELS = factories.spec().labels

@@ -14,8 +14,8 @@ from infra.cli.main import app
 from infra.local.home import Home
 from infra.migrations import migrations_of
 from schemas.topics import SERVICES
-from shared.db import Database, insert_once
-from shared.relay import lease_table
+from shared.events.relay import lease_table
+from shared.storage.db import Database, insert_once
 
 RUNNER = CliRunner()
 

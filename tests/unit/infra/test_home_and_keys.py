@@ -17,7 +17,7 @@ from infra.local.keys import (
     UnknownScope,
     development_credentials,
 )
-from shared.auth import Keyring
+from shared.http.auth import Keyring
 
 
 @pytest.fixture

@@ -35,9 +35,9 @@ from infra.operations.trace import named, speaking_of
 from schemas.base import uuid7
 from schemas.topics import DATASET_BUILT, ROUTE_CHANGED, SERVICES, Topic
 from shared.clock import now
-from shared.db import Database
-from shared.log_guard import Partition
-from shared.outbox import outbox_tables
+from shared.events.log_guard import Partition
+from shared.events.outbox import outbox_tables
+from shared.storage.db import Database
 from tests import factories
 
 TABLE = Derived("things", ("id",), ("value",))

@@ -20,7 +20,7 @@ from schemas.events import (
     RouteChanged,
 )
 from services.review import handlers
-from shared.auth import Keyring, new_key
+from shared.http.auth import Keyring, new_key
 from shared.service import Service
 
 HANDLERS = {

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.base import BlobRef
 from services.review.adapters.contents import StoredContent
-from shared.blobs import BlobStore
+from shared.storage.blobs import BlobStore
 from tests import factories
 from tests.unit.review.harness import Review, add_key
 

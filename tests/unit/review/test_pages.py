@@ -7,7 +7,7 @@ import re
 import httpx
 import pytest
 
-from shared.auth import Keyring
+from shared.http.auth import Keyring
 from tests import factories
 from tests.unit.review.harness import Review, add_key
 

@@ -21,8 +21,8 @@ from schemas.route import RouteSpec
 from services.router import handlers
 from services.router.app import build
 from services.router.settings import Settings
-from shared.blobs import BlobStore
 from shared.service import Service
+from shared.storage.blobs import BlobStore
 from tests import factories
 from tests.unit.router.fakes import FakeVllm, served
 
@@ -31,7 +31,7 @@ class NoSender:
     """The event log is away: what is published stays in the outbox."""
 
     async def send(self, rows: Any) -> None:
-        from shared.outbox import BrokerUnavailable
+        from shared.events.outbox import BrokerUnavailable
 
         raise BrokerUnavailable(ConnectionError())
 

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from shared.confidence import answer_tokens, read_confidence
+from shared.rules.confidence import answer_tokens, read_confidence
 
 ALPHABET = [*'abc XYZ\n"{}:,1', "é", "ß", "日", "本", "😀", "👩‍🚀", "🦄", "<|x|>"]
 SPECIAL = ("<|im_end|>", "</s>", "<|endoftext|>")

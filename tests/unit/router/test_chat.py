@@ -7,7 +7,7 @@ import json
 import openai
 import pytest
 
-from shared.blobs import BlobStore
+from shared.storage.blobs import BlobStore
 from tests import factories
 from tests.unit.router.conftest import Running
 

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from sqlalchemy import Column, MetaData, String, Table, func, insert, select
 
-from shared.db import Database
-from shared.group_commit import GroupCommit
+from shared.storage.db import Database
+from shared.storage.group_commit import GroupCommit
 
 metadata = MetaData()
 ITEMS = Table("items", metadata, Column("name", String(20), primary_key=True))

@@ -25,7 +25,7 @@ from schemas.events import Probe
 from services.router.adapters.vllm import Vllm
 from services.router.app import build
 from services.router.settings import Settings
-from shared.blobs import BlobStore
+from shared.storage.blobs import BlobStore
 from tests import factories
 from tests.unit.router.conftest import NoSender, Running
 from tests.unit.router.fakes import FakeVllm, served, until

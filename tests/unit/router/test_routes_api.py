@@ -9,11 +9,11 @@ import asyncio
 import pytest
 from sqlalchemy import MetaData
 
-from services.router.adapters.database import RouteDatabase, RouteMoved
 from services.router.state import RouteState
-from shared.db import Database
-from shared.outbox import Outbox
-from shared.routes import RouteUnknown
+from services.router.store.routes import RouteDatabase, RouteMoved
+from shared.events.outbox import Outbox
+from shared.rules.routes import RouteUnknown
+from shared.storage.db import Database
 from tests import factories
 from tests.unit.router.conftest import Running
 

@@ -17,8 +17,9 @@ import fsspec
 import pytest
 
 from schemas.base import BlobRef
-from shared import atomic, failpoints
-from shared.blobs import COMPLETE, BlobCorrupt, BlobMissing, BlobStore, folder_digest
+from shared import failpoints
+from shared.storage import files as atomic
+from shared.storage.blobs import COMPLETE, BlobCorrupt, BlobMissing, BlobStore, folder_digest
 
 STEPS = ("blob.half-written", "blob.before-promote")
 

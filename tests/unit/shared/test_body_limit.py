@@ -7,7 +7,7 @@ import pytest
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from shared.http import create_api
+from shared.http.app import create_api
 from shared.settings import ServiceSettings
 
 router = APIRouter()

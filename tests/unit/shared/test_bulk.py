@@ -18,9 +18,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from shared.bulk import insert_many, stored, update_many
 from shared.clock import now
-from shared.db import Database
+from shared.storage.bulk import insert_many, stored, update_many
+from shared.storage.db import Database
 
 metadata = MetaData()
 THINGS = Table(

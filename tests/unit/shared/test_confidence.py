@@ -2,7 +2,7 @@
 
 from math import exp, isclose
 
-from shared.confidence import read_confidence
+from shared.rules.confidence import read_confidence
 
 
 def token(text: str, logprob: float, *others: tuple[str, float]) -> dict:

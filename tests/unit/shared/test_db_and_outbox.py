@@ -4,9 +4,9 @@ import pytest
 from sqlalchemy import MetaData, insert
 from sqlalchemy.exc import DBAPIError
 
-from shared.db import Database
-from shared.outbox import Outbox, Place, UndeclaredEvent
-from shared.relay import Relay
+from shared.events.outbox import Outbox, Place, UndeclaredEvent
+from shared.events.relay import Relay
+from shared.storage.db import Database
 from tests import factories
 
 

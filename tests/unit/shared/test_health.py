@@ -4,7 +4,7 @@ not.
 
 from aiokafka import TopicPartition
 
-from shared.health import STUCK_SECONDS, Progress
+from shared.events.health import STUCK_SECONDS, Progress
 
 HERE = TopicPartition("dataset-built", 0)
 

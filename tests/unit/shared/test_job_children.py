@@ -14,22 +14,22 @@ from pathlib import Path
 
 import pytest
 
-from shared.child import LEASE_FILE, LEASE_SECONDS, ChildSilent, run_child
+from shared.jobs.child import LEASE_FILE, LEASE_SECONDS, ChildSilent, run_child
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="asks Linux to kill the child with its parent"
 )
 CHILD = (
-    "import os, time; from shared.child import die_with_parent, say; die_with_parent();"
+    "import os, time; from shared.jobs.child import die_with_parent, say; die_with_parent();"
     " say(pid=os.getpid()); time.sleep(60)"
 )
 PARENT = """
 import asyncio, sys
 from pathlib import Path
 from sqlalchemy import MetaData
-from shared.db import Database
-from shared.child import run_child
-from shared.jobs import JobStore, run_leased
+from shared.storage.db import Database
+from shared.jobs.child import run_child
+from shared.jobs.worker import JobStore, run_leased
 
 async def main(url, child, said):
     db, metadata = Database(url), MetaData()

@@ -11,13 +11,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.dataset_builder.adapters.ledger import JOB as BUILD
+from services.dataset_builder.store.ledger import JOB as BUILD
 from services.evaluator.app import build as build_evaluator
 from services.evaluator.handlers import JOB as EVALUATE
 from services.evaluator.settings import Settings as EvaluatorSettings
 from services.trainer.handlers import JOB as TRAIN
-from shared.auth import new_key
-from shared.jobs import JobStore
+from shared.http.auth import new_key
+from shared.jobs.worker import JobStore
 from shared.service import Service
 from tests import factories
 from tests.unit.dataset_builder.rig import Rig, known_route, verdicts

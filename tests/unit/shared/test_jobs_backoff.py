@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from sqlalchemy import MetaData, update
 
-from shared.db import Database
 from shared.errors import Retryable
-from shared.jobs import MAX_ATTEMPTS, Job, JobStore, run_leased
+from shared.jobs.worker import MAX_ATTEMPTS, Job, JobStore, run_leased
+from shared.storage.db import Database
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import MetaData, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from shared import jobs as worker
-from shared.db import Database, DatabaseUnavailable
 from shared.errors import Retryable
-from shared.jobs import MAX_ATTEMPTS, Job, JobStore, LeaseLost, run_leased, work, work_once
+from shared.jobs import worker
+from shared.jobs.worker import MAX_ATTEMPTS, Job, JobStore, LeaseLost, run_leased, work, work_once
+from shared.storage.db import Database, DatabaseUnavailable
 
 KIND = "train"
 PAYLOAD = {"route": "acme/support"}
@@ -134,7 +134,7 @@ async def test_two_workers_race_and_one_gets_it(store: JobStore, database_url: s
 async def test_the_oldest_goes_first_whatever_the_clock_of_the_process_says(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.job_store.now", lambda: datetime.now(UTC) - timedelta(hours=1))
+    monkeypatch.setattr("shared.jobs.store.now", lambda: datetime.now(UTC) - timedelta(hours=1))
     monkeypatch.setattr("schemas.base.time.time_ns", lambda: 0, raising=False)
     await queue(store, "two")
     assert (await claimed(store)).key == "one"
@@ -149,7 +149,7 @@ async def test_a_wrong_clock_of_the_process_changes_no_lease(
     job = await claimed(store)
     monkeypatch.setattr(time, "time", lambda: real_time() + shift)
     monkeypatch.setattr(
-        "shared.job_store.now", lambda: datetime.now(UTC) + timedelta(seconds=shift)
+        "shared.jobs.store.now", lambda: datetime.now(UTC) + timedelta(seconds=shift)
     )
     assert await store.claim(KIND) is None  # the lease holds
     assert await store.renew(job)
@@ -334,7 +334,7 @@ async def test_a_finished_job_is_not_taken_for_a_lost_one(store: JobStore) -> No
 async def test_a_worker_whose_loop_is_stuck_leaves_its_job_to_others(
     store: JobStore, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("shared.heartbeat.STUCK_SECONDS", 1.0)
+    monkeypatch.setattr("shared.jobs.heartbeat.STUCK_SECONDS", 1.0)
     found = []
 
     async def hangs(job: Job) -> None:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from aiokafka.errors import KafkaTimeoutError
 
-from shared.kafka_sender import KafkaSender, headers_of
+from shared.events.kafka_sender import KafkaSender, headers_of
 
 
 @pytest.mark.parametrize(

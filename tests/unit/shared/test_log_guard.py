@@ -13,9 +13,9 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from sqlalchemy import MetaData
 
-from shared.db import Database
-from shared.log_guard import ConsumerGuard, Partition
-from shared.outbox import Outbox, Place
+from shared.events.log_guard import ConsumerGuard, Partition
+from shared.events.outbox import Outbox, Place
+from shared.storage.db import Database
 
 HERE = Partition("dataset-built", 3)
 FIRST_OFFSET = 7

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared import redaction
-from shared.redaction import luhn, mod97, redact, redact_counted
+from shared.rules import redaction
+from shared.rules.redaction import luhn, mod97, redact, redact_counted
 from tests.unit.shared.redaction_corpus import HARMLESS, PERSONAL
 
 RECALL = 0.98

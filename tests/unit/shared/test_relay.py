@@ -9,11 +9,11 @@ from sqlalchemy import MetaData, select, update
 
 from schemas.events import RouteChanged
 from shared.clock import now
-from shared.db import Database
-from shared.housekeeping import INBOX_KEEP, Housekeeping
-from shared.log_guard import Partition
-from shared.outbox import DEAD_LETTERED, Outbox, Place
-from shared.relay import LEASE_SECONDS, Relay, lease_table
+from shared.events.housekeeping import INBOX_KEEP, Housekeeping
+from shared.events.log_guard import Partition
+from shared.events.outbox import DEAD_LETTERED, Outbox, Place
+from shared.events.relay import LEASE_SECONDS, Relay, lease_table
+from shared.storage.db import Database
 from tests import factories
 
 

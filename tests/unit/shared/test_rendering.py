@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.base import Message, uuid7
 from schemas.events import InferenceRecorded
-from shared.rendering import Renderer, rendered
+from shared.events.rendering import Renderer, rendered
 from tests import factories
 
 LIKE = InferenceRecorded(

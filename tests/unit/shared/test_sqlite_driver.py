@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
-from shared.db import Database
+from shared.storage.db import Database
 
 metadata = MetaData()
 THINGS = Table(

@@ -10,11 +10,11 @@ from sqlalchemy import MetaData
 
 from schemas import topics
 from schemas.events import DatasetBuilt, RouteChanged
-from shared.bus import subscribe
-from shared.db import Database
-from shared.outbox import Outbox
+from shared.events.bus import subscribe
+from shared.events.outbox import Outbox
 from shared.service import Service
 from shared.settings import ServiceSettings
+from shared.storage.db import Database
 
 
 @pytest.mark.parametrize("name", ["host-1", None])

@@ -16,10 +16,10 @@ from schemas.events import AdapterTrained, DatasetBuilt
 from services.trainer.handlers import JOB, on_dataset_built
 from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Progress
-from shared.blobs import BlobStore
-from shared.child import ChildDied, run_child
-from shared.jobs import MAX_ATTEMPTS, Job, JobFailed, LeaseLost, run_leased, work_once
+from shared.jobs.child import ChildDied, run_child
+from shared.jobs.worker import MAX_ATTEMPTS, Job, JobFailed, LeaseLost, run_leased, work_once
 from shared.service import Service
+from shared.storage.blobs import BlobStore
 from tests.unit.trainer.worlds import (
     Fake,
     dataset_event,

@@ -15,8 +15,8 @@ from services.trainer.card import model_card
 from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Progress
 from services.trainer.settings import Settings
-from shared.blobs import BlobStore
 from shared.service import Service
+from shared.storage.blobs import BlobStore
 from tests import factories
 from tests.unit.trainer.tiny import build_dataset
 

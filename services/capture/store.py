@@ -1,0 +1,141 @@
+"""Every id capture has seen, once, with the events that follow: one transaction for all that arrive
+together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Column, MetaData, String, Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from services.capture.ports import Entry, Kept, Owner
+from shared.events.backlog import size_of
+from shared.events.outbox import Outbox
+from shared.rules.routes import RouteBook
+from shared.storage.bulk import insert_many
+from shared.storage.db import Database
+from shared.storage.group_commit import GroupCommit
+
+# written in some 10 ms: for longer than that nobody's single event should wait for others' batches
+GROUP_ENTRIES = 1000
+IN_CLAUSE = 500
+
+
+@dataclass
+class Batch:
+    entries: Sequence[Entry]
+    kept: list[Kept] = field(default_factory=list)
+
+
+class DatabaseLedger:
+    def __init__(
+        self, db: Database, metadata: MetaData, outbox: Outbox, book: RouteBook, disk_budget: int
+    ) -> None:
+        self.db = db
+        self.outbox = outbox
+        self.book = book
+        self.disk_budget = disk_budget
+        self.table = Table(
+            "ledger",
+            metadata,
+            Column("key", String(64), primary_key=True),
+            Column("public_id", String(64), nullable=False, index=True),
+            Column("tenant", String(64), nullable=False),
+            Column("route", String(200), nullable=False),
+        )
+        self._group: GroupCommit[Batch] = GroupCommit(
+            db, self._write, lambda batch: len(batch.entries), GROUP_ENTRIES
+        )
+
+    async def room(self) -> None:
+        await self.outbox.backlog.check(self.db, self.disk_budget, "CAPTURE_DISK_BUDGET_BYTES")
+
+    async def record(self, entries: Sequence[Entry]) -> list[Kept]:
+        batch = Batch(entries)
+        backlog = self.outbox.backlog
+        size = sum(size_of(event) for entry in entries for event in entry.events)
+        backlog.added(
+            size
+            # before the commit: a caller that gives up in the middle may have stored its events all
+            # the same
+        )
+        try:
+            await self._group.commit(batch)
+        except Exception:
+            backlog.added(-size)
+            raise
+        backlog.added(
+            -sum(
+                size_of(event)
+                for entry, kept in zip(entries, batch.kept, strict=True)
+                if not kept.fresh
+                for event in entry.events
+            )
+        )
+        return batch.kept
+
+    async def owners(self, public_ids: Sequence[str]) -> dict[str, Owner]:
+        table = self.table
+        owners = {}
+        async with self.db.read() as connection:
+            for start in range(0, len(public_ids), IN_CLAUSE):
+                wanted = table.c.public_id.in_(public_ids[start : start + IN_CLAUSE])
+                rows = await connection.execute(
+                    select(table.c.public_id, table.c.tenant, table.c.route).where(wanted)
+                )
+                owners |= {row.public_id: Owner(row.tenant, row.route) for row in rows}
+        return owners
+
+    async def routes(self, tenant: str) -> set[str]:
+        async with self.db.read() as connection:
+            return await self.book.names(connection, tenant)
+
+    async def _write(self, tx: AsyncConnection, batches: list[Batch]) -> None:
+        first: dict[str, Entry] = {}
+        for entry in (entry for batch in batches for entry in batch.entries):
+            first.setdefault(entry.key, entry)
+        known = await self._insert(tx, first)
+        await self.outbox.add_rendered(
+            tx,
+            [event for key, entry in first.items() if key not in known for event in entry.events],
+        )
+        for batch in batches:
+            batch.kept = [
+                Kept(
+                    known.get(entry.key, first[entry.key].public_id),
+                    entry.key not in known and first[entry.key] is entry,
+                )
+                for entry in batch.entries
+            ]
+
+    async def _insert(self, tx: AsyncConnection, entries: dict[str, Entry]) -> dict[str, str]:
+        """The keys that were there before, each with its public id; usually none, and then nothing
+        needs to be read.
+
+        In one order for all, so that two transactions never wait for each other.
+        """
+        rows = sorted(entry[:4] for entry in entries.values())
+        if await insert_many(
+            tx, self.table, ("key", "public_id", "tenant", "route"), rows, unless_known=True
+        ) == len(rows):
+            return {}
+        stored = await self._stored(tx, list(entries))
+        return {
+            key: public_id
+            for key, public_id in stored.items()
+            if public_id != entries[key].public_id
+        }
+
+    async def _stored(self, tx: AsyncConnection, keys: Sequence[str]) -> dict[str, str]:
+        table = self.table
+        stored = {}
+        for start in range(0, len(keys), IN_CLAUSE):
+            rows = await tx.execute(
+                select(table.c.key, table.c.public_id).where(
+                    table.c.key.in_(keys[start : start + IN_CLAUSE])
+                )
+            )
+            stored |= {row.key: row.public_id for row in rows}
+        return stored

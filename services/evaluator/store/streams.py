@@ -1,0 +1,152 @@
+"""What the evaluator keeps of the inference, verdict and feedback streams: ids, numbers and
+labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.events import FeedbackRecorded, ReviewCompleted
+from services.evaluator.observed import Observation
+from shared.storage.db import insert_once
+
+
+class SqlStreams:
+    def __init__(self, metadata: MetaData) -> None:
+        sequence = sa.BigInteger().with_variant(Integer, "sqlite")
+        self.observations = Table(
+            "observations",
+            metadata,
+            Column("seq", sequence, primary_key=True),
+            Column("inference_id", String(64), nullable=False, unique=True),
+            Column("route", String(200), nullable=False),
+            Column("adapter_id", String(256), nullable=False),
+            Column("at", Float, nullable=False),
+            Column("score", Float, nullable=False),
+            Column("p_correct", Float),
+            Column("label", String, nullable=False),
+            Column("words", Integer, nullable=False),
+            Column("wording", sa.LargeBinary, nullable=False),
+            Column("outcome", String(16), nullable=False),
+            Index("observations_in_order", "route", "adapter_id", "seq"),
+        )
+        self.reviews = Table(
+            "reviews",
+            metadata,
+            Column("review_id", String(64), primary_key=True),
+            Column("inference_id", String(64), nullable=False),
+            Column("route", String(200), nullable=False),
+            Column("adapter_id", String(256)),
+            Column("arm", String(16), nullable=False),
+            Column("at", Float, nullable=False),
+            Column("verdict", String(16), nullable=False),
+            Column("audit", Integer, nullable=False),
+            Column("probability", Float, nullable=False),
+            Column("score", Float),
+            Index("reviews_in_order", "route", "adapter_id", "at"),
+        )
+        self.feedback = Table(
+            "feedback",
+            metadata,
+            Column("feedback_id", String(64), primary_key=True),
+            Column("inference_id", String(64), nullable=False, index=True),
+            Column("route", String(200), nullable=False),
+            Column("kind", String(16), nullable=False),
+            Column("value", Float),
+            Column("at", Float, nullable=False),
+        )
+
+    async def add_observation(self, tx: AsyncConnection, seen: Observation) -> None:
+        await insert_once(tx, self.observations, asdict(seen))
+
+    async def add_review(self, tx: AsyncConnection, event: ReviewCompleted) -> bool:
+        """False when this review was there before, under another event id."""
+        return await insert_once(
+            tx,
+            self.reviews,
+            {
+                "review_id": event.review_id,
+                "inference_id": event.inference_id,
+                "route": event.route,
+                "adapter_id": event.adapter_id,
+                "arm": event.arm,
+                "at": event.occurred_at.timestamp(),
+                "verdict": event.verdict,
+                "audit": int(event.audit),
+                "probability": event.probability,
+                "score": event.confidence.score if event.confidence else None,
+            },
+        )
+
+    async def add_feedback(self, tx: AsyncConnection, event: FeedbackRecorded) -> None:
+        await insert_once(
+            tx,
+            self.feedback,
+            {
+                "feedback_id": event.feedback_id,
+                "inference_id": event.inference_id,
+                "route": event.route,
+                "kind": event.kind,
+                "value": event.value,
+                "at": event.occurred_at.timestamp(),
+            },
+        )
+
+    async def after(
+        self, tx: AsyncConnection, route: str, adapter_id: str, seq: int, limit: int
+    ) -> list[Any]:
+        """The next observations of a champion, in the order they arrived."""
+        table = self.observations
+        wanted = (
+            select(table)
+            .where(table.c.route == route, table.c.adapter_id == adapter_id, table.c.seq > seq)
+            .order_by(table.c.seq)
+            .limit(limit)
+        )
+        return list((await tx.execute(wanted)).all())
+
+    async def newest(self, tx: AsyncConnection, route: str) -> int:
+        table = self.observations
+        return (
+            await tx.execute(select(sa.func.max(table.c.seq)).where(table.c.route == route))
+        ).scalar() or 0
+
+    async def forget(
+        self, tx: AsyncConnection, route: str, adapter_id: str, after: int, up_to: int
+    ) -> None:
+        """Windows that were compared are not needed again: the table stays as small as a reference
+        and a window.
+        """
+        table = self.observations
+        await tx.execute(
+            delete(table).where(
+                table.c.route == route,
+                table.c.adapter_id == adapter_id,
+                table.c.seq > after,
+                table.c.seq <= up_to,
+            )
+        )
+
+    async def forget_other_adapters(self, tx: AsyncConnection, route: str, adapter_id: str) -> None:
+        await tx.execute(
+            delete(self.observations).where(
+                self.observations.c.route == route, self.observations.c.adapter_id != adapter_id
+            )
+        )
+
+    async def audited(
+        self, tx: AsyncConnection, route: str, adapter_id: str, limit: int = 2000
+    ) -> list[Any]:
+        """The newest audited verdicts on a champion's answers, oldest first."""
+        table = self.reviews
+        wanted = select(table).where(
+            table.c.route == route, table.c.adapter_id == adapter_id, table.c.audit == 1
+        )
+        return list(
+            reversed((await tx.execute(wanted.order_by(table.c.at.desc()).limit(limit))).all())
+        )

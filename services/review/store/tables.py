@@ -1,0 +1,118 @@
+"""The tables of review. Times that are compared are seconds since the epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Row,
+    String,
+    Table,
+    UniqueConstraint,
+)
+
+from schemas.events import RouteChanged
+from services.review.items import Arrival, Asked, Card, Item
+from shared.storage.db import seconds
+
+
+@dataclass(frozen=True)
+class Tables:
+    items: Table
+    batches: Table
+    secrets: Table
+
+
+def review_tables(metadata: MetaData) -> Tables:
+    """One row per inference: what the coin set aside waits here, compressed, for late feedback, and
+    is purged in time.
+    """
+    items = Table(
+        "items",
+        metadata,
+        Column("item_id", String(36), primary_key=True),
+        Column("tenant", String(64), nullable=False),
+        Column("inference_id", String(256), nullable=False),
+        Column("route", String(200), nullable=False),
+        Column("state", String(16), nullable=False),
+        Column("rank", Integer, nullable=False),
+        seconds("recorded_at", nullable=False),
+        seconds("queued_at"),
+        Column("coin", Float(53), nullable=False),
+        Column("audit", Boolean, nullable=False, default=False),
+        Column("probability", Float(53)),
+        Column("reason", String(16)),
+        Column("unsure", Boolean, nullable=False, default=False),
+        Column("complaint", Boolean, nullable=False, default=False),
+        Column("suggestion", String),
+        Column("asked", LargeBinary),
+        Column("claimed_by", String(64)),
+        seconds("claimed_at", nullable=False, default=0.0),
+        seconds("claimed_until", nullable=False, default=0.0),
+        Column("verdict", String(16)),
+        Column("answer", String),
+        Column("reviewer", String(128)),
+        seconds("done_at"),
+        seconds("seconds"),
+        UniqueConstraint("tenant", "inference_id"),
+        Index("ix_items_queue", "tenant", "state", "rank", "queued_at"),
+        Index("ix_items_age", "state", "recorded_at"),
+        Index("ix_items_done", "tenant", "state", "done_at"),
+        Index("ix_items_claim", "claimed_by", "state"),
+    )
+    batches = Table(
+        "drift_batches",
+        metadata,
+        Column("route", String(200), primary_key=True),
+        Column("drift_id", String(64), nullable=False),
+        Column("remaining", Integer, nullable=False),
+    )
+    secrets = Table(
+        "secrets",
+        metadata,
+        Column("name", String(32), primary_key=True),
+        Column("value", String(128), nullable=False),
+    )
+    return Tables(items, batches, secrets)
+
+
+def arrival(row: Row) -> Arrival:
+    return Arrival(row.item_id, row.state, row.coin, row.unsure, row.complaint, row.rank)
+
+
+def card(row: Row) -> Card:
+    """From a row that joins the item with its route and with the database's clock."""
+    return Card(item(row, row.now), RouteChanged.model_validate_json(row.route_state).spec)
+
+
+def item(row: Row, now: float | Decimal) -> Item:
+    return Item(
+        item_id=row.item_id,
+        inference_id=row.inference_id,
+        tenant=row.tenant,
+        route=row.route,
+        state=row.state,
+        reason=row.reason,
+        audit=row.audit,
+        probability=row.probability,
+        coin=row.coin,
+        asked=Asked.unpack(row.asked),
+        suggestion=row.suggestion,
+        claimed_by=row.claimed_by,
+        claimed_at=row.claimed_at,
+        claimed_until=row.claimed_until,
+        verdict=row.verdict,
+        answer=row.answer,
+        reviewer=row.reviewer,
+        done_at=row.done_at,
+        seconds=row.seconds,
+        read_at=float(now),
+    )

@@ -1,0 +1,101 @@
+"""How many bytes of events wait on disk for the event log: known without counting, so that each
+request can ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from prometheus_client import Gauge
+from sqlalchemy import Table, func, select
+
+from shared.errors import Retryable
+from shared.storage.db import Database
+
+# at most this often; a gigabyte of waiting events is a million rows, and reading their sizes takes
+# 0.7 s
+READ_SECONDS = 10.0
+UNSENT_BYTES = Gauge(
+    "ratchet_outbox_unsent_bytes",
+    "Bytes of events committed here and not yet acknowledged by the broker, about",
+)
+
+
+class BacklogFull(Retryable):
+    retry_after = 30
+
+    def __init__(self, waiting: int, most: int, setting: str) -> None:
+        super().__init__(
+            f"the event log does not take events: {waiting} bytes of them wait on disk, and the"
+            f" budget is {most}. Nothing of this request was stored. It is taken again when the"
+            f" event log is back: start it, or raise {setting}"
+        )
+
+
+class Backlog:
+    """A running estimate. What other replicas add and send is not seen, so it is read anew from the
+    database before anyone is refused for long.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.waiting = 0
+        self._read_at = float("-inf")
+        self._reading: asyncio.Task[None] | None = None
+
+    def added(self, size: int) -> None:
+        self._set(self.waiting + size)
+
+    def sent(self, rows: Iterable[Any]) -> None:
+        self._set(self.waiting - sum(size_of(row) for row in rows))
+
+    def distrust(self) -> None:
+        """Something changed that was not counted, as when a lost log is filled again."""
+        self._read_at = float("-inf")
+
+    async def check(self, db: Database, most: int, setting: str) -> None:
+        """Raises BacklogFull when there is no room. Reads the database after a restart, and now and
+        then when half is used.
+        """
+        if self._read_at == float("-inf"):
+            await self._read_once(db)
+        elif self.waiting * 2 >= most and time.monotonic() - self._read_at > READ_SECONDS:
+            self._start(db)
+        if self.waiting >= most:
+            raise BacklogFull(self.waiting, most, setting)
+
+    async def _read_once(self, db: Database) -> None:
+        await asyncio.shield(self._start(db))
+
+    def _start(self, db: Database) -> asyncio.Task[None]:
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read(db))
+            self._reading.add_done_callback(
+                lambda task: task.cancelled() or task.exception()
+            )  # who waits for it sees it
+        return self._reading
+
+    async def _read(self, db: Database) -> None:
+        before = self.waiting
+        table = self.table
+        size = func.length(table.c.payload) + func.length(table.c.headers)
+        async with db.read() as connection:
+            found = (
+                await connection.execute(
+                    select(func.coalesce(func.sum(size), 0)).where(table.c.sent_at.is_(None))
+                )
+            ).scalar_one()
+        self._read_at = time.monotonic()
+        self._set(int(found) + self.waiting - before)  # and what came and went meanwhile
+
+    def _set(self, waiting: int) -> None:
+        self.waiting = max(0, waiting)
+        UNSENT_BYTES.set(self.waiting)
+
+
+def size_of(row: Any) -> int:
+    """Of an outbox row, or of an event on its way to be one."""
+    return len(row.payload or b"") + len(row.headers)

@@ -1,0 +1,237 @@
+"""Inbox and outbox: effect, "I have seen this event" and "these events follow" commit in one
+transaction.
+
+The outbox table has the columns of Debezium's event router (id, aggregatetype, aggregateid, type,
+payload), so that change data capture can replace our relay (relay.py). Sent rows are kept for a
+while: a log that loses its end is filled from them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    and_,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.base import Event
+from schemas.topics import dead_letter_topic, published_by
+from shared.clock import now
+from shared.errors import Retryable
+from shared.events.backlog import Backlog
+from shared.events.rendering import Rendered, rendered
+from shared.storage.bulk import insert_many, stored
+from shared.storage.db import insert_once
+
+HANDLED = "handled"
+DEAD_LETTERED = "dead-lettered"
+DROPPED = "dropped"
+"""What became of an event (inbox.outcome); an operator drops a dead letter that nobody wants any
+more.
+"""
+
+
+class Place(NamedTuple):
+    """Where a record stands in the log."""
+
+    partition: int
+    offset: int
+
+
+def outbox_tables(metadata: MetaData) -> tuple[Table, Table]:
+    inbox = Table(
+        "inbox",
+        metadata,
+        Column("topic", String(128), primary_key=True),
+        Column("event_id", String(128), primary_key=True),
+        Column("received_at", DateTime(timezone=True), nullable=False),
+        Column("outcome", String(16), nullable=False),
+        Column("log_partition", Integer),
+        Column("log_offset", BigInteger),
+        Index("inbox_place", "topic", "log_partition", "log_offset"),
+    )
+    outbox = Table(
+        "outbox",
+        metadata,
+        Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+        Column("id", String(128), nullable=False),
+        Column("aggregatetype", String(128), nullable=False),
+        Column("aggregateid", String(256)),
+        Column("type", String(128), nullable=False),
+        Column("payload", LargeBinary),
+        Column("headers", String, nullable=False),
+        Column("created_at", DateTime(timezone=True), nullable=False),
+        Column("sent_at", DateTime(timezone=True)),
+        Column("log_partition", Integer),
+        Column("log_offset", BigInteger),
+    )
+    unsent = outbox.c.sent_at.is_(None)
+    Index("outbox_unsent", outbox.c.seq, sqlite_where=unsent, postgresql_where=unsent)
+    sent = outbox.c.sent_at.is_not(None)
+    Index(
+        "outbox_place",
+        outbox.c.aggregatetype,
+        outbox.c.log_partition,
+        outbox.c.log_offset,
+        sqlite_where=sent,
+        postgresql_where=sent,
+    )
+    return inbox, outbox
+
+
+class UndeclaredEvent(Exception):
+    def __init__(self, service: str, event: str) -> None:
+        super().__init__(f"{service} may not publish {event}: declare it in schemas/topics.py")
+
+
+class Outbox:
+    """Where a service leaves the events that follow from its effects, and the ids it has
+    digested.
+    """
+
+    def __init__(self, service: str, metadata: MetaData) -> None:
+        self.service = service
+        self.inbox, self.table = outbox_tables(metadata)
+        self.backlog = Backlog(self.table)
+        self._declared = {topic.event.__name__ for topic in published_by(service)}
+
+    async def add(self, tx: AsyncConnection, *events: Event) -> None:
+        """Publish `events` if, and only if, the transaction commits."""
+        await self.add_rendered(tx, [rendered(event, self.service) for event in events])
+
+    async def add_rendered(self, tx: AsyncConnection, events: Sequence[Rendered]) -> None:
+        """The same, for who has no models of them."""
+        for undeclared in {event.type for event in events} - self._declared:
+            raise UndeclaredEvent(self.service, undeclared)
+        at = stored(self.table.c.created_at, now(), tx.dialect)
+        await insert_many(
+            tx, self.table, (*Rendered._fields, "created_at"), [(*event, at) for event in events]
+        )
+
+    async def dead_letter(
+        self,
+        tx: AsyncConnection,
+        topic: str,
+        event_id: str,
+        key: str | None,
+        body: bytes | None,
+        headers: dict[str, str],
+    ) -> None:
+        """Put an event that `first_time` let in on this service's DLQ, its bytes unchanged, and
+        remember that it is there.
+        """
+        await tx.execute(
+            update(self.inbox).where(self._this(topic, event_id)).values(outcome=DEAD_LETTERED)
+        )
+        await tx.execute(
+            insert(self.table).values(
+                id=event_id,
+                aggregatetype=dead_letter_topic(self.service),
+                aggregateid=key,
+                type="dead-letter",
+                payload=body,
+                headers=json.dumps(headers),
+                created_at=now(),
+            )
+        )
+
+    async def first_time(
+        self,
+        tx: AsyncConnection,
+        topic: str,
+        event_id: str,
+        place: Place | None = None,
+        replayed: bool = False,
+    ) -> bool:
+        """Record that the event is being digested; False when it was before (its effect must not
+        happen again).
+
+        A dead letter that an operator replays is let in once more.
+        """
+        at = {"log_partition": place.partition, "log_offset": place.offset} if place else {}
+        fresh = {
+            "topic": topic,
+            "event_id": event_id,
+            "received_at": now(),
+            "outcome": HANDLED,
+            **at,
+        }
+        if await insert_once(tx, self.inbox, fresh):
+            return True
+        known = self._this(topic, event_id)
+        if at:  # after a lost log the same event stands elsewhere
+            await tx.execute(update(self.inbox).where(known).values(**at))
+        if not replayed:
+            return False
+        again = (
+            update(self.inbox)
+            .where(known, self.inbox.c.outcome == DEAD_LETTERED)
+            .values(outcome=HANDLED)
+        )
+        return (await tx.execute(again)).rowcount == 1
+
+    async def last_seen(
+        self, connection: AsyncConnection, topic: str, partition: int
+    ) -> tuple[str, int] | None:
+        """Id and offset of the event that this service read furthest down a partition."""
+        table = self.inbox
+        here = and_(table.c.topic == topic, table.c.log_partition == partition)
+        row = (
+            await connection.execute(
+                select(table.c.event_id, table.c.log_offset)
+                .where(here)
+                .order_by(table.c.log_offset.desc())
+                .limit(1)
+            )
+        ).first()
+        return (row.event_id, row.log_offset) if row else None
+
+    async def forget_places(self, tx: AsyncConnection, topic: str, partition: int) -> None:
+        """The partition is not the one these offsets were read from any more."""
+        here = and_(self.inbox.c.topic == topic, self.inbox.c.log_partition == partition)
+        await tx.execute(update(self.inbox).where(here).values(log_partition=None, log_offset=None))
+
+    def _this(self, topic: str, event_id: str) -> Any:
+        return and_(self.inbox.c.topic == topic, self.inbox.c.event_id == event_id)
+
+
+class OutboxRow(Protocol):
+    """What a sender needs of an outbox row."""
+
+    seq: int
+    id: str
+    aggregatetype: str
+    aggregateid: str | None
+    payload: bytes | None
+    headers: str
+
+
+class Sender(Protocol):
+    """Publishes rows in order and returns when the log has acknowledged all of them, with the place
+    of each.
+
+    Each message carries the row's id in the header `id`, as Debezium's event router does.
+    """
+
+    async def send(self, rows: Sequence[OutboxRow]) -> Sequence[Place]: ...
+    async def close(self) -> None: ...
+
+
+class BrokerUnavailable(Retryable):
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(f"the event log did not answer: {type(cause).__name__}: {cause}")

@@ -1,0 +1,1 @@
+"""Long work: stored, leased, fenced, done in a child process."""

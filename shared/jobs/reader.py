@@ -1,0 +1,94 @@
+"""What can be asked about jobs, by the API, the gauges and those who tidy up. Nothing here changes
+one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Row, Select, Table, func, select
+
+from shared.jobs.records import OPEN, Job, as_history, as_job
+from shared.storage.db import Database
+
+
+class JobReader:
+    def __init__(self, db: Database, table: Table, past: Table) -> None:
+        self.db = db
+        self.table = table
+        self.past = past
+
+    async def get(self, job_id: str) -> Job | None:
+        found = await self._read(self._aged().where(self.table.c.job_id == job_id))
+        return as_job(found[0]) if found else None
+
+    async def all(self, limit: int = 50) -> list[Job]:
+        return [
+            as_job(row)
+            for row in await self._read(
+                self._aged().order_by(self.table.c.job_id.desc()).limit(limit)
+            )
+        ]
+
+    async def page(
+        self, tenant: str, state: str | None, route: str | None, limit: int, offset: int
+    ) -> list[Job]:
+        """Those of one tenant, newest first."""
+        chosen = self._aged().where(self.table.c.route.startswith(f"{tenant}/", autoescape=True))
+        chosen = chosen.where(self.table.c.state == state) if state else chosen
+        chosen = chosen.where(self.table.c.route == route) if route else chosen
+        return [
+            as_job(row)
+            for row in await self._read(
+                chosen.order_by(self.table.c.job_id.desc()).limit(limit).offset(offset)
+            )
+        ]
+
+    async def history(self, job_id: str) -> list[dict[str, Any]]:
+        """How each attempt ended, and what operators did, in order."""
+        return [
+            as_history(row)
+            for row in await self._read(
+                select(self.past).where(self.past.c.job_id == job_id).order_by(self.past.c.seq)
+            )
+        ]
+
+    async def over(self, lives: Iterable[str]) -> set[str]:
+        """Of these lives (`Job.name`) the ones that no worker will ever work on again: what they
+        left on disk may go.
+        """
+        wanted = {life: life.partition(".")[0] for life in lives}
+        rows = await self._read(
+            select(self.table).where(self.table.c.job_id.in_(set(wanted.values())))
+        )
+        alive = {as_job(row).name for row in rows if row.state in OPEN}
+        return wanted.keys() - alive
+
+    async def counts(self) -> dict[tuple[str, str], int]:
+        columns = (self.table.c.kind, self.table.c.state)
+        return {
+            (row.kind, row.state): row.n
+            for row in await self._read(
+                select(*columns, func.count().label("n")).group_by(*columns)
+            )
+        }
+
+    async def running(self) -> list[Job]:
+        return [
+            as_job(row)
+            for row in await self._read(self._aged().where(self.table.c.state == "running"))
+        ]
+
+    def _aged(self) -> Select[Any]:
+        clock = self.db.clock()
+        table = self.table
+        return select(
+            table,
+            (clock - table.c.queued_at).label("age"),
+            (clock - table.c.renewed_at).label("silent"),
+        )
+
+    async def _read(self, query: Select[Any]) -> list[Row[Any]]:
+        async with self.db.read() as connection:
+            return list((await connection.execute(query)).all())

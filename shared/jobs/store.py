@@ -1,0 +1,321 @@
+"""Stored jobs: leased by the database's clock, fenced by a token, each attempt kept with the way it
+ended.
+
+Whoever ends a life of a job (its worker, an operator, the worker that finds it poisonous) does so
+in one transaction with the effect. A token that is not the newest can renew, report, fail and
+finish nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from sqlalchemy import MetaData, Row, Select, and_, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.base import uuid7
+from shared import failpoints
+from shared.clock import now
+from shared.jobs.reader import JobReader
+from shared.jobs.records import OPEN, Job, LeaseLost, as_job, history_table, jobs_table
+from shared.storage.db import Database, insert_once
+
+LEASE_SECONDS = 15.0
+MAX_ATTEMPTS = (
+    4  # that failed or whose worker died; waiting for something that is away is not counted
+)
+DIED = "its worker stopped renewing the lease: it was killed, ran out of memory, or was cut off"
+
+Ended = Callable[
+    [AsyncConnection, Job, str, bool], Awaitable[None]
+]  # transaction, job, reason, will it be tried again?
+
+
+class JobStore(JobReader):
+    """States: queued -> running -> finished | failed | cancelled. `key` is unique: the same work is
+    never queued twice.
+    """
+
+    def __init__(
+        self, db: Database, metadata: MetaData, lease_seconds: float | None = None
+    ) -> None:
+        super().__init__(db, jobs_table(metadata), history_table(metadata))
+        self.lease_seconds = lease_seconds or LEASE_SECONDS
+        self.worker = f"{socket.gethostname()}:{os.getpid()}"
+
+    def through(self, db: Database) -> JobStore:
+        """The same jobs over another connection: a heartbeat has one of its own."""
+        other = copy.copy(self)
+        other.db = db
+        return other
+
+    async def add(self, tx: AsyncConnection, kind: str, key: str, payload: dict[str, Any]) -> bool:
+        return await insert_once(
+            tx,
+            self.table,
+            {
+                "job_id": uuid7(),
+                "kind": kind,
+                "key": key,
+                "route": payload.get("route", ""),
+                "payload": payload,
+                "state": "queued",
+                "attempt": 0,
+                "failures": 0,
+                "deaths": 0,
+                "life": 0,
+                "token": 0,
+                "queued_at": self.db.clock(),
+                "lease_until": 0.0,
+                "renewed_at": 0.0,
+                "progress": {},
+                "created_at": now(),
+                "updated_at": now(),
+            },
+        )
+
+    async def claim(self, kind: str, on_failure: Ended | None = None) -> Job | None:
+        """Take the job that waits longest and is not backing off, or whose worker stopped renewing
+        its lease.
+        """
+        while await self._any_free(kind):
+            async with self.db.transaction() as tx:
+                await self._hold_briefly(tx)
+                row = (await tx.execute(self._free(kind).with_for_update(skip_locked=True))).first()
+                if row is None:
+                    break
+                if row.state == "running" and await self._killed_too_often(tx, row, on_failure):
+                    continue
+                job = await self._take(tx, row)
+            failpoints.reach("job.claimed")
+            return job
+        return None
+
+    async def renew(self, job: Job) -> bool:
+        """False when this worker has ended the job itself; raises LeaseLost when somebody else has
+        it, or cancelled it.
+        """
+        try:
+            async with self.db.transaction() as tx:
+                await self._fenced(
+                    tx,
+                    job,
+                    {
+                        "lease_until": self.db.clock() + self.lease_seconds,
+                        "renewed_at": self.db.clock(),
+                    },
+                )
+        except LeaseLost:
+            found = await self.get(job.job_id)
+            if found and found.token == job.token:
+                return False
+            raise
+        return True
+
+    async def report(self, tx: AsyncConnection, job: Job, progress: dict[str, Any]) -> None:
+        await self._fenced(tx, job, {"progress": progress})
+
+    async def finish(self, tx: AsyncConnection, job: Job, result: dict[str, Any]) -> None:
+        """Within the transaction that publishes the result; raises LeaseLost, which rolls it
+        back.
+        """
+        failpoints.reach("job.before-finish")
+        await self._fenced(tx, job, {"state": "finished", "result": result, "error": None})
+        await self._close(tx, job, "finished")
+
+    async def fail(
+        self,
+        tx: AsyncConnection,
+        job: Job,
+        error: str,
+        retry: bool,
+        backoff: float = 0.0,
+        counts: bool = True,
+    ) -> None:
+        """`counts` is false for what is not the job's own fault: it may happen any number of
+        times.
+        """
+        await self._fenced(
+            tx,
+            job,
+            {
+                "state": "queued" if retry else "failed",
+                "error": error[:2000],
+                "failures": self.table.c.failures + int(counts),
+                "lease_until": self.db.clock() + backoff if backoff else 0.0,
+            },
+        )
+        await self._close(tx, job, "failed" if counts else "waits", error)
+
+    async def release(self, job: Job) -> None:
+        """Give a job back unharmed: this worker was told to stop."""
+        async with self.db.transaction() as tx:
+            await self._fenced(tx, job, {"state": "queued", "lease_until": 0.0})
+            await self._close(tx, job, "stopped", "its worker was told to stop")
+
+    async def cancel(self, tx: AsyncConnection, job_id: str, reason: str) -> Job | None:
+        """At once: from here on the worker's token is stale. None when there was nothing left to
+        cancel.
+        """
+        chosen = and_(self.table.c.job_id == job_id, self.table.c.state.in_(OPEN))
+        before = (await tx.execute(select(self.table).where(chosen).with_for_update())).first()
+        if before is None:
+            return None
+        await self._set(
+            tx,
+            chosen,
+            {"state": "cancelled", "error": reason[:2000], "token": self.table.c.token + 1},
+        )
+        if before.state == "running":
+            await self._close(tx, as_job(before), "cancelled", reason)
+        else:
+            await self._note(tx, before, "cancelled", reason)
+        return as_job(before)
+
+    async def requeue(self, tx: AsyncConnection, job_id: str, reason: str) -> Job | None:
+        """A new life for a failed or cancelled job: attempts count from one again. None when it is
+        neither.
+        """
+        chosen = and_(
+            self.table.c.job_id == job_id, self.table.c.state.in_(("failed", "cancelled"))
+        )
+        before = (await tx.execute(select(self.table).where(chosen).with_for_update())).first()
+        if before is None:
+            return None
+        await self._note(tx, before, "retried", reason)
+        await self._set(
+            tx,
+            chosen,
+            {
+                "state": "queued",
+                "attempt": 0,
+                "failures": 0,
+                "deaths": 0,
+                "life": self.table.c.life + 1,
+                "lease_until": 0.0,
+                "queued_at": self.db.clock(),
+                "error": None,
+                "progress": {},
+            },
+        )
+        return as_job(before)
+
+    def _free(self, kind: str) -> Select[Any]:
+        table = self.table
+        free = and_(
+            table.c.kind == kind, table.c.state.in_(OPEN), table.c.lease_until < self.db.clock()
+        )
+        return select(table).where(free).order_by(table.c.queued_at, table.c.job_id).limit(1)
+
+    async def _any_free(self, kind: str) -> bool:
+        return bool(await self._read(self._free(kind)))  # polling must not take SQLite's write lock
+
+    async def _take(self, tx: AsyncConnection, row: Row[Any]) -> Job:
+        table = self.table
+        clock = self.db.clock()
+        taken = (
+            await tx.execute(
+                update(table)
+                .where(table.c.job_id == row.job_id)
+                .values(
+                    state="running",
+                    attempt=table.c.attempt + 1,
+                    token=table.c.token + 1,
+                    worker=self.worker,
+                    lease_until=clock + self.lease_seconds,
+                    renewed_at=clock,
+                    updated_at=now(),
+                )
+                .returning(table)
+            )
+        ).one()
+        await tx.execute(
+            insert(self.past).values(
+                job_id=taken.job_id,
+                life=taken.life,
+                attempt=taken.attempt,
+                token=taken.token,
+                worker=self.worker,
+                began_at=clock,
+            )
+        )
+        return as_job(taken)
+
+    async def _killed_too_often(
+        self, tx: AsyncConnection, row: Row[Any], on_failure: Ended | None
+    ) -> bool:
+        """One more worker did not survive this job. A job that kills each of its workers must not
+        go on for ever.
+        """
+        job = as_job(row)
+        deaths = row.deaths + 1
+        mine = self.table.c.job_id == row.job_id
+        await self._close(tx, job, "died", DIED)
+        if row.failures + deaths < MAX_ATTEMPTS:
+            await self._set(tx, mine, {"deaths": deaths})
+            return False
+        reason = (
+            f"its worker died {deaths} times; the last one: {row.worker}"
+            if deaths > 1
+            else f"its worker ({row.worker}) died"
+        )
+        await self._set(
+            tx,
+            mine,
+            {"state": "failed", "error": reason, "deaths": deaths, "token": self.table.c.token + 1},
+        )
+        if on_failure:
+            await on_failure(tx, job, reason, False)
+        return True
+
+    async def _fenced(self, tx: AsyncConnection, job: Job, values: dict[str, Any]) -> None:
+        await self._hold_briefly(tx)
+        table = self.table
+        owned = and_(
+            table.c.job_id == job.job_id, table.c.token == job.token, table.c.state == "running"
+        )
+        if await self._set(tx, owned, values) == 0:
+            raise LeaseLost(job.job_id)
+
+    async def _hold_briefly(self, tx: AsyncConnection) -> None:
+        """A worker that is stopped within a transaction must not keep the row locked for ever:
+        Postgres ends its session.
+        """
+        if not self.db.is_sqlite:
+            await tx.execute(
+                text(
+                    "set local idle_in_transaction_session_timeout ="
+                    f" {round(self.lease_seconds * 1000)}"
+                )
+            )
+
+    async def _set(self, tx: AsyncConnection, chosen: Any, values: dict[str, Any]) -> int:
+        return (
+            await tx.execute(update(self.table).where(chosen).values(**values, updated_at=now()))
+        ).rowcount
+
+    async def _close(
+        self, tx: AsyncConnection, job: Job, outcome: str, reason: str | None = None
+    ) -> None:
+        attempt = and_(self.past.c.job_id == job.job_id, self.past.c.token == job.token)
+        await tx.execute(
+            update(self.past)
+            .where(attempt)
+            .values(ended_at=self.db.clock(), outcome=outcome, reason=reason and reason[:2000])
+        )
+
+    async def _note(self, tx: AsyncConnection, row: Row[Any], outcome: str, reason: str) -> None:
+        """What an operator did between attempts."""
+        await tx.execute(
+            insert(self.past).values(
+                job_id=row.job_id,
+                life=row.life,
+                outcome=outcome,
+                reason=reason[:2000],
+                ended_at=self.db.clock(),
+            )
+        )

@@ -1,0 +1,233 @@
+"""Durable long work: stored, leased by the database's clock, fenced by a token, done in a child
+process.
+
+A handler adds a job and returns in milliseconds. A worker claims it, a heartbeat renews its lease,
+and the worker finishes it in the transaction that also publishes its event. A worker that lost its
+lease cannot finish: its token is stale.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+
+from prometheus_client import Gauge
+
+from shared import failpoints
+from shared.errors import RatchetError, Retryable
+from shared.jobs.heartbeat import Heartbeat
+from shared.jobs.records import Job, JobFailed, LeaseLost, as_job
+from shared.jobs.store import LEASE_SECONDS, MAX_ATTEMPTS, Ended, JobStore
+from shared.telemetry import log
+
+__all__ = [
+    "LEASE_SECONDS",
+    "MAX_ATTEMPTS",
+    "DiskFull",
+    "Ended",
+    "Job",
+    "JobFailed",
+    "JobStore",
+    "LeaseLost",
+    "as_job",
+    "run_leased",
+    "work",
+]
+
+POLL_SECONDS = 0.5
+LONGEST_BACKOFF = 30.0  # seconds between attempts while something the job needs is away
+TIDY_SECONDS = 60.0
+WATCH_SECONDS = 5.0
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+NO_ROOM_IN_WORDS = (
+    *map(os.strerror, NO_ROOM),
+    "file write failed",
+    "disk is full",
+)  # as children, torch and SQLite say it
+
+JOBS = Gauge("ratchet_jobs", "Jobs by state", ["kind", "state"])
+SILENCE = Gauge(
+    "ratchet_job_heartbeat_age_seconds",
+    "Since the lease of a running job was renewed, by the database's clock",
+    ["kind", "job_id"],
+)
+
+Run = Callable[[Job], Awaitable[None]]
+Tidy = Callable[[], Awaitable[None]]
+
+
+class DiskFull(Retryable):
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(
+            f"disk: {cause}; make room, or make it writable: the job goes on by itself"
+        )
+
+
+async def work(
+    store: JobStore, kind: str, run: Run, on_failure: Ended | None = None, tidy: Tidy | None = None
+) -> None:
+    """For ever: claim a job and run it. `run` ends with its own transaction that calls
+    `store.finish`.
+
+    `on_failure(tx, job, reason, will_retry)` may publish the failure in the transaction that stores
+    it. `tidy` removes what ended jobs have left on this machine's disk.
+    """
+    tasks = [asyncio.create_task(watch(store))] + (
+        [asyncio.create_task(keep_tidy(tidy))] if tidy else []
+    )
+    try:
+        while True:
+            if not await work_once(store, kind, run, on_failure):
+                await asyncio.sleep(POLL_SECONDS)
+            elif tidy:
+                await tidy_up(tidy)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def work_once(store: JobStore, kind: str, run: Run, on_failure: Ended | None = None) -> bool:
+    """False when there was nothing to do."""
+    try:
+        job = await store.claim(kind, on_failure)
+        if job:
+            await run_leased(store, job, run, on_failure)
+        return job is not None
+    except LeaseLost as lost:  # nothing to repair: whoever has the job now goes on with it
+        log("jobs").info("stopped working", kind=kind, why=str(lost))
+        return True
+    except Exception as error:  # noqa: BLE001 - a worker must outlive any single job
+        log("jobs").error("worker trouble", kind=kind, error=f"{type(error).__name__}: {error}")
+    return False
+
+
+async def run_leased(store: JobStore, job: Job, run: Run, on_failure: Ended | None = None) -> None:
+    """Run one claimed job under a heartbeat. A lost lease cancels the run and raises LeaseLost;
+    being stopped gives the job back.
+    """
+    async with Heartbeat(store, job) as heartbeat:
+        running = asyncio.create_task(_run(store, job, run, on_failure))
+        lost = asyncio.create_task(heartbeat.lost.wait())
+        try:
+            await asyncio.wait({running, lost}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await _ended(running, lost)
+            await _give_back(store, job)
+            raise
+        ended = await _ended(running, lost)
+    if isinstance(ended, asyncio.CancelledError):
+        raise LeaseLost(job.job_id)
+    if ended:
+        raise ended
+
+
+async def _ended(running: asyncio.Task[None], lost: asyncio.Task[bool]) -> BaseException | None:
+    for task in (running, lost):
+        task.cancel()
+    return (await asyncio.gather(running, lost, return_exceptions=True))[0]
+
+
+async def _give_back(store: JobStore, job: Job) -> None:
+    """A rolling restart is nobody's fault: the next worker takes the job at once, and no attempt is
+    counted.
+    """
+    with suppress(LeaseLost, Retryable):
+        await store.release(job)
+
+
+async def _run(store: JobStore, job: Job, run: Run, on_failure: Ended | None) -> None:
+    try:
+        await run(job)
+    except LeaseLost:
+        raise
+    except Exception as error:  # noqa: BLE001 - the reason is stored with the job, whatever it was
+        await _record(store, job, DiskFull(error) if is_out_of_room(error) else error, on_failure)
+    else:
+        failpoints.reach("job.after-finish")
+
+
+async def _record(store: JobStore, job: Job, error: Exception, on_failure: Ended | None) -> None:
+    """Store why the attempt failed; while the database itself is away or out of room, try again."""
+    away = (
+        isinstance(error, RatchetError) and error.retryable
+    )  # not the job's fault: it waits as long as it takes
+    retry = away or (not isinstance(error, JobFailed) and job.strikes + 1 < MAX_ATTEMPTS)
+    reason = str(error) if isinstance(error, RatchetError) else f"{type(error).__name__}: {error}"
+    backoff = min(2.0 ** min(job.attempt - 1, 10), LONGEST_BACKOFF) if away else 0.0
+    log("jobs").error(
+        "attempt failed",
+        kind=job.kind,
+        job_id=job.job_id,
+        attempt=job.attempt,
+        retry=retry,
+        error=reason[:500],
+    )
+    while True:
+        try:
+            async with store.db.transaction() as tx:
+                await store.fail(tx, job, reason, retry, backoff, counts=not away)
+                if on_failure:
+                    await on_failure(tx, job, reason, retry)
+            return
+        except Retryable as trouble:
+            log("jobs").warning(
+                "the failure is not stored yet", job_id=job.job_id, error=str(trouble)
+            )
+            await asyncio.sleep(max(POLL_SECONDS, backoff))
+
+
+def is_out_of_room(error: BaseException) -> bool:
+    """Full, over quota or read-only, here or in a child: an operator cures it, and the same attempt
+    then passes.
+    """
+    return any(
+        (isinstance(cause, OSError) and cause.errno in NO_ROOM)
+        or any(words in str(cause) for words in NO_ROOM_IN_WORDS)
+        for cause in causes(error)
+    )
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__
+
+
+async def keep_tidy(tidy: Tidy) -> None:
+    while True:
+        await tidy_up(tidy)
+        await asyncio.sleep(TIDY_SECONDS)
+
+
+async def tidy_up(tidy: Tidy) -> None:
+    try:
+        await tidy()
+    except Exception as error:  # noqa: BLE001 - the next round tries again
+        log("jobs").warning("not tidied", error=f"{type(error).__name__}: {error}")
+
+
+async def watch(store: JobStore) -> None:
+    """Keeps the gauges current: this service's jobs, and how long ago each lease was renewed."""
+    seen: dict[Gauge, set[tuple[str, str]]] = {JOBS: set(), SILENCE: set()}
+    while True:
+        with suppress(Retryable):
+            show(JOBS, seen, await store.counts())
+            show(
+                SILENCE,
+                seen,
+                {(job.kind, job.job_id): job.silent or 0.0 for job in await store.running()},
+            )
+        await asyncio.sleep(WATCH_SECONDS)
+
+
+def show(
+    gauge: Gauge, seen: dict[Gauge, set[tuple[str, str]]], values: dict[tuple[str, str], float]
+) -> None:
+    for labels in seen[gauge] - values.keys():
+        gauge.remove(*labels)
+    for labels, value in values.items():
+        gauge.labels(*labels).set(value)
+    seen[gauge] = set(values)
