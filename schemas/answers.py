@@ -11,7 +11,7 @@ from schemas.route import RouteSpec
 
 
 def normalise(answer: str, spec: RouteSpec) -> str:
-    """The form in which answers are compared; never the form in which they are returned."""
+    """Return the form in which answers are compared; they are never returned in it."""
     text = unicodedata.normalize("NFKC", answer).strip()
     if spec.task == "classification":
         return text.strip(" \t\n\"'`.,:;!").casefold()
@@ -25,9 +25,7 @@ def same_answer(one: str, other: str, spec: RouteSpec) -> bool:
 
 
 def well_formed(answer: str, spec: RouteSpec) -> bool:
-    """Whether an answer keeps the format: a known label, or parseable JSON where a schema is
-    given.
-    """
+    """Say whether an answer keeps the format: a known label, or JSON where a schema is given."""
     if spec.task == "classification":
         return normalise(answer, spec) in {normalise(label, spec) for label in spec.labels}
     if spec.output_schema is not None:

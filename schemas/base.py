@@ -7,21 +7,25 @@ import secrets
 import time
 import uuid
 from datetime import UTC, datetime
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+JsonObject = dict[str, Any]
+"""A JSON object as `json.loads` returns it."""
+
 
 def uuid7() -> str:
-    """A time-ordered UUID (RFC 9562, version 7), so that primary keys stay nearly sorted."""
+    """Make a time-ordered UUID (RFC 9562, version 7), so that primary keys stay nearly sorted."""
     value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
     value = value & ~(0xF << 76) | 0x7 << 76
     return str(uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62))
 
 
 def uuid7s(count: int) -> list[str]:
-    """As many at once, in order among themselves: a counter stands in the twelve bits after the
-    time (RFC 9562, 6.2, method 1).
+    """Make as many at once, in order among themselves.
+
+    A counter stands in the twelve bits after the time (RFC 9562, 6.2, method 1).
     """
     moment = f"{time.time_ns() // 1_000_000:012x}"
     noise = secrets.token_hex(8 * count)
@@ -59,9 +63,7 @@ class Event(Value):
 
     @classmethod
     def topic_name(cls) -> str:
-        """`DatasetBuilt` -> `dataset-built`: one identity through four places (DESIGN section
-        2).
-        """
+        """Return the topic's name, `dataset-built` for `DatasetBuilt`; a handler is named alike."""
         name = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
         return name if cls.VERSION == 1 else f"{name}-v{cls.VERSION}"
 
@@ -94,7 +96,7 @@ class AdapterRef(Value):
 
 
 class Confidence(Value):
-    """How sure the served model was, from the tokens of its answer (methods page, section 1).
+    """How sure the served model was, from the tokens of its answer (docs/methods.md, section 1).
 
     `score` is exp(sum of token logprobs); `p_correct` is the calibrated probability, absent while
     uncalibrated.

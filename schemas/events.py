@@ -195,7 +195,7 @@ class ArmResult(Value):
 
 
 class PairedTest(Value):
-    """Challenger against another arm on the same rows: one-sided mid-p McNemar (methods page,
+    """Challenger against another arm on the same rows: one-sided mid-p McNemar (docs/methods.md,
     section 6).
     """
 
@@ -238,7 +238,7 @@ class CalibrationFitted(Event):
     """How the confidence of one arm maps to P(correct), and the threshold that holds. Said by the
     evaluator.
 
-    P(correct) = sigmoid(slope * logit(clip(score, 1e-4, 1 - 1e-4)) + intercept) (methods page,
+    P(correct) = sigmoid(slope * logit(clip(score, 1e-4, 1 - 1e-4)) + intercept) (docs/methods.md,
     section 2).
     """
 

@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from schemas.base import Message, Value
+from schemas.base import JsonObject, Message, Value
 
 Task = Literal["classification", "extraction", "format", "summarisation", "conversation"]
 
-# Requirements page, R7: the smallest training set worth a run (per label for classification, in all
-# otherwise).
+# The smallest training set worth a run: rows per label for classification, rows in all otherwise
+# (docs/methods.md, section 7).
 MINIMUM_ROWS: dict[str, int] = {
     "classification": 50,
     "extraction": 200,
@@ -77,7 +77,7 @@ class RouteSpec(Value):
     task: Task = "classification"
     labels: tuple[str, ...] = ()
     label_descriptions: dict[str, str] = {}
-    output_schema: dict | None = None
+    output_schema: JsonObject | None = None
     system_prompt: str = Field(min_length=1, description="short prompt of the tuned model")
     detailed_prompt: str = Field(
         min_length=1,
@@ -106,20 +106,22 @@ class RouteSpec(Value):
         return self
 
     def tuned_messages(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """What an adapter is asked, in training and in serving alike: any difference costs
-        accuracy.
+        """Return what an adapter is asked, in training and in serving alike.
+
+        Any difference between the two costs accuracy.
         """
         return with_system(self.system_prompt, messages)
 
     @property
     def base_choices(self) -> tuple[str, ...]:
-        """The only answers the base model may give (constrained decoding); empty: any. An adapter
-        has learned them instead.
+        """Return the only answers the base model may give (constrained decoding); empty means any.
+
+        An adapter has learned them instead.
         """
         return self.labels if self.task == "classification" else ()
 
     def detailed_messages(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """What the base model is asked."""
+        """Return what the base model is asked."""
         described = "\n".join(
             f"- {label}: {self.label_descriptions.get(label, label)}" for label in self.labels
         )
@@ -130,8 +132,9 @@ class RouteSpec(Value):
 
 
 def with_system(prompt: str, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The route's prompt replaces whatever system prompt the app sent: the route owns the
-    instruction.
+    """Put the route's prompt in the place of whatever system prompt the app sent.
+
+    The route owns the instruction.
     """
     return (Message(role="system", content=prompt), *(m for m in messages if m.role != "system"))
 

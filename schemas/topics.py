@@ -75,7 +75,7 @@ TOPICS: tuple[Topic, ...] = (
 
 
 def dead_letter_topic(service: str) -> str:
-    """Where a service puts what it cannot digest, bytes unchanged."""
+    """Name the topic that has copies of what a service could not digest, bytes unchanged."""
     return f"{service}-dlq"
 
 

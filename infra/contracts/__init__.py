@@ -1,3 +1,1 @@
-"""The event contracts as files: JSON Schemas, their compatibility, the examples, and the picture of
-the flow.
-"""
+"""The event contracts as files: JSON Schemas, their compatibility, and the picture of the flow."""

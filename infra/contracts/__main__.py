@@ -1,5 +1,6 @@
-"""`python -m infra.contracts schemas|flow|release`: write schemas/json, docs/flow.md, or what this
-release ships.
+"""Writes schemas/json, docs/flow.md, or what this release ships.
+
+python -m infra.contracts schemas|flow|release
 """
 
 from __future__ import annotations

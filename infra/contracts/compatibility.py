@@ -1,5 +1,4 @@
-"""Whether events written under an old schema can still be read under a new one, and what to do when
-not. Pure.
+"""Says whether events written under an old schema can still be read under a new one.
 
 Reported: what the new schema no longer accepts, and fields that are gone (somebody reads them).
 Allowed: new fields with a default, wider types and limits, more values of an enumeration.
@@ -8,28 +7,28 @@ Allowed: new fields with a default, wider types and limits, more values of an en
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-Schema = dict[str, Any]
+from schemas.base import JsonObject
+
 LOWER_LIMITS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 UPPER_LIMITS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 WIDER = {"integer": "number"}
 ADVICE = "make a new version of the event (VERSION = 2, topic '...-v2') or undo the change"
 
 
-def breaks(old: Schema, new: Schema) -> list[str]:
-    """One message for each way in which `new` breaks with `old`; none when it is compatible."""
+def breaks(old: JsonObject, new: JsonObject) -> list[str]:
+    """Return a message for each way in which `new` breaks with `old`; none: it is compatible."""
     return [f"{message}: {ADVICE}" for message in Comparison(old, new).compare(old, new, "event")]
 
 
 class Comparison:
     """Two schemas with their definitions."""
 
-    def __init__(self, old: Schema, new: Schema) -> None:
+    def __init__(self, old: JsonObject, new: JsonObject) -> None:
         self.old_definitions = old.get("$defs", {})
         self.new_definitions = new.get("$defs", {})
 
-    def compare(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
+    def compare(self, old: JsonObject, new: JsonObject, at: str) -> Iterator[str]:
         old = resolve(old, self.old_definitions)
         new = resolve(new, self.new_definitions)
         if "anyOf" in old or "anyOf" in new:
@@ -41,8 +40,8 @@ class Comparison:
         yield from self._fields(old, new, at)
         yield from self._parts(old, new, at)
 
-    def _alternatives(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
-        """Each thing the old schema allowed must be allowed by something in the new one."""
+    def _alternatives(self, old: JsonObject, new: JsonObject, at: str) -> Iterator[str]:
+        """Check that the new schema allows somewhere each thing that the old one did."""
         candidates = new.get("anyOf", [new])
         for one in old.get("anyOf", [old]):
             found = [list(self.compare(one, candidate, at)) for candidate in candidates]
@@ -59,7 +58,7 @@ class Comparison:
                     default=[f"{at} no longer accepts {self._kind(one, self.old_definitions)}"],
                 )
 
-    def _kind(self, schema: Schema, definitions: Schema) -> str:
+    def _kind(self, schema: JsonObject, definitions: JsonObject) -> str:
         resolved = resolve(schema, definitions)
         return (
             resolved.get("title", "object")
@@ -67,13 +66,13 @@ class Comparison:
             else str(resolved.get("type", "anything"))
         )
 
-    def _type(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
+    def _type(self, old: JsonObject, new: JsonObject, at: str) -> Iterator[str]:
         before = old.get("type")
         after = new.get("type")
         if after is not None and after != before and WIDER.get(before or "") != after:
             yield f"{at} was narrowed from {before or 'anything'} to {after}"
 
-    def _values(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
+    def _values(self, old: JsonObject, new: JsonObject, at: str) -> Iterator[str]:
         before = values(old)
         after = values(new)
         if after is None:
@@ -83,7 +82,7 @@ class Comparison:
         elif gone := [value for value in before if value not in after]:
             yield f"{at} no longer accepts {gone}"
 
-    def _limits(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
+    def _limits(self, old: JsonObject, new: JsonObject, at: str) -> Iterator[str]:
         for limit in LOWER_LIMITS:
             if new.get(limit, float("-inf")) > old.get(limit, float("-inf")):
                 yield f"{at} has a higher {limit} ({old.get(limit)} -> {new[limit]})"
@@ -94,7 +93,7 @@ class Comparison:
             if rule in new and new[rule] != old.get(rule):
                 yield f"{at} has another {rule} ({old.get(rule)} -> {new[rule]})"
 
-    def _fields(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
+    def _fields(self, old: JsonObject, new: JsonObject, at: str) -> Iterator[str]:
         before = old.get("properties", {})
         after = new.get("properties", {})
         for name in sorted(set(before) - set(after)):
@@ -107,8 +106,8 @@ class Comparison:
         for name in sorted(set(before) & set(after)):
             yield from self.compare(before[name], after[name], f"{at}.{name}")
 
-    def _parts(self, old: Schema, new: Schema, at: str) -> Iterator[str]:
-        """What arrays and maps hold."""
+    def _parts(self, old: JsonObject, new: JsonObject, at: str) -> Iterator[str]:
+        """Compare what arrays and maps hold."""
         for part in ("items", "additionalProperties"):
             before = old.get(part, True)
             after = new.get(part, True)
@@ -120,11 +119,11 @@ class Comparison:
                 )
 
 
-def resolve(schema: Schema, definitions: Schema) -> Schema:
+def resolve(schema: JsonObject, definitions: JsonObject) -> JsonObject:
     if "$ref" in schema:
         return resolve(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
     return schema
 
 
-def values(schema: Schema) -> list[Any] | None:
+def values(schema: JsonObject) -> list[object] | None:
     return [schema["const"]] if "const" in schema else schema.get("enum")

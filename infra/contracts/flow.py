@@ -1,6 +1,4 @@
-"""docs/flow.md, drawn from schemas/topics.py and the docstrings of the events: the map that cannot
-be out of date.
-"""
+"""Draws docs/flow.md from schemas/topics.py and the docstrings of the events."""
 
 from __future__ import annotations
 
@@ -49,9 +47,7 @@ def flow() -> str:
 
 
 def graph() -> str:
-    """One arrow for each pair of services, labelled with all it carries; what everyone hears is
-    drawn once.
-    """
+    """Draw one arrow for each pair of services, and once what everyone hears."""
     lines = [
         "```mermaid",
         "flowchart LR",
@@ -96,8 +92,8 @@ def table() -> str:
 
 
 def fact(event: type[Event]) -> str:
-    """The first paragraph of the docstring, on one line."""
-    return " ".join(inspect.getdoc(event).split("\n\n")[0].split())
+    """Return the first paragraph of the docstring, on one line."""
+    return " ".join((inspect.getdoc(event) or "").split("\n\n")[0].split())
 
 
 def node(service: str) -> str:

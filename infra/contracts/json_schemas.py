@@ -1,6 +1,4 @@
-"""JSON Schemas of the events, drawn from the pydantic models. What a change replaces is kept, to be
-compatible with for ever.
-"""
+"""JSON Schemas of the events, from the pydantic models; what a change replaces is kept."""
 
 from __future__ import annotations
 
@@ -10,15 +8,15 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from schemas.base import Event
+from schemas.base import Event, JsonObject
 from schemas.events import EVENTS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 EARLIER = "earlier"
 
 
-def schema_of(event: type[Event]) -> dict[str, Any]:
-    schema = tolerant(event.model_json_schema(mode="validation"))
+def schema_of(event: type[Event]) -> JsonObject:
+    schema: JsonObject = tolerant(event.model_json_schema(mode="validation"))
     return {
         "$schema": DIALECT,
         "$id": f"{event.schema_name()}.json",
@@ -39,24 +37,23 @@ def tolerant(schema: Any) -> Any:
 
 def unwrapped(description: Any) -> Any:
     """Join the lines of each paragraph: where a docstring breaks them is no part of a contract."""
-    if not isinstance(description, str):  # a property of that name
+    # A property of that name.
+    if not isinstance(description, str):
         return tolerant(description)
     return "\n\n".join(" ".join(part.split()) for part in description.split("\n\n"))
 
 
-def rendered(schema: dict[str, Any]) -> str:
+def rendered(schema: JsonObject) -> str:
     return json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def expected() -> dict[str, str]:
-    """File name to content, for every event."""
+    """Return the content of each event's file by its name."""
     return {f"{event.schema_name()}.json": rendered(schema_of(event)) for event in EVENTS}
 
 
 def write_schemas(folder: Path) -> list[Path]:
-    """Write what differs; the last committed version of a schema that changes moves to
-    `earlier/`.
-    """
+    """Write what differs; the committed version of a schema that changes moves to `earlier/`."""
     written = []
     for name, content in expected().items():
         path = folder / name
@@ -83,8 +80,8 @@ def committed(path: Path) -> str | None:
     return shown.stdout if shown.returncode == 0 else None
 
 
-def earlier_versions(folder: Path, event: type[Event]) -> dict[str, dict[str, Any]]:
-    """Every committed version of this event's schema, the present one included."""
+def earlier_versions(folder: Path, event: type[Event]) -> dict[str, JsonObject]:
+    """Return every committed version of this event's schema, the present one included."""
     paths = [
         folder / f"{event.schema_name()}.json",
         *sorted((folder / EARLIER).glob(f"{event.schema_name()}.*.json")),

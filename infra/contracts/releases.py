@@ -1,5 +1,4 @@
-"""Which schemas each release shipped: schemas/json/released/<version>.json names them by digest,
-beside the files they are kept in.
+"""Which schemas each release shipped: schemas/json/released/<version>.json, by digest.
 
 Two releases run side by side while one replaces the other, so each must read what the other writes
 (decision 0002).
@@ -11,15 +10,16 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
 
 from infra.contracts.json_schemas import EARLIER, expected
+from schemas.base import JsonObject
 from shared.errors import RatchetError
 
 RELEASED = "released"
 READ_BEFORE_WRITTEN: dict[str, str] = {}
-"""What today's events allow and the last release cannot read, with the reason why nobody writes it
-yet: `<schema>: <field>`.
+"""What the last release cannot read of today's events, and why nobody writes it yet.
+
+By `<schema>: <field>`.
 """
 
 
@@ -44,7 +44,7 @@ def digest(content: str) -> str:
 
 
 def releases(folder: Path) -> list[str]:
-    """Oldest first."""
+    """Return the versions that were released, oldest first."""
     return sorted(
         (path.stem for path in (folder / RELEASED).glob("*.json")),
         key=lambda version: [int(part) for part in version.split(".")],
@@ -52,7 +52,7 @@ def releases(folder: Path) -> list[str]:
 
 
 def write_release(folder: Path, version: str) -> list[Path]:
-    """Once per release, before it is tagged. What a release shipped never changes."""
+    """Write what this release ships, before it is tagged; raise where it shipped something else."""
     path = folder / RELEASED / f"{version}.json"
     shipped = (
         json.dumps(
@@ -73,20 +73,20 @@ def write_release(folder: Path, version: str) -> list[Path]:
     return [path]
 
 
-def released(folder: Path, version: str) -> dict[str, dict[str, Any]]:
-    """The schemas that a release shipped, by name: the current file where nothing changed,
-    otherwise the one that was kept.
-    """
+def released(folder: Path, version: str) -> dict[str, JsonObject]:
+    """Return the schemas that a release shipped by name, from the current files or kept ones."""
     shipped = json.loads((folder / RELEASED / f"{version}.json").read_text("utf-8"))
     return {name: _schema(folder, version, name, sha256) for name, sha256 in shipped.items()}
 
 
-def _schema(folder: Path, version: str, name: str, sha256: str) -> dict[str, Any]:
+def _schema(folder: Path, version: str, name: str, sha256: str) -> JsonObject:
     for path in (folder / f"{name}.json", folder / EARLIER / f"{name}.{sha256[:8]}.json"):
         if path.exists() and digest(content := path.read_text("utf-8")) == sha256:
-            return json.loads(content)
+            schema: JsonObject = json.loads(content)
+            return schema
     raise SchemaMissing(version, name)
 
 
 def version_of_this_code(root: Path) -> str:
-    return tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    project = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+    return str(project["project"]["version"])
