@@ -42,3 +42,7 @@ class Conflict(RatchetError):
 
 class Fatal(RatchetError):
     """State is corrupt: stop the process and let the supervisor restart it."""
+
+
+class JobFailed(RatchetError):
+    """The work cannot succeed by trying again (bad data, bad recipe): the message is stored."""

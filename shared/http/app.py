@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.errors import RatchetError
+from schemas.base import JsonObject
 from shared.http.auth import Keyring
+from shared.http.errors import EXCEPTION_HANDLERS, error_response
 from shared.settings import ServiceSettings
-from shared.telemetry import log
 
-Ready = Callable[[], Awaitable[dict[str, Any]]]
+Ready = Callable[[], Awaitable[JsonObject]]
 
 
 def create_api(
@@ -30,16 +29,18 @@ def create_api(
 ) -> FastAPI:
     # /docs would load scripts from a CDN: closed networks and our CSP forbid it; /openapi.json
     # stays.
-    api = FastAPI(title=f"Ratchet {name}", lifespan=lifespan, docs_url=None, redoc_url=None)
+    api = FastAPI(
+        title=f"Ratchet {name}",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        exception_handlers=EXCEPTION_HANDLERS,
+    )
     api.add_middleware(BodyLimit, most=settings.max_body_bytes)
     api.state.keyring = Keyring(settings.keys_file)
     for router in routers:
         api.include_router(router)
     api.include_router(_operations(ready, trouble))
-    api.add_exception_handler(RatchetError, _expected)
-    api.add_exception_handler(RequestValidationError, _invalid)
-    api.add_exception_handler(HTTPException, _http)
-    api.add_exception_handler(Exception, _unexpected)
     return api
 
 
@@ -70,55 +71,21 @@ class BodyLimit:
         await self.app(scope, limited if scope["type"] == "http" else receive, send)
 
 
-def error_response(
-    name: str, detail: str, status: int, retry_after: int | None = None
-) -> JSONResponse:
-    """The one shape of an error: `{"error": "ClassName", "detail": "what to do next"}`."""
-    headers = {"retry-after": str(retry_after)} if retry_after else None
-    return JSONResponse({"error": name, "detail": detail}, status, headers)
-
-
-async def _expected(_: Request, error: RatchetError) -> Response:
-    return error_response(error.name, str(error), error.status, error.retry_after)
-
-
-async def _invalid(_: Request, error: RequestValidationError) -> Response:
-    problems = [
-        f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()[:5]
-    ]
-    return error_response("InvalidRequest", "; ".join(problems), 422)
-
-
-async def _http(_: Request, error: HTTPException) -> Response:
-    names = {404: "NotFound", 405: "MethodNotAllowed", 413: "BodyTooLarge"}
-    return error_response(
-        names.get(error.status_code, "HttpError"), str(error.detail), error.status_code
-    )
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    log("http").error(
-        "unexpected", path=request.url.path, error=type(error).__name__, exc_info=error
-    )
-    return error_response(
-        "InternalError", "something broke on our side; the log of this service says what", 500
-    )
-
-
 def _operations(ready: Ready, trouble: Callable[[], str | None]) -> APIRouter:
     router = APIRouter(tags=["operations"])
 
     @router.get("/health/live")
     async def live() -> Response:
-        """Whether this process gets on. 503: it is alive and stuck, restart it."""
+        """Say whether this process gets on; 503: it is alive and stuck, restart it."""
         if reason := trouble():
             return error_response("Stuck", reason, 503)
         return JSONResponse({"status": "alive"})
 
     @router.get("/health/ready")
-    async def readiness() -> dict[str, Any]:
-        """What this service stands on, and whether each part answers. It serves what it can while a
-        part is away.
+    async def readiness() -> JsonObject:
+        """Return what this service stands on, and whether each part answers.
+
+        It serves what it can while a part is away.
         """
         return await ready()
 

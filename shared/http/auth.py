@@ -11,7 +11,7 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -55,7 +55,7 @@ class Key(Principal):
 
 
 def new_key(name: str, tenant: str, scopes: set[Scope]) -> tuple[str, Key]:
-    """A fresh 256-bit secret, shown once, and the record to keep of it."""
+    """Make a 256-bit secret, to be shown once, and the record to keep of it."""
     secret = f"rk_{secrets.token_urlsafe(32)}"
     return secret, Key(
         id=f"key_{secrets.token_hex(6)}",
@@ -82,7 +82,7 @@ class Keyring:
         return found if found and hmac.compare_digest(found.sha256, digest(secret)) else None
 
     def by_id(self, key_id: str) -> Principal | None:
-        """The key behind a signed session, so that a revoked key ends its sessions too."""
+        """Find the key behind a signed session, so that a revoked key ends its sessions too."""
         self._refresh()
         return next(
             (
@@ -112,16 +112,20 @@ class Keyring:
             ) from error
 
 
-def require(scope: Scope) -> Callable[..., Principal]:
-    """A FastAPI dependency: the principal behind the bearer key, which must hold `scope`."""
+def keyring_of(request: Request) -> Keyring:
+    """Return the keyring that `create_api` gave to this application."""
+    keyring: Keyring = request.app.state.keyring
+    return keyring
+
+
+def require(scope: Scope) -> Callable[..., Awaitable[Principal]]:
+    """Make a FastAPI dependency: the principal behind the bearer key, which must hold `scope`."""
 
     async def principal(
         request: Request,
         credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
     ) -> Principal:
-        found = (
-            request.app.state.keyring.authenticate(credentials.credentials) if credentials else None
-        )
+        found = keyring_of(request).authenticate(credentials.credentials) if credentials else None
         if found is None:
             raise Unauthenticated
         if scope not in found.scopes:

@@ -1,1 +1,12 @@
 """Long work: stored, leased, fenced, done in a child process."""
+
+from shared.jobs.api import jobs_api
+from shared.jobs.worker import Job, JobStore, LeaseLost, work
+
+__all__ = [
+    "Job",
+    "JobStore",
+    "LeaseLost",
+    "jobs_api",
+    "work",
+]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.errors import Conflict, NotFound
-from shared.http.auth import Principal, require
+from shared.http import Principal, require
 from shared.jobs.worker import Ended, Job, JobStore
 
 Reader = Annotated[Principal, Depends(require("read"))]
@@ -78,14 +78,15 @@ class JobsApi:
             "next": offset + limit if len(found) == limit else None,
         }
 
-    async def show(self, job_id: str, who: Reader) -> dict[str, Any]:
-        """One job, and how each of its attempts ended."""
+    async def show_job(self, job_id: str, who: Reader) -> dict[str, Any]:
+        """Return one job, and how each of its attempts ended."""
         job = await self._owned(who, job_id)
         return shown(job) | self.describe(job) | {"history": await self.jobs.history(job_id)}
 
     async def cancel(self, job_id: str, command: Command, who: Admin) -> dict[str, Any]:
-        """At once: nothing of it will be published. Its worker notices at its next renewal (3 s)
-        and stops.
+        """Cancel a job at once: nothing of it will be published.
+
+        Its worker notices at its next renewal (3 s) and stops.
         """
         job = await self._owned(who, job_id)
         reason = f"cancelled by {who.name}: {command.reason}"
@@ -95,7 +96,7 @@ class JobsApi:
                 raise NotCancellable(job)
             if self.ended:
                 await self.ended(tx, cancelled, reason, False)
-        return await self.show(job_id, who)
+        return await self.show_job(job_id, who)
 
     async def retry(self, job_id: str, command: Command, who: Admin) -> dict[str, Any]:
         """Queue a failed or cancelled job again, with a fresh count of attempts."""
@@ -108,7 +109,7 @@ class JobsApi:
                 raise NotRetryable(job)
             if self.reopen:
                 await self.reopen(tx, job)
-        return await self.show(job_id, who)
+        return await self.show_job(job_id, who)
 
     async def _owned(self, who: Principal, job_id: str) -> Job:
         job = await self.jobs.get(job_id)
@@ -123,7 +124,7 @@ def jobs_api(
     api = JobsApi(jobs, describe, ended, reopen)
     router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     router.get("")(api.page)
-    router.get("/{job_id}")(api.show)
+    router.get("/{job_id}", name="show")(api.show_job)
     router.post("/{job_id}/cancel", status_code=202)(api.cancel)
     router.post("/{job_id}/retry", status_code=202)(api.retry)
     return router

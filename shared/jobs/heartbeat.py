@@ -3,7 +3,7 @@ database, costs no lease.
 
 The thread has its own event loop and its own connection. It also touches a file that child
 processes watch: a child whose parent was stopped, or has lost the job, kills itself
-(`shared.jobs.child.die_with_parent`).
+(`shared.child.die_with_parent`).
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Self
 
-from shared.jobs.child import LEASE
+from shared.child import LEASE
 from shared.jobs.records import Job, LeaseLost
 from shared.jobs.store import JobStore
-from shared.storage.db import Database
+from shared.storage import Database
 from shared.telemetry import log
 
 RENEWALS_PER_LEASE = (
@@ -45,15 +46,13 @@ class Heartbeat:
         self._file: Path | None = None
 
     async def __aenter__(self) -> Self:
-        with suppress(
-            OSError
-        ):  # no room for an empty file: the children go unwatched, the lease does not
+        # no room for an empty file: the children go unwatched, the lease does not
+        with suppress(OSError):
             handle, path = tempfile.mkstemp(prefix="ratchet-lease-")
             os.close(handle)
             self._file = Path(path)
-        LEASE.set(
-            (str(self._file), self.store.lease_seconds) if self._file else None
-        )  # for the tasks that start from here
+        # for the tasks that start from here
+        LEASE.set((str(self._file), self.store.lease_seconds) if self._file else None)
         self._thread.start()
         return self
 
@@ -72,7 +71,7 @@ class Heartbeat:
                 self._file.unlink(missing_ok=True)
 
     async def _beat(self) -> None:
-        db = Database(self.store.db.engine.url)
+        db = Database(self.store.db.url)
         store = self.store.through(db)
         try:
             while not await self._stopped_within(self._every):
@@ -82,8 +81,10 @@ class Heartbeat:
             await db.close()
 
     async def _renewed(self, store: JobStore) -> bool:
-        """False ends the beat. A database that is away does not: nobody else can claim the job
-        either, and a stale token publishes nothing.
+        """Renew the lease once; return False when the beat must end.
+
+        A database that is away does not end it: nobody else can claim the job either, and a stale
+        token publishes nothing.
         """
         if self._file:
             os.utime(self._file)
@@ -114,7 +115,7 @@ class Heartbeat:
     def _answer(self) -> None:
         self._unanswered = 0
 
-    def _tell(self, call: object) -> None:
+    def _tell(self, call: Callable[[], object]) -> None:
         with suppress(RuntimeError):  # the worker's loop was closed
             self._workers_loop.call_soon_threadsafe(call)
 

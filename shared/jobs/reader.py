@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Row, Select, Table, func, select
 
 from shared.jobs.records import OPEN, Job, as_history, as_job
-from shared.storage.db import Database
+from shared.storage import Database
 
 
 class JobReader:
@@ -34,7 +34,7 @@ class JobReader:
     async def page(
         self, tenant: str, state: str | None, route: str | None, limit: int, offset: int
     ) -> list[Job]:
-        """Those of one tenant, newest first."""
+        """Return jobs of one tenant, the newest first."""
         chosen = self._aged().where(self.table.c.route.startswith(f"{tenant}/", autoescape=True))
         chosen = chosen.where(self.table.c.state == state) if state else chosen
         chosen = chosen.where(self.table.c.route == route) if route else chosen
@@ -46,7 +46,7 @@ class JobReader:
         ]
 
     async def history(self, job_id: str) -> list[dict[str, Any]]:
-        """How each attempt ended, and what operators did, in order."""
+        """Return how each attempt ended, and what operators did, in order."""
         return [
             as_history(row)
             for row in await self._read(
@@ -54,15 +54,13 @@ class JobReader:
             )
         ]
 
-    async def over(self, lives: Iterable[str]) -> set[str]:
-        """Of these lives (`Job.name`) the ones that no worker will ever work on again: what they
-        left on disk may go.
-        """
-        wanted = {life: life.partition(".")[0] for life in lives}
+    async def finished_runs(self, run_names: Iterable[str]) -> set[str]:
+        """Return the runs that no worker will take up again: their folders can be deleted."""
+        wanted = {name: name.partition(".")[0] for name in run_names}
         rows = await self._read(
             select(self.table).where(self.table.c.job_id.in_(set(wanted.values())))
         )
-        alive = {as_job(row).name for row in rows if row.state in OPEN}
+        alive = {as_job(row).run_name for row in rows if row.state in OPEN}
         return wanted.keys() - alive
 
     async def counts(self) -> dict[tuple[str, str], int]:

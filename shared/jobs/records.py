@@ -8,8 +8,10 @@ from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Column, Float, Integer, MetaData, String, Table
 
+from schemas.base import JsonObject, uuid7
+from shared.clock import now
 from shared.errors import RatchetError
-from shared.storage.db import timestamp
+from shared.storage import timestamp
 
 OPEN = ("queued", "running")
 
@@ -22,31 +24,23 @@ class LeaseLost(RatchetError):
         )
 
 
-class JobFailed(RatchetError):
-    """The work cannot succeed by trying again (bad data, bad recipe); its message is stored with
-    the job.
-    """
-
-
 @dataclass(frozen=True)
 class Job:
-    """`token` belongs to one attempt alone; `life` goes up when an operator retries a job that was
-    over.
-    """
+    """One piece of work, as it stands now."""
 
     job_id: str
     kind: str
-    key: str
+    key: str  # unique: the same work is never queued twice
     route: str
-    payload: dict[str, Any]
-    state: str
-    attempt: int
-    strikes: int
-    life: int
-    token: int
+    payload: JsonObject
+    state: str  # queued, running, finished, failed, cancelled
+    attempt: int  # counted from one in each run
+    strikes: int  # attempts of this run that failed, or whose worker died
+    life: int  # number of this run: it goes up when an operator retries a job that was over
+    token: int  # fencing token: it belongs to one attempt alone
     worker: str | None
-    progress: dict[str, Any]
-    result: dict[str, Any] | None
+    progress: JsonObject
+    result: JsonObject | None
     error: str | None
     created_at: datetime
     updated_at: datetime
@@ -54,10 +48,8 @@ class Job:
     silent: float | None = None  # seconds since its lease was renewed
 
     @property
-    def name(self) -> str:
-        """Of this life, for what it keeps on disk: once over, nobody else will ever use that
-        name.
-        """
+    def run_name(self) -> str:
+        """Name this run of the job on disk: unique per retry, and never used again."""
         return f"{self.job_id}.{self.life}"
 
 
@@ -92,8 +84,9 @@ def jobs_table(metadata: MetaData) -> Table:
 
 
 def history_table(metadata: MetaData) -> Table:
-    """A row per attempt; what operators did has no token. Outcomes: finished, failed, waits, died,
-    stopped, cancelled, retried.
+    """Make a row per attempt; what operators did has no token.
+
+    Outcomes: finished, failed, waits, died, stopped, cancelled, retried.
     """
     return Table(
         "job_history",
@@ -109,6 +102,28 @@ def history_table(metadata: MetaData) -> Table:
         Column("outcome", String(16)),
         Column("reason", String),
     )
+
+
+def new_job(kind: str, key: str, payload: JsonObject) -> JsonObject:
+    """Return the columns of a job that nobody worked on yet, all but its place in the queue."""
+    return {
+        "job_id": uuid7(),
+        "kind": kind,
+        "key": key,
+        "route": payload.get("route", ""),
+        "payload": payload,
+        "state": "queued",
+        "attempt": 0,
+        "failures": 0,
+        "deaths": 0,
+        "life": 0,
+        "token": 0,
+        "lease_until": 0.0,
+        "renewed_at": 0.0,
+        "progress": {},
+        "created_at": now(),
+        "updated_at": now(),
+    }
 
 
 def as_job(row: Any) -> Job:
@@ -134,7 +149,7 @@ def as_job(row: Any) -> Job:
     )
 
 
-def as_history(row: Any) -> dict[str, Any]:
+def as_history(row: Any) -> JsonObject:
     return {
         "life": row.life,
         "attempt": row.attempt,

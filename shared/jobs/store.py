@@ -1,7 +1,7 @@
 """Stored jobs: leased by the database's clock, fenced by a token, each attempt kept with the way it
 ended.
 
-Whoever ends a life of a job (its worker, an operator, the worker that finds it poisonous) does so
+Whoever ends a run of a job (its worker, an operator, the worker that finds it poisonous) does so
 in one transaction with the effect. A token that is not the newest can renew, report, fail and
 finish nothing.
 """
@@ -14,15 +14,15 @@ import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sqlalchemy import MetaData, Row, Select, and_, insert, select, text, update
+from sqlalchemy import MetaData, Row, Select, and_, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.base import uuid7
+from schemas.base import JsonObject
 from shared import failpoints
 from shared.clock import now
 from shared.jobs.reader import JobReader
-from shared.jobs.records import OPEN, Job, LeaseLost, as_job, history_table, jobs_table
-from shared.storage.db import Database, insert_once
+from shared.jobs.records import OPEN, Job, LeaseLost, as_job, history_table, jobs_table, new_job
+from shared.storage import Database, insert_once
 
 LEASE_SECONDS = 15.0
 MAX_ATTEMPTS = (
@@ -30,9 +30,8 @@ MAX_ATTEMPTS = (
 )
 DIED = "its worker stopped renewing the lease: it was killed, ran out of memory, or was cut off"
 
-Ended = Callable[
-    [AsyncConnection, Job, str, bool], Awaitable[None]
-]  # transaction, job, reason, will it be tried again?
+# transaction, job, reason, will it be tried again?
+Ended = Callable[[AsyncConnection, Job, str, bool], Awaitable[None]]
 
 
 class JobStore(JobReader):
@@ -48,35 +47,15 @@ class JobStore(JobReader):
         self.worker = f"{socket.gethostname()}:{os.getpid()}"
 
     def through(self, db: Database) -> JobStore:
-        """The same jobs over another connection: a heartbeat has one of its own."""
+        """Return the same jobs over another connection: a heartbeat has one of its own."""
         other = copy.copy(self)
         other.db = db
         return other
 
-    async def add(self, tx: AsyncConnection, kind: str, key: str, payload: dict[str, Any]) -> bool:
-        return await insert_once(
-            tx,
-            self.table,
-            {
-                "job_id": uuid7(),
-                "kind": kind,
-                "key": key,
-                "route": payload.get("route", ""),
-                "payload": payload,
-                "state": "queued",
-                "attempt": 0,
-                "failures": 0,
-                "deaths": 0,
-                "life": 0,
-                "token": 0,
-                "queued_at": self.db.clock(),
-                "lease_until": 0.0,
-                "renewed_at": 0.0,
-                "progress": {},
-                "created_at": now(),
-                "updated_at": now(),
-            },
-        )
+    async def add(self, tx: AsyncConnection, kind: str, key: str, payload: JsonObject) -> bool:
+        """Queue work unless its `key` is known; return whether it was queued."""
+        fresh = new_job(kind, key, payload) | {"queued_at": self.db.clock()}
+        return await insert_once(tx, self.table, fresh)
 
     async def claim(self, kind: str, on_failure: Ended | None = None) -> Job | None:
         """Take the job that waits longest and is not backing off, or whose worker stopped renewing
@@ -85,7 +64,7 @@ class JobStore(JobReader):
         while await self._any_free(kind):
             async with self.db.transaction() as tx:
                 await self._hold_briefly(tx)
-                row = (await tx.execute(self._free(kind).with_for_update(skip_locked=True))).first()
+                row = (await tx.execute(self.db.dialect.skip_locked(self._free(kind)))).first()
                 if row is None:
                     break
                 if row.state == "running" and await self._killed_too_often(tx, row, on_failure):
@@ -96,8 +75,9 @@ class JobStore(JobReader):
         return None
 
     async def renew(self, job: Job) -> bool:
-        """False when this worker has ended the job itself; raises LeaseLost when somebody else has
-        it, or cancelled it.
+        """Renew the lease; return False when this worker has ended the job itself.
+
+        Raises LeaseLost when somebody else has it, or cancelled it.
         """
         try:
             async with self.db.transaction() as tx:
@@ -116,12 +96,13 @@ class JobStore(JobReader):
             raise
         return True
 
-    async def report(self, tx: AsyncConnection, job: Job, progress: dict[str, Any]) -> None:
+    async def report(self, tx: AsyncConnection, job: Job, progress: JsonObject) -> None:
         await self._fenced(tx, job, {"progress": progress})
 
-    async def finish(self, tx: AsyncConnection, job: Job, result: dict[str, Any]) -> None:
-        """Within the transaction that publishes the result; raises LeaseLost, which rolls it
-        back.
+    async def finish(self, tx: AsyncConnection, job: Job, result: JsonObject) -> None:
+        """Finish a job within the transaction that publishes its result.
+
+        Raises LeaseLost, which rolls the transaction back.
         """
         failpoints.reach("job.before-finish")
         await self._fenced(tx, job, {"state": "finished", "result": result, "error": None})
@@ -158,8 +139,9 @@ class JobStore(JobReader):
             await self._close(tx, job, "stopped", "its worker was told to stop")
 
     async def cancel(self, tx: AsyncConnection, job_id: str, reason: str) -> Job | None:
-        """At once: from here on the worker's token is stale. None when there was nothing left to
-        cancel.
+        """Cancel a job at once: from here on its worker's token is stale.
+
+        Returns None when there was nothing left to cancel.
         """
         chosen = and_(self.table.c.job_id == job_id, self.table.c.state.in_(OPEN))
         before = (await tx.execute(select(self.table).where(chosen).with_for_update())).first()
@@ -177,7 +159,7 @@ class JobStore(JobReader):
         return as_job(before)
 
     async def requeue(self, tx: AsyncConnection, job_id: str, reason: str) -> Job | None:
-        """A new life for a failed or cancelled job: attempts count from one again. None when it is
+        """Queue a failed or cancelled job again: attempts count from one. Returns None when it is
         neither.
         """
         chosen = and_(
@@ -248,9 +230,7 @@ class JobStore(JobReader):
     async def _killed_too_often(
         self, tx: AsyncConnection, row: Row[Any], on_failure: Ended | None
     ) -> bool:
-        """One more worker did not survive this job. A job that kills each of its workers must not
-        go on for ever.
-        """
+        """Count a worker that did not survive this job; end the job that kills each of them."""
         job = as_job(row)
         deaths = row.deaths + 1
         mine = self.table.c.job_id == row.job_id
@@ -272,7 +252,7 @@ class JobStore(JobReader):
             await on_failure(tx, job, reason, False)
         return True
 
-    async def _fenced(self, tx: AsyncConnection, job: Job, values: dict[str, Any]) -> None:
+    async def _fenced(self, tx: AsyncConnection, job: Job, values: JsonObject) -> None:
         await self._hold_briefly(tx)
         table = self.table
         owned = and_(
@@ -282,18 +262,10 @@ class JobStore(JobReader):
             raise LeaseLost(job.job_id)
 
     async def _hold_briefly(self, tx: AsyncConnection) -> None:
-        """A worker that is stopped within a transaction must not keep the row locked for ever:
-        Postgres ends its session.
-        """
-        if not self.db.is_sqlite:
-            await tx.execute(
-                text(
-                    "set local idle_in_transaction_session_timeout ="
-                    f" {round(self.lease_seconds * 1000)}"
-                )
-            )
+        """Keep a worker that is stopped within a transaction from locking its row for ever."""
+        await self.db.dialect.end_if_idle(tx, self.lease_seconds)
 
-    async def _set(self, tx: AsyncConnection, chosen: Any, values: dict[str, Any]) -> int:
+    async def _set(self, tx: AsyncConnection, chosen: Any, values: JsonObject) -> int:
         return (
             await tx.execute(update(self.table).where(chosen).values(**values, updated_at=now()))
         ).rowcount
@@ -309,7 +281,7 @@ class JobStore(JobReader):
         )
 
     async def _note(self, tx: AsyncConnection, row: Row[Any], outcome: str, reason: str) -> None:
-        """What an operator did between attempts."""
+        """Note what an operator did between attempts."""
         await tx.execute(
             insert(self.past).values(
                 job_id=row.job_id,

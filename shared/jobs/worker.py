@@ -11,15 +11,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 
 from prometheus_client import Gauge
 
 from shared import failpoints
-from shared.errors import RatchetError, Retryable
+from shared.errors import JobFailed, RatchetError, Retryable
 from shared.jobs.heartbeat import Heartbeat
-from shared.jobs.records import Job, JobFailed, LeaseLost, as_job
+from shared.jobs.records import Job, LeaseLost, as_job
 from shared.jobs.store import LEASE_SECONDS, MAX_ATTEMPTS, Ended, JobStore
 from shared.telemetry import log
 
@@ -29,7 +29,6 @@ __all__ = [
     "DiskFull",
     "Ended",
     "Job",
-    "JobFailed",
     "JobStore",
     "LeaseLost",
     "as_job",
@@ -42,11 +41,12 @@ LONGEST_BACKOFF = 30.0  # seconds between attempts while something the job needs
 TIDY_SECONDS = 60.0
 WATCH_SECONDS = 5.0
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+# as children, torch and SQLite say it
 NO_ROOM_IN_WORDS = (
     *map(os.strerror, NO_ROOM),
     "file write failed",
     "disk is full",
-)  # as children, torch and SQLite say it
+)
 
 JOBS = Gauge("ratchet_jobs", "Jobs by state", ["kind", "state"])
 SILENCE = Gauge(
@@ -69,11 +69,11 @@ class DiskFull(Retryable):
 async def work(
     store: JobStore, kind: str, run: Run, on_failure: Ended | None = None, tidy: Tidy | None = None
 ) -> None:
-    """For ever: claim a job and run it. `run` ends with its own transaction that calls
-    `store.finish`.
+    """Claim jobs and run them until cancelled.
 
-    `on_failure(tx, job, reason, will_retry)` may publish the failure in the transaction that stores
-    it. `tidy` removes what ended jobs have left on this machine's disk.
+    `run` ends with its own transaction that calls `store.finish`. `on_failure(tx, job, reason,
+    will_retry)` may publish the failure in the transaction that stores it. `tidy` removes what
+    ended jobs have left on this machine's disk.
     """
     tasks = [asyncio.create_task(watch(store))] + (
         [asyncio.create_task(keep_tidy(tidy))] if tidy else []
@@ -90,7 +90,7 @@ async def work(
 
 
 async def work_once(store: JobStore, kind: str, run: Run, on_failure: Ended | None = None) -> bool:
-    """False when there was nothing to do."""
+    """Run one job; return False when there was nothing to do."""
     try:
         job = await store.claim(kind, on_failure)
         if job:
@@ -131,8 +131,9 @@ async def _ended(running: asyncio.Task[None], lost: asyncio.Task[bool]) -> BaseE
 
 
 async def _give_back(store: JobStore, job: Job) -> None:
-    """A rolling restart is nobody's fault: the next worker takes the job at once, and no attempt is
-    counted.
+    """Release the job: a rolling restart is nobody's fault.
+
+    The next worker takes it at once, and no attempt is counted.
     """
     with suppress(LeaseLost, Retryable):
         await store.release(job)
@@ -151,9 +152,8 @@ async def _run(store: JobStore, job: Job, run: Run, on_failure: Ended | None) ->
 
 async def _record(store: JobStore, job: Job, error: Exception, on_failure: Ended | None) -> None:
     """Store why the attempt failed; while the database itself is away or out of room, try again."""
-    away = (
-        isinstance(error, RatchetError) and error.retryable
-    )  # not the job's fault: it waits as long as it takes
+    # not the job's fault: it waits as long as it takes
+    away = isinstance(error, RatchetError) and error.retryable
     retry = away or (not isinstance(error, JobFailed) and job.strikes + 1 < MAX_ATTEMPTS)
     reason = str(error) if isinstance(error, RatchetError) else f"{type(error).__name__}: {error}"
     backoff = min(2.0 ** min(job.attempt - 1, 10), LONGEST_BACKOFF) if away else 0.0
@@ -214,8 +214,8 @@ async def watch(store: JobStore) -> None:
     seen: dict[Gauge, set[tuple[str, str]]] = {JOBS: set(), SILENCE: set()}
     while True:
         with suppress(Retryable):
-            show(JOBS, seen, await store.counts())
-            show(
+            set_gauge(JOBS, seen, await store.counts())
+            set_gauge(
                 SILENCE,
                 seen,
                 {(job.kind, job.job_id): job.silent or 0.0 for job in await store.running()},
@@ -223,8 +223,8 @@ async def watch(store: JobStore) -> None:
         await asyncio.sleep(WATCH_SECONDS)
 
 
-def show(
-    gauge: Gauge, seen: dict[Gauge, set[tuple[str, str]]], values: dict[tuple[str, str], float]
+def set_gauge(
+    gauge: Gauge, seen: dict[Gauge, set[tuple[str, str]]], values: Mapping[tuple[str, str], float]
 ) -> None:
     for labels in seen[gauge] - values.keys():
         gauge.remove(*labels)

@@ -1,1 +1,47 @@
 """What several services must do alike."""
+
+from shared.rules.adapter_folder import (
+    AdapterFolderRefused,
+    examine_adapter,
+    examine_new_adapter,
+)
+from shared.rules.calibration import CLIP, p_correct
+from shared.rules.content import INLINE_BYTES, Content, fits_in_event, read_content, store_content
+from shared.rules.redaction import redact
+from shared.rules.routes import RouteBook, RouteUnknown
+from shared.rules.vllm import (
+    Completion,
+    ModelNotServed,
+    NotACompletion,
+    RequestRefused,
+    Timeouts,
+    VllmAway,
+    VllmClient,
+    VllmError,
+    VllmFailed,
+)
+
+__all__ = [
+    "CLIP",
+    "INLINE_BYTES",
+    "AdapterFolderRefused",
+    "Completion",
+    "Content",
+    "ModelNotServed",
+    "NotACompletion",
+    "RequestRefused",
+    "RouteBook",
+    "RouteUnknown",
+    "Timeouts",
+    "VllmAway",
+    "VllmClient",
+    "VllmError",
+    "VllmFailed",
+    "examine_adapter",
+    "examine_new_adapter",
+    "fits_in_event",
+    "p_correct",
+    "read_content",
+    "redact",
+    "store_content",
+]

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.events import RouteChanged
 from shared.errors import NotFound
-from shared.storage.db import upsert
+from shared.storage import upsert
 
 
 class RouteUnknown(NotFound):
@@ -32,7 +32,7 @@ class RouteBook:
             Column("state", String, nullable=False),
         )
 
-    async def apply(self, tx: AsyncConnection, event: RouteChanged) -> None:
+    async def on_route_changed(self, tx: AsyncConnection, event: RouteChanged) -> None:
         known = (
             await tx.execute(select(self.table.c.version).where(self.table.c.route == event.route))
         ).scalar()

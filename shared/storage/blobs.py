@@ -104,7 +104,7 @@ class BlobStore:
 
     def get_bytes(self, ref: BlobRef) -> bytes:
         try:
-            data = self._fs.cat_file(self._path(ref.uri))
+            data: bytes = self._fs.cat_file(self._path(ref.uri))
         except FileNotFoundError as error:
             raise BlobMissing(ref.uri) from error
         verify(ref, hashlib.sha256(data).hexdigest())
@@ -142,7 +142,7 @@ class BlobStore:
         self._fs.pipe_file(f"{target}/{COMPLETE}", ref.sha256.encode())
 
     def _path(self, uri: str) -> str:
-        """The path of a URI inside this store; a reference to anywhere else is refused."""
+        """Return the path of a URI inside this store; refuse a reference to anywhere else."""
         if not uri.startswith(f"{self.url}/") or ".." in uri:
             raise BlobMissing(uri)
         return f"{self._root}/{uri.removeprefix(f'{self.url}/')}"

@@ -25,7 +25,7 @@ YOUNG_SECONDS = 60.0  # between creating and locking it: compared by the disk's 
 
 @contextmanager
 def partial_folder(parent: Path, name: str) -> Iterator[Path]:
-    """A locked folder to write in, removed afterwards unless it was promoted."""
+    """Make a locked folder to write in; it is removed afterwards unless it was promoted."""
     parent.mkdir(parents=True, exist_ok=True)
     with _locked(parent / f".{name}.{uuid.uuid4().hex}{PARTIAL}", 0o777) as folder:
         remove_abandoned(parent, f".*{PARTIAL}", than=folder)
@@ -34,8 +34,9 @@ def partial_folder(parent: Path, name: str) -> Iterator[Path]:
 
 @contextmanager
 def private_folder(name: str) -> Iterator[Path]:
-    """One of this user alone among the temporary files: what a killed process leaves in it, the
-    next of that name removes.
+    """Make a temporary folder of this user alone.
+
+    What a killed process leaves in it, the next of that name removes.
     """
     with _locked(
         Path(tempfile.gettempdir()) / f".{name}.{os.getuid()}.{uuid.uuid4().hex}{PARTIAL}", 0o700
@@ -57,7 +58,7 @@ def _locked(folder: Path, mode: int) -> Iterator[Path]:
 
 
 def remove_abandoned(parent: Path, pattern: str, than: Path) -> None:
-    """Those whose writer is gone, and that are older than our own."""
+    """Remove folders whose writer is gone, and that are older than our own."""
     newest = than.stat().st_mtime - YOUNG_SECONDS
     for folder in parent.glob(pattern):
         with suppress(OSError):  # somebody else removes it, or still writes it
@@ -92,14 +93,13 @@ def promote(folder: Path, target: Path, is_whole: Callable[[Path], bool]) -> Non
                 raise
             if is_whole(target):
                 return
-            target.rename(
-                target.with_name(f".{target.name}.{uuid.uuid4().hex}{PARTIAL}")
-            )  # of a release that wrote in place
+            # of a release that wrote in place
+            target.rename(target.with_name(f".{target.name}.{uuid.uuid4().hex}{PARTIAL}"))
     raise FileExistsError(target)
 
 
 def write_file(target: Path, data: bytes) -> None:
-    """A file that is there whole, and stays after a power cut."""
+    """Write a file that is there whole or not at all, and stays after a power cut."""
     with partial_folder(target.parent, target.name) as folder:
         file = folder / target.name
         half = len(data) // 2

@@ -61,7 +61,7 @@ class GroupCommit(Generic[Item]):
                 _settle(batch, failure)
 
     def _next(self) -> list[tuple[Item, asyncio.Future[None]]]:
-        """As many of the oldest as fit, and always one."""
+        """Take as many of the oldest as fit, and always one."""
         count = 1
         weight = self.weigh(self._waiting[0][0])
         for item, _ in self._waiting[1:]:

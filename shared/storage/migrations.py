@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, create_engine, func, inspect, select, text
+from sqlalchemy import Connection, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from shared.errors import RatchetError, Retryable
@@ -27,10 +27,7 @@ if TYPE_CHECKING:
     from alembic.script import ScriptDirectory
 
 BASE = "base"  # Alembic's name for an empty database
-LOCK = int.from_bytes(b"Ratchet")  # the name of Postgres' advisory lock
 WAIT_SECONDS = 300.0  # for another replica's migration, or for those who use the tables
-TABLE_LOCK_WAIT = "3s"
-LOCK_NOT_AVAILABLE = "55P03"
 Shape = dict[str, tuple[frozenset[str], frozenset[str]]]
 
 
@@ -53,8 +50,8 @@ class RevisionUnknown(RatchetError):
 class TablesBusy(Retryable):
     def __init__(self) -> None:
         super().__init__(
-            f"a table was in use for {TABLE_LOCK_WAIT}, and a migration may not hold up others for"
-            " longer: end long transactions, or try again"
+            "a table was in use, and a migration may not hold up others by waiting for it: end long"
+            " transactions, or try again"
         )
 
 
@@ -72,7 +69,7 @@ class Migrations:
         return self.revisions[-1]
 
     async def revision(self, db: Database) -> str | None:
-        """What the database says of itself: None when it is empty, or older than migrations."""
+        """Return the database's revision: None when it is empty, or older than migrations."""
         try:
             async with db.read() as connection:
                 return (
@@ -82,15 +79,15 @@ class Migrations:
             return None  # no such table
 
     async def upgrade(self, db: Database) -> None:
-        """At the start of a service. Several replicas may start at once: one migrates, the others
-        wait and find it done.
+        """Bring the database to the newest revision, at the start of a service.
+
+        Several replicas may start at once: one migrates, the others wait and find it done.
         """
         found = await self.revision(db)
         if found == self.head:
             return
-        if (
-            found and found > self.head
-        ):  # this is the release before: the next one's schema is made so that it can go on
+        # this is the release before: the next one's schema is made so that it can go on
+        if found and found > self.head:
             log("migrations").warning(
                 "the database is newer than this code", database=found, code=self.head
             )
@@ -108,16 +105,10 @@ class Migrations:
             raise RevisionUnknown(to, self.revisions)
         try:
             async with db.transaction(wake=False) as tx:
-                # SQLite's BEGIN IMMEDIATE is a lock; this one ends with the transaction, too,
-                # however the process ends
-                if not db.is_sqlite:
-                    await tx.execute(select(func.pg_advisory_xact_lock(LOCK)))
-                    # A table that is waited for is closed to everybody who comes later: better to
-                    # let them pass and try again.
-                    await tx.execute(select(func.set_config("lock_timeout", TABLE_LOCK_WAIT, True)))
+                await db.dialect.lock_for_migration(tx)
                 await tx.run_sync(self.run, to)
         except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+            if not db.dialect.waited_too_long(error):
                 raise
             raise TablesBusy from error
 
@@ -131,7 +122,7 @@ class Migrations:
         return None
 
     def run(self, connection: Connection, to: str) -> None:
-        """Within the transaction that `connection` is in."""
+        """Move to a revision within the transaction that `connection` is in."""
         logging.getLogger("alembic").setLevel(logging.WARNING)  # it announces its plugins
         from alembic.operations import Operations
         from alembic.runtime.migration import MigrationContext
@@ -168,7 +159,7 @@ class Migrations:
         if context.get_current_revision() or not inspect(connection).has_table("inbox"):
             return
         found = shape_of(connection)
-        for revision in self.revisions:
+        for revision in reversed(self.revisions):
             with create_engine("sqlite://").begin() as scratch:
                 self.run(scratch, revision)
                 if shape_of(scratch).items() <= found.items():
@@ -181,7 +172,7 @@ class Migrations:
 
 
 def shape_of(connection: Connection) -> Shape:
-    """Each table's columns and indexes, by name."""
+    """Return each table's columns and indexes, by name."""
     inspector = inspect(connection)
     shape = {}
     for table in inspector.get_table_names():

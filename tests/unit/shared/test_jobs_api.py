@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.dataset_builder.store.ledger import JOB as BUILD
+from services.dataset_builder.order import JOB as BUILD
 from services.evaluator.app import build as build_evaluator
 from services.evaluator.handlers import JOB as EVALUATE
 from services.evaluator.settings import Settings as EvaluatorSettings
-from services.trainer.handlers import JOB as TRAIN
+from services.trainer.order import JOB as TRAIN
 from shared.http.auth import new_key
 from shared.jobs.worker import JobStore
 from shared.service import Service
@@ -55,7 +55,7 @@ async def dataset_builder(folder: Path, url: str, keys_file: str) -> tuple[Servi
 
 async def add(service: Service, kind: str, event) -> None:
     async with service.db.transaction() as tx:
-        await service.context["jobs"].add(tx, kind, event.event_id, event.model_dump(mode="json"))
+        await service.parts.jobs.add(tx, kind, event.event_id, event.model_dump(mode="json"))
 
 
 class Api:
@@ -63,7 +63,7 @@ class Api:
         self.service = service
         self.kind = kind
         self.keys = keys
-        self.jobs: JobStore = service.context.get("jobs") or service.context["ledger"].jobs
+        self.jobs: JobStore = service.parts.jobs
 
     def of(self, tenant: str) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -114,9 +114,8 @@ async def test_it_is_cancelled_and_retried_and_says_who_and_why(api: Api) -> Non
         cancelled = await http.post(f"{path}/cancel", json={"reason": "wrong recipe"})
         twice = await http.post(f"{path}/cancel", json={"reason": "wrong recipe"})
         again = await http.post(f"{path}/retry", json=REASON)
-        assert (
-            await http.post(f"{path}/retry", json={})
-        ).status_code == 422  # not without a reason
+        # not without a reason
+        assert (await http.post(f"{path}/retry", json={})).status_code == 422
     assert (early.status_code, early.json()["error"]) == (409, "NotRetryable")
     assert (
         cancelled.status_code == 202

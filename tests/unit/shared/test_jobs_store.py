@@ -254,7 +254,10 @@ async def test_a_cancelled_job_can_be_retried_and_its_past_is_kept(store: JobSto
         assert await store.requeue(tx, job.job_id, "by ada: the recipe is right now")
     again = await claimed(store)
     assert (again.attempt, again.life, again.token > job.token) == (1, 1, True)
-    assert await store.over({job.name, again.name, "unknown.0"}) == {job.name, "unknown.0"}
+    assert await store.finished_runs({job.run_name, again.run_name, "unknown.0"}) == {
+        job.run_name,
+        "unknown.0",
+    }
     await finish(store, again)
     assert await outcomes(store, job) == ["cancelled", "retried", "finished"]
 

@@ -69,6 +69,9 @@ async def run_child(
         preexec_fn=_killed_with_parent if sys.platform == "linux" else None,
         limit=16 * 1024 * 1024,
     )
+    # Both are pipes; this tells mypy.
+    assert process.stdout is not None  # noqa: S101
+    assert process.stderr is not None  # noqa: S101
     stderr = asyncio.create_task(_tail(process.stderr))
     try:
         while line := await _next_line(process.stdout, silence):
@@ -96,9 +99,11 @@ def leased() -> dict[str, str]:
 
 
 def die_with_parent() -> None:
-    """In the child: be killed when the parent dies, so that `kill -9` of a service leaves no
-    trainer behind; and stop by oneself when the parent no longer renews the lease. A parent that is
-    merely stopped would not be noticed otherwise, and its successor would share the GPU with us.
+    """Make this process end with its parent; called in the child.
+
+    It is killed when the parent dies, so that `kill -9` of a service leaves no trainer behind. It
+    stops by itself when the parent no longer renews the lease: a parent that is merely stopped
+    would not be noticed otherwise, and its successor would share the GPU with this process.
     """
     _killed_with_parent()
     if LEASE_FILE in os.environ:
@@ -114,7 +119,7 @@ def _killed_with_parent() -> None:
 
 
 def _watch_lease(path: Path, seconds: float) -> None:
-    """Only asks whether the file was touched since the last look: no two clocks are compared."""
+    """End the process once the file was not touched for `seconds`; no two clocks are compared."""
     touched = 0
     since = time.monotonic()
     while time.monotonic() - since < seconds:
@@ -134,7 +139,7 @@ def _watch_lease(path: Path, seconds: float) -> None:
 
 
 def say(**message: Any) -> None:
-    """In the child: report to the parent."""
+    """Report to the parent; called in the child."""
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
