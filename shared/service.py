@@ -6,79 +6,77 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import uvicorn
 from aiokafka.errors import KafkaError
 from fastapi import APIRouter, FastAPI
-from faststream.kafka import KafkaBroker, KafkaRouter
 from sqlalchemy import MetaData, select
 
-from schemas.base import uuid7
+from schemas.base import JsonObject, uuid7
 from shared.errors import Retryable
-from shared.events.bus import GRACEFUL_SECONDS, make_broker, name_members
-from shared.events.health import Health
-from shared.events.housekeeping import Housekeeping
-from shared.events.kafka_sender import KafkaSender
-from shared.events.log_guard import ConsumerGuard, KafkaLogReader
-from shared.events.outbox import Outbox, Sender
-from shared.events.relay import Relay, lease_table
-from shared.http.app import create_api
+from shared.events import (
+    GRACEFUL_SECONDS,
+    ConsumerGuard,
+    Handlers,
+    Health,
+    Housekeeping,
+    KafkaLogReader,
+    KafkaSender,
+    Outbox,
+    Relay,
+    Sender,
+    lease_table,
+    make_broker,
+    subscribe,
+)
+from shared.http import create_api
 from shared.settings import ServiceSettings
-from shared.storage.db import Database
-from shared.storage.migrations import Migrations
+from shared.storage import Database, Migrations
 from shared.telemetry import BROKER_UP, configure_logging, log
 
-Worker = Callable[[], Awaitable[None]]
+Worker = Callable[[], Coroutine[Any, Any, None]]
 REQUEST_SECONDS = 10  # what open requests get when the service is told to stop
-STOP_SECONDS = (
-    GRACEFUL_SECONDS + 2
-    # handlers, then consumers; with the 10 above and CLOSE_SECONDS of the producer within the pod's
-    # 45
-)
+# Handlers, then consumers; with the 10 above and CLOSE_SECONDS of the producer within the pod's 45.
+STOP_SECONDS = GRACEFUL_SECONDS + 2
+
+Parts = TypeVar("Parts")
 
 
 @dataclass
-class Service:
-    """One of the six. `context` is what its handlers may ask for by name; `workers` run for as long
-    as it does.
+class Service(Generic[Parts]):
+    """One of the six, put together but not yet running.
+
+    `handlers` says what happens with each topic, `http` what is served, `workers` what runs for as
+    long as the service does. `parts` are what its composition root made, for tests and tools.
     """
 
     name: str
     settings: ServiceSettings
     metadata: MetaData
-    events: KafkaRouter
+    handlers: Handlers
     http: Sequence[APIRouter]
     db: Database
     outbox: Outbox
-    context: dict[str, Any] = field(default_factory=dict)
+    parts: Parts
     workers: Sequence[Worker] = ()
     sender: Sender | None = None
-    report: Callable[[], dict[str, Any]] | None = (
-        None  # what `/health/ready` says beyond the common parts
-    )
+    report: Callable[[], JsonObject] | None = None  # what `/health/ready` says of this one alone
     on_stop: Sequence[Worker] = ()  # clients to close
-    migrations: Path | None = (
-        None  # the folder of its revisions; without one, its tables are made as `metadata` says
-    )
+    migrations: Path | None = None  # None: its tables are made as `metadata` says
 
     def __post_init__(self) -> None:
         instance = self.settings.kafka_instance_id
         servers = self.settings.kafka_bootstrap_servers
         reader = KafkaLogReader(servers, self.name)
         guard = ConsumerGuard(self.db, self.outbox, reader)
-        self.broker: KafkaBroker = make_broker(
-            self.settings, self.name, self.db, self.outbox, guard
-        )
-        self.broker.include_router(self.events)
-        name_members(self.broker, instance)
-        self.health = Health(self.broker, guard)
-        for name, value in (self.context | {"outbox": self.outbox}).items():
-            self.broker.context.set_global(name, value)
+        self.broker = make_broker(self.settings, self.name)
+        consumers = subscribe(self.broker, self.handlers, self.db, self.outbox, guard, instance)
+        self.health = Health(self.broker, guard, consumers)
         self.relay = Relay(
             self.db,
             self.outbox,
@@ -87,10 +85,10 @@ class Service:
             lease_table(self.metadata),
             instance or uuid7(),
         )
-        self.sender = self.relay.sender
         self.housekeeping = Housekeeping(self.relay, self.settings.outbox_keep_hours)
-        self.consuming = self.alone = False  # alone: nothing else runs in this process
-        self.api: FastAPI = create_api(
+        self.consuming = False
+        self.alone = False  # whether nothing else runs in this process
+        self.api = create_api(
             self.name,
             self.settings,
             list(self.http),
@@ -98,10 +96,8 @@ class Service:
             self.health.trouble,
             self._lifespan,
         )
-        for name, value in (self.context | {"db": self.db, "outbox": self.outbox}).items():
-            setattr(self.api.state, name, value)
 
-    async def ready(self) -> dict[str, Any]:
+    async def ready(self) -> JsonObject:
         async with self.db.read() as connection:
             await connection.execute(select(1))
         common = {
@@ -109,13 +105,14 @@ class Service:
             "database": "up",
             "consuming": self.consuming,
             "outbox_pending": await self.relay.pending(),
+            "paused": self.health.paused(),
         }
         return common | (self.report() if self.report else {})
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         await self.prepare_database()
-        loops = [
+        loops: list[Worker] = [
             self._consume,
             self.relay.run,
             self.health.watch,
@@ -139,7 +136,7 @@ class Service:
                 await stop()
             with suppress(Retryable):
                 await self.relay.stand_down()
-            await self.sender.close()
+            await self.relay.sender.close()
             await self.db.close()
 
     async def prepare_database(self) -> None:
@@ -169,7 +166,7 @@ class Service:
             keep_what_is_here()
         log(self.name).info("ready", port=self.settings.port)
 
-    async def _stop_consuming(self, start: asyncio.Task) -> None:
+    async def _stop_consuming(self, start: asyncio.Task[None]) -> None:
         """aiokafka waits for answers, each up to 40 s: of a log that is silent, of a group whose
         leader was killed.
         """
@@ -197,7 +194,7 @@ class Service:
             server_header=False,
         )
 
-    def _complain(self, task: asyncio.Task) -> None:
+    def _complain(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()):
             self.health.dead_loops.append(task.get_name())
             log(self.name).error(
@@ -209,8 +206,10 @@ class Service:
 
 
 def keep_what_is_here() -> None:
-    """What a service is made of lives as long as the process. Looking for garbage in it stopped
-    every request for 75 ms on a busy machine.
+    """Tell the garbage collector to leave what a service is made of alone.
+
+    It lives as long as the process; looking for garbage in it stopped every request for 75 ms on a
+    busy machine.
     """
     gc.collect()
     gc.freeze()

@@ -13,7 +13,7 @@ from prometheus_client import Gauge
 from sqlalchemy import Table, func, select
 
 from shared.errors import Retryable
-from shared.storage.db import Database
+from shared.storage import Database
 
 # at most this often; a gigabyte of waiting events is a million rows, and reading their sizes takes
 # 0.7 s
@@ -73,9 +73,8 @@ class Backlog:
     def _start(self, db: Database) -> asyncio.Task[None]:
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(self._read(db))
-            self._reading.add_done_callback(
-                lambda task: task.cancelled() or task.exception()
-            )  # who waits for it sees it
+            # who waits for it sees it
+            self._reading.add_done_callback(lambda task: task.cancelled() or task.exception())
         return self._reading
 
     async def _read(self, db: Database) -> None:
@@ -97,5 +96,5 @@ class Backlog:
 
 
 def size_of(row: Any) -> int:
-    """Of an outbox row, or of an event on its way to be one."""
+    """Return the bytes of an outbox row, or of an event on its way to be one."""
     return len(row.payload or b"") + len(row.headers)

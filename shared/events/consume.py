@@ -11,33 +11,55 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
-from faststream import BaseMiddleware
 from faststream.kafka import KafkaMessage
-from faststream.message import decode_message
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.base import Event
+from schemas.topics import Topic
 from shared import failpoints
+from shared.clock import now
 from shared.errors import Fatal, RatchetError, Retryable
+from shared.events.brake import LOOK_SECONDS, Brake, ConsumerPaused
+from shared.events.dead_letters import letter_of
 from shared.events.log_guard import ConsumerGuard, Partition, event_id_of
 from shared.events.outbox import Outbox, Place
-from shared.storage.db import Database
+from shared.storage import Database
 from shared.telemetry import COMMIT_FAILURES, EVENT_SECONDS, EVENTS_HANDLED, log
 
 MAX_ATTEMPTS = 10
 # seconds, doubling: ten attempts take about 55 s
 FIRST_BACKOFF = 0.2
 LONGEST_BACKOFF = 15.0
-# with the 55 s of the event that was begun before it ends, far below max_poll_interval (300 s)
+# With the 55 s of the event that was begun before it ends, far below max_poll_interval (300 s).
 PATIENCE_SECONDS = 120.0
-Handler = Callable[[KafkaMessage], Awaitable[Any]]
+
+
+class Handler(Protocol):
+    """Acts on one event within the transaction that also records it as digested."""
+
+    __name__: str
+
+    async def __call__(self, tx: AsyncConnection, event: Any, /) -> None: ...
+
+
+class Membership(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
+    """Knows whether a consumer is in its group, or still on its way into it."""
+
+    joining = True
+
+    def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:  # noqa: ARG002
+        self.joining = True
+
+    def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:  # noqa: ARG002
+        self.joining = False
 
 
 class TooSlow(Retryable):
@@ -48,170 +70,175 @@ class TooSlow(Retryable):
         )
 
 
-class ReliableConsume(BaseMiddleware):
-    """Returning normally acknowledges the batch. Only a failure to commit (or to dead-letter) is
-    raised, and nacks: all come again.
-    """
+@dataclass(frozen=True)
+class Received:
+    """One record of a batch, read as far as it can be: `unreadable` says why it is no event."""
+
+    record: ConsumerRecord
+    event_id: str
+    headers: dict[str, str]
+    event: Event | None
+    unreadable: ValidationError | None = None
+
+    @property
+    def place(self) -> Place:
+        return Place(self.record.partition, self.record.offset)
+
+    def is_replayed_for(self, service: str) -> bool:
+        """Say whether an operator sent this dead letter once more to `service`."""
+        return self.headers.get("x-replay") == service
+
+
+class TopicConsumer:
+    """Digests the events of one topic for one handler."""
 
     def __init__(
-        self, msg: Any, /, *, context: Any, db: Database, outbox: Outbox, guard: ConsumerGuard
+        self, topic: Topic, handler: Handler, db: Database, outbox: Outbox, guard: ConsumerGuard
     ) -> None:
-        super().__init__(msg, context=context)
+        self.topic = topic
+        self.handler = handler
         self.db = db
         self.outbox = outbox
         self.guard = guard
+        self.group = f"{outbox.service}.{topic.name}"
+        self.membership = Membership()
+        self.brake = Brake(db, outbox.tables, topic.name)
         self.log = log("bus")
 
-    async def consume_scope(self, call_next: Handler, msg: KafkaMessage) -> None:
-        """`msg` holds the records of one topic that arrived together; the handler sees them one at
-        a time.
-        """
-        lost = await self.guard.lost(
-            msg.consumer, {Partition(record.topic, record.partition) for record in msg.raw_message}
-        )
-        events = [
-            single(record, msg.consumer)
-            for record in msg.raw_message
-            if (record.topic, record.partition) not in lost
-        ]
-        if not events:
-            # the log was lost: the consumer begins it again, and acknowledging commits its new
-            # position
-            return
-        topic = events[0].raw_message.topic
-        count_commit_failures(msg, topic)
-        with EVENT_SECONDS.labels(topic).time():
-            outcomes = await self._together(call_next, events) or await self._one_by_one(
-                call_next, events
-            )
-        for outcome in outcomes:
-            EVENTS_HANDLED.labels(topic, outcome).inc()
+    async def digest(self, message: KafkaMessage) -> None:
+        """Digest a batch; returning normally acknowledges it.
 
-    async def _together(self, call_next: Handler, events: Sequence[KafkaMessage]) -> list[str]:
-        """One transaction for all; nothing, when it failed."""
-        if len(events) == 1:
+        Only a failure to commit (or to dead-letter) is raised, and nacks: the batch comes again. So
+        it does while this consumer is paused.
+        """
+        await self._wait_while_paused()
+        records: Sequence[ConsumerRecord] = message.raw_message
+        lost = await self.guard.lost(
+            message.consumer, {Partition(record.topic, record.partition) for record in records}
+        )
+        batch = [
+            received(self.topic, record)
+            for record in records
+            if Partition(record.topic, record.partition) not in lost
+        ]
+        if not batch:
+            # The log was lost: the consumer begins it again, and acknowledging commits its new
+            # position.
+            return
+        count_commit_failures(message, self.topic.name)
+        with EVENT_SECONDS.labels(self.topic.name).time():
+            outcomes = await self._together(batch) or await self._one_by_one(batch)
+        for outcome in outcomes:
+            EVENTS_HANDLED.labels(self.topic.name, outcome).inc()
+
+    async def _wait_while_paused(self) -> None:
+        try:
+            await self.brake.check()
+        except ConsumerPaused:
+            await asyncio.sleep(LOOK_SECONDS)
+            raise
+
+    async def _together(self, batch: Sequence[Received]) -> list[str]:
+        """Digest all in one transaction; return nothing when it failed."""
+        if len(batch) == 1:
             return []
         try:
             async with self.db.transaction() as tx:
-                outcomes = [await self._digest(tx, call_next, event) for event in events]
+                outcomes = [await self._act(tx, received) for received in batch]
         except Fatal:
             raise
-        # which of them it was will show when they are tried alone
+        # Which of them it was will show when they are tried alone.
         except Exception as error:  # noqa: BLE001
             self.log.debug("batch failed", error=type(error).__name__)
             return []
         failpoints.reach("handler.after-commit")
         return outcomes
 
-    async def _one_by_one(self, call_next: Handler, events: Sequence[KafkaMessage]) -> list[str]:
+    async def _one_by_one(self, batch: Sequence[Received]) -> list[str]:
         deadline = time.monotonic() + PATIENCE_SECONDS
-        outcomes = []
-        for event in events:
+        outcomes: list[str] = []
+        for received in batch:
             if time.monotonic() > deadline:
-                raise TooSlow(len(events) - len(outcomes))
-            outcomes.append(await self._alone(call_next, event))
+                raise TooSlow(len(batch) - len(outcomes))
+            outcomes.append(await self._alone(received))
         return outcomes
 
-    async def _alone(self, call_next: Handler, event: KafkaMessage) -> str:
+    async def _alone(self, received: Received) -> str:
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
                 async with self.db.transaction() as tx:
-                    outcome = await self._digest(tx, call_next, event)
+                    outcome = await self._act(tx, received)
                 failpoints.reach("handler.after-commit")
                 return outcome
             except Fatal:
                 raise
-            # whatever a handler raises must end in a retry or in the DLQ
+            # Whatever a handler raises must end in a retry or in the DLQ.
             except Exception as error:  # noqa: BLE001
                 if not is_retryable(error) or attempt == MAX_ATTEMPTS:
-                    await self._dead_letter(event, error, attempt)
+                    await self._dead_letter(received, error, attempt)
                     break
             await asyncio.sleep(
                 min(FIRST_BACKOFF * 2 ** (attempt - 1), LONGEST_BACKOFF) * random.uniform(0.8, 1.2)
             )
         return "dead-lettered"
 
-    async def _digest(self, tx: AsyncConnection, call_next: Handler, event: KafkaMessage) -> str:
-        if not await self._lets_in(tx, event):
+    async def _act(self, tx: AsyncConnection, received: Received) -> str:
+        """Let the handler act, unless it did before."""
+        if received.unreadable:
+            raise received.unreadable
+        if not await self._lets_in(tx, received):
             return "duplicate"
         failpoints.reach("handler.before-effect")
-        with self.context.scope("tx", tx):
-            await call_next(event)
+        await self.handler(tx, received.event)
         failpoints.reach("handler.before-commit")
         return "handled"
 
-    async def _lets_in(self, tx: AsyncConnection, event: KafkaMessage) -> bool:
-        record = event.raw_message
-        replayed = event.headers.get("x-replay") == self.outbox.service
+    async def _lets_in(self, tx: AsyncConnection, received: Received) -> bool:
         return await self.outbox.first_time(
-            tx, record.topic, event.message_id, Place(record.partition, record.offset), replayed
+            tx,
+            self.topic.name,
+            received.event_id,
+            received.place,
+            received.is_replayed_for(self.outbox.service),
         )
 
-    async def _dead_letter(self, event: KafkaMessage, error: Exception, attempts: int) -> None:
-        record = event.raw_message
-        event_id = event.message_id
+    async def _dead_letter(self, received: Received, error: Exception, attempts: int) -> None:
         self.log.error(
             "dead-lettered",
-            topic=record.topic,
-            event_id=event_id,
+            topic=self.topic.name,
+            event_id=received.event_id,
             error=type(error).__name__,
             attempts=attempts,
         )
-        key = record.key.decode("utf-8", "replace") if record.key else None
+        letter = letter_of(
+            received.record,
+            received.event_id,
+            received.headers,
+            error,
+            describe(error),
+            is_unreadable=received.unreadable is not None,
+            attempts=attempts,
+            failed_at=now(),
+        )
         async with self.db.transaction() as tx:
-            if await self._lets_in(tx, event):
-                await self.outbox.dead_letter(
-                    tx,
-                    record.topic,
-                    event_id,
-                    key,
-                    record.value,
-                    dead_letter_headers(event, error, attempts),
-                )
+            if await self._lets_in(tx, received):
+                await self.outbox.dead_letter(tx, letter)
+                if not letter.is_unreadable:
+                    await self.brake.count(tx, letter.partition)
 
 
-def single(record: ConsumerRecord, consumer: Any) -> KafkaMessage:
-    """One record of a batch as a handler reads it. Headers that are not UTF-8 are made so: only
-    their original bytes are poison.
+def received(topic: Topic, record: ConsumerRecord) -> Received:
+    """Read one record of a batch.
+
+    Headers that are not UTF-8 are made so: only their original bytes are poison.
     """
     headers = {name: value.decode("utf-8", "replace") for name, value in record.headers or ()}
-    message = KafkaMessage(
-        raw_message=record,
-        body=record.value or b"",
-        headers=headers,
-        content_type=headers.get("content-type"),
-        message_id=event_id_of(record),
-        correlation_id=headers.get("correlation_id"),
-        consumer=consumer,
-    )
-    message.set_decoder(decoded)
-    return message
-
-
-async def decoded(message: KafkaMessage) -> Any:
-    return decode_message(message)
-
-
-def dead_letter_headers(event: KafkaMessage, error: Exception, attempts: int) -> dict[str, str]:
-    """What came, where it stood, and why it could not be digested."""
-    record = event.raw_message
-    origin = {
-        "topic": record.topic,
-        "partition": str(record.partition),
-        "offset": str(record.offset),
-    }
-    origin |= {"key": record.key.hex()} if record.key is not None else {}
-    came = {name: value for name, value in event.headers.items() if name != "x-replay"}
-    return (
-        came
-        | {f"x-origin-{name}": value for name, value in origin.items()}
-        | {
-            "x-attempts": str(attempts),
-            "x-error-type": type(error).__name__,
-            "x-error": describe(error)[:500],
-            "x-failed-at": datetime.now(UTC).isoformat(),
-        }
-    )
+    event_id = event_id_of(record)
+    try:
+        event = topic.event.model_validate_json(record.value or b"")
+    except ValidationError as error:
+        return Received(record, event_id, headers, None, error)
+    return Received(record, event_id, headers, event)
 
 
 def is_retryable(error: BaseException) -> bool:
@@ -220,13 +247,13 @@ def is_retryable(error: BaseException) -> bool:
     """
     if isinstance(error, RatchetError):
         return error.retryable
-    return isinstance(
-        error, OperationalError | ConnectionError | TimeoutError | asyncio.TimeoutError
-    )
+    return isinstance(error, OperationalError | ConnectionError | TimeoutError)
 
 
 def describe(error: Exception) -> str:
-    """Where validation failed and why, never the value: DLQ headers and logs carry no content."""
+    """Say where validation failed and why, never the value: DLQ headers and logs carry no
+    content.
+    """
     if isinstance(error, ValidationError):
         return "; ".join(
             f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False)
@@ -234,11 +261,13 @@ def describe(error: Exception) -> str:
     return str(error)
 
 
-def count_commit_failures(msg: KafkaMessage, topic: str) -> None:
-    """FastStream logs a failed commit and goes on [A2]: right, since the inbox absorbs what comes
-    again, but somebody should know.
+def count_commit_failures(message: KafkaMessage, topic: str) -> None:
+    """Count offsets that could not be committed.
+
+    FastStream logs the failure and goes on, which is right, since the inbox absorbs what comes
+    again; but somebody should know.
     """
-    acknowledge = msg.ack
+    acknowledge = message.ack
 
     async def counted() -> None:
         try:
@@ -247,4 +276,4 @@ def count_commit_failures(msg: KafkaMessage, topic: str) -> None:
             COMMIT_FAILURES.labels(topic).inc()
             raise
 
-    msg.ack = counted
+    message.ack = counted  # type: ignore[method-assign]

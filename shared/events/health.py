@@ -1,18 +1,19 @@
-"""Is this service getting on? A consumer that is alive and stuck must fail its probe: a ping would
-not tell (reliability page, A9).
+"""Tells whether the consumers of a service get on.
+
+One that is alive and stuck must fail its probe; a ping to the event log would not tell.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 
+from shared.events.consume import TopicConsumer
 from shared.events.log_guard import ConsumerGuard
 from shared.telemetry import CONSUMER_LAG, log
 
@@ -22,8 +23,9 @@ STUCK_SECONDS = 180.0  # an event with all its retries takes about 60 s
 
 
 class Progress:
-    """For each partition since when it stands still with events left to read, for each group since
-    when it is being joined. Times are seconds of `clock`.
+    """Remembers since when each partition stands still with events left to read.
+
+    Besides, since when each group is being joined. Times are seconds of `clock`.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -32,6 +34,7 @@ class Progress:
         self._joining: dict[str, float] = {}
 
     def saw(self, partition: TopicPartition, position: int, end: int) -> None:
+        """Take note of a consumer's next offset to read, and of the log's next one to write."""
         known = self._standing.get(partition)
         if position >= end:
             self._standing.pop(partition, None)
@@ -39,7 +42,7 @@ class Progress:
             self._standing[partition] = (position, self._clock())
 
     def keep(self, assigned: Iterable[TopicPartition]) -> None:
-        """Partitions that another replica reads now are its affair."""
+        """Forget all partitions but these: the others are read by other replicas now."""
         self._standing = {
             partition: standing
             for partition, standing in self._standing.items()
@@ -47,10 +50,11 @@ class Progress:
         }
 
     def joins(self, groups: Iterable[str]) -> None:
-        """These are being joined; all others have their assignment, be it none."""
+        """Take note of the groups that are still rebalancing; all others have their partitions."""
         self._joining = {group: self._joining.get(group, self._clock()) for group in groups}
 
     def stuck(self) -> str | None:
+        """Say what has not moved for STUCK_SECONDS; None while everything does."""
         for group, since in self._joining.items():
             if self._clock() - since > STUCK_SECONDS:
                 return f"has not got into group {group} for {self._clock() - since:.0f} s"
@@ -64,26 +68,35 @@ class Progress:
 
 
 class Health:
-    """Watches the consumers of one service: lag, progress, and a log that lost events
-    (log_guard.py).
-    """
+    """Watches the consumers of one service: lag, progress, and a log that lost events."""
 
-    def __init__(self, broker: KafkaBroker, guard: ConsumerGuard) -> None:
+    def __init__(
+        self, broker: KafkaBroker, guard: ConsumerGuard, consumers: Sequence[TopicConsumer]
+    ) -> None:
         self.broker = broker
         self.guard = guard
+        self.topic_consumers = consumers
         self.progress = Progress()
         self.dead_loops: list[str] = []
 
     def trouble(self) -> str | None:
-        """Why this process should be restarted; None while it gets on."""
+        """Say why this process should be restarted; None while it gets on."""
         return (
             f"stopped working: {', '.join(self.dead_loops)}"
             if self.dead_loops
             else self.progress.stuck()
         )
 
+    def paused(self) -> dict[str, str]:
+        """Return the topics whose reading is paused, each with the reason."""
+        return {
+            each.topic.name: each.brake.because
+            for each in self.topic_consumers
+            if each.brake.because is not None
+        }
+
     async def watch(self) -> None:
-        """For ever."""
+        """Look after the consumers until cancelled."""
         measured = 0.0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
@@ -93,18 +106,16 @@ class Health:
                 measured = time.monotonic()
 
     def consumers(self) -> Iterator[AIOKafkaConsumer]:
+        """Yield the consumers that were started."""
         for subscriber in self.broker.subscribers:
-            consumer: Any = getattr(subscriber, "consumer", None)
+            consumer = getattr(subscriber, "consumer", None)
             if consumer is not None:
                 yield consumer
 
     async def _measure(self) -> None:
         assigned: set[TopicPartition] = set()
-        joining = [
-            consumer._group_id  # noqa: SLF001
-            for consumer in self.consumers()
-            if consumer._subscription.reassignment_in_progress  # noqa: SLF001
-        ]
+        joining = [each.group for each in self.topic_consumers if each.membership.joining]
+        # While the log is away nobody can join, and a restart would not help.
         self.progress.joins(joining if joining and await self.broker.ping(MEASURE_SECONDS) else [])
         for consumer in self.consumers():
             mine = consumer.assignment()
@@ -114,14 +125,13 @@ class Health:
                     ends = await consumer.end_offsets(mine) if mine else {}
                     for partition, end in ends.items():
                         self._note(partition, await consumer.position(partition), end)
-            except (
-                KafkaError,
-                OSError,
-                TimeoutError,
-            ) as error:  # the log is away: a restart would not bring it back
+            # The log is away: a restart would not bring it back.
+            except (KafkaError, OSError, TimeoutError) as error:
                 log("health").debug("lag unknown", error=type(error).__name__)
         self.progress.keep(assigned)
 
     def _note(self, partition: TopicPartition, position: int, end: int) -> None:
         CONSUMER_LAG.labels(partition.topic, partition.partition).set(max(end - position, 0))
-        self.progress.saw(partition, position, end)
+        # A paused consumer stands still on purpose: a restart would not make it go on.
+        is_paused = partition.topic in self.paused()
+        self.progress.saw(partition, position, end=position if is_paused else end)

@@ -2,51 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
-from sqlalchemy import delete
+from sqlalchemy import delete, exists
 
-from shared.clock import now
-from shared.errors import Retryable
-from shared.events.outbox import HANDLED
+from shared.clock import hourly, now
 from shared.events.relay import Relay
-from shared.telemetry import log
+from shared.events.tables import DEAD_LETTERED, HANDLED
+from shared.events.takeover import take_over_letters
 
-EVERY_SECONDS = 3600.0
-INBOX_KEEP = timedelta(
-    days=30
-)  # longer than any topic keeps its events: one that came again after that would act again
+# Longer than any topic keeps its events: one that came again after that would act again.
+INBOX_KEEP = timedelta(days=30)
 
 
 class Housekeeping:
+    """Deletes what is too old. A dead letter stays until an operator replayed or dropped it."""
+
     def __init__(self, relay: Relay, outbox_keep_hours: float) -> None:
         self.relay = relay
         self.outbox_keep = timedelta(hours=outbox_keep_hours)
 
     async def run(self) -> None:
-        """For ever."""
+        """Run until cancelled."""
         await hourly(self.once)
 
     async def once(self) -> None:
         await self.relay.forget_sent(now() - self.outbox_keep)
-        inbox = self.relay.outbox.inbox
-        async with self.relay.db.transaction(
-            wake=False
-        ) as tx:  # a dead letter stays until an operator replayed or dropped it
+        tables = self.relay.outbox.tables
+        inbox = tables.inbox
+        letters = tables.dead_letters
+        before = now() - INBOX_KEEP
+        is_open = exists().where(
+            inbox.c.topic == letters.c.topic,
+            inbox.c.event_id == letters.c.event_id,
+            inbox.c.outcome == DEAD_LETTERED,
+        )
+        async with self.relay.db.transaction(wake=False) as tx:
+            await tx.run_sync(take_over_letters, self.relay.outbox.service)
+            await tx.execute(delete(letters).where(letters.c.failed_at < before, ~is_open))
             await tx.execute(
-                delete(inbox).where(
-                    inbox.c.received_at < now() - INBOX_KEEP, inbox.c.outcome == HANDLED
-                )
+                delete(inbox).where(inbox.c.received_at < before, inbox.c.outcome == HANDLED)
             )
-
-
-async def hourly(once: Callable[[], Awaitable[object]]) -> None:
-    """For ever. What cannot be done now is tried again in an hour."""
-    while True:
-        try:
-            await once()
-        except Retryable as error:
-            log("housekeeping").warning("put off", error=error.name)
-        await asyncio.sleep(EVERY_SECONDS)

@@ -28,9 +28,8 @@ from shared.events.outbox import BrokerUnavailable, OutboxRow, Place
 
 LARGEST_MESSAGE = 4 * 1024 * 1024
 CLOSE_SECONDS = 5.0
-BATCH_BYTES = (
-    512 * 1024
-)  # a broker refuses batches over 1 MiB unless told otherwise; a larger event goes alone
+# a broker refuses batches over 1 MiB unless told otherwise; a larger event goes alone
+BATCH_BYTES = 512 * 1024
 
 Spot = tuple[str, int]
 """Topic and partition."""
@@ -66,8 +65,9 @@ class KafkaSender:
     async def _send_to(
         self, producer: AIOKafkaProducer, spot: Spot, rows: Sequence[OutboxRow]
     ) -> list[tuple[int, Place]]:
-        """One batch after the other: were the next already queued, it would arrive although this
-        one failed, and before it.
+        """Send one batch after the other.
+
+        Were the next already queued, it would arrive although this one failed, and before it.
         """
         topic, partition = spot
         places = []
@@ -109,11 +109,12 @@ class KafkaSender:
 def batches(
     producer: AIOKafkaProducer, rows: Sequence[OutboxRow]
 ) -> Iterator[tuple[list[OutboxRow], BatchBuilder]]:
-    """As few batches as hold the rows, each with its rows. A batch takes its first record however
-    large it is.
+    """Yield as few batches as hold the rows, each with its rows.
+
+    A batch takes its first record however large it is.
     """
     batch = producer.create_batch()
-    held = []
+    held: list[OutboxRow] = []
     for row in rows:
         if not append(batch, row):
             batch.close()
@@ -135,7 +136,7 @@ def append(batch: BatchBuilder, row: OutboxRow) -> bool:
 
 
 def spot_of(row: OutboxRow, partitions: Sequence[int]) -> Spot:
-    """Where Kafka's own clients would put it."""
+    """Choose the partition that Kafka's own clients would choose."""
     if not row.aggregateid:
         return row.aggregatetype, random.choice(partitions)
     return row.aggregatetype, partitions[key_hash(row.aggregateid) % len(partitions)]
@@ -143,7 +144,8 @@ def spot_of(row: OutboxRow, partitions: Sequence[int]) -> Spot:
 
 @lru_cache(10_000)
 def key_hash(key: str) -> int:
-    return murmur2(key.encode()) & 0x7FFFFFFF
+    hashed: int = murmur2(key.encode())
+    return hashed & 0x7FFFFFFF
 
 
 def headers_of(row: OutboxRow) -> list[tuple[str, bytes]]:

@@ -11,24 +11,21 @@ its id. Reading one record costs a few ms, and nothing at all while connections 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.client import AIOKafkaClient
-from aiokafka.conn import CloseReason
 from aiokafka.errors import KafkaError
 
 from shared.errors import Retryable
 from shared.events.outbox import BrokerUnavailable, Outbox
-from shared.events.wrapping import wrap_once
-from shared.storage.db import Database
+from shared.events.seams import broken_connections
+from shared.storage import Database
 from shared.telemetry import LOG_REWINDS, log
 
 READ_SECONDS = 10.0
 COMMIT_SECONDS = 3.0  # nothing is read meanwhile; where it takes longer the group is changing
-_suspicions = 0
 
 
 class Partition(NamedTuple):
@@ -36,29 +33,10 @@ class Partition(NamedTuple):
     number: int
 
 
-def losses_suspected() -> int:
-    """Grows by one whenever a connection to the event log ended without our asking for it."""
-    return _suspicions
-
-
-def watch_connections() -> None:
-    """aiokafka tells nobody when a connection breaks, hence its private method."""
-    wrap_once(AIOKafkaClient, "_on_connection_closed", suspecting)
-
-
-def suspecting(original: Callable[..., Any]) -> Callable[..., Any]:
-    def closed(self: AIOKafkaClient, connection: Any, reason: Any) -> None:
-        global _suspicions  # noqa: PLW0603
-        if reason != CloseReason.SHUTDOWN:
-            _suspicions += 1
-        original(self, connection, reason)
-
-    return closed
-
-
 def event_id_of(record: Any) -> str:
-    """The id that makes consumers idempotent: ours, CloudEvents', or for a foreign record its place
-    in the log.
+    """Return the id that makes consumers idempotent.
+
+    It is ours, CloudEvents', or for a foreign record its place in the log.
     """
     headers = dict(record.headers or ())
     found = headers.get("id") or headers.get("ce_id")
@@ -73,18 +51,18 @@ class LogReader(Protocol):
     """Reads the log back. Raises BrokerUnavailable."""
 
     async def lost(self, ends: Mapping[Partition, tuple[str, int]]) -> dict[Partition, int]:
-        """The partitions that do not hold the event of that id at that offset any more, though they
-        should, each with its first offset.
+        """Return the partitions that no longer hold the event of that id at that offset, though
+        they should, each with its first offset.
         """
 
     async def contents(self, partition: Partition) -> tuple[int, set[str]]:
-        """The first offset of a partition, and the ids of all events in it."""
+        """Return the first offset of a partition, and the ids of all events in it."""
 
 
 class KafkaLogReader:
     def __init__(self, bootstrap_servers: str, client_id: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
-        self._client_id = f"{client_id}-log-reader"
+        self.bootstrap_servers = bootstrap_servers
+        self.client_id = f"{client_id}-log-reader"
 
     async def lost(self, ends: Mapping[Partition, tuple[str, int]]) -> dict[Partition, int]:
         if not ends:
@@ -117,7 +95,7 @@ class KafkaLogReader:
     async def _at(
         self, consumer: AIOKafkaConsumer, ends: Mapping[Partition, tuple[str, int]]
     ) -> dict[Partition, str | None]:
-        """The id at each offset; None where compaction took the record."""
+        """Return the id at each offset; None where compaction took the record."""
         found: dict[Partition, str | None] = {}
         for at, (_, offset) in ends.items():
             consumer.seek(TopicPartition(*at), offset)
@@ -139,8 +117,8 @@ class _Reading:
 
     def __init__(self, reader: KafkaLogReader, partitions: Iterable[Partition]) -> None:
         self.consumer = AIOKafkaConsumer(
-            bootstrap_servers=reader._bootstrap_servers,  # noqa: SLF001
-            client_id=reader._client_id,  # noqa: SLF001
+            bootstrap_servers=reader.bootstrap_servers,
+            client_id=reader.client_id,
             group_id=None,
             auto_offset_reset="none",
             enable_auto_commit=False,
@@ -185,14 +163,16 @@ class ConsumerGuard:
     async def lost(
         self, consumer: AIOKafkaConsumer, partitions: Iterable[Partition]
     ) -> Collection[Partition]:
-        """Those that were lost: the consumer is back at their beginning, and what it just read of
-        them must be left alone.
+        """Return the partitions that were lost, after moving the consumer back to their beginning.
+
+        What it just read of them must be left alone.
         """
         return await self._look(dict.fromkeys(partitions, consumer))
 
     async def sweep(self, consumers: Iterable[AIOKafkaConsumer]) -> None:
-        """A partition on which nothing new arrives must be looked at too: what it lost may have
-        come back below our position.
+        """Look at partitions on which nothing new arrives, too.
+
+        What the log lost of them may have come back below the consumer's position.
         """
         await self._look(
             {
@@ -203,10 +183,11 @@ class ConsumerGuard:
         )
 
     async def _look(self, read_by: Mapping[Partition, AIOKafkaConsumer]) -> Collection[Partition]:
-        """Those of the partitions that were lost, put back to their beginning. One reading of the
-        log for all that are suspect.
+        """Move consumers of lost partitions back, and return those partitions.
+
+        The log is read once for all that are suspect.
         """
-        suspected = losses_suspected()
+        suspected = broken_connections()
         if not self._unsure(read_by, suspected):
             return ()
         async with self._looking:
@@ -245,9 +226,12 @@ class ConsumerGuard:
     async def _begin_again(
         self, consumer: AIOKafkaConsumer, starts: Mapping[Partition, int]
     ) -> bool:
-        """False while partitions change hands: they are looked at again. Until the group knows the
-        new places the old ones are kept, so that whoever is killed between the two finds the loss
-        again. `seek_to_beginning` would wait, in such a change 40 s for each partition.
+        """Move a consumer to the beginnings of its partitions; return False while they change
+        hands.
+
+        Those are looked at again. Until the group knows the new places the old ones are kept, so
+        that whoever is killed between the two finds the loss again. `seek_to_beginning` would wait
+        40 s for each partition while a group changes.
         """
         offsets = {TopicPartition(*partition): start for partition, start in starts.items()}
         try:

@@ -13,15 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import (
-    BigInteger,
-    Column,
-    DateTime,
-    Index,
-    Integer,
-    LargeBinary,
     MetaData,
-    String,
-    Table,
     and_,
     insert,
     select,
@@ -34,16 +26,12 @@ from schemas.topics import dead_letter_topic, published_by
 from shared.clock import now
 from shared.errors import Retryable
 from shared.events.backlog import Backlog
+from shared.events.dead_letters import DeadLetter
 from shared.events.rendering import Rendered, rendered
-from shared.storage.bulk import insert_many, stored
-from shared.storage.db import insert_once
+from shared.events.tables import DEAD_LETTERED, HANDLED, event_tables
+from shared.storage import insert_many, insert_once, stored
 
-HANDLED = "handled"
-DEAD_LETTERED = "dead-lettered"
-DROPPED = "dropped"
-"""What became of an event (inbox.outcome); an operator drops a dead letter that nobody wants any
-more.
-"""
+DEAD_LETTER = "dead-letter"  # outbox.type of the copy on the DLQ topic
 
 
 class Place(NamedTuple):
@@ -51,47 +39,6 @@ class Place(NamedTuple):
 
     partition: int
     offset: int
-
-
-def outbox_tables(metadata: MetaData) -> tuple[Table, Table]:
-    inbox = Table(
-        "inbox",
-        metadata,
-        Column("topic", String(128), primary_key=True),
-        Column("event_id", String(128), primary_key=True),
-        Column("received_at", DateTime(timezone=True), nullable=False),
-        Column("outcome", String(16), nullable=False),
-        Column("log_partition", Integer),
-        Column("log_offset", BigInteger),
-        Index("inbox_place", "topic", "log_partition", "log_offset"),
-    )
-    outbox = Table(
-        "outbox",
-        metadata,
-        Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-        Column("id", String(128), nullable=False),
-        Column("aggregatetype", String(128), nullable=False),
-        Column("aggregateid", String(256)),
-        Column("type", String(128), nullable=False),
-        Column("payload", LargeBinary),
-        Column("headers", String, nullable=False),
-        Column("created_at", DateTime(timezone=True), nullable=False),
-        Column("sent_at", DateTime(timezone=True)),
-        Column("log_partition", Integer),
-        Column("log_offset", BigInteger),
-    )
-    unsent = outbox.c.sent_at.is_(None)
-    Index("outbox_unsent", outbox.c.seq, sqlite_where=unsent, postgresql_where=unsent)
-    sent = outbox.c.sent_at.is_not(None)
-    Index(
-        "outbox_place",
-        outbox.c.aggregatetype,
-        outbox.c.log_partition,
-        outbox.c.log_offset,
-        sqlite_where=sent,
-        postgresql_where=sent,
-    )
-    return inbox, outbox
 
 
 class UndeclaredEvent(Exception):
@@ -106,7 +53,9 @@ class Outbox:
 
     def __init__(self, service: str, metadata: MetaData) -> None:
         self.service = service
-        self.inbox, self.table = outbox_tables(metadata)
+        self.tables = event_tables(metadata)
+        self.inbox = self.tables.inbox
+        self.table = self.tables.outbox
         self.backlog = Backlog(self.table)
         self._declared = {topic.event.__name__ for topic in published_by(service)}
 
@@ -115,7 +64,7 @@ class Outbox:
         await self.add_rendered(tx, [rendered(event, self.service) for event in events])
 
     async def add_rendered(self, tx: AsyncConnection, events: Sequence[Rendered]) -> None:
-        """The same, for who has no models of them."""
+        """Publish events that are rendered to bytes already, if the transaction commits."""
         for undeclared in {event.type for event in events} - self._declared:
             raise UndeclaredEvent(self.service, undeclared)
         at = stored(self.table.c.created_at, now(), tx.dialect)
@@ -123,30 +72,26 @@ class Outbox:
             tx, self.table, (*Rendered._fields, "created_at"), [(*event, at) for event in events]
         )
 
-    async def dead_letter(
-        self,
-        tx: AsyncConnection,
-        topic: str,
-        event_id: str,
-        key: str | None,
-        body: bytes | None,
-        headers: dict[str, str],
-    ) -> None:
-        """Put an event that `first_time` let in on this service's DLQ, its bytes unchanged, and
-        remember that it is there.
+    async def dead_letter(self, tx: AsyncConnection, letter: DeadLetter) -> None:
+        """Store an event that `first_time` let in as a dead letter, and publish a copy of it.
+
+        The table is what operators work with; the copy on the DLQ topic is for others to read.
         """
         await tx.execute(
-            update(self.inbox).where(self._this(topic, event_id)).values(outcome=DEAD_LETTERED)
+            update(self.inbox)
+            .where(self._this(letter.topic, letter.event_id))
+            .values(outcome=DEAD_LETTERED)
         )
+        await tx.execute(insert(self.tables.dead_letters).values(letter.row()))
         await tx.execute(
             insert(self.table).values(
-                id=event_id,
+                id=letter.event_id,
                 aggregatetype=dead_letter_topic(self.service),
-                aggregateid=key,
-                type="dead-letter",
-                payload=body,
-                headers=json.dumps(headers),
-                created_at=now(),
+                aggregateid=letter.key.decode("utf-8", "replace") if letter.key else None,
+                type=DEAD_LETTER,
+                payload=letter.body,
+                headers=json.dumps(letter.exported_headers()),
+                created_at=letter.failed_at,
             )
         )
 
@@ -202,7 +147,7 @@ class Outbox:
         return (row.event_id, row.log_offset) if row else None
 
     async def forget_places(self, tx: AsyncConnection, topic: str, partition: int) -> None:
-        """The partition is not the one these offsets were read from any more."""
+        """Forget the offsets of a partition that is no longer the one they were read from."""
         here = and_(self.inbox.c.topic == topic, self.inbox.c.log_partition == partition)
         await tx.execute(update(self.inbox).where(here).values(log_partition=None, log_offset=None))
 

@@ -22,6 +22,7 @@ from sqlalchemy import (
     and_,
     delete,
     func,
+    literal,
     or_,
     select,
     update,
@@ -31,10 +32,10 @@ from schemas.topics import TOPICS, dead_letter_topic, published_by
 from shared import failpoints
 from shared.clock import now, utc
 from shared.errors import Retryable
-from shared.events.log_guard import LogReader, Partition, losses_suspected
+from shared.events.log_guard import LogReader, Partition
 from shared.events.outbox import Outbox, OutboxRow, Place, Sender
-from shared.storage.bulk import stored, update_many
-from shared.storage.db import Database, insert_once
+from shared.events.seams import broken_connections
+from shared.storage import Database, insert_once, stored, update_many
 from shared.telemetry import EVENTS_PUBLISHED, EVENTS_RESENT, OUTBOX_AGE, OUTBOX_PENDING, log
 
 BATCH = 500
@@ -82,15 +83,16 @@ class Relay:
         self.owner = owner
         self.log = log("relay")
         self._held_until = 0.0  # by our own clock, and sooner than the database's
-        self._intact = -1  # the suspicion up to which the log was looked at
+        # How many connections had broken when the log was last found to be whole.
+        self._verified = -1
         table = outbox.table
         self._unsent = (
             select(table).where(table.c.sent_at.is_(None)).order_by(table.c.seq).limit(BATCH)
         )
 
     async def run(self) -> None:
-        """For ever: drain, then wait for the next commit. Back-off while the log or the database is
-        away.
+        """Publish, then wait for the next commit, until cancelled; back off while the log or the
+        database is away.
         """
         delay = 0.2
         while True:
@@ -110,7 +112,7 @@ class Relay:
                 delay = min(delay * 2, 5.0)
 
     async def leads(self) -> bool:
-        """Whether this relay holds the lease; takes or renews it where it must."""
+        """Say whether this relay holds the lease; take or renew it where it must."""
         if self.lease is None or time.monotonic() < self._held_until:
             return True
         asked = time.monotonic()
@@ -119,11 +121,8 @@ class Relay:
         free = and_(
             table.c.name == "relay", or_(table.c.owner == self.owner, table.c.lease_until < clock)
         )
-        claimable = select(table.c.name).where(free)
-        if (
-            not self.db.is_sqlite
-        ):  # who waits for a row that another relay is renewing would only learn that it is taken
-            claimable = claimable.with_for_update(skip_locked=True)
+        # Who waits for a row that another relay is renewing would only learn that it is taken.
+        claimable = self.db.dialect.skip_locked(select(table.c.name).where(free))
         async with self.db.transaction(wake=False) as tx:
             await insert_once(tx, table, {"name": "relay", "owner": self.owner, "lease_until": 0.0})
             taken = await tx.execute(
@@ -135,7 +134,7 @@ class Relay:
         return taken.rowcount == 1
 
     async def stand_down(self) -> None:
-        """At a clean stop: who comes next need not wait for the lease to end."""
+        """End the lease at a clean stop, so that the next relay need not wait for it."""
         if self.lease is not None and self._held_until:
             async with self.db.transaction(wake=False) as tx:
                 await tx.execute(
@@ -155,7 +154,7 @@ class Relay:
         failpoints.reach("relay.before-send")
         places = await self.sender.send(rows)
         failpoints.reach("relay.after-send")
-        if self.reader and losses_suspected() != self._intact:
+        if self.reader and broken_connections() != self._verified:
             # the log broke meanwhile: what it acknowledged may be gone, so this batch is sent again
             await self.find_losses()
             self.db.committed.set()
@@ -182,18 +181,19 @@ class Relay:
             EVENTS_PUBLISHED.labels(topic).inc(count)
 
     async def find_losses(self) -> None:
-        """After a connection to the log broke: does it still end where it was acknowledged to end?
-        What is missing is unsent again.
+        """Mark as unsent what the log lost.
+
+        After a connection broke, the log may no longer end where it was acknowledged to end.
         """
-        suspected = losses_suspected()
-        if self.reader is None or suspected == self._intact:
+        suspected = broken_connections()
+        if self.reader is None or suspected == self._verified:
             return
         for partition in await self.reader.lost(await self._ends()):
-            await self._send_again(partition)
-        self._intact = suspected
+            await self._send_again(self.reader, partition)
+        self._verified = suspected
 
     async def _ends(self) -> dict[Partition, tuple[str, int]]:
-        """By partition, the id and offset of the last event that the log acknowledged."""
+        """Return, by partition, the id and offset of the last event that the log acknowledged."""
         table = self.outbox.table
         ends = {}
         topics = [
@@ -218,8 +218,8 @@ class Relay:
                     ends[Partition(topic, number)] = (row.id, row.log_offset)
         return ends
 
-    async def _send_again(self, partition: Partition) -> None:
-        start, held = await self.reader.contents(partition)
+    async def _send_again(self, reader: LogReader, partition: Partition) -> None:
+        start, held = await reader.contents(partition)
         table = self.outbox.table
         here = and_(
             table.c.sent_at.is_not(None),
@@ -228,14 +228,13 @@ class Relay:
         )
         kept = (
             select(table.c.seq, table.c.id, table.c.aggregateid)
-            .where(here, or_(table.c.log_offset >= start, start == 0))
+            .where(here, or_(table.c.log_offset >= start, literal(start) == 0))
             .order_by(table.c.seq)
         )
         async with self.db.read() as connection:
             rows = (await connection.execute(kept)).all()
-        if (
-            partition.topic in COMPACTED
-        ):  # an older state sent after a newer one would become the state
+        # an older state sent after a newer one would become the state
+        if partition.topic in COMPACTED:
             rows = list({row.aggregateid: row for row in rows}.values())
         missing = [row.seq for row in rows if row.id not in held]
         async with self.db.transaction() as tx:

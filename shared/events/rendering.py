@@ -80,9 +80,7 @@ class Renderer:
 
 
 def split_headers(headers: str, event: Event) -> tuple[str, str, str]:
-    """What comes before the id, between id and time, and after the time: the only headers that
-    differ between events of a route.
-    """
+    """Split the headers around event id and time, which alone differ between events of a route."""
     before, _, rest = headers.partition(event.event_id)
     between, _, after = rest.partition(event.occurred_at.isoformat())
     return before, between, after

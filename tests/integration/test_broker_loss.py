@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.events.log_guard import losses_suspected
 from shared.events.relay import Relay
+from shared.events.seams import broken_connections
 from shared.service import Service
 from tests import factories
 from tests.integration.test_bus import (
@@ -108,7 +108,7 @@ async def test_without_the_look_back_the_loss_stays(
     """The negative control: it is the look back that finds the loss, nothing else."""
 
     async def blind(relay: Relay) -> None:
-        relay._intact = losses_suspected()
+        relay._verified = broken_connections()
 
     monkeypatch.setattr(Relay, "find_losses", blind)
     async with trainer(broker.servers, tmp_path) as (service, _):

@@ -10,19 +10,17 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
-from faststream.kafka import KafkaRouter
 from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 import shared.service
 from schemas import topics
 from schemas.base import Event
 from schemas.events import DatasetBuilt
 from shared.errors import Retryable
-from shared.events.bus import Given, Tx, subscribe
 from shared.events.kafka_sender import CLOSE_SECONDS
 from shared.events.outbox import Outbox
 from shared.events.rendering import cloudevent_headers
@@ -51,7 +49,7 @@ class Effects:
             "effects", metadata, Column("id", Integer, primary_key=True), Column("because", String)
         )
 
-    async def handle(self, tx: Tx, event: DatasetBuilt) -> None:
+    async def on_dataset_built(self, tx: AsyncConnection, event: DatasetBuilt) -> None:
         await tx.execute(insert(self.table).values(because=event.because))
         await self.outbox.add(tx, factories.trained(job_id=event.because))
         if event.because.startswith("poison"):
@@ -59,6 +57,11 @@ class Effects:
         if event.because.startswith("flaky") and self.failures:
             self.failures -= 1
             raise ToolsAway
+
+    async def seen_like(self, beginning: str) -> int:
+        wanted = select(self.table).where(self.table.c.because.startswith(beginning))
+        async with self.db.read() as connection:
+            return len((await connection.execute(wanted)).all())
 
     async def seen(self, because: str) -> int:
         async with self.db.read() as connection:
@@ -72,15 +75,7 @@ class Effects:
 
 
 @asynccontextmanager
-async def trainer(servers: str, folder: Path) -> AsyncIterator[tuple[Service, Effects]]:
-    router = KafkaRouter()
-
-    @subscribe(router, "trainer", topics.DATASET_BUILT)
-    async def on_dataset_built(
-        event: DatasetBuilt, tx: Tx, effects: Annotated[Effects, Given()]
-    ) -> None:
-        await effects.handle(tx, event)
-
+async def trainer(servers: str, folder: Path) -> AsyncIterator[tuple[Service[None], Effects]]:
     settings = ServiceSettings(
         kafka_bootstrap_servers=servers,
         database_url=f"sqlite+aiosqlite:///{folder}/trainer.db",
@@ -90,7 +85,8 @@ async def trainer(servers: str, folder: Path) -> AsyncIterator[tuple[Service, Ef
     db = Database(settings.database_url)
     outbox = Outbox("trainer", metadata)
     effects = Effects(db, metadata, outbox)
-    service = Service("trainer", settings, metadata, router, [], db, outbox, {"effects": effects})
+    handlers = {topics.DATASET_BUILT: effects.on_dataset_built}
+    service = Service("trainer", settings, metadata, handlers, [], db, outbox, parts=None)
     async with service.api.router.lifespan_context(service.api):
         yield service, effects
 
@@ -144,7 +140,7 @@ async def eventually(condition: Callable[[], Awaitable[object]], seconds: float 
             await asyncio.sleep(0.1)
 
 
-async def drained(service: Service) -> bool:
+async def drained(service: Service[None]) -> bool:
     return await service.relay.pending() == 0
 
 
@@ -216,6 +212,37 @@ async def test_poison_is_set_aside_unchanged_and_the_next_event_is_processed(
     assert reasons["handler"] == "ValueError"
     assert {dict(record.headers)["x-origin-topic"] for record in dead} == {b"dataset-built"}
     assert {dict(record.headers)["x-attempts"] for record in dead} == {b"1"}
+
+
+async def test_a_service_built_twice_in_one_process_consumes_twice(
+    broker: Broker, kind: str, tmp_path: Path
+) -> None:
+    """Two replicas share the partitions; neither takes the other's subscribers."""
+    marker = f"twice-{kind}-"
+    async with (
+        trainer(broker.servers, tmp_path / "one") as (one, first),
+        trainer(broker.servers, tmp_path / "two") as (two, second),
+        producer(broker.servers) as sender,
+    ):
+        await eventually(lambda: both_have_partitions(one, two))
+        for number in range(30):
+            because = f"{marker}{number}"
+            await send(sender, factories.dataset(because=because, route=f"acme/route-{number}"))
+
+        async def counts() -> tuple[int, int]:
+            return await first.seen_like(marker), await second.seen_like(marker)
+
+        async def all_are_there() -> bool:
+            return sum(await counts()) == 30
+
+        await eventually(all_are_there)
+        assert all(count > 0 for count in await counts())
+
+
+async def both_have_partitions(*services: Service[None]) -> bool:
+    return all(
+        consumer.assignment() for service in services for consumer in service.health.consumers()
+    ) and all(list(service.health.consumers()) for service in services)
 
 
 async def test_what_may_pass_is_tried_again(broker: Broker, kind: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.conn import AIOKafkaConnection
 
 from shared.events import health
-from shared.events.closed_connections import survive_closed_connections
+from shared.events.seams import open_seams
 from shared.service import Service
 from tests.integration.test_bus import eventually, trainer
 from tests.kafka import Broker
@@ -35,13 +35,13 @@ async def metadata_after_a_close(servers: str) -> bool:
 
 
 def test_a_client_survives_a_write_to_a_closed_connection(broker: Broker) -> None:
-    survive_closed_connections()
+    open_seams()
     assert uvloop.run(metadata_after_a_close(broker.servers))
 
 
 def test_without_our_help_it_does_not(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The negative control. When it fails, aiokafka was mended and our part of
-    shared/events/closed_connections.py can go.
+    """The negative control. When it fails, aiokafka was mended and this
+    wrapper of shared/events/seams.py can go.
     """
     original = getattr(AIOKafkaConnection.send, "__wrapped__", AIOKafkaConnection.send)
     monkeypatch.setattr(AIOKafkaConnection, "send", original)

@@ -20,7 +20,7 @@ from aiokafka.client import AIOKafkaClient
 from infra.local.broker import broker_part
 from infra.local.home import Home
 from infra.local.ports import free_port
-from shared.events.pacing import EMPTY_FETCH_SECONDS, pace_empty_fetches
+from shared.events.seams import EMPTY_FETCH_SECONDS, open_seams
 
 TOPIC = "feedback-recorded"
 MEMBER = """
@@ -52,7 +52,7 @@ async def servers(tmp_path: Path) -> AsyncIterator[str]:
 async def test_an_idle_consumer_does_not_spin_and_an_event_still_comes_at_once(
     servers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pace_empty_fetches()
+    open_seams()
     sent = []
     original = AIOKafkaClient.send
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from shared.jobs.child import LEASE_FILE, LEASE_SECONDS, ChildSilent, run_child
+from shared.child import LEASE_FILE, LEASE_SECONDS, ChildSilent, run_child
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="asks Linux to kill the child with its parent"
 )
 CHILD = (
-    "import os, time; from shared.jobs.child import die_with_parent, say; die_with_parent();"
+    "import os, time; from shared.child import die_with_parent, say; die_with_parent();"
     " say(pid=os.getpid()); time.sleep(60)"
 )
 PARENT = """
@@ -28,7 +28,7 @@ import asyncio, sys
 from pathlib import Path
 from sqlalchemy import MetaData
 from shared.storage.db import Database
-from shared.jobs.child import run_child
+from shared.child import run_child
 from shared.jobs.worker import JobStore, run_leased
 
 async def main(url, child, said):
@@ -70,9 +70,8 @@ async def test_a_child_does_not_outlive_its_worker_for_longer_than_the_lease(
     )
     try:
         pid = int(await until(lambda: said.exists() and said.read_text(), 60))
-        await asyncio.sleep(
-            2.5
-        )  # longer than the lease: while its worker renews it, the child goes on
+        # longer than the lease: while its worker renews it, the child goes on
+        await asyncio.sleep(2.5)
         assert alive(pid)
         parent.send_signal(fault)
         await until(lambda: not alive(pid), 20)

@@ -9,10 +9,12 @@ from sqlalchemy import MetaData, select, update
 
 from schemas.events import RouteChanged
 from shared.clock import now
+from shared.events.dead_letters import DeadLetter
 from shared.events.housekeeping import INBOX_KEEP, Housekeeping
 from shared.events.log_guard import Partition
-from shared.events.outbox import DEAD_LETTERED, Outbox, Place
+from shared.events.outbox import Outbox, Place
 from shared.events.relay import LEASE_SECONDS, Relay, lease_table
+from shared.events.tables import DEAD_LETTERED
 from shared.storage.db import Database
 from tests import factories
 
@@ -41,6 +43,23 @@ class MemoryLog:
         return self.start, set(self.ids[self.start :])
 
     async def close(self) -> None: ...
+
+
+def a_letter(event_id: str) -> DeadLetter:
+    return DeadLetter(
+        topic="dataset-built",
+        event_id=event_id,
+        key=None,
+        body=b"",
+        headers={},
+        partition=0,
+        offset=1,
+        is_unreadable=True,
+        error_type="ValidationError",
+        error="",
+        attempts=1,
+        failed_at=now(),
+    )
 
 
 class Rig:
@@ -132,7 +151,7 @@ async def test_sent_events_and_digested_ids_are_kept_for_their_time(rig: Rig) ->
         await rig.outbox.add(tx, factories.trained())
         for name in ("new", "old", "poison"):
             await rig.outbox.first_time(tx, "dataset-built", name)
-        await rig.outbox.dead_letter(tx, "dataset-built", "poison", None, b"", {})
+        await rig.outbox.dead_letter(tx, a_letter("poison"))
         old = rig.outbox.inbox.c.event_id.in_(("old", "poison"))
         await tx.execute(
             update(rig.outbox.inbox)
@@ -162,7 +181,7 @@ async def test_sent_events_and_digested_ids_are_kept_for_their_time(rig: Rig) ->
 async def test_a_dead_letter_is_let_in_again_only_when_replayed(rig: Rig) -> None:
     async with rig.db.transaction() as tx:
         assert await rig.outbox.first_time(tx, "dataset-built", "e", Place(0, 1))
-        await rig.outbox.dead_letter(tx, "dataset-built", "e", None, b"", {})
+        await rig.outbox.dead_letter(tx, a_letter("e"))
     async with rig.db.transaction() as tx:
         assert not await rig.outbox.first_time(tx, "dataset-built", "e", Place(0, 2))
         assert await rig.outbox.first_time(tx, "dataset-built", "e", Place(0, 3), replayed=True)

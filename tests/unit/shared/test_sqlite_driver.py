@@ -80,9 +80,8 @@ async def test_what_failed_or_was_given_up_leaves_the_connection_clean(things: D
                 if error is RuntimeError:
                     raise RuntimeError
                 await tx.execute(insert(THINGS).values(name="a"))
-    async with (
-        things.engine.connect() as connection
-    ):  # past our own context managers, and not committed
+    # past our own context managers, and not committed
+    async with things.engine.connect() as connection:
         await connection.execute(insert(THINGS).values(name="a"))
     async with things.read() as connection:
         assert (await connection.execute(select(THINGS))).all() == []

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from faststream.kafka import KafkaRouter
 from sqlalchemy import MetaData
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas import topics
 from schemas.events import DatasetBuilt, RouteChanged
-from shared.events.bus import subscribe
 from shared.events.outbox import Outbox
 from shared.service import Service
 from shared.settings import ServiceSettings
@@ -21,14 +20,10 @@ from shared.storage.db import Database
 async def test_every_consumer_joins_under_the_replicas_name(
     name: str | None, tmp_path: Path
 ) -> None:
-    events = KafkaRouter()
     metadata = MetaData()
 
-    @subscribe(events, "trainer", topics.DATASET_BUILT)
-    async def on_dataset_built(event: DatasetBuilt) -> None: ...
-
-    @subscribe(events, "trainer", topics.ROUTE_CHANGED)
-    async def on_route_changed(event: RouteChanged) -> None: ...
+    async def on_dataset_built(tx: AsyncConnection, event: DatasetBuilt) -> None: ...
+    async def on_route_changed(tx: AsyncConnection, event: RouteChanged) -> None: ...
 
     settings = ServiceSettings(
         database_url=f"sqlite+aiosqlite:///{tmp_path}/x.db",
@@ -39,10 +34,11 @@ async def test_every_consumer_joins_under_the_replicas_name(
         "trainer",
         settings,
         metadata,
-        events,
+        {topics.DATASET_BUILT: on_dataset_built, topics.ROUTE_CHANGED: on_route_changed},
         [],
         Database(settings.database_url),
         Outbox("trainer", metadata),
+        parts=None,
     )
     assert [
         subscriber._connection_args["group_instance_id"]
