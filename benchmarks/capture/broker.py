@@ -20,7 +20,7 @@ from infra.local.home import Home
 from infra.local.ports import free_port
 from infra.topics import BrokerAway, ProvisioningFailed, provision
 from schemas.base import Event
-from shared.events.rendering import cloudevent_headers
+from shared.events import cloudevent_headers
 
 RAM = Path("/dev/shm")  # noqa: S108
 START_SECONDS = 60.0

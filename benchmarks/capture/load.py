@@ -22,9 +22,8 @@ class Outcome:
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
-    late: list[float] = field(
-        default_factory=list
-    )  # how long after it was due the generator itself got round to a request
+    # how long after it was due the generator itself got round to a request
+    late: list[float] = field(default_factory=list)
     statuses: dict[int, int] = field(default_factory=dict)
     cpu_seconds: float = 0.0
 

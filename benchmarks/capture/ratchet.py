@@ -20,7 +20,7 @@ from infra.local.ports import free_port
 from schemas.events import RouteChanged
 from schemas.route import RouteSpec
 from schemas.topics import INFERENCE_RECORDED
-from shared.http.auth import new_key
+from shared.http import new_key
 
 PATH = "/v1/inferences"
 TENANT = payloads.ROUTE.split("/")[0]

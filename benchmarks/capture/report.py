@@ -67,7 +67,7 @@ def table(found: list[Figures], rate: float) -> Table:
 
 
 def bars(found: list[Figures]) -> dict[str, tuple[float, bool]]:
-    """DESIGN section 5. Each with what was measured and whether it holds."""
+    """Return each bar of docs/benchmarks.md with what was measured and whether it holds."""
     by_name = {figures.system.split()[0]: figures for figures in found}
     ours = by_name.get("ratchet")
     phoenix = by_name.get("Arize")

@@ -1,4 +1,4 @@
-"""`python -m services.capture`"""
+"""Run the service: `python -m services.capture`."""
 
 from services.capture.app import build
 from services.capture.settings import Settings

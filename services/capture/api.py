@@ -1,29 +1,23 @@
-"""HTTP in: inferences and feedback, one or a batch. 202 means: on disk, and published as soon as
-the event log takes it.
+"""HTTP in: inferences and feedback, one or a batch.
+
+202 means: on disk, and published as soon as the event log takes it.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
-from services.capture.intake import Receipt
-from shared.http.auth import Principal, require
+from schemas.base import JsonObject
+from services.capture.intake import Intake, Receipt
+from shared.http import Principal, require
 
-router = APIRouter(tags=["capture"])
-
-
-def like(example: dict[str, Any]) -> dict[str, Any]:
-    """The body for /openapi.json: it is parsed item by item, so FastAPI cannot know it."""
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": {"type": "object"}, "example": example}},
-        }
-    }
-
+InferenceWriter = Annotated[Principal, Depends(require("capture:write"))]
+FeedbackWriter = Annotated[Principal, Depends(require("feedback:write"))]
+Reader = Annotated[Principal, Depends(require("read"))]
 
 INFERENCE = {
     "client_id": "chat-4711",
@@ -42,54 +36,61 @@ FEEDBACK = {
 }
 
 
-@router.post("/v1/inferences", status_code=202, openapi_extra=like({"inferences": [INFERENCE]}))
-async def record_inferences(
-    request: Request, principal: Annotated[Principal, Depends(require("capture:write"))]
-) -> JSONResponse:
-    """Record what an app asked some other model. Idempotent by `client_id`."""
-    receipt = await request.app.state.intake.inferences(
-        principal, await request.body(), encoding(request)
-    )
-    return answer(receipt, "inference_ids")
+@dataclass(frozen=True)
+class CaptureApi:
+    intake: Intake
+
+    async def record_inferences(self, request: Request, principal: InferenceWriter) -> JSONResponse:
+        """Record what an app asked some other model. Idempotent by `client_id`."""
+        body = await request.body()
+        receipt = await self.intake.record_inferences(principal, body, encoding(request))
+        return reply(receipt, "inference_ids")
+
+    async def record_feedback(self, request: Request, principal: FeedbackWriter) -> JSONResponse:
+        """Record what was thought of an answer, also before the inference itself is known.
+        Idempotent by `client_id`.
+        """
+        body = await request.body()
+        receipt = await self.intake.record_feedback(principal, body, encoding(request))
+        return reply(receipt, "feedback_ids")
+
+    async def stats(self, principal: Reader) -> dict[str, int]:
+        """Count what this tenant sent since this process started."""
+        return self.intake.stats(principal.tenant)
 
 
-@router.post("/v1/feedback", status_code=202, openapi_extra=like({"feedback": [FEEDBACK]}))
-async def record_feedback(
-    request: Request, principal: Annotated[Principal, Depends(require("feedback:write"))]
-) -> JSONResponse:
-    """Record what was thought of an answer, also before the inference itself is known. Idempotent
-    by `client_id`.
-    """
-    receipt = await request.app.state.intake.feedback(
-        principal, await request.body(), encoding(request)
-    )
-    return answer(receipt, "feedback_ids")
+def capture_api(intake: Intake) -> APIRouter:
+    api = CaptureApi(intake)
+    router = APIRouter(tags=["capture"])
+    inferences = body_like({"inferences": [INFERENCE]})
+    feedback = body_like({"feedback": [FEEDBACK]})
+    router.post("/v1/inferences", status_code=202, openapi_extra=inferences)(api.record_inferences)
+    router.post("/v1/feedback", status_code=202, openapi_extra=feedback)(api.record_feedback)
+    router.get("/v1/stats")(api.stats)
+    return router
 
 
-@router.get("/v1/stats")
-async def stats(
-    request: Request, principal: Annotated[Principal, Depends(require("read"))]
-) -> dict[str, int]:
-    """What this tenant sent since this process started."""
-    return request.app.state.intake.stats(principal.tenant)
+def body_like(example: JsonObject) -> JsonObject:
+    """Describe a body for /openapi.json: it is parsed item by item, so FastAPI cannot know it."""
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"type": "object"}, "example": example}},
+        }
+    }
 
 
 def encoding(request: Request) -> str:
     return request.headers.get("content-encoding", "").strip().lower()
 
 
-def answer(receipt: Receipt, ids: str) -> JSONResponse:
+def reply(receipt: Receipt, ids: str) -> JSONResponse:
+    """Answer 202 with the ids under the name `ids`, or 422 where no item could be taken."""
     rejected = [
         {"index": rejection.index, "error": rejection.error} for rejection in receipt.rejected
     ]
     body = {"accepted": receipt.accepted, "duplicates": receipt.duplicates, "rejected": rejected}
     if receipt.accepted or receipt.duplicates:
         return JSONResponse(body | {ids: receipt.ids}, 202)
-    return JSONResponse(
-        {
-            "error": "NothingAccepted",
-            "detail": f"item {rejected[0]['index']}: {rejected[0]['error']}",
-        }
-        | body,
-        422,
-    )
+    detail = f"item {rejected[0]['index']}: {rejected[0]['error']}"
+    return JSONResponse({"error": "NothingAccepted", "detail": detail} | body, 422)

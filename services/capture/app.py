@@ -1,42 +1,45 @@
-"""The composition root of capture: settings in, a runnable service out."""
+"""Composition root of capture: settings in, a runnable service out."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import MetaData
 
-from services.capture import api, handlers
-from services.capture.intake import Intake, Limits
+from schemas import topics
+from services.capture.api import capture_api
+from services.capture.intake import Intake, IntakeLimits
 from services.capture.settings import Settings
-from services.capture.store import DatabaseLedger
-from shared.events.outbox import Outbox, Sender
-from shared.rules.routes import RouteBook
+from services.capture.store import Ledger
+from shared.events import Outbox, Sender
+from shared.rules import RouteBook
 from shared.service import Service
-from shared.storage.blobs import BlobStore
-from shared.storage.db import Database
+from shared.storage import BlobStore, Database
 
 
-def build(settings: Settings, sender: Sender | None = None) -> Service:
+@dataclass(frozen=True)
+class Parts:
+    intake: Intake
+
+
+def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     metadata = MetaData()
     db = Database(settings.database_url)
     outbox = Outbox("capture", metadata)
     routes = RouteBook(metadata)
-    ledger = DatabaseLedger(db, metadata, outbox, routes, settings.disk_budget_bytes)
-    intake = Intake(
-        ledger,
-        BlobStore(settings.artifacts_url),
-        Limits(settings.max_items, settings.max_unpacked_bytes),
-    )
+    ledger = Ledger(db, metadata, outbox, routes, settings.disk_budget_bytes)
+    limits = IntakeLimits(settings.max_items, settings.max_unpacked_bytes)
+    intake = Intake(ledger, BlobStore(settings.artifacts_url), limits)
     return Service(
         "capture",
         settings,
         metadata,
-        handlers.router,
-        [api.router],
-        db,
-        outbox,
-        {"routes": routes, "intake": intake},
+        handlers={topics.ROUTE_CHANGED: routes.on_route_changed},
+        http=[capture_api(intake)],
+        db=db,
+        outbox=outbox,
+        parts=Parts(intake),
         sender=sender,
         migrations=Path(__file__).with_name("migrations"),
     )

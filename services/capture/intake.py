@@ -7,22 +7,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from prometheus_client import Counter as Metric
 
 from services.capture.parsing import Parsed, Rejection, parse
-from services.capture.ports import Contents, Entry, Kept, Ledger, Owner
-from services.capture.recording import Inferences, feedback_entry
-from services.capture.shapes import Sent, SentFeedback, SentInference
+from services.capture.recording import Entry, InferenceEntries, feedback_entry
+from services.capture.shapes import SentFeedback, SentInference, Shape
+from services.capture.store import Kept, Ledger, Owner
 from shared.errors import Invalid, NotFound, RatchetError, Retryable
-from shared.http.auth import Principal
-from shared.rules.routes import RouteUnknown
+from shared.http import Principal
+from shared.rules import RouteUnknown
+from shared.storage import BlobStore
 
-SLOW_BYTES = (
-    64 * 1024
-)  # parsing and redacting more than this takes some 10 ms: not on the event loop
-MOST_REQUESTS = 1000  # half a second of work
+# Parsing and redacting more than this takes some 10 ms: not on the event loop.
+SLOW_BYTES = 64 * 1024
+# Half a second of work.
+MOST_REQUESTS = 1000
 MOST_BYTES = 64 * 1024 * 1024
 CAPTURED = Metric(
     "ratchet_captured_total", "Items sent to capture, by kind and outcome", ["kind", "outcome"]
@@ -52,14 +52,16 @@ class Busy(Retryable):
 
 
 @dataclass(frozen=True)
-class Limits:
+class IntakeLimits:
+    """What one request may hold: items, and bytes of its body once unpacked."""
+
     items: int
     unpacked_bytes: int
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """`ids` by index of the item: null where it was rejected."""
+    """What became of the items of a request; `ids` by index of the item, None where rejected."""
 
     accepted: int
     duplicates: int
@@ -75,96 +77,104 @@ class Receipt:
 
 
 class Intake:
-    def __init__(self, ledger: Ledger, contents: Contents, limits: Limits) -> None:
+    """Takes in requests: all that is valid is durable when a method returns its receipt."""
+
+    def __init__(self, ledger: Ledger, blobs: BlobStore, limits: IntakeLimits) -> None:
         self.ledger = ledger
-        self.contents = contents
+        self.blobs = blobs
         self.limits = limits
         self._routes: dict[str, set[str]] = {}
         self._counts: dict[str, Counter[str]] = {}
-        self._requests = self._bytes = 0  # at work
+        # Of the requests that are being recorded.
+        self._requests = 0
+        self._bytes = 0
 
     def stats(self, tenant: str) -> dict[str, int]:
         counts = self._counts.get(tenant, Counter())
         return {outcome: counts[outcome] for outcome in ("accepted", "duplicates", "rejected")}
 
-    async def inferences(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
-        with self._admitted(len(body)):
-            return await self._inferences(principal, body, encoding)
+    async def record_inferences(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
+        """Record what apps asked other models.
 
-    async def feedback(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
+        Raises Busy and BacklogFull when nothing more can be taken now, and the errors of `parse`
+        when the body as a whole is unusable.
+        """
         with self._admitted(len(body)):
-            return await self._feedback(principal, body, encoding)
+            return await self._record_inferences(principal, body, encoding)
+
+    async def record_feedback(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
+        """Record what was thought of answers. Raises what `record_inferences` raises."""
+        with self._admitted(len(body)):
+            return await self._record_feedback(principal, body, encoding)
 
     @contextmanager
     def _admitted(self, size: int) -> Iterator[None]:
-        """More work than this at once would only wait, in memory, for longer than clients do."""
+        """Count a request as being recorded. Raises Busy at the limit.
+
+        More than that would only wait, in memory, for longer than clients do. One body is always
+        admitted, however large.
+        """
         if self._requests >= MOST_REQUESTS or (self._requests and self._bytes + size > MOST_BYTES):
             raise Busy(self._requests)
-        self._requests = self._requests + 1
-        self._bytes = self._bytes + size
+        self._requests += 1
+        self._bytes += size
         try:
             yield
         finally:
-            self._requests = self._requests - 1
-            self._bytes = self._bytes - size
+            self._requests -= 1
+            self._bytes -= size
 
-    async def _inferences(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
-        await self.ledger.room()
+    async def _record_inferences(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
+        await self.ledger.check_room()
         slow = is_slow(body, encoding)
         parsed = await self._parse(body, encoding, SentInference, "inferences", slow)
-        known = await self._known(principal.tenant, parsed)
-        write = Inferences(principal.tenant, len(parsed.items), self.contents).entry
-        entries = await self._entries(
-            parsed, slow, lambda sent: write(sent, find_route(sent.route, principal.tenant, known))
+        tenant = principal.tenant
+        known = await self._known_routes(tenant, parsed)
+        entry = InferenceEntries(tenant, len(parsed.items), self.blobs).entry
+        entries = await make_entries(
+            parsed, lambda sent: entry(sent, find_route(sent.route, tenant, known)), slow
         )
-        return await self._record("inference", principal.tenant, parsed, entries)
+        return await self._record("inference", tenant, entries, parsed.rejected)
 
-    async def _feedback(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
-        await self.ledger.room()
+    async def _record_feedback(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
+        await self.ledger.check_room()
         slow = is_slow(body, encoding)
         parsed = await self._parse(body, encoding, SentFeedback, "feedback", slow)
-        known = await self._known(principal.tenant, parsed)
+        tenant = principal.tenant
+        known = await self._known_routes(tenant, parsed)
         owners = await self.ledger.owners(
             sorted({sent.inference_id for sent in parsed.items.values()})
         )
-        entries = await self._entries(
+        entries = await make_entries(
             parsed,
-            slow,
             lambda sent: feedback_entry(
-                sent,
-                principal.tenant,
-                route_judged(sent, principal.tenant, owners, known),
-                principal.id,
+                sent, tenant, route_judged(sent, tenant, owners, known), principal.id
             ),
+            slow,
         )
-        return await self._record("feedback", principal.tenant, parsed, entries)
+        return await self._record("feedback", tenant, entries, parsed.rejected)
 
     async def _parse(
-        self, body: bytes, encoding: str, model: type[Sent], name: str, slow: bool
-    ) -> Parsed[Any]:
-        arguments = (body, encoding, model, name, self.limits.items, self.limits.unpacked_bytes)
-        return await asyncio.to_thread(parse, *arguments) if slow else parse(*arguments)
+        self, body: bytes, encoding: str, shape: type[Shape], name: str, slow: bool
+    ) -> Parsed[Shape]:
+        def parsed() -> Parsed[Shape]:
+            return parse(body, encoding, shape, name, self.limits.items, self.limits.unpacked_bytes)
 
-    async def _known(self, tenant: str, parsed: Parsed[Any]) -> set[str]:
-        """The tenant's routes; asks the database again only when a route is named that was not
-        known yet.
-        """
+        return await asyncio.to_thread(parsed) if slow else parsed()
+
+    async def _known_routes(self, tenant: str, parsed: Parsed[Shape]) -> set[str]:
+        """Return the tenant's routes, from memory unless one is named that is not in it."""
         named = {f"{tenant}/{bare(sent.route)}" for sent in parsed.items.values() if sent.route}
         known = self._routes.get(tenant, set())
         if not known or named - known:
             known = self._routes[tenant] = await self.ledger.routes(tenant)
         return known
 
-    async def _entries(
-        self, parsed: Parsed[Any], slow: bool, entry: Callable[[Any], Entry]
-    ) -> dict[int, Entry]:
-        return await asyncio.to_thread(make, parsed, entry) if slow else make(parsed, entry)
-
     async def _record(
-        self, kind: str, tenant: str, parsed: Parsed[Any], entries: dict[int, Entry]
+        self, kind: str, tenant: str, entries: dict[int, Entry], rejected: list[Rejection]
     ) -> Receipt:
         kept = await self.ledger.record(list(entries.values())) if entries else []
-        receipt = receipt_for(dict(zip(entries, kept, strict=True)), parsed.rejected)
+        receipt = receipt_for(dict(zip(entries, kept, strict=True)), rejected)
         self._counts.setdefault(tenant, Counter()).update(receipt.counts())
         for outcome, count in receipt.counts().items():
             CAPTURED.labels(kind, outcome).inc(count)
@@ -172,11 +182,18 @@ class Intake:
 
 
 def is_slow(body: bytes, encoding: str) -> bool:
+    """Say whether a body would hold up the event loop; a compressed one may be of any size."""
     return len(body) > SLOW_BYTES or bool(encoding)
 
 
-def make(parsed: Parsed[Any], entry: Callable[[Any], Entry]) -> dict[int, Entry]:
-    """The entry of each valid item; an item whose route is wrong joins the rejected."""
+async def make_entries(
+    parsed: Parsed[Shape], entry: Callable[[Shape], Entry], slow: bool
+) -> dict[int, Entry]:
+    return await asyncio.to_thread(entries_of, parsed, entry) if slow else entries_of(parsed, entry)
+
+
+def entries_of(parsed: Parsed[Shape], entry: Callable[[Shape], Entry]) -> dict[int, Entry]:
+    """Make the entry of each valid item; an item whose route is wrong joins the rejected."""
     entries = {}
     for index, sent in parsed.items.items():
         try:
@@ -205,7 +222,7 @@ def bare(route: str) -> str:
 
 
 def find_route(route: str, tenant: str, known: set[str]) -> str:
-    """The full name; another tenant's route is as unknown as one that does not exist."""
+    """Return the full name. Raises RouteUnknown, for another tenant's route as well."""
     full = route if "/" in route else f"{tenant}/{route}"
     if full not in known:
         raise RouteUnknown(full)
@@ -213,8 +230,10 @@ def find_route(route: str, tenant: str, known: set[str]) -> str:
 
 
 def route_judged(sent: SentFeedback, tenant: str, owners: dict[str, Owner], known: set[str]) -> str:
-    """Of an inference recorded here, its route; otherwise what the app says, or the tenant's only
-    route.
+    """Return the route that feedback is about.
+
+    Where capture recorded the inference it is that one's; otherwise what the app says, or the
+    tenant's only route.
     """
     if owner := owners.get(sent.inference_id):
         if owner.tenant != tenant:

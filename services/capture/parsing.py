@@ -1,24 +1,22 @@
-"""From the bytes of a request to valid items and rejected ones. Pure; one bad item harms no
-other.
-"""
+"""From the bytes of a request to valid items and rejected ones; one bad item harms no other."""
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Generic, TypeVar
+from typing import Generic
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from services.capture.shapes import Sent
+from services.capture.shapes import Shape
 from shared.errors import Invalid, RatchetError
 
-Item = TypeVar("Item", bound=Sent)
-GZIP = 31  # zlib's window bits for a gzip member
-# each costs a copy of the rest of the body: 200,000 empty ones fit into 4 MiB and would take a
-# minute
+# zlib's window bits for a gzip member
+GZIP = 31
+# Each member costs a copy of the rest of the body: 200,000 empty ones fit into 4 MiB and would
+# take a minute.
 MAX_MEMBERS = 500
 
 
@@ -78,42 +76,50 @@ class Rejection:
 
 
 @dataclass(frozen=True)
-class Parsed(Generic[Item]):
-    """`items` by their index in the request."""
+class Parsed(Generic[Shape]):
+    """The valid items of a request by their index in it, and the rejected ones."""
 
-    items: dict[int, Item] = field(default_factory=dict)
+    items: dict[int, Shape] = field(default_factory=dict)
     rejected: list[Rejection] = field(default_factory=list)
 
 
 def parse(
-    body: bytes, encoding: str, model: type[Item], name: str, max_items: int, max_bytes: int
-) -> Parsed[Item]:
+    body: bytes, encoding: str, shape: type[Shape], name: str, max_items: int, max_bytes: int
+) -> Parsed[Shape]:
+    """Read one object or the list `name` of them, each of `shape`.
+
+    Raises MalformedBody, WrongShape, TooManyItems, and the errors of `unpack`: the body as a whole
+    is unusable then. `max_bytes` bounds what it unpacks to.
+    """
     sent = items_of(unpack(body, encoding, max_bytes), name, max_items)
     try:
-        return Parsed(dict(enumerate(together(model).validate_python(sent))))
+        return Parsed(dict(enumerate(together(shape).validate_python(sent))))
     except ValidationError:
-        return one_by_one(sent, model)
+        return one_by_one(sent, shape)
 
 
 @cache
-def together(model: type[Item]) -> TypeAdapter[list[Item]]:
-    """One call for the whole batch: a third cheaper than a call for each item."""
-    return TypeAdapter(list[model])  # type: ignore[valid-type]
+def together(shape: type[Shape]) -> TypeAdapter[list[Shape]]:
+    """Validate a whole batch in one call: a third cheaper than a call for each item."""
+    # A type that is only known at run time.
+    return TypeAdapter(list[shape])  # type: ignore[valid-type]
 
 
-def one_by_one(sent: list[object], model: type[Item]) -> Parsed[Item]:
-    parsed: Parsed[Item] = Parsed()
+def one_by_one(sent: list[object], shape: type[Shape]) -> Parsed[Shape]:
+    parsed: Parsed[Shape] = Parsed()
     for index, item in enumerate(sent):
         try:
-            parsed.items[index] = model.model_validate(item)
+            parsed.items[index] = shape.model_validate(item)
         except ValidationError as error:
             parsed.rejected.append(Rejection(index, explain(error)))
     return parsed
 
 
 def unpack(body: bytes, encoding: str, limit: int) -> bytes:
-    """The body itself, or what its gzip members hold; stops at `limit`, so that a bomb costs no
-    more than that.
+    """Return the body, or what its gzip members hold. Stops at `limit` bytes, so that a bomb costs
+    no more than that.
+
+    Raises UnknownEncoding, BadGzip, BodyTooLarge, TooManyMembers.
     """
     if encoding in ("", "identity"):
         return body
@@ -137,9 +143,11 @@ def unpack(body: bytes, encoding: str, limit: int) -> bytes:
 
 
 def items_of(body: bytes, name: str, limit: int) -> list[object]:
+    """Return the items of a request, not yet validated; an object without `name` is one item."""
     try:
         sent = from_json(body, allow_inf_nan=False)
-    except ValueError as error:  # also for nesting beyond 200 levels and lone surrogates
+    # Also for nesting beyond 200 levels and lone surrogates.
+    except ValueError as error:
         raise MalformedBody(str(error)) from error
     items = sent[name] if isinstance(sent, dict) and name in sent else [sent]
     if (
@@ -154,7 +162,7 @@ def items_of(body: bytes, name: str, limit: int) -> list[object]:
 
 
 def explain(error: ValidationError) -> str:
-    """Where and why, never the value: it may be personal."""
+    """Say where an item is wrong and why, never with its value: it may be personal."""
     problems = error.errors(include_input=False, include_url=False, include_context=False)
     said = [
         f"{'.'.join(map(str, e['loc']))}: {e['msg']}" if e["loc"] else e["msg"]

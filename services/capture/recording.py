@@ -8,37 +8,48 @@ import hashlib
 import secrets
 import time
 from binascii import b2a_base64
-from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import NamedTuple
 
-from pydantic_core import to_json
-
-from schemas.base import uuid7s
+from schemas.base import JsonObject, Message, uuid7s
 from schemas.events import FeedbackRecorded, InferenceRecorded
-from services.capture.ports import Contents, Entry
 from services.capture.shapes import SentFeedback, SentInference
 from shared.clock import now
-from shared.events.rendering import Renderer, rendered
-from shared.rules.redaction import redact
+from shared.events import Rendered, Renderer, rendered
+from shared.rules import INLINE_BYTES, fits_in_event, redact, store_content
+from shared.storage import BlobStore
 
 SERVICE = "capture"
-INLINE_BYTES = 256 * 1024  # what an event may carry
-UTF8_BYTES = 4  # of a character, at most
+# Of a character in UTF-8, at most.
+UTF8_BYTES = 4
 
 
-class Inferences:
-    """The entries of one request: ids, clock and what all its events have in common are made
-    once.
+class Entry(NamedTuple):
+    """Something to record once, with its events.
+
+    `key` is the digest of tenant and client id; `public_id` is what the app gets back.
     """
 
-    def __init__(self, tenant: str, count: int, contents: Contents) -> None:
+    key: str
+    public_id: str
+    tenant: str
+    route: str
+    events: tuple[Rendered, ...]
+
+
+class InferenceEntries:
+    """Makes the entries of one request: its ids, its clock and what all its events have in common
+    are made once.
+    """
+
+    def __init__(self, tenant: str, count: int, blobs: BlobStore) -> None:
         self.tenant = tenant
-        self.contents = contents
+        self.blobs = blobs
         self.at = now()
         self._ids = zip(uuid7s(count), public_ids("inf", count), strict=True)
 
     def entry(self, sent: SentInference, route: str) -> Entry:
+        """Make the entry of one inference; block while it writes content too large for an event."""
         event_id, inference_id = next(self._ids)
         messages = [
             {"role": role, "content": redact(content)} for role, content in sent.conversation()
@@ -52,7 +63,7 @@ class Inferences:
             prompt_tokens=sent.prompt_tokens,
             completion_tokens=sent.completion_tokens,
             metadata={key: redact(value) for key, value in sent.metadata.items()},
-            **self._said(messages, redact(sent.answer)),
+            **self._content(messages, redact(sent.answer)),
         )
         return Entry(
             key_of("inference", self.tenant, sent.client_id or inference_id),
@@ -62,20 +73,16 @@ class Inferences:
             (event,),
         )
 
-    def _said(self, messages: list[dict[str, str]], answer: str) -> dict[str, Any]:
-        """Messages and answer, or, when they are too large for a topic, a reference to them."""
-        texts = [answer, *(message["content"] for message in messages)]
-        if is_small(texts):
+    def _content(self, messages: list[dict[str, str]], answer: str) -> JsonObject:
+        """Return messages and answer, or a reference to them where an event can't carry them."""
+        if is_small(messages, answer):
             return {"messages": messages, "answer": answer}
-        content = self.contents.put_bytes(
-            to_json({"messages": messages, "answer": answer}), "content", ".json"
-        )
-        return {"content": content}
+        return {"content": store_content(self.blobs, as_models(messages), answer)}
 
 
 @lru_cache(1024)
 def renderer(tenant: str, route: str) -> Renderer:
-    """What the recorded inferences of a route are like."""
+    """Make what renders the recorded inferences of a route."""
     like = InferenceRecorded(
         tenant=tenant,
         route=route,
@@ -89,13 +96,22 @@ def renderer(tenant: str, route: str) -> Renderer:
     return Renderer(like, SERVICE)
 
 
-def is_small(texts: Sequence[str]) -> bool:
-    if sum(map(len, texts)) * UTF8_BYTES <= INLINE_BYTES:
-        return True
-    return sum(len(text.encode()) for text in texts) <= INLINE_BYTES
+def is_small(messages: list[dict[str, str]], answer: str) -> bool:
+    """Say whether an event can carry these; counts bytes only where characters leave a doubt."""
+    characters = len(answer)
+    for message in messages:
+        characters += len(message["content"])
+    return characters * UTF8_BYTES <= INLINE_BYTES or fits_in_event(as_models(messages), answer)
+
+
+def as_models(messages: list[dict[str, str]]) -> list[Message]:
+    return [Message.model_validate(message) for message in messages]
 
 
 def feedback_entry(sent: SentFeedback, tenant: str, route: str, source: str) -> Entry:
+    """Make the entry of feedback: an event for each thing it says. `source` is the id of the key
+    that sent it.
+    """
     [feedback_id] = public_ids("fb", 1)
     events = (
         FeedbackRecorded(
@@ -118,8 +134,9 @@ def feedback_entry(sent: SentFeedback, tenant: str, route: str, source: str) -> 
 
 
 def public_ids(kind: str, count: int) -> list[str]:
-    """80 random bits after the milliseconds: unguessable, and yet neighbours in an index, which so
-    grows at its end only.
+    """Make ids of a millisecond clock and 80 random bits.
+
+    They are unguessable, and yet neighbours in an index, which so grows at its end only.
     """
     moment = f"{time.time_ns() // 1_000_000:012x}"
     noise = secrets.token_hex(10 * count)
@@ -127,8 +144,9 @@ def public_ids(kind: str, count: int) -> list[str]:
 
 
 def key_of(kind: str, tenant: str, client_id: str) -> str:
-    """A digest: client ids may be anything, even an e-mail address. 128 bits: with 10^12 ids two
-    are equal once in 10^14 such systems.
+    """Return a digest of 128 bits: client ids may be anything, even an e-mail address.
+
+    With 10^12 ids two are equal once in 10^14 such systems.
     """
     digest = hashlib.sha256(f"{kind}\0{tenant}\0{client_id}".encode()).digest()
     return b2a_base64(digest[:16], newline=False).decode()

@@ -1,11 +1,12 @@
-"""What apps send: an inference of some other model, or feedback about any answer. Unknown fields
-are refused: they are typos.
+"""What apps send: an inference of some other model, or feedback about any answer.
+
+Unknown fields are refused: they are typos.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -21,7 +22,8 @@ from shared.clock import now
 
 MAX_MESSAGES = 500
 CLOCK_SKEW = timedelta(minutes=10)
-ROLES = {"developer": "system", "function": "tool"}  # OpenAI's newer and older names
+# OpenAI's newer and older names.
+ROLES = {"developer": "system", "function": "tool"}
 
 
 def _no_nul(text: str) -> str:
@@ -31,8 +33,9 @@ def _no_nul(text: str) -> str:
 
 
 def _text_of(content: object) -> object:
-    """OpenAI's list of parts, when all are text; null is what an assistant says beside tool
-    calls.
+    """Join OpenAI's list of parts, when all are text.
+
+    Null is what an assistant says beside tool calls.
     """
     if isinstance(content, list):
         if not all(
@@ -47,13 +50,9 @@ def _text_of(content: object) -> object:
 
 
 def _as_text(value: object) -> object:
-    return (
-        str(value).lower()
-        if isinstance(value, bool)
-        else str(value)
-        if isinstance(value, int | float)
-        else value
-    )
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
 
 
 def _past(at: AwareDatetime) -> AwareDatetime:
@@ -95,7 +94,8 @@ class Sent(BaseModel):
 
 
 class SentMessage(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)  # names and tool calls are not kept
+    # Names and tool calls are not kept.
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     role: Annotated[
         Literal["system", "user", "assistant", "tool"],
@@ -126,7 +126,7 @@ class SentInference(Sent):
         return self
 
     def conversation(self) -> list[tuple[str, str]]:
-        """Who said what."""
+        """Return who said what, as pairs of role and content."""
         if self.messages is None:
             return [("user", self.input or "")]
         return [(message.role, message.content) for message in self.messages]
@@ -160,6 +160,7 @@ class SentFeedback(Sent):
         return self
 
     def judgements(self) -> dict[str, float | str]:
+        """Return what was said, by the kind of feedback: each becomes an event."""
         given = {
             "rating": self.rating,
             "comment": self.comment,
@@ -167,3 +168,6 @@ class SentFeedback(Sent):
             "outcome": self.outcome,
         }
         return {kind: value for kind, value in given.items() if value is not None}
+
+
+Shape = TypeVar("Shape", SentInference, SentFeedback)

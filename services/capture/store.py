@@ -1,35 +1,51 @@
-"""Every id capture has seen, once, with the events that follow: one transaction for all that arrive
-together.
-"""
+"""The SQL of capture: every id it has seen, once, with the events that follow from it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sqlalchemy import Column, MetaData, String, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.capture.ports import Entry, Kept, Owner
-from shared.events.backlog import size_of
-from shared.events.outbox import Outbox
-from shared.rules.routes import RouteBook
-from shared.storage.bulk import insert_many
-from shared.storage.db import Database
-from shared.storage.group_commit import GroupCommit
+from services.capture.recording import Entry
+from shared.events import Outbox, size_of
+from shared.rules import RouteBook
+from shared.storage import Database, GroupCommit, insert_many
 
-# written in some 10 ms: for longer than that nobody's single event should wait for others' batches
+# Written in some 10 ms: nobody's single event should wait longer than that for others' batches.
 GROUP_ENTRIES = 1000
+# Values in one IN (...): below every driver's limit on parameters.
 IN_CLAUSE = 500
+
+
+class Kept(NamedTuple):
+    """What became of an entry: the id its key has, and whether that is new."""
+
+    public_id: str
+    fresh: bool
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose inference an id is, and on which route."""
+
+    tenant: str
+    route: str
 
 
 @dataclass
 class Batch:
+    """The entries of one request; `kept` is filled when they are written."""
+
     entries: Sequence[Entry]
     kept: list[Kept] = field(default_factory=list)
 
 
-class DatabaseLedger:
+class Ledger:
+    """Remembers each id once: one transaction for all requests that arrive together."""
+
     def __init__(
         self, db: Database, metadata: MetaData, outbox: Outbox, book: RouteBook, disk_budget: int
     ) -> None:
@@ -49,18 +65,21 @@ class DatabaseLedger:
             db, self._write, lambda batch: len(batch.entries), GROUP_ENTRIES
         )
 
-    async def room(self) -> None:
+    async def check_room(self) -> None:
+        """Raise BacklogFull when so much waits for the event log that no more may be taken."""
         await self.outbox.backlog.check(self.db, self.disk_budget, "CAPTURE_DISK_BUDGET_BYTES")
 
     async def record(self, entries: Sequence[Entry]) -> list[Kept]:
+        """Record entries and their events: durable on return.
+
+        A key seen before keeps its first public id, and its events are not published again.
+        """
         batch = Batch(entries)
         backlog = self.outbox.backlog
         size = sum(size_of(event) for entry in entries for event in entry.events)
-        backlog.added(
-            size
-            # before the commit: a caller that gives up in the middle may have stored its events all
-            # the same
-        )
+        # Before the commit: a caller that gives up in the middle may have stored its events all
+        # the same.
+        backlog.added(size)
         try:
             await self._group.commit(batch)
         except Exception:
@@ -77,8 +96,9 @@ class DatabaseLedger:
         return batch.kept
 
     async def owners(self, public_ids: Sequence[str]) -> dict[str, Owner]:
+        """Return whose these ids are, without those that capture never gave out."""
         table = self.table
-        owners = {}
+        owners: dict[str, Owner] = {}
         async with self.db.read() as connection:
             for start in range(0, len(public_ids), IN_CLAUSE):
                 wanted = table.c.public_id.in_(public_ids[start : start + IN_CLAUSE])
@@ -111,10 +131,10 @@ class DatabaseLedger:
             ]
 
     async def _insert(self, tx: AsyncConnection, entries: dict[str, Entry]) -> dict[str, str]:
-        """The keys that were there before, each with its public id; usually none, and then nothing
-        needs to be read.
+        """Insert entries; return the keys that were there before, each with its public id.
 
-        In one order for all, so that two transactions never wait for each other.
+        Usually there are none, and then nothing needs to be read. Keys are inserted in one order,
+        so that two transactions never wait for each other.
         """
         rows = sorted(entry[:4] for entry in entries.values())
         if await insert_many(
@@ -130,7 +150,7 @@ class DatabaseLedger:
 
     async def _stored(self, tx: AsyncConnection, keys: Sequence[str]) -> dict[str, str]:
         table = self.table
-        stored = {}
+        stored: dict[str, str] = {}
         for start in range(0, len(keys), IN_CLAUSE):
             rows = await tx.execute(
                 select(table.c.key, table.c.public_id).where(

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from services.capture.app import build
-from services.capture.handlers import on_route_changed
+from schemas import topics
+from services.capture.app import Parts, build
 from services.capture.settings import Settings
 from shared.events.outbox import OutboxRow, Place
 from shared.service import Service
@@ -38,7 +38,7 @@ class Published:
 
 @dataclass
 class Capture:
-    service: Service
+    service: Service[Parts]
     http: httpx.AsyncClient
     keys: dict[str, str]
 
@@ -61,7 +61,7 @@ class Capture:
 
 async def serve(
     url: str, keys: dict[str, str], folder: Path, sender: Published | None = None, **changes: Any
-) -> Service:
+) -> Service[Parts]:
     settings = Settings(
         database_url=url,
         keys_file=keys["file"],
@@ -75,7 +75,7 @@ async def serve(
             event = factories.route_changed(
                 tenant=route.split("/")[0], route=route, spec=factories.spec(name=route)
             )
-            await on_route_changed(event, tx=tx, routes=service.context["routes"])
+            await service.handlers[topics.ROUTE_CHANGED](tx, event)
     return service
 
 

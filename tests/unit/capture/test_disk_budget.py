@@ -91,9 +91,8 @@ async def test_beyond_the_budget_clients_are_told_when_to_come_again(
             )
         ).status_code == 503
         await drain(served)
-        assert (
-            await served.service.relay.pending() == 5 * taken
-        )  # of what was refused nothing was stored, of what was taken all is there
+        # of what was refused nothing was stored, of what was taken all is there
+        assert await served.service.relay.pending() == 5 * taken
         served.service.sender.back = True
         assert len(await served.events()) == 5 * taken
         again = await served.post(PATH, batch(taken))
@@ -104,10 +103,11 @@ async def test_a_restarted_service_knows_what_waits(
     database_url: str, keys: dict[str, str], tmp_path: Path
 ) -> None:
     async with capture(database_url, keys, tmp_path, AMPLE) as served:
+        # the negative control: without a budget all is taken
         assert await until_refused(served) == (
             40,
             None,
-        )  # the negative control: without a budget all is taken
+        )
         counted = served.service.outbox.backlog.waiting
     async with capture(database_url, keys, tmp_path, BUDGET) as served:
         taken, reply = await until_refused(served)

@@ -8,8 +8,8 @@ import asyncio
 import gzip
 import json
 
+from schemas import topics
 from schemas.base import BlobRef
-from services.capture.handlers import on_route_changed
 from shared.storage.blobs import BlobStore
 from tests import factories
 from tests.unit.capture.conftest import Capture
@@ -109,9 +109,8 @@ async def test_a_repeat_within_a_batch_is_a_duplicate(capture: Capture) -> None:
 
 async def test_concurrent_repeats_agree_on_one_inference(capture: Capture) -> None:
     async def batch(shift: int) -> list[str]:
-        ids = [
-            f"c-{(n + shift) % 60}" for n in range(60)
-        ]  # each in another order: no two transactions may wait for each other
+        # each in another order: no two transactions may wait for each other
+        ids = [f"c-{(n + shift) % 60}" for n in range(60)]
         reply = await capture.post(PATH, {"inferences": [sent(client_id=one) for one in ids]})
         return [
             f"{one} {inference}"
@@ -235,7 +234,7 @@ async def test_a_route_is_known_as_soon_as_it_was_heard_of(small: Capture) -> No
         event = factories.route_changed(
             route="acme/brand-new", spec=factories.spec(name="acme/brand-new")
         )
-        await on_route_changed(event, tx=tx, routes=small.service.context["routes"])
+        await small.service.handlers[topics.ROUTE_CHANGED](tx, event)
     assert (await small.post(PATH, sent(route="brand-new"))).status_code == 202
 
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from schemas.base import Message, uuid7, uuid7s
 from schemas.events import InferenceRecorded
 from services.capture.parsing import one_by_one, parse
-from services.capture.recording import INLINE_BYTES, Inferences, is_small, public_ids
+from services.capture.recording import InferenceEntries, is_small, public_ids
 from services.capture.shapes import SentInference
 from shared.events.rendering import Rendered, rendered
+from shared.rules import INLINE_BYTES
 from shared.rules.redaction import redact
 from shared.storage.blobs import BlobStore
 
@@ -80,7 +81,7 @@ def the_slow_way(sent: SentInference, said: dict) -> Rendered:
 @given(inferences)
 def test_it_is_the_same_to_the_byte(item: dict) -> None:
     sent = SentInference.model_validate(item)
-    entry = Inferences("acme", 1, contents=None).entry(sent, ROUTE)
+    entry = InferenceEntries("acme", 1, blobs=None).entry(sent, ROUTE)
     [fast] = entry.events
     assert fast == the_slow_way(sent, json.loads(fast.payload))
     assert json.loads(fast.payload)["inference_id"] == entry.public_id
@@ -97,7 +98,7 @@ def test_a_batch_parsed_in_one_call_is_the_items_parsed_one_by_one(items: list[d
 
 def test_large_contents_go_by_reference_and_the_event_is_still_valid(tmp_path: Path) -> None:
     sent = SentInference(route=ROUTE, input="ä" * INLINE_BYTES, answer="a")
-    [fast] = Inferences("acme", 1, BlobStore(f"file://{tmp_path}")).entry(sent, ROUTE).events
+    [fast] = InferenceEntries("acme", 1, BlobStore(f"file://{tmp_path}")).entry(sent, ROUTE).events
     event = InferenceRecorded.model_validate_json(fast.payload)
     assert (event.messages, event.answer, rendered(event, "capture")) == ((), "", fast)
     assert event.content is not None
@@ -112,7 +113,7 @@ def test_large_contents_go_by_reference_and_the_event_is_still_valid(tmp_path: P
     ],
 )
 def test_what_is_small_is_counted_in_bytes(text: str, small: bool) -> None:
-    assert is_small(["", text]) is small
+    assert is_small([{"role": "user", "content": text}], "") is small
 
 
 def test_ids_made_together_are_as_good_as_ids_made_alone() -> None:

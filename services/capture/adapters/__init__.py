@@ -1,1 +1,0 @@
-"""What capture stands on: its database."""
