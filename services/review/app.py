@@ -1,65 +1,73 @@
-"""Composition root of review: settings, adapters, wiring; nothing else."""
+"""Composition root of review: settings in, a runnable service out."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import MetaData
 from starlette.staticfiles import StaticFiles
 
-from services.review import api, handlers, pages
-from services.review.adapters.contents import BlobContents
+from schemas import topics
+from services.review.api import review_api
 from services.review.desk import Desk
 from services.review.headers import SecurityHeaders
+from services.review.housekeeping import Housekeeping
 from services.review.intake import Intake
+from services.review.pages import review_pages
 from services.review.sessions import Sessions
 from services.review.settings import Settings
-from services.review.store.arrivals import SqlArrivals
-from services.review.store.housekeeping import Housekeeping
-from services.review.store.queue import SqlQueue
+from services.review.store.arrivals import Arrivals
+from services.review.store.queue import Queue
 from services.review.store.secrets import KeptSecrets
-from services.review.store.statistics import SqlStatistics
+from services.review.store.statistics import Statistics
 from services.review.store.tables import review_tables
-from shared.events.outbox import Outbox, Sender
-from shared.rules.routes import RouteBook
+from shared.events import Outbox, Sender
+from shared.rules import RouteBook
 from shared.service import Service
-from shared.storage.blobs import BlobStore
-from shared.storage.db import Database
+from shared.storage import BlobStore, Database
 
 
-def build(settings: Settings, sender: Sender | None = None) -> Service:
+@dataclass(frozen=True)
+class Parts:
+    housekeeping: Housekeeping
+
+
+def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     metadata = MetaData()
     db = Database(settings.database_url)
     outbox = Outbox("review", metadata)
     routes = RouteBook(metadata)
     tables = review_tables(metadata)
-    arrivals = SqlArrivals(tables)
-    queue = SqlQueue(db, tables, routes, settings.claim_seconds)
-    contents = BlobContents(BlobStore(settings.artifacts_url))
-    housekeeping = Housekeeping(db, arrivals, settings.keep_days)
+    arrivals = Arrivals(tables)
+    queue = Queue(db, tables, routes, settings.claim_seconds)
+    statistics = Statistics(db, tables)
     secret = settings.session_secret
-    context = {
-        "intake": Intake(arrivals, routes, settings.salt.get_secret_value()),
-        "desk": Desk(db, queue, outbox, contents),
-        "statistics": SqlStatistics(db, tables),
-        "sessions": Sessions(
-            KeptSecrets(db, tables, secret.get_secret_value() if secret else None),
-            settings.session_hours,
-        ),
-        "routes": routes,
-    }
-    rooms = [api.router, pages.router]
+    secrets = KeptSecrets(db, tables, secret.get_secret_value() if secret else None)
+    sessions = Sessions(secrets, settings.session_hours)
+    intake = Intake(arrivals, routes, settings.salt.get_secret_value())
+    desk = Desk(db, queue, outbox, BlobStore(settings.artifacts_url))
+    housekeeping = Housekeeping(db, arrivals, settings.keep_days)
     service = Service(
         "review",
         settings,
         metadata,
-        handlers.router,
-        rooms,
-        db,
-        outbox,
-        context,
-        [housekeeping.run],
-        sender,
+        handlers={
+            topics.INFERENCE_RECORDED: intake.on_inference_recorded,
+            topics.REVIEW_REQUESTED: intake.on_review_requested,
+            topics.FEEDBACK_RECORDED: intake.on_feedback_recorded,
+            topics.DRIFT_DETECTED: intake.on_drift_detected,
+            topics.ROUTE_CHANGED: intake.on_route_changed,
+        },
+        http=[
+            review_api(db, desk, queue, statistics),
+            review_pages(db, desk, queue, statistics, routes, sessions),
+        ],
+        db=db,
+        outbox=outbox,
+        parts=Parts(housekeeping),
+        workers=[housekeeping.run],
+        sender=sender,
         migrations=Path(__file__).with_name("migrations"),
     )
     service.api.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))

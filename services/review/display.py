@@ -1,6 +1,4 @@
-"""Text as reviewers see it: characters that hide or reorder other text are shown by their code
-point.
-"""
+"""Text as reviewers see it: what hides or reorders other text is shown by its code point."""
 
 from __future__ import annotations
 
@@ -14,9 +12,8 @@ from schemas.route import RouteSpec
 # Rendered as nothing though Unicode files them under letters and symbols: Hangul fillers, the empty
 # Braille pattern.
 BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800")
-KEYS = (  # a, c, r, s approve, correct, reject, skip; u is left free
-    "1234567890bdefghijklmnopqtvwxyz"
-)
+# a, c, r, s approve, correct, reject, skip; u is left free.
+KEYS = "1234567890bdefghijklmnopqtvwxyz"
 
 
 @dataclass(frozen=True)
@@ -29,6 +26,8 @@ class Segment:
 
 @dataclass(frozen=True)
 class LabelKey:
+    """A label to correct to, and the key that chooses it."""
+
     label: str
     key: str | None
     is_models: bool
@@ -36,6 +35,7 @@ class LabelKey:
 
 
 def segments(text: str) -> list[Segment]:
+    """Split text into plain parts and marks."""
     parts: list[Segment] = []
     plain = ""
     for index, char in enumerate(text):
@@ -52,9 +52,8 @@ def is_hidden(text: str, index: int) -> bool:
     char = text[index]
     if char in "\n\t\r" or (char.isascii() and char.isprintable()):
         return False
-    if (
-        char in "\u200d\ufe0f"
-    ):  # zero-width joiner, emoji presentation: honest inside an emoji, hidden anywhere else
+    # Zero-width joiner, emoji presentation: honest inside an emoji, hidden anywhere else.
+    if char in "\u200d\ufe0f":
         return not is_symbol(text[index - 1 : index])
     return (
         unicodedata.category(char) in ("Cf", "Cc", "Co", "Cn", "Cs")
@@ -64,8 +63,8 @@ def is_hidden(text: str, index: int) -> bool:
 
 
 def is_symbol(char: str) -> bool:
-    """What an emoji sequence is made of: symbols, skin tones, presentation selectors, key-cap
-    digits.
+    """Say whether emoji sequences are made of it: symbols, skin tones, presentation selectors,
+    key-cap digits.
     """
     return char != "" and (
         unicodedata.category(char) in ("So", "Sk", "Sm") or char in "\ufe0f0123456789#*"
@@ -77,7 +76,7 @@ def is_variation(char: str) -> bool:
 
 
 def label_keys(spec: RouteSpec, model_answer: str) -> Sequence[LabelKey]:
-    """The first 31 labels have a key of their own; the others are found by typing."""
+    """Give the first 31 labels a key of their own; the others are found by typing."""
     keys = [*KEYS, *([None] * len(spec.labels))]
     return [
         LabelKey(
@@ -91,5 +90,6 @@ def label_keys(spec: RouteSpec, model_answer: str) -> Sequence[LabelKey]:
 
 
 def excerpt(text: str, length: int = 140) -> str:
+    """Return at most `length` characters of a text, on one line."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1]}…"

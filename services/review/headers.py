@@ -1,5 +1,5 @@
 """Headers of every answer: nothing inline, nothing from elsewhere, no framing, no sniffing, no
-caching of content.
+cached content.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ HEADERS = {
 
 
 class SecurityHeaders:
+    """Adds the headers to whatever the application answers, errors and files included (ASGI)."""
+
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 

@@ -1,10 +1,10 @@
-"""Events into decisions: an inference, a review request and feedback about it meet in any order and
-decide once.
+"""Events in: an inference, a review request and feedback about it meet in any order and decide
+once.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,11 +16,11 @@ from schemas.events import (
     RouteChanged,
 )
 from schemas.route import ReviewRule
-from services.review.items import Arrival, Asked
-from services.review.ports import Arrivals
-from services.review.sampling import coin, decide
+from services.review.items import Arrival, Exchange
+from services.review.sampling import coin, sample
+from services.review.store.arrivals import Arrivals
 from shared.errors import Retryable
-from shared.rules.routes import RouteBook, RouteUnknown
+from shared.rules import RouteBook, RouteUnknown
 
 
 class RouteNotHeardYet(Retryable):
@@ -30,69 +30,72 @@ class RouteNotHeardYet(Retryable):
         )
 
 
+@dataclass(frozen=True)
 class Intake:
-    def __init__(self, store: Arrivals, routes: RouteBook, salt: str) -> None:
-        self.store = store
-        self.routes = routes
-        self.salt = salt
+    """The handlers of this service. `salt` seeds the coin that samples answers."""
 
-    async def inference(self, tx: AsyncConnection, event: InferenceRecorded) -> None:
+    arrivals: Arrivals
+    routes: RouteBook
+    salt: str
+
+    async def on_inference_recorded(self, tx: AsyncConnection, event: InferenceRecorded) -> None:
         arrival = await self._meet(tx, event)
         if arrival.state != "awaited":
             return
         unsure = arrival.unsure or event.outcome == "unsure"
-        await self.store.record(tx, arrival.item_id, event.route, Asked.of(event), unsure)
+        await self.arrivals.record(tx, arrival.item_id, event.route, Exchange.of(event), unsure)
         if rule := await self._rule(tx, event.route):
-            drift = await self.store.take_from_batch(tx, event.route)
+            drift = await self.arrivals.take_from_batch(tx, event.route)
             await self._place(tx, replace(arrival, unsure=unsure), rule, drift)
 
-    async def request(self, tx: AsyncConnection, event: ReviewRequested) -> None:
-        """The inference's outcome says the same; whichever comes first decides, the other only
-        confirms.
+    async def on_review_requested(self, tx: AsyncConnection, event: ReviewRequested) -> None:
+        """Queue an answer that no model was sure about.
+
+        The inference's outcome says the same: whichever comes first decides, the other confirms.
         """
         arrival = await self._meet(tx, event)
         if arrival.unsure or arrival.state == "done":
             return
-        await self.store.mark(tx, arrival.item_id, unsure=True)
+        await self.arrivals.mark_unsure(tx, arrival.item_id)
         if arrival.state == "set_aside" and (rule := await self._rule(tx, event.route)):
             await self._place(tx, replace(arrival, unsure=True), rule)
 
-    async def feedback(self, tx: AsyncConnection, event: FeedbackRecorded) -> None:
+    async def on_feedback_recorded(self, tx: AsyncConnection, event: FeedbackRecorded) -> None:
         if not objects(event):
             return
         arrival = await self._meet(tx, event)
         if arrival.state == "done":
             return
-        suggestion = {"suggestion": event.text} if event.kind == "correction" else {}
-        await self.store.mark(tx, arrival.item_id, complaint=True, **suggestion)
+        suggestion = event.text if event.kind == "correction" else None
+        await self.arrivals.mark_complaint(tx, arrival.item_id, suggestion)
         if arrival.state in ("set_aside", "open") and (rule := await self._rule(tx, event.route)):
             await self._place(tx, replace(arrival, complaint=True), rule)
 
-    async def drift(self, tx: AsyncConnection, event: DriftDetected) -> None:
+    async def on_drift_detected(self, tx: AsyncConnection, event: DriftDetected) -> None:
         rule = await self._rule(tx, event.route)
         if rule is None:
             raise RouteNotHeardYet(event.route)
-        await self.store.open_batch(tx, event.route, event.drift_id, rule.drift_batch)
+        await self.arrivals.open_batch(tx, event.route, event.drift_id, rule.drift_batch)
 
-    async def route(self, tx: AsyncConnection, event: RouteChanged) -> None:
-        await self.routes.apply(tx, event)
-        for arrival in await self.store.unrouted(tx, event.route):
+    async def on_route_changed(self, tx: AsyncConnection, event: RouteChanged) -> None:
+        """Keep the route, and place the answers that came before it."""
+        await self.routes.on_route_changed(tx, event)
+        for arrival in await self.arrivals.unrouted(tx, event.route):
             await self._place(tx, arrival, event.spec.review)
 
     async def _meet(
         self, tx: AsyncConnection, event: InferenceRecorded | ReviewRequested | FeedbackRecorded
     ) -> Arrival:
-        return await self.store.meet(
-            tx, event.tenant, event.route, event.inference_id, coin(event.inference_id, self.salt)
-        )
+        tossed = coin(event.inference_id, self.salt)
+        return await self.arrivals.meet(tx, event.tenant, event.route, event.inference_id, tossed)
 
     async def _place(
         self, tx: AsyncConnection, arrival: Arrival, rule: ReviewRule, drift: bool = False
     ) -> None:
-        decision = decide(
+        sampling = sample(
             arrival.coin, rule, unsure=arrival.unsure, drift=drift, complaint=arrival.complaint
         )
-        await self.store.place(tx, arrival, decision)
+        await self.arrivals.place(tx, arrival, sampling)
 
     async def _rule(self, tx: AsyncConnection, route: str) -> ReviewRule | None:
         try:
@@ -102,9 +105,7 @@ class Intake:
 
 
 def objects(event: FeedbackRecorded) -> bool:
-    """Whether feedback says that the answer was wrong: a corrected text, or a rating of zero or
-    less.
-    """
+    """Say whether feedback calls the answer wrong: by a correction, or a rating of at most zero."""
     if event.kind == "correction":
         return bool(event.text)
     return event.kind == "rating" and event.value is not None and event.value <= 0

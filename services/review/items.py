@@ -1,6 +1,4 @@
-"""An answer that a human may see: what was asked and answered, why it is in the queue, and what was
-decided.
-"""
+"""An answer that a human may see: what was asked, why it is in the queue, what was decided."""
 
 from __future__ import annotations
 
@@ -16,14 +14,17 @@ from schemas.events import InferenceRecorded, Verdict
 from schemas.route import RouteSpec
 from shared.errors import Conflict, NotFound
 
-# awaited: only feedback or a review request has arrived; unrouted: its route is not known yet;
+# awaited: only feedback or a review request has arrived. unrouted: its route is not known yet.
 # set_aside: the coin said no.
 State = Literal["awaited", "unrouted", "set_aside", "open", "done"]
 
 
-class Asked(Value):
-    """What review keeps of an `InferenceRecorded`: enough to show it to a reviewer, today or after
-    late feedback.
+class Exchange(Value):
+    """What was asked and answered, and by whom: as much of an `InferenceRecorded` as a reviewer
+    and the verdict's event need, today or after late feedback.
+
+    Its fields and their order stay as they are, also `model` and `outcome`, which nothing reads:
+    `tests/faults/replay` builds a database again from the log and compares these bytes.
     """
 
     messages: tuple[Message, ...]
@@ -40,11 +41,11 @@ class Asked(Value):
         return zlib.compress(self.model_dump_json(exclude_none=True).encode(), 6)
 
     @classmethod
-    def of(cls, event: InferenceRecorded) -> Asked:
+    def of(cls, event: InferenceRecorded) -> Exchange:
         return cls.model_validate(event, from_attributes=True)
 
     @classmethod
-    def unpack(cls, packed: bytes) -> Asked:
+    def unpack(cls, packed: bytes) -> Exchange:
         return cls.model_validate_json(zlib.decompress(packed))
 
 
@@ -61,7 +62,9 @@ class Arrival:
 
 
 @dataclass(frozen=True)
-class Item:
+class ReviewItem:
+    """One answer in the queue, or decided. Times are seconds since the epoch."""
+
     item_id: str
     inference_id: str
     tenant: str
@@ -71,7 +74,7 @@ class Item:
     audit: bool
     probability: float
     coin: float
-    asked: Asked
+    exchange: Exchange
     suggestion: str | None
     claimed_by: str | None
     claimed_at: float
@@ -80,12 +83,17 @@ class Item:
     answer: str | None
     reviewer: str | None
     done_at: float | None
+    # From claim to verdict.
     seconds: float | None
-    read_at: float  # by the database's clock, like the claim
+    # By the database's clock, like the claim.
+    read_at: float
 
     @property
     def shown_reason(self) -> str:
-        """Reviewers must not know which items are audited: they would take more care with them."""
+        """Return the reason as reviewers see it: "sampled" for an audited item.
+
+        They must not know which items are audited: they would take more care with them.
+        """
         return "sampled" if self.reason == "audit" else self.reason
 
     @property
@@ -97,12 +105,12 @@ class Item:
 class Card:
     """An item with its route, whose newest labels are the ones it can be corrected to."""
 
-    item: Item
+    item: ReviewItem
     spec: RouteSpec
 
     @property
     def approvable(self) -> bool:
-        return well_formed(self.item.asked.answer, self.spec)
+        return well_formed(self.item.exchange.answer, self.spec)
 
 
 class ItemNotFound(NotFound):
@@ -113,7 +121,7 @@ class ItemNotFound(NotFound):
 
 
 class AlreadyDecided(Conflict):
-    def __init__(self, item: Item) -> None:
+    def __init__(self, item: ReviewItem) -> None:
         answer = (
             f" as '{item.answer}'"
             if item.verdict == "corrected" and len(item.answer or "") <= 80

@@ -4,33 +4,53 @@ JavaScript, too.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Form, Query, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.events import Verdict
+from schemas.route import RouteSpec
 from services.review.desk import Desk
-from services.review.rendering import NotLoggedIn, Page, Visit, render
-from services.review.sessions import COOKIE, Session
+from services.review.rendering import NotLoggedIn, PageRoute, Visit, render
+from services.review.sessions import COOKIE, Session, Sessions
+from services.review.store.queue import Queue
+from services.review.store.statistics import Statistics
+from services.review.verdicts import MAX_ANSWER
 from services.review.views import StatsView
-from shared.http.auth import Forbidden, Principal
+from shared.http import Forbidden, Keyring, keyring_of
+from shared.rules import RouteBook
+from shared.storage import Database
 
-router = APIRouter(include_in_schema=False, route_class=Page)
 PER_PAGE = 50
-MAX_ANSWER = 65_536  # characters, as in the API
+UNKNOWN_KEY = "This key is not known. Copy it again, or ask for a new one: it was shown once."
+
 FormText = Annotated[str, Form(max_length=MAX_ANSWER)]
 
 
-async def opened(request: Request) -> Session | None:
-    return await request.app.state.sessions.open(request.cookies.get(COOKIE))
+async def keys_of(request: Request) -> Keyring:
+    """Return the keys of this service. FastAPI would run a plain function in another thread."""
+    return keyring_of(request)
 
 
-async def visit(request: Request, session: Annotated[Session | None, Depends(opened)]) -> Visit:
-    who: Principal | None = (
-        request.app.state.keyring.by_id(session.key_id) if session and session.key_id else None
-    )
+Keys = Annotated[Keyring, Depends(keys_of)]
+
+
+async def session_of(request: Request) -> Session | None:
+    """Return the session that `Pages.open_session` found."""
+    session: Session | None = request.state.session
+    return session
+
+
+Opened = Annotated[Session | None, Depends(session_of)]
+
+
+async def visit(session: Opened, keys: Keys) -> Visit:
+    """Return who is logged in. Raises NotLoggedIn, also when the key was revoked meanwhile."""
+    who = keys.by_id(session.key_id) if session and session.key_id else None
     if session is None or who is None or "review" not in who.scopes:
         raise NotLoggedIn
     return Visit(who, session)
@@ -39,166 +59,155 @@ async def visit(request: Request, session: Annotated[Session | None, Depends(ope
 Visiting = Annotated[Visit, Depends(visit)]
 
 
-async def desk_of(request: Request) -> Desk:
-    return request.app.state.desk
+@dataclass(frozen=True)
+class Pages:
+    db: Database
+    desk: Desk
+    queue: Queue
+    statistics: Statistics
+    routes: RouteBook
+    sessions: Sessions
 
+    async def open_session(self, request: Request) -> None:
+        """Open the session of the cookie, before anything else of a request is looked at."""
+        request.state.session = await self.sessions.open(request.cookies.get(COOKIE))
 
-Working = Annotated[Desk, Depends(desk_of)]
+    async def start(self) -> Response:
+        return RedirectResponse("/queue", 303)
 
+    async def login_form(self, request: Request, session: Opened) -> Response:
+        session = session or Session()
+        return await self._with_cookie(request, render("login.html", csrf=session.csrf), session)
 
-@router.get("/")
-async def start() -> Response:
-    return RedirectResponse("/queue", 303)
+    async def login(
+        self, request: Request, key: FormText, csrf: FormText, session: Opened, keys: Keys
+    ) -> Response:
+        session = session or Session()
+        session.check(csrf)
+        who = keys.authenticate(key.strip())
+        if who is None or "review" not in who.scopes:
+            problem = str(Forbidden("review")) if who else UNKNOWN_KEY
+            form = render("login.html", 401, csrf=session.csrf, problem=problem)
+            return await self._with_cookie(request, form, session)
+        return await self._with_cookie(request, RedirectResponse("/queue", 303), Session(who.id))
 
+    async def logout(self, here: Visiting, csrf: FormText) -> Response:
+        here.session.check(csrf)
+        response = RedirectResponse("/login", 303)
+        response.delete_cookie(COOKIE)
+        return response
 
-@router.get("/login")
-async def login_form(
-    request: Request, session: Annotated[Session | None, Depends(opened)]
-) -> Response:
-    session = session or Session()
-    return await with_cookie(request, render("login.html", csrf=session.csrf), session)
+    async def show_queue(self, here: Visiting) -> Response:
+        async with self.db.read() as connection:
+            counts = await self.statistics.counts(connection, here.who.tenant)
+            routes = await self._routes(connection, here.who.tenant)
+        return render("queue.html", visit=here, stats=StatsView.of(counts), routes=routes)
 
+    async def count(self, here: Visiting, route: str | None = None) -> Response:
+        """Say how many items this reviewer could take now; the page asks while it waits."""
+        async with self.db.read() as connection:
+            takeable = await self.statistics.takeable_count(connection, here.who, route or None)
+        return JSONResponse({"open": takeable})
 
-@router.post("/login")
-async def login(
-    request: Request,
-    key: FormText,
-    csrf: FormText,
-    session: Annotated[Session | None, Depends(opened)],
-) -> Response:
-    session = session or Session()
-    session.check(csrf)
-    who: Principal | None = request.app.state.keyring.authenticate(key.strip())
-    if who is None or "review" not in who.scopes:
-        problem = (
-            str(Forbidden("review"))
-            if who
-            else "This key is not known. Copy it again, or ask for a new one: it was shown once."
+    async def review(self, here: Visiting, route: str = "", saved: str = "") -> Response:
+        """Show the item this reviewer holds, or the next one; `saved` says what became of the last.
+
+        When none is left, the page says what fills the queue.
+        """
+        who = here.who
+        card = await self.desk.take(who, route or None, resume=True)
+        async with self.db.read() as connection:
+            waiting = await self.statistics.open_count(connection, who.tenant, route or None)
+            done = await self.statistics.done_since(
+                connection, who.tenant, who.name, here.session.started
+            )
+            routes = [] if card else await self._routes(connection, who.tenant)
+        return render(
+            "item.html" if card else "empty.html",
+            visit=here,
+            card=card,
+            routes=routes,
+            route=route,
+            saved=saved,
+            waiting=waiting,
+            done=done,
         )
-        return await with_cookie(
-            request, render("login.html", 401, csrf=session.csrf, problem=problem), session
+
+    async def give_verdict(
+        self,
+        item_id: str,
+        here: Visiting,
+        csrf: FormText,
+        verdict: Annotated[Verdict, Form()],
+        answer: FormText = "",
+        route: FormText = "",
+    ) -> Response:
+        here.session.check(csrf)
+        # Forms send line breaks as two characters.
+        answer = answer.replace("\r\n", "\n")
+        done = await self.desk.give_verdict(here.who, item_id, verdict, answer)
+        return to_next_item(route, str(done.verdict))
+
+    async def skip(
+        self, item_id: str, here: Visiting, csrf: FormText, route: FormText = ""
+    ) -> Response:
+        here.session.check(csrf)
+        await self.desk.put_back(here.who, item_id)
+        return to_next_item(route, "skipped")
+
+    async def history(
+        self, here: Visiting, page: Annotated[int, Query(ge=1, le=10_000)] = 1
+    ) -> Response:
+        who = here.who
+        start = (page - 1) * PER_PAGE
+        async with self.db.read() as connection:
+            # One more than is shown tells whether there is another page.
+            items = await self.queue.finished(connection, who.tenant, who.name, PER_PAGE + 1, start)
+        more = len(items) > PER_PAGE
+        return render("history.html", visit=here, items=items[:PER_PAGE], page=page, more=more)
+
+    async def _routes(self, connection: AsyncConnection, tenant: str) -> list[RouteSpec]:
+        states = await self.routes.all(connection)
+        return [state.spec for state in states if state.tenant == tenant]
+
+    async def _with_cookie(
+        self, request: Request, response: Response, session: Session
+    ) -> Response:
+        response.set_cookie(
+            COOKIE,
+            await self.sessions.seal(session),
+            max_age=self.sessions.seconds,
+            httponly=True,
+            samesite="lax",
+            secure=request.url.scheme == "https",
         )
-    return await with_cookie(request, RedirectResponse("/queue", 303), Session(who.id))
+        return response
 
 
-@router.post("/logout")
-async def logout(here: Visiting, csrf: FormText) -> Response:
-    here.session.check(csrf)
-    response = RedirectResponse("/login", 303)
-    response.delete_cookie(COOKIE)
-    return response
-
-
-@router.get("/queue")
-async def queue(request: Request, here: Visiting, desk: Working) -> Response:
-    async with desk.db.read() as connection:
-        stats = StatsView.of(await request.app.state.statistics.counts(connection, here.who.tenant))
-        routes = [
-            state.spec
-            for state in await request.app.state.routes.all(connection)
-            if state.tenant == here.who.tenant
-        ]
-    return render("queue.html", visit=here, stats=stats, routes=routes)
-
-
-@router.get("/queue/count")
-async def count(
-    request: Request, here: Visiting, desk: Working, route: str | None = None
-) -> Response:
-    async with desk.db.read() as connection:
-        return JSONResponse(
-            {
-                "open": await request.app.state.statistics.takeable_count(
-                    connection, here.who, route or None
-                )
-            }
-        )
-
-
-@router.get("/review")
-async def review(
-    request: Request, here: Visiting, desk: Working, route: str = "", saved: str = ""
-) -> Response:
-    """The item this reviewer holds, or the next one."""
-    card = await desk.take(here.who, route or None, resume=True)
-    async with desk.db.read() as connection:
-        statistics = request.app.state.statistics
-        waiting = await statistics.open_count(connection, here.who.tenant, route or None)
-        done = await statistics.done_since(
-            connection, here.who.tenant, here.who.name, here.session.started
-        )
-        routes = (
-            []
-            if card
-            else [
-                state.spec
-                for state in await request.app.state.routes.all(connection)
-                if state.tenant == here.who.tenant
-            ]
-        )
-    shared: dict[str, Any] = {
-        "visit": here,
-        "route": route,
-        "saved": saved,
-        "waiting": waiting,
-        "done": done,
-    }
-    return (
-        render("item.html", card=card, **shared)
-        if card
-        else render("empty.html", routes=routes, **shared)
+def review_pages(
+    db: Database,
+    desk: Desk,
+    queue: Queue,
+    statistics: Statistics,
+    routes: RouteBook,
+    sessions: Sessions,
+) -> APIRouter:
+    pages = Pages(db, desk, queue, statistics, routes, sessions)
+    router = APIRouter(
+        include_in_schema=False, route_class=PageRoute, dependencies=[Depends(pages.open_session)]
     )
+    router.get("/")(pages.start)
+    router.get("/login")(pages.login_form)
+    router.post("/login")(pages.login)
+    router.post("/logout")(pages.logout)
+    router.get("/queue")(pages.show_queue)
+    router.get("/queue/count")(pages.count)
+    router.get("/review")(pages.review)
+    router.post("/review/{item_id}/verdict")(pages.give_verdict)
+    router.post("/review/{item_id}/skip")(pages.skip)
+    router.get("/history")(pages.history)
+    return router
 
 
-@router.post("/review/{item_id}/verdict")
-async def verdict(
-    item_id: str,
-    here: Visiting,
-    desk: Working,
-    csrf: FormText,
-    verdict: Annotated[Verdict, Form()],
-    answer: FormText = "",
-    route: FormText = "",
-) -> Response:
-    here.session.check(csrf)
-    done = await desk.settle(here.who, item_id, verdict, answer.replace("\r\n", "\n"))
-    return onwards(route, str(done.verdict))
-
-
-@router.post("/review/{item_id}/skip")
-async def skip(
-    item_id: str, here: Visiting, desk: Working, csrf: FormText, route: FormText = ""
-) -> Response:
-    here.session.check(csrf)
-    await desk.put_back(here.who, item_id)
-    return onwards(route, "skipped")
-
-
-@router.get("/history")
-async def history(
-    here: Visiting, desk: Working, page: Annotated[int, Query(ge=1, le=10_000)] = 1
-) -> Response:
-    async with desk.db.read() as connection:
-        items = await desk.queue.finished(
-            connection, here.who.tenant, here.who.name, PER_PAGE + 1, (page - 1) * PER_PAGE
-        )
-    return render(
-        "history.html", visit=here, items=items[:PER_PAGE], page=page, more=len(items) > PER_PAGE
-    )
-
-
-def onwards(route: str, saved: str) -> Response:
+def to_next_item(route: str, saved: str) -> Response:
     return RedirectResponse(f"/review?{urlencode({'route': route, 'saved': saved})}", 303)
-
-
-async def with_cookie(request: Request, response: Response, session: Session) -> Response:
-    sessions = request.app.state.sessions
-    response.set_cookie(
-        COOKIE,
-        await sessions.seal(session),
-        max_age=sessions.seconds,
-        httponly=True,
-        samesite="lax",
-        secure=request.url.scheme == "https",
-    )
-    return response

@@ -1,14 +1,11 @@
-"""Templates with escaping always on, and pages instead of JSON when something a person did goes
-wrong.
-"""
+"""Templates with escaping always on, and pages instead of JSON when something goes wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -20,7 +17,7 @@ from services.review.display import excerpt, label_keys, segments
 from services.review.sessions import Session
 from services.review.views import WHY, ConfidenceView, moment
 from shared.errors import RatchetError
-from shared.http.auth import Principal
+from shared.http import Principal
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -76,15 +73,15 @@ TEMPLATES.filters["iso"] = iso
 
 
 def render(
-    template: str, status: int = 200, visit: Visit | None = None, **values: Any
+    template: str, status: int = 200, visit: Visit | None = None, **values: object
 ) -> HTMLResponse:
     return HTMLResponse(TEMPLATES.get_template(template).render(visit=visit, **values), status)
 
 
-class Page(APIRoute):
-    """A route whose expected errors are shown to a person."""
+class PageRoute(APIRoute):
+    """Answers expected errors with a page, and visitors who have not logged in with the login."""
 
-    def get_route_handler(self) -> Callable[[Request], Any]:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[None, None, Response]]:
         answer = super().get_route_handler()
 
         async def page(request: Request) -> Response:

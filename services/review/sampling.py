@@ -1,9 +1,8 @@
-"""Which answers a human sees, and with which probability: one deterministic coin per inference
-(methods, section 0).
+"""Which answers a human sees, and with which probability: one deterministic coin per inference.
 
-audit iff coin < audit_rate; reviewed iff coin < probability, and probability >= audit_rate. So the
-audited answers are a subset of the reviewed ones, every inclusion probability is known, and a
-redelivered event decides the same again.
+An answer is audited when coin < audit_rate, and reviewed when coin < probability, which is at least
+audit_rate. So the audited answers are a subset of the reviewed ones, every inclusion probability is
+known, and an event that comes again decides the same (docs/methods.md, 4 sampling).
 """
 
 from __future__ import annotations
@@ -13,9 +12,14 @@ from hashlib import blake2b
 
 from schemas.route import ReviewRule
 
+# A skipped item comes back after all others.
+SKIPPED_RANK = 3
+
 
 @dataclass(frozen=True)
-class Decision:
+class Sampling:
+    """Whether a human sees an answer, and why: `sampled` is true with `probability`."""
+
     sampled: bool
     audit: bool
     probability: float
@@ -23,27 +27,32 @@ class Decision:
 
 
 def coin(inference_id: str, salt: str) -> float:
-    """Uniform in [0, 1); 53 bits, because a quotient of 64-bit integers can round up to 1.0."""
+    """Return a number uniform in [0, 1), always the same for an inference.
+
+    It has 53 bits, because a quotient of 64-bit integers can round up to 1.0.
+    """
     digest = blake2b(f"{salt}:{inference_id}".encode(), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2**53
 
 
-def decide(
-    u: float,
+def sample(
+    coin: float,
     rule: ReviewRule,
     *,
     unsure: bool = False,
     drift: bool = False,
     complaint: bool = False,
-) -> Decision:
-    """`unsure`: the router gave up. `drift`: in a batch opened by drift. `complaint`: a user said
-    the answer is wrong.
+) -> Sampling:
+    """Decide with `coin` whether a human sees an answer; the strongest reason sets the probability.
+
+    `unsure`: no model was sure enough. `drift`: it is in a batch opened by drift. `complaint`: a
+    user said that the answer is wrong.
     """
-    audit = u < rule.audit_rate
+    audit = coin < rule.audit_rate
     reason, rate = _strongest(rule, unsure, drift, complaint)
     probability = max(rule.audit_rate, rate)
-    return Decision(
-        u < probability, audit, probability, "audit" if audit and reason == "sampled" else reason
+    return Sampling(
+        coin < probability, audit, probability, "audit" if audit and reason == "sampled" else reason
     )
 
 
@@ -55,14 +64,11 @@ def _strongest(rule: ReviewRule, unsure: bool, drift: bool, complaint: bool) -> 
     return ("unsure", rule.unsure_rate) if unsure else ("sampled", rule.rate)
 
 
-def rank(decision: Decision) -> int:
-    """Complaints first, then drift batches, then everything else, first in first out.
+def rank(sampling: Sampling) -> int:
+    """Return the place in the queue: complaints first, then drift batches, then everything else.
 
     Not by confidence: audited answers that leave the queue in the order of their confidence are no
     uniform sample of anything, and neither is what is left. For the same reason a complaint does
     not move an audited answer ahead.
     """
-    return {"feedback": 2 if decision.audit else 0, "drift": 1}.get(decision.reason, 2)
-
-
-SKIPPED_RANK = 3  # a skipped item comes back after all others
+    return {"feedback": 2 if sampling.audit else 0, "drift": 1}.get(sampling.reason, 2)

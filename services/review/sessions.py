@@ -1,6 +1,4 @@
-"""Who is at the page: a signed cookie that names a key, and the token without which no form is
-accepted (CSRF).
-"""
+"""Who is at the page: a signed cookie that names a key, and the token every form needs (CSRF)."""
 
 from __future__ import annotations
 
@@ -11,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
-from services.review.ports import Secrets
+from services.review.store.secrets import KeptSecrets
 from shared.errors import RatchetError
 
 COOKIE = "ratchet_review"
@@ -28,26 +26,31 @@ class FormExpired(RatchetError):
 
 @dataclass(frozen=True)
 class Session:
-    """Without a key it is a visitor at the login form."""
+    """One visit from login to logout; without a key it is a visitor at the login form."""
 
     key_id: str | None = None
     csrf: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     started: float = field(default_factory=time.time)
 
     def check(self, token: str) -> None:
+        """Raise FormExpired unless a form carries the token of this session."""
         if not hmac.compare_digest(self.csrf.encode(), token.encode()):
             raise FormExpired
 
 
 class Sessions:
-    def __init__(self, keep: Secrets, hours: float) -> None:
-        self.keep = keep
+    """Keeps sessions in cookies, signed; nothing is stored here."""
+
+    def __init__(self, secrets: KeptSecrets, hours: float) -> None:
+        self.secrets = secrets
         self.seconds = round(hours * 3600)
 
     async def seal(self, session: Session) -> str:
+        """Return the value of the cookie."""
         return (await self._signer()).dumps(asdict(session))
 
     async def open(self, cookie: str | None) -> Session | None:
+        """Return the session of a cookie, nothing when it is missing, forged or too old."""
         if not cookie:
             return None
         try:
@@ -56,4 +59,4 @@ class Sessions:
             return None
 
     async def _signer(self) -> URLSafeTimedSerializer:
-        return URLSafeTimedSerializer(await self.keep.session_secret(), salt="review-session")
+        return URLSafeTimedSerializer(await self.secrets.session_secret(), salt="review-session")

@@ -1,6 +1,4 @@
-"""What a verdict means once it is checked against the route: pure, so that API and pages cannot
-differ.
-"""
+"""What a verdict means once it is checked against the route: one rule for API and pages."""
 
 from __future__ import annotations
 
@@ -10,6 +8,9 @@ from schemas.answers import normalise, well_formed
 from schemas.events import Verdict
 from schemas.route import RouteSpec
 from shared.errors import Invalid
+
+# Characters; with four bytes each, a verdict's answer still fits an event of 256 KiB.
+MAX_ANSWER = 65_536
 
 
 class UnknownLabel(Invalid):
@@ -41,29 +42,35 @@ class MalformedAnswer(Invalid):
 
 
 @dataclass(frozen=True)
-class Settled:
+class CheckedVerdict:
     verdict: Verdict
     answer: str | None
 
 
-def settle(verdict: Verdict, answer: str | None, model_answer: str, spec: RouteSpec) -> Settled:
-    """Correcting to the same answer approves it; a label is returned as the route spells it."""
+def check_verdict(
+    verdict: Verdict, answer: str | None, model_answer: str, spec: RouteSpec
+) -> CheckedVerdict:
+    """Return the verdict that counts, with a label spelled as the route does.
+
+    Correcting to the model's own answer approves it. Raises CorrectionMissing, UnknownLabel,
+    MalformedAnswer, ApprovedUnusable.
+    """
     if verdict == "rejected":
-        return Settled("rejected", None)
+        return CheckedVerdict("rejected", None)
     if verdict == "corrected":
         return _corrected(answer, model_answer, spec)
     if not well_formed(model_answer, spec):
         raise ApprovedUnusable(_form(spec))
-    return Settled("approved", as_spelled(model_answer, spec))
+    return CheckedVerdict("approved", as_spelled(model_answer, spec))
 
 
-def _corrected(answer: str | None, model_answer: str, spec: RouteSpec) -> Settled:
+def _corrected(answer: str | None, model_answer: str, spec: RouteSpec) -> CheckedVerdict:
     if answer is None or not answer.strip():
         raise CorrectionMissing
     if not well_formed(answer, spec):
         raise UnknownLabel(spec.labels) if spec.task == "classification" else MalformedAnswer
     right = as_spelled(answer, spec)
-    return Settled(
+    return CheckedVerdict(
         "approved" if normalise(right, spec) == normalise(model_answer, spec) else "corrected",
         right,
     )

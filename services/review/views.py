@@ -1,18 +1,18 @@
-"""What a reviewer is told about an item. Not: whether it is audited, its coin, or which model
-answered (blind review).
+"""What a reviewer is told about an item. Review is blind: not whether the item is audited, nor its
+coin, nor which model answered.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Literal
 
 from pydantic import BaseModel
 
-from schemas.base import Confidence, Message
+from schemas.base import Confidence, JsonObject, Message
 from schemas.events import Verdict
-from services.review.items import Card, Item
-from services.review.ports import Counts
+from services.review.items import Card, ReviewItem
+from services.review.store.statistics import Counts
 
 WHY = {
     "feedback": "A user said that this answer is wrong.",
@@ -61,27 +61,8 @@ class ItemView(BaseModel):
     decided_at: datetime | None
 
     @classmethod
-    def of(cls, item: Item, **more: Any) -> Self:
-        asked = item.asked
-        return cls(
-            item_id=item.item_id,
-            inference_id=item.inference_id,
-            route=item.route,
-            state="claimed" if item.claimed else item.state,
-            reason=item.shown_reason,
-            why=WHY[item.shown_reason],
-            messages=asked.messages,
-            answer=asked.answer,
-            suggestion=item.suggestion,
-            confidence=asked.confidence and ConfidenceView.of(asked.confidence),
-            asked_at=asked.occurred_at,
-            claimed_until=moment(item.claimed_until) if item.claimed else None,
-            verdict=item.verdict,
-            right_answer=item.answer,
-            reviewer=item.reviewer,
-            decided_at=moment(item.done_at),
-            **more,
-        )
+    def of(cls, item: ReviewItem) -> ItemView:
+        return cls(**fields_of(item))
 
 
 class CardView(ItemView):
@@ -93,8 +74,11 @@ class CardView(ItemView):
 
     @classmethod
     def of_card(cls, card: Card) -> CardView:
-        return cls.of(
-            card.item, task=card.spec.task, labels=card.spec.labels, approvable=card.approvable
+        return cls(
+            **fields_of(card.item),
+            task=card.spec.task,
+            labels=card.spec.labels,
+            approvable=card.approvable,
         )
 
 
@@ -128,5 +112,29 @@ class StatsView(BaseModel):
         )
 
 
+def fields_of(item: ReviewItem) -> JsonObject:
+    """Return what every view of an item shows."""
+    exchange = item.exchange
+    return {
+        "item_id": item.item_id,
+        "inference_id": item.inference_id,
+        "route": item.route,
+        "state": "claimed" if item.claimed else item.state,
+        "reason": item.shown_reason,
+        "why": WHY[item.shown_reason],
+        "messages": exchange.messages,
+        "answer": exchange.answer,
+        "suggestion": item.suggestion,
+        "confidence": exchange.confidence and ConfidenceView.of(exchange.confidence),
+        "asked_at": exchange.occurred_at,
+        "claimed_until": moment(item.claimed_until) if item.claimed else None,
+        "verdict": item.verdict,
+        "right_answer": item.answer,
+        "reviewer": item.reviewer,
+        "decided_at": moment(item.done_at),
+    }
+
+
 def moment(epoch: float | None) -> datetime | None:
+    """Return the UTC time of seconds since the epoch."""
     return datetime.fromtimestamp(epoch, UTC) if epoch else None

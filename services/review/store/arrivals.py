@@ -6,21 +6,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import uuid7
-from services.review.items import Arrival, Asked
-from services.review.sampling import Decision, rank
-from services.review.store.tables import Tables, arrival
-from shared.storage.db import insert_once, upsert
+from services.review.items import Arrival, Exchange
+from services.review.sampling import Sampling, rank
+from services.review.store.tables import Tables, arrival_of
+from shared.storage import insert_once, upsert
 
 NEW_RANK = 2
 
 
-class SqlArrivals:
+class Arrivals:
     def __init__(self, tables: Tables) -> None:
         self.items = tables.items
         self.batches = tables.batches
@@ -33,69 +32,90 @@ class SqlArrivals:
     async def meet(
         self, tx: AsyncConnection, tenant: str, route: str, inference_id: str, coin: float
     ) -> Arrival:
+        """Return the row of an inference, new or locked, so that no two events miss each other."""
         new = Arrival(uuid7(), "awaited", coin, unsure=False, complaint=False, rank=NEW_RANK)
-        if await insert_once(
-            tx,
-            self.items,
-            {
-                "item_id": new.item_id,
-                "tenant": tenant,
-                "route": route,
-                "inference_id": inference_id,
-                "state": new.state,
-                "rank": new.rank,
-                "coin": coin,
-                "recorded_at": time.time(),
-            },
-        ):
+        row = {
+            "item_id": new.item_id,
+            "tenant": tenant,
+            "route": route,
+            "inference_id": inference_id,
+            "state": new.state,
+            "rank": new.rank,
+            "coin": coin,
+            "recorded_at": time.time(),
+        }
+        if await insert_once(tx, self.items, row):
             return new
         same = (self.items.c.tenant == tenant, self.items.c.inference_id == inference_id)
-        return arrival((await tx.execute(select(self.items).where(*same).with_for_update())).one())
+        known = select(self.items).where(*same).with_for_update()
+        return arrival_of((await tx.execute(known)).one())
 
     async def record(
-        self, tx: AsyncConnection, item_id: str, route: str, asked: Asked, unsure: bool
+        self, tx: AsyncConnection, item_id: str, route: str, exchange: Exchange, unsure: bool
     ) -> None:
-        await self.mark(
-            tx, item_id, route=route, asked=asked.pack(), unsure=unsure, state="unrouted"
+        """Keep what was asked and answered, which now waits for its route."""
+        await self._set(
+            tx, item_id, route=route, asked=exchange.pack(), unsure=unsure, state="unrouted"
         )
 
-    async def mark(self, tx: AsyncConnection, item_id: str, **facts: Any) -> None:
-        await tx.execute(self._update, {"this": item_id} | facts)
+    async def mark_unsure(self, tx: AsyncConnection, item_id: str) -> None:
+        await self._set(tx, item_id, unsure=True)
 
-    async def place(self, tx: AsyncConnection, arrival: Arrival, decision: Decision) -> None:
-        """Into the queue or aside. What is in the queue already keeps its turn, or moves ahead."""
+    async def mark_complaint(
+        self, tx: AsyncConnection, item_id: str, suggestion: str | None
+    ) -> None:
+        """Note that a user called the answer wrong; without a suggestion an earlier one stays."""
+        if suggestion is None:
+            await self._set(tx, item_id, complaint=True)
+        else:
+            await self._set(tx, item_id, complaint=True, suggestion=suggestion)
+
+    async def place(self, tx: AsyncConnection, arrival: Arrival, sampling: Sampling) -> None:
+        """Put it into the queue or aside. What is in the queue keeps its turn, or moves ahead."""
+        turn: dict[str, object]
         if arrival.state == "open":
-            turn: dict[str, Any] = {"rank": min(arrival.rank, rank(decision))}
-        elif decision.sampled:
-            turn = {"state": "open", "rank": rank(decision), "queued_at": time.time()}
+            turn = {"rank": min(arrival.rank, rank(sampling))}
+        elif sampling.sampled:
+            turn = {"state": "open", "rank": rank(sampling), "queued_at": time.time()}
         else:
             turn = {"state": "set_aside"}
-        await self.mark(
+        await self._set(
             tx,
             arrival.item_id,
-            audit=decision.audit,
-            probability=decision.probability,
-            reason=decision.reason,
+            audit=sampling.audit,
+            probability=sampling.probability,
+            reason=sampling.reason,
             **turn,
         )
 
     async def unrouted(self, tx: AsyncConnection, route: str) -> Sequence[Arrival]:
+        """Lock and return what came before its route did."""
         waiting = select(self.items).where(
             self.items.c.state == "unrouted", self.items.c.route == route
         )
-        return [arrival(row) for row in await tx.execute(waiting.with_for_update())]
+        return [arrival_of(row) for row in await tx.execute(waiting.with_for_update())]
 
     async def open_batch(self, tx: AsyncConnection, route: str, drift_id: str, size: int) -> None:
-        """A second alarm while a batch is open starts it over; it does not add up."""
+        """Have the next `size` answers of a route reviewed.
+
+        A second alarm while a batch is open starts it over; it does not add up.
+        """
         await upsert(tx, self.batches, {"route": route, "drift_id": drift_id, "remaining": size})
 
     async def take_from_batch(self, tx: AsyncConnection, route: str) -> bool:
+        """Take one answer from the route's batch; say whether one was left."""
         return (await tx.execute(self._take, {"on_route": route})).rowcount == 1
 
     async def forget(self, tx: AsyncConnection, before: float) -> int:
-        """Drop what nobody was asked to review and what never met its inference."""
+        """Drop what nobody was asked to review and what never met its inference.
+
+        `before` is in seconds since the epoch. Returns how many rows that were.
+        """
         old = (
             self.items.c.state.in_(("set_aside", "awaited", "unrouted")),
             self.items.c.recorded_at < before,
         )
         return (await tx.execute(delete(self.items).where(*old))).rowcount
+
+    async def _set(self, tx: AsyncConnection, item_id: str, **values: object) -> None:
+        await tx.execute(self._update, {"this": item_id} | values)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.review.store.tables import Tables
-from shared.storage.db import Database, insert_once
+from shared.storage import Database, insert_once
 
 NAME = "session"
 
@@ -16,15 +17,16 @@ class KeptSecrets:
     def __init__(self, db: Database, tables: Tables, configured: str | None) -> None:
         self.db = db
         self.table = tables.secrets
-        self.known = configured
+        self._known = configured
 
     async def session_secret(self) -> str:
-        if self.known is None:
+        """Return the same secret in every process of this service, and after a restart."""
+        if self._known is None:
             async with self.db.transaction() as tx:
-                await insert_once(
-                    tx, self.table, {"name": NAME, "value": secrets.token_urlsafe(48)}
-                )
-                self.known = (
-                    await tx.execute(select(self.table.c.value).where(self.table.c.name == NAME))
-                ).scalar_one()
-        return self.known
+                self._known = await self._kept(tx)
+        return self._known
+
+    async def _kept(self, tx: AsyncConnection) -> str:
+        await insert_once(tx, self.table, {"name": NAME, "value": secrets.token_urlsafe(48)})
+        kept = select(self.table.c.value).where(self.table.c.name == NAME)
+        return str((await tx.execute(kept)).scalar_one())

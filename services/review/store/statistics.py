@@ -2,92 +2,117 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Row, func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from services.review.ports import Counts
 from services.review.store.tables import Tables
-from shared.http.auth import Principal
-from shared.storage.db import Database
+from shared.http import Principal
+from shared.storage import Database
 
-MEDIAN_OF = 1000  # the newest verdicts; the median of a whole history would hide how it goes today
+# The newest verdicts; the median of a whole history would hide how it goes today.
+MEDIAN_OF = 1000
+
+Conditions = tuple[ColumnElement[bool], ...]
 
 
-class SqlStatistics:
+@dataclass(frozen=True)
+class Counts:
+    """Open items, verdicts since midnight UTC, and the median time of the last 1,000 verdicts."""
+
+    open_by_route: dict[str, int]
+    open_by_reason: dict[str, int]
+    done_today_by_reviewer: dict[str, int]
+    done_today_by_route: dict[str, int]
+    p50_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """How many items a route has of one kind: with the same reason, or of the same reviewer."""
+
+    route: str
+    kind: str
+    items: int
+
+
+class Statistics:
     def __init__(self, db: Database, tables: Tables) -> None:
         self.items = tables.items
         self.clock = db.clock()
 
     async def open_count(self, tx: AsyncConnection, tenant: str, route: str | None) -> int:
-        conditions = [*self._in(tenant, "open"), *([self.items.c.route == route] if route else [])]
-        return (await tx.execute(select(func.count()).where(*conditions))).scalar_one()
+        return await self._count(tx, (*self._in(tenant, "open"), *self._on(route)))
 
     async def takeable_count(self, tx: AsyncConnection, who: Principal, route: str | None) -> int:
-        """Open, and not in another reviewer's hands."""
+        """Count what is open and not in another reviewer's hands."""
         free = or_(self.items.c.claimed_until < self.clock, self.items.c.claimed_by == who.id)
-        conditions = [
-            *self._in(who.tenant, "open"),
-            free,
-            *([self.items.c.route == route] if route else []),
-        ]
-        return (await tx.execute(select(func.count()).where(*conditions))).scalar_one()
+        return await self._count(tx, (*self._in(who.tenant, "open"), free, *self._on(route)))
 
     async def done_since(
         self, tx: AsyncConnection, tenant: str, reviewer: str, since: float
     ) -> int:
-        own = (
-            *self._in(tenant, "done"),
-            self.items.c.reviewer == reviewer,
-            self.items.c.done_at >= since,
-        )
-        return (await tx.execute(select(func.count()).where(*own))).scalar_one()
+        """Count a reviewer's verdicts since a time in seconds since the epoch."""
+        own = (self.items.c.reviewer == reviewer, self.items.c.done_at >= since)
+        return await self._count(tx, (*self._in(tenant, "done"), *own))
 
     async def counts(self, tx: AsyncConnection, tenant: str) -> Counts:
-        opened = await self._grouped(
-            tx, self._in(tenant, "open"), self.items.c.route, self.items.c.reason
-        )
+        waiting = await self._groups(tx, self._in(tenant, "open"), self.items.c.reason)
         today = (*self._in(tenant, "done"), self.items.c.done_at >= midnight())
-        done = await self._grouped(tx, today, self.items.c.route, self.items.c.reviewer)
+        done = await self._groups(tx, today, self.items.c.reviewer)
         return Counts(
-            summed(opened, 0),
-            summed(opened, 1),
-            summed(done, 1),
-            summed(done, 0),
-            await self._median(tx, tenant),
+            open_by_route=by_route(waiting),
+            open_by_reason=by_kind(waiting),
+            done_today_by_reviewer=by_kind(done),
+            done_today_by_route=by_route(done),
+            p50_seconds=await self._median(tx, tenant),
         )
 
-    async def _grouped(self, tx: AsyncConnection, where: tuple, *by: ColumnElement) -> list[Row]:
-        return list(
-            await tx.execute(select(*by, func.count()).where(*where).group_by(*by).order_by(*by))
-        )
+    async def _count(self, tx: AsyncConnection, where: Conditions) -> int:
+        return (await tx.execute(select(func.count()).where(*where))).scalar_one()
+
+    async def _groups(
+        self, tx: AsyncConnection, where: Conditions, kind: ColumnElement[str]
+    ) -> list[Group]:
+        by = (self.items.c.route, kind)
+        rows = await tx.execute(select(*by, func.count()).where(*where).group_by(*by).order_by(*by))
+        return [Group(*row) for row in rows]
 
     async def _median(self, tx: AsyncConnection, tenant: str) -> float | None:
-        timed = select(self.items.c.seconds).where(
-            *self._in(tenant, "done"), self.items.c.seconds.is_not(None)
+        timed = (*self._in(tenant, "done"), self.items.c.seconds.is_not(None))
+        newest = (
+            select(self.items.c.seconds)
+            .where(*timed)
+            .order_by(self.items.c.done_at.desc())
+            .limit(MEDIAN_OF)
         )
-        newest = [
-            row.seconds
-            for row in await tx.execute(
-                timed.order_by(self.items.c.done_at.desc()).limit(MEDIAN_OF)
-            )
-        ]
-        return round(sorted(newest)[len(newest) // 2], 3) if newest else None
+        seconds = sorted((await tx.execute(newest)).scalars())
+        return round(seconds[len(seconds) // 2], 3) if seconds else None
 
-    def _in(self, tenant: str, state: str) -> tuple:
+    def _in(self, tenant: str, state: str) -> Conditions:
         return self.items.c.tenant == tenant, self.items.c.state == state
 
+    def _on(self, route: str | None) -> Conditions:
+        return (self.items.c.route == route,) if route else ()
 
-def summed(rows: list[Row], column: int) -> dict[str, int]:
-    """Counts per value of one column. Audited items count as sampled: reviewers must not tell them
-    apart.
-    """
-    totals: dict[str, int] = {}
-    for row in rows:
-        key = "sampled" if row[column] == "audit" else row[column]
-        totals[key] = totals.get(key, 0) + row[-1]
-    return totals
+
+def by_route(groups: Iterable[Group]) -> dict[str, int]:
+    totals: Counter[str] = Counter()
+    for group in groups:
+        totals[group.route] += group.items
+    return dict(totals)
+
+
+def by_kind(groups: Iterable[Group]) -> dict[str, int]:
+    """Add up by kind. Audited items count as sampled: reviewers must not tell them apart."""
+    totals: Counter[str] = Counter()
+    for group in groups:
+        totals["sampled" if group.kind == "audit" else group.kind] += group.items
+    return dict(totals)
 
 
 def midnight() -> float:

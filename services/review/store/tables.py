@@ -1,9 +1,10 @@
-"""The tables of review. Times that are compared are seconds since the epoch."""
+"""The tables of review, and what their rows are read as. Times are seconds since the epoch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import (
     Boolean,
@@ -20,8 +21,8 @@ from sqlalchemy import (
 )
 
 from schemas.events import RouteChanged
-from services.review.items import Arrival, Asked, Card, Item
-from shared.storage.db import seconds
+from services.review.items import Arrival, Card, Exchange, ReviewItem
+from shared.storage import seconds
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,10 @@ class Tables:
 
 
 def review_tables(metadata: MetaData) -> Tables:
-    """One row per inference: what the coin set aside waits here, compressed, for late feedback, and
-    is purged in time.
+    """Declare the tables.
+
+    `items` has one row per inference: what the coin set aside waits there, compressed, for late
+    feedback, until housekeeping forgets it.
     """
     items = Table(
         "items",
@@ -84,17 +87,18 @@ def review_tables(metadata: MetaData) -> Tables:
     return Tables(items, batches, secrets)
 
 
-def arrival(row: Row) -> Arrival:
+def arrival_of(row: Row[Any]) -> Arrival:
     return Arrival(row.item_id, row.state, row.coin, row.unsure, row.complaint, row.rank)
 
 
-def card(row: Row) -> Card:
-    """From a row that joins the item with its route and with the database's clock."""
-    return Card(item(row, row.now), RouteChanged.model_validate_json(row.route_state).spec)
+def card_of(row: Row[Any]) -> Card:
+    """Read an item from a row that joins it with its route and with the database's clock."""
+    return Card(item_of(row, row.now), RouteChanged.model_validate_json(row.route_state).spec)
 
 
-def item(row: Row, now: float | Decimal) -> Item:
-    return Item(
+def item_of(row: Row[Any], now: float | Decimal) -> ReviewItem:
+    """Read an item. `now` is the time at which its claim is judged, by the database's clock."""
+    return ReviewItem(
         item_id=row.item_id,
         inference_id=row.inference_id,
         tenant=row.tenant,
@@ -104,7 +108,7 @@ def item(row: Row, now: float | Decimal) -> Item:
         audit=row.audit,
         probability=row.probability,
         coin=row.coin,
-        asked=Asked.unpack(row.asked),
+        exchange=Exchange.unpack(row.asked),
         suggestion=row.suggestion,
         claimed_by=row.claimed_by,
         claimed_at=row.claimed_at,

@@ -11,36 +11,22 @@ import httpx
 from sqlalchemy import select
 
 from schemas.base import Event
-from schemas.events import (
-    DriftDetected,
-    FeedbackRecorded,
-    InferenceRecorded,
-    ReviewCompleted,
-    ReviewRequested,
-    RouteChanged,
-)
-from services.review import handlers
+from schemas.events import ReviewCompleted
+from schemas.topics import topic_of
+from services.review.app import Parts
 from shared.http.auth import Keyring, new_key
 from shared.service import Service
-
-HANDLERS = {
-    InferenceRecorded: handlers.on_inference_recorded,
-    ReviewRequested: handlers.on_review_requested,
-    FeedbackRecorded: handlers.on_feedback_recorded,
-    DriftDetected: handlers.on_drift_detected,
-    RouteChanged: handlers.on_route_changed,
-}
 
 
 @dataclass
 class Review:
-    service: Service
+    service: Service[Parts]
     keys: dict[str, str]
 
     async def hears(self, *events: Event) -> None:
         for event in events:
             async with self.service.db.transaction() as tx:
-                await HANDLERS[type(event)](event, tx=tx, intake=self.service.context["intake"])
+                await self.service.handlers[topic_of(type(event))](tx, event)
 
     async def said(self) -> list[ReviewCompleted]:
         table = self.service.outbox.table

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from schemas.base import BlobRef
-from services.review.adapters.contents import StoredContent
+from shared.rules import Content
 from shared.storage.blobs import BlobStore
 from tests import factories
 from tests.unit.review.harness import Review, add_key
@@ -221,6 +221,7 @@ async def test_items_that_were_set_aside_are_not_served(review: Review) -> None:
 
 async def test_the_scope_review_is_needed(review: Review) -> None:
     app = add_key(review, "app", "acme", {"infer", "admin", "read"})
+    # pragma: allowlist nextline secret
     async with review.client(secret=app) as client, review.client(secret="rk_wrong") as nobody:
         assert (await client.post("/v1/queue/next")).status_code == 403
         assert (await nobody.get("/v1/stats")).status_code == 401
@@ -247,9 +248,7 @@ async def test_bad_verdicts_say_what_to_do(reviewing_all: Review, body: dict) ->
 async def test_large_content_is_fetched_when_shown_and_never_copied_into_an_event(
     reviewing_all: Review, tmp_path
 ) -> None:
-    content = StoredContent(
-        messages=({"role": "user", "content": "long " * 60_000},), answer="refund"
-    )
+    content = Content(messages=({"role": "user", "content": "long " * 60_000},), answer="refund")
     ref: BlobRef = BlobStore(f"file://{tmp_path}/artifacts").put_bytes(
         content.model_dump_json().encode(), "contents", ".json"
     )

@@ -110,7 +110,7 @@ async def test_what_is_set_aside_is_kept_compressed_and_forgotten_in_time(review
     )
     packed = (await one(review)).asked
     assert len(packed) < len(text) / 5 and text.encode() in zlib.decompress(packed)
-    housekeeping = review.service.workers[0].__self__
+    housekeeping = review.service.parts.housekeeping
     assert await housekeeping.once() == 0
     housekeeping.keep_seconds = -1
     assert await housekeeping.once() == 1 and await review.items() == []

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.route import ReviewRule
-from services.review.sampling import coin, decide, rank
+from services.review.sampling import coin, rank, sample
 
 RATE = st.floats(0, 1)
 RULES = st.builds(ReviewRule, rate=RATE, audit_rate=RATE, unsure_rate=RATE)
@@ -22,7 +22,7 @@ def test_the_coin_is_uniform_and_depends_on_the_salt() -> None:
 def test_audited_is_a_subset_of_reviewed_and_the_probability_is_honest(
     u: float, rule: ReviewRule, unsure: bool, drift: bool, complaint: bool
 ) -> None:
-    decision = decide(u, rule, unsure=unsure, drift=drift, complaint=complaint)
+    decision = sample(u, rule, unsure=unsure, drift=drift, complaint=complaint)
     assert decision.sampled == (u < decision.probability)
     assert decision.audit == (u < rule.audit_rate)
     assert not decision.audit or decision.sampled
@@ -41,24 +41,23 @@ def test_audited_is_a_subset_of_reviewed_and_the_probability_is_honest(
 def test_the_strongest_reason_sets_the_probability(
     flags: dict, probability: float, reason: str
 ) -> None:
-    decision = decide(0.05, ReviewRule(rate=0.1, audit_rate=0.04, unsure_rate=0.7), **flags)
+    decision = sample(0.05, ReviewRule(rate=0.1, audit_rate=0.04, unsure_rate=0.7), **flags)
     assert (decision.probability, decision.reason, decision.audit) == (probability, reason, False)
 
 
 def test_an_audited_answer_without_another_reason_says_audit() -> None:
-    assert decide(0.03, ReviewRule(rate=0.1, audit_rate=0.04)).reason == "audit"
-    assert decide(0.03, ReviewRule(rate=0.1, audit_rate=0.04), unsure=True).reason == "unsure"
+    assert sample(0.03, ReviewRule(rate=0.1, audit_rate=0.04)).reason == "audit"
+    assert sample(0.03, ReviewRule(rate=0.1, audit_rate=0.04), unsure=True).reason == "unsure"
 
 
 def test_the_queue_is_first_in_first_out_behind_complaints_and_drift() -> None:
     rule = ReviewRule(rate=0.1, audit_rate=0.04)
     ranks = {
-        flag: rank(decide(0.05, rule, **{flag: True})) for flag in ("complaint", "drift", "unsure")
+        flag: rank(sample(0.05, rule, **{flag: True})) for flag in ("complaint", "drift", "unsure")
     }
     assert (
         ranks == {"complaint": 0, "drift": 1, "unsure": 2}
-        and rank(decide(0.01, rule)) == rank(decide(0.05, rule)) == 2
+        and rank(sample(0.01, rule)) == rank(sample(0.05, rule)) == 2
     )
-    assert (
-        rank(decide(0.01, rule, complaint=True)) == 2
-    )  # a complaint never pulls an audited answer ahead
+    # a complaint never pulls an audited answer ahead
+    assert rank(sample(0.01, rule, complaint=True)) == 2

@@ -4,11 +4,11 @@ import pytest
 
 from services.review.verdicts import (
     ApprovedUnusable,
+    CheckedVerdict,
     CorrectionMissing,
     MalformedAnswer,
-    Settled,
     UnknownLabel,
-    settle,
+    check_verdict,
 )
 from tests import factories
 
@@ -20,22 +20,22 @@ TEXT = factories.spec(task="summarisation", labels=())
 @pytest.mark.parametrize(
     ("verdict", "answer", "model", "spec", "settled"),
     [
-        ("approved", None, " Delivery. ", LABELS, Settled("approved", "delivery")),
-        ("corrected", "REFUND", "delivery", LABELS, Settled("corrected", "refund")),
-        ("corrected", "delivery", "Delivery", LABELS, Settled("approved", "delivery")),
-        ("rejected", "ignored", "delivery", LABELS, Settled("rejected", None)),
+        ("approved", None, " Delivery. ", LABELS, CheckedVerdict("approved", "delivery")),
+        ("corrected", "REFUND", "delivery", LABELS, CheckedVerdict("corrected", "refund")),
+        ("corrected", "delivery", "Delivery", LABELS, CheckedVerdict("approved", "delivery")),
+        ("rejected", "ignored", "delivery", LABELS, CheckedVerdict("rejected", None)),
         (
             "corrected",
             '{"b": 1, "a": 2}',
             '{"a":2,"b":1}',
             JSON,
-            Settled("approved", '{"b": 1, "a": 2}'),
+            CheckedVerdict("approved", '{"b": 1, "a": 2}'),
         ),
-        ("corrected", " Better. ", "Worse.", TEXT, Settled("corrected", "Better.")),
+        ("corrected", " Better. ", "Worse.", TEXT, CheckedVerdict("corrected", "Better.")),
     ],
 )
 def test_settles(verdict, answer, model, spec, settled) -> None:
-    assert settle(verdict, answer, model, spec) == settled
+    assert check_verdict(verdict, answer, model, spec) == settled
 
 
 @pytest.mark.parametrize(
@@ -51,9 +51,9 @@ def test_settles(verdict, answer, model, spec, settled) -> None:
 )
 def test_refuses(verdict, answer, model, spec, error) -> None:
     with pytest.raises(error):
-        settle(verdict, answer, model, spec)
+        check_verdict(verdict, answer, model, spec)
 
 
 def test_an_unknown_label_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UnknownLabel, match="delivery, refund, password"):
-        settle("corrected", "parcel", "delivery", LABELS)
+        check_verdict("corrected", "parcel", "delivery", LABELS)
