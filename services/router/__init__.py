@@ -1,3 +1,1 @@
-"""The gateway: answers apps with the model that is proven best for their route, and moves routes to
-new adapters.
-"""
+"""The router: answers apps with the model that is proven best for their route."""

@@ -1,46 +1,58 @@
-"""HTTP in, for apps: chat completions and the caller's routes as models, as OpenAI's clients expect
-them.
-"""
+"""HTTP in, for apps: chat completions and the caller's routes as models, as OpenAI has them."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic_core import to_json
 
-from services.router.chat import completion, headers, parse
+from schemas.base import JsonObject
+from services.router.chat import ChatLimits, completion_body, completion_headers, parse
+from services.router.gateway import Gateway
 from services.router.openai_route import OpenAIRoute
 from services.router.state import RouteView
-from shared.http.auth import Principal, require
+from services.router.table import RouteTable
+from shared.http import Principal, require
 
-router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAIRoute)
 Caller = Annotated[Principal, Depends(require("infer"))]
 
 
-@router.post("/chat/completions")
-async def chat_completions(request: Request, caller: Caller) -> Response:
-    """`model` is "tenant/route". Text in, text out; the answer is durable before it is returned."""
-    state = request.app.state
-    asked = parse(await request.body(), request.headers.get("x-ratchet-session"), state.limits)
-    answered = await state.gateway.answer(caller.tenant, asked)
-    return Response(
-        to_json(completion(answered)), media_type="application/json", headers=headers(answered)
-    )
+@dataclass(frozen=True)
+class ChatApi:
+    table: RouteTable
+    gateway: Gateway
+    limits: ChatLimits
+
+    async def chat_completions(self, request: Request, caller: Caller) -> Response:
+        """`model` is "tenant/route". Text in, text out; the answer is durable before it is returned."""  # noqa: E501
+        session = request.headers.get("x-ratchet-session")
+        asked = parse(await request.body(), session, self.limits)
+        answered = await self.gateway.answer(caller.tenant, asked)
+        return Response(
+            to_json(completion_body(answered)),
+            media_type="application/json",
+            headers=completion_headers(answered),
+        )
+
+    async def models(self, caller: Caller) -> JsonObject:
+        views = await self.table.owned_by(caller.tenant)
+        return {"object": "list", "data": [as_model(view) for view in views]}
+
+    async def model(self, name: str, caller: Caller) -> JsonObject:
+        return as_model(await self.table.of(name, caller.tenant))
 
 
-@router.get("/models")
-async def models(request: Request, caller: Caller) -> dict[str, Any]:
-    return {
-        "object": "list",
-        "data": [as_model(view) for view in await request.app.state.table.owned_by(caller.tenant)],
-    }
+def chat_api(table: RouteTable, gateway: Gateway, limits: ChatLimits) -> APIRouter:
+    """Make the endpoints that OpenAI's clients call."""
+    api = ChatApi(table, gateway, limits)
+    router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAIRoute)
+    router.post("/chat/completions")(api.chat_completions)
+    router.get("/models")(api.models)
+    router.get("/models/{name:path}")(api.model)
+    return router
 
 
-@router.get("/models/{name:path}")
-async def model(request: Request, name: str, caller: Caller) -> dict[str, Any]:
-    return as_model(await request.app.state.table.of(name, caller.tenant))
-
-
-def as_model(view: RouteView) -> dict[str, Any]:
+def as_model(view: RouteView) -> JsonObject:
     return {"id": view.state.route, "object": "model", "created": 0, "owned_by": view.state.tenant}

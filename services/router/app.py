@@ -2,72 +2,81 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import MetaData
 
-from services.router import api, handlers, routes_api
-from services.router.adapters.shelf import DiskShelf
-from services.router.adapters.vllm import Vllm
+from schemas import topics
+from services.router.api import chat_api
 from services.router.canary import Canaries
-from services.router.chat import Limits
+from services.router.chat import ChatLimits
 from services.router.fleet import Fleet
 from services.router.gateway import Gateway
-from services.router.ports import Upstream
+from services.router.handlers import RouteHandlers
 from services.router.reconcile import Reconciler
 from services.router.rollout import CanaryRule
+from services.router.routes_api import routes_api
 from services.router.settings import Settings
-from services.router.store.recorder import DecisionRecorder
+from services.router.shelf import Shelf
+from services.router.store.recorder import Recorder
 from services.router.store.routes import RouteDatabase
+from services.router.store.views import RouteViews
 from services.router.table import RouteTable
-from shared.events.outbox import Outbox, Sender
-from shared.rules.redaction import redact
+from services.router.upstream import Upstream
+from shared.events import Outbox, Sender
+from shared.rules import redact
 from shared.service import Service
-from shared.storage.blobs import BlobStore
-from shared.storage.db import Database
+from shared.storage import BlobStore, Database
 
 
-def build(
-    settings: Settings, sender: Sender | None = None, upstream: Upstream | None = None
-) -> Service:
+@dataclass(frozen=True)
+class Parts:
+    """What tests and tools reach."""
+
+    routes: RouteDatabase
+    table: RouteTable
+    fleet: Fleet
+    upstream: Upstream
+
+
+def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     metadata = MetaData()
     db = Database(settings.database_url)
     outbox = Outbox("router", metadata)
     blobs = BlobStore(settings.artifacts_url)
     routes = RouteDatabase(metadata, outbox)
-    table = RouteTable(db, routes)
+    table = RouteTable(db, RouteViews(routes.tables))
     fleet = Fleet()
-    upstream = upstream or Vllm(settings.vllm_url, settings.vllm_timeout)
-    recorder = DecisionRecorder(db, outbox, routes.tables, blobs, redact)
+    upstream = Upstream(settings.vllm_url, settings.vllm_timeout)
+    recorder = Recorder(db, outbox, routes.tables.decisions, blobs, redact)
     gateway = Gateway(table, fleet, upstream, recorder, settings.base_model)
     rule = CanaryRule(settings.canary_share, settings.canary_requests, settings.canary_seconds)
+    handlers = RouteHandlers(routes, rule)
     reconciler = Reconciler(
-        table,
-        fleet,
-        upstream,
-        DiskShelf(blobs, settings.adapter_cache),
-        settings.base_model,
+        table=table,
+        fleet=fleet,
+        upstream=upstream,
+        shelf=Shelf(blobs, settings.adapter_cache),
+        base_model=settings.base_model,
         most=settings.max_loaded,
         every=settings.reconcile_seconds,
         drain=settings.drain_seconds,
     )
+    limits = ChatLimits(settings.max_messages, settings.max_characters)
     return Service(
         name="router",
         settings=settings,
         metadata=metadata,
-        events=handlers.router,
-        http=[api.router, routes_api.router],
+        handlers={
+            topics.ADAPTER_EVALUATED: handlers.on_adapter_evaluated,
+            topics.CALIBRATION_FITTED: routes.on_calibration_fitted,
+            topics.REVIEW_COMPLETED: handlers.on_review_completed,
+        },
+        http=[chat_api(table, gateway, limits), routes_api(db, routes, table, fleet)],
         db=db,
         outbox=outbox,
-        context={
-            "routes": routes,
-            "decisions": routes,
-            "table": table,
-            "fleet": fleet,
-            "gateway": gateway,
-            "canary_rule": rule,
-            "limits": Limits(settings.max_messages, settings.max_characters),
-        },
+        parts=Parts(routes, table, fleet, upstream),
         workers=[table.watch, reconciler.run, Canaries(db, table, fleet, routes, rule).run],
         sender=sender,
         report=fleet.report,

@@ -1,19 +1,26 @@
-"""OpenAI's chat completions as far as a route has them: what is accepted, and the shape of answers
-and of errors. Pure.
-"""
+"""OpenAI's chat completions as far as a route has them: requests, answers and errors. Pure."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from schemas.base import Attempt, Message
+from schemas.base import Attempt, JsonObject, Message
 from shared.errors import Invalid, NotFound, RatchetError
 
-TYPES = {
+Outcome = Literal["confident", "fell_back", "unsure"]
+# What each role of OpenAI's API is here; the roles of tools are not supported.
+ROLES: dict[str, Literal["system", "user", "assistant"]] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+}
+# OpenAI's `type` of an error, by status; else "server_error" or "invalid_request_error".
+ERROR_TYPES = {
     401: "authentication_error",
     403: "permission_error",
     404: "invalid_request_error",
@@ -32,7 +39,7 @@ class BadRequest(Invalid):
 
 
 class RouteNotServed(NotFound):
-    """Also for another tenant's routes: whether those exist is not this caller's business."""
+    """Raised for another tenant's routes too: whether they exist is not the caller's business."""
 
     def __init__(self, model: str) -> None:
         super().__init__(
@@ -53,8 +60,9 @@ class ChatMessage(BaseModel):
 
 
 class ChatRequest(BaseModel):
-    """The fields that mean something here. Sampling parameters are accepted and ignored: the route
-    decides them.
+    """The fields that mean something here.
+
+    Sampling parameters are accepted and ignored: the route decides them.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -66,30 +74,34 @@ class ChatRequest(BaseModel):
     ) = Field(None, max_length=16)
     stream: bool | None = None
     n: int | None = None
-    tools: list[Any] | None = None
-    functions: list[Any] | None = None
+    tools: list[object] | None = None
+    functions: list[object] | None = None
     modalities: list[str] | None = None
-    response_format: dict[str, Any] | None = None
+    response_format: JsonObject | None = None
 
 
 @dataclass(frozen=True)
-class Limits:
+class ChatLimits:
+    """How much one request may send."""
+
     messages: int
+    # Of all messages together.
     characters: int
 
 
 @dataclass(frozen=True)
-class Asked:
+class ChatQuestion:
     """A request that can be served."""
 
     route: str
     messages: tuple[Message, ...]
     metadata: dict[str, str]
+    # Requests of one session are given to the same adapter while a canary runs.
     session: str
 
 
-def parse(body: bytes, session: str | None, limits: Limits) -> Asked:
-    """The request behind the bytes, or BadRequest that says what to change."""
+def parse(body: bytes, session: str | None, limits: ChatLimits) -> ChatQuestion:
+    """Read a request. Raises BadRequest, which says what to change."""
     try:
         request = ChatRequest.model_validate_json(body)
     except ValidationError as error:
@@ -102,13 +114,15 @@ def parse(body: bytes, session: str | None, limits: Limits) -> Asked:
     messages = tuple(_message(message, number) for number, message in enumerate(request.messages))
     _refuse_absurd(messages, limits)
     metadata = request.metadata or {}
-    asked = (
+    session_key = (
         request.user
         or session
         or metadata.get("session")
         or next(m.content for m in messages if m.role == "user")
     )
-    return Asked(route=request.model, messages=messages, metadata=metadata, session=asked)
+    return ChatQuestion(
+        route=request.model, messages=messages, metadata=metadata, session=session_key
+    )
 
 
 def _refuse_unsupported(request: ChatRequest) -> None:
@@ -136,13 +150,13 @@ def _refuse_unsupported(request: ChatRequest) -> None:
 
 def _message(message: ChatMessage, number: int) -> Message:
     where = f"messages.{number}"
-    if message.role in ("tool", "function"):
+    role = ROLES.get(message.role)
+    if role is None:
         raise BadRequest(
             "tools are not supported: send system, user and assistant messages", f"{where}.role"
         )
     if message.content is None:
         raise BadRequest("a message needs text content", f"{where}.content")
-    role = "system" if message.role == "developer" else message.role
     if isinstance(message.content, str):
         return Message(role=role, content=message.content)
     if other := next(
@@ -152,7 +166,7 @@ def _message(message: ChatMessage, number: int) -> Message:
     return Message(role=role, content="".join(part.text or "" for part in message.content))
 
 
-def _refuse_absurd(messages: tuple[Message, ...], limits: Limits) -> None:
+def _refuse_absurd(messages: tuple[Message, ...], limits: ChatLimits) -> None:
     if not any(message.role == "user" and message.content.strip() for message in messages):
         raise BadRequest("messages must hold at least one user message with text", "messages")
     if len(messages) > limits.messages:
@@ -166,24 +180,23 @@ def _refuse_absurd(messages: tuple[Message, ...], limits: Limits) -> None:
 
 
 @dataclass(frozen=True)
-class Answered:
-    """What the gateway decided, ready to be told to the app. `note` says why an adapter did not
-    answer.
-    """
+class ChatAnswer:
+    """What the gateway decided, ready to be told to the app."""
 
     inference_id: str
     route: str
     attempt: Attempt
-    outcome: str
+    outcome: Outcome
     route_version: int
     attempts: tuple[Attempt, ...]
     finish_reason: str
     prompt_tokens: int
     completion_tokens: int
+    # Why an adapter did not answer.
     note: str | None = None
 
 
-def completion(answered: Answered) -> dict[str, Any]:
+def completion_body(answered: ChatAnswer) -> JsonObject:
     return {
         "id": answered.inference_id,
         "object": "chat.completion",
@@ -210,9 +223,10 @@ def completion(answered: Answered) -> dict[str, Any]:
     }
 
 
-def summary(answered: Answered) -> dict[str, Any]:
-    """The `ratchet` object of the body. `confidence` is P(correct), null while the arm is
-    uncalibrated; `score` is raw.
+def summary(answered: ChatAnswer) -> JsonObject:
+    """Render the `ratchet` object of the body.
+
+    `confidence` is P(correct), null while the arm is uncalibrated; `score` is the raw one.
     """
     confidence = answered.attempt.confidence
     return {
@@ -229,7 +243,7 @@ def summary(answered: Answered) -> dict[str, Any]:
     }
 
 
-def headers(answered: Answered) -> dict[str, str]:
+def completion_headers(answered: ChatAnswer) -> dict[str, str]:
     confidence = answered.attempt.confidence
     p_correct = confidence.p_correct if confidence else None
     return {
@@ -244,13 +258,13 @@ def headers(answered: Answered) -> dict[str, str]:
 
 def error_body(
     message: str, status: int, param: str | None = None, code: str | None = None
-) -> dict[str, Any]:
-    kind = TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+) -> JsonObject:
+    kind = ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def error_code(error: RatchetError) -> str:
-    """Ours, except where OpenAI's clients know a code of their own."""
+    """Return the error's name in snake case, or OpenAI's own code where its clients know one."""
     known = {"RouteNotServed": "model_not_found", "Unauthenticated": "invalid_api_key"}
     return known.get(
         error.name, "".join(f"_{c.lower()}" if c.isupper() else c for c in error.name).lstrip("_")

@@ -1,17 +1,17 @@
-"""Which adapters this router has proven to be loaded in vLLM, and what is wrong with those that are
-not.
-"""
+"""Which adapters this router has proven to be loaded in vLLM, and what is wrong with the others."""
 
 from __future__ import annotations
 
-from typing import Any
+from schemas.base import JsonObject
 
-GIVE_UP_AFTER = 3  # failed attempts to load a challenger
+# Failed attempts to load a challenger.
+GIVE_UP_AFTER = 3
 
 
 class Fleet:
-    """Proof is kept in memory on purpose: it is about one running vLLM, and goes when that one
-    stops holding the name.
+    """What is known of one running vLLM.
+
+    Proof is kept in memory on purpose: it is void as soon as that vLLM no longer lists the name.
     """
 
     def __init__(self) -> None:
@@ -26,15 +26,16 @@ class Fleet:
         return adapter_id in self._proven
 
     def saw(self, names: frozenset[str], base_model: str) -> None:
-        """vLLM listed what it holds: whatever is missing must be proven again."""
+        """Note what vLLM listed: an adapter that is missing there must be proven again."""
         self.up = True
         self.base_served = base_model in names
         self.loaded = names - {base_model}
         self._proven &= names
 
     def away(self) -> None:
-        """Not a reason to forget: a vLLM that restarted lists no adapters, and then `saw`
-        forgets.
+        """Note that vLLM does not answer.
+
+        Nothing is forgotten: if it restarted, its next list has no adapters, and `saw` forgets.
         """
         self.up = False
 
@@ -44,7 +45,7 @@ class Fleet:
         self._strikes.pop(adapter_id, None)
 
     def blame(self, adapter_id: str, why: str) -> int:
-        """The adapter itself is at fault; says how many times by now."""
+        """Note that the adapter itself is at fault; return how many times by now."""
         self._proven.discard(adapter_id)
         self.trouble[adapter_id] = why
         self._strikes[adapter_id] = self._strikes.get(adapter_id, 0) + 1
@@ -56,7 +57,7 @@ class Fleet:
     def forget(self, adapter_id: str) -> None:
         self._proven.discard(adapter_id)
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> JsonObject:
         return {
             "vllm": "up" if self.up else "away",
             "base_model_served": self.base_served,

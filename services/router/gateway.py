@@ -1,6 +1,4 @@
-"""One request from the question to the recorded answer: the picked adapter, then the base model
-where that is unsure.
-"""
+"""One request from the question to the recorded answer."""
 
 from __future__ import annotations
 
@@ -11,103 +9,97 @@ from prometheus_client import Counter, Histogram
 
 from schemas.answers import well_formed
 from schemas.base import Arm, Attempt, uuid7
-from schemas.events import InferenceRecorded, ReviewRequested
-from services.router import rollout
-from services.router.chat import Answered, Asked
-from services.router.confidence import is_confident, settle
+from services.router.chat import ChatAnswer, ChatQuestion
+from services.router.confidence import is_confident
 from services.router.fleet import Fleet
-from services.router.ports import (
-    Decision,
-    ModelMissing,
-    Recorder,
-    Reply,
-    Upstream,
-    UpstreamFailed,
-    UpstreamRefused,
-)
+from services.router.rollout import Pick, pick_arm
+from services.router.served import as_served
 from services.router.state import RouteView
+from services.router.store.recorder import Recorder
 from services.router.table import RouteTable
+from services.router.tries import Try, choose
+from services.router.upstream import ModelMissing, Upstream, UpstreamFailed, UpstreamRefused
 
 ANSWERS = Counter("ratchet_router_answers_total", "Answers by outcome and arm", ["outcome", "arm"])
 ANSWER_SECONDS = Histogram(
     "ratchet_router_answer_seconds", "Time from the parsed request to the durable answer"
 )
-NOT_THE_BASE_MODELS_FAULT = (
+# Worth asking the base model instead. A vLLM that is away is not: it holds both.
+ADAPTER_FAILED = (
     ModelMissing,
     UpstreamFailed,
     UpstreamRefused,
-)  # worth asking the base model; an absent vLLM is not
+)
 
 
 @dataclass
 class Gateway:
+    """Asks the picked adapter, then the base model where that is unsure, and records the answer."""
+
     table: RouteTable
     fleet: Fleet
     upstream: Upstream
     recorder: Recorder
     base_model: str
 
-    async def answer(self, tenant: str, asked: Asked) -> Answered:
-        """The answer, after it is durable."""
+    async def answer(self, tenant: str, asked: ChatQuestion) -> ChatAnswer:
+        """Return the answer once it is durable."""
         started = time.perf_counter()
         view = await self.table.of(asked.route, tenant)
-        pick = rollout.pick(view.state, asked.session, self.fleet.serving)
+        pick = pick_arm(view.state, asked.session, self.fleet.serving)
         tries, note = await self._ask(view, pick, asked)
-        attempts = [attempt for attempt, _ in tries]
-        stands_in = attempts[-1].arm == "base" and (
+        stands_in = tries[-1].attempt.arm == "base" and (
             pick.arm != "base" or pick.waiting_for is not None
         )
-        chosen, outcome = settle(attempts, fallback=stands_in)
-        latency = (time.perf_counter() - started) * 1000
-        reply = tries[attempts.index(chosen)][1]
-        answered = Answered(
+        chosen, outcome = choose(tries, fallback=stands_in)
+        latency_ms = (time.perf_counter() - started) * 1000
+        answered = ChatAnswer(
             inference_id=uuid7(),
             route=asked.route,
-            attempt=chosen,
+            attempt=chosen.attempt,
             outcome=outcome,
             route_version=view.state.version,
-            attempts=tuple(attempts),
-            finish_reason=reply.finish_reason,
-            prompt_tokens=reply.prompt_tokens or 0,
-            completion_tokens=reply.completion_tokens or 0,
+            attempts=tuple(one.attempt for one in tries),
+            finish_reason=chosen.completion.finish_reason,
+            prompt_tokens=chosen.completion.prompt_tokens or 0,
+            completion_tokens=chosen.completion.completion_tokens or 0,
             note=note,
         )
-        failed = pick.adapter_id is not None and (
-            attempts[0].arm != pick.arm or not well_formed(attempts[0].answer, view.state.spec)
-        )
+        failed = adapter_failed(pick, tries[0].attempt, view)
         await self.recorder.record(
-            as_decision(tenant, asked, answered, latency, pick.adapter_id, failed)
+            as_served(tenant, asked, answered, latency_ms, pick.adapter_id, failed)
         )
-        ANSWERS.labels(outcome, chosen.arm).inc()
+        ANSWERS.labels(outcome, chosen.attempt.arm).inc()
         ANSWER_SECONDS.observe(time.perf_counter() - started)
         return answered
 
     async def _ask(
-        self, view: RouteView, pick: rollout.Pick, asked: Asked
-    ) -> tuple[list[tuple[Attempt, Reply]], str | None]:
-        """Every model asked, in order. The base model is asked last, unless the adapter was sure
-        enough.
+        self, view: RouteView, pick: Pick, asked: ChatQuestion
+    ) -> tuple[list[Try], str | None]:
+        """Ask the picked adapter, and the base model unless the adapter was sure enough.
+
+        Returns who was asked, in order, and why an adapter did not answer.
         """
-        tries: list[tuple[Attempt, Reply]] = []
+        tries: list[Try] = []
         note = f"{pick.waiting_for} is not loaded yet" if pick.waiting_for else None
         if pick.adapter_id:
             try:
-                tries.append(await self._attempt(view, asked, pick.arm, pick.adapter_id))
-            except NOT_THE_BASE_MODELS_FAULT as error:
+                tries.append(await self._try(view, asked, pick.arm, pick.adapter_id))
+            except ADAPTER_FAILED as error:
                 note = f"{pick.adapter_id} did not answer: {error.name}"
                 if isinstance(error, ModelMissing):
                     self.fleet.forget(pick.adapter_id)
-        if not tries or not is_confident(tries[0][0].confidence):
+        if not tries or not is_confident(tries[0].attempt.confidence):
             try:
-                tries.append(await self._attempt(view, asked, "base", None))
-            except NOT_THE_BASE_MODELS_FAULT:
+                tries.append(await self._try(view, asked, "base", None))
+            except ADAPTER_FAILED:
                 if not tries:
                     raise
         return tries, note
 
-    async def _attempt(
-        self, view: RouteView, asked: Asked, arm: Arm, adapter_id: str | None
-    ) -> tuple[Attempt, Reply]:
+    async def _try(
+        self, view: RouteView, asked: ChatQuestion, arm: Arm, adapter_id: str | None
+    ) -> Try:
         spec = view.state.spec
         model = adapter_id or self.base_model
         started = time.perf_counter()
@@ -116,55 +108,22 @@ class Gateway:
             if adapter_id
             else spec.detailed_messages(asked.messages)
         )
-        reply = await self.upstream.ask(
+        completion = await self.upstream.ask(
             model, messages, spec.max_tokens, () if adapter_id else spec.base_choices
         )
-        return (
-            Attempt(
-                arm=arm,
-                model=model,
-                adapter_id=adapter_id,
-                answer=reply.answer.strip(),
-                latency_ms=(time.perf_counter() - started) * 1000,
-                confidence=view.calibrate(reply.confidence, adapter_id),
-            ),
-            reply,
+        attempt = Attempt(
+            arm=arm,
+            model=model,
+            adapter_id=adapter_id,
+            answer=completion.answer.strip(),
+            latency_ms=(time.perf_counter() - started) * 1000,
+            confidence=view.calibrate(completion.confidence, adapter_id),
         )
+        return Try(attempt, completion)
 
 
-def as_decision(
-    tenant: str,
-    asked: Asked,
-    answered: Answered,
-    latency_ms: float,
-    picked: str | None,
-    failed: bool,
-) -> Decision:
-    chosen = answered.attempt
-    inference = InferenceRecorded(
-        tenant=tenant,
-        route=asked.route,
-        inference_id=answered.inference_id,
-        messages=asked.messages,
-        answer=chosen.answer,
-        arm=chosen.arm,
-        model=chosen.model,
-        adapter_id=chosen.adapter_id,
-        confidence=chosen.confidence,
-        outcome=answered.outcome,
-        attempts=answered.attempts,
-        route_version=answered.route_version,
-        latency_ms=latency_ms,
-        prompt_tokens=answered.prompt_tokens,
-        completion_tokens=answered.completion_tokens,
-        metadata=asked.metadata,
+def adapter_failed(pick: Pick, first: Attempt, view: RouteView) -> bool:
+    """Say whether the picked adapter did not answer, or broke the format of the route."""
+    return pick.adapter_id is not None and (
+        first.arm != pick.arm or not well_formed(first.answer, view.state.spec)
     )
-    review = None
-    if answered.outcome == "unsure":
-        review = ReviewRequested(
-            tenant=tenant,
-            route=asked.route,
-            inference_id=answered.inference_id,
-            confidence=chosen.confidence,
-        )
-    return Decision(inference, review, picked, failed)

@@ -1,49 +1,34 @@
-"""Events in: verdicts on adapters, calibrations, and the reviews that say how each arm did."""
+"""Events in that the router decides about: verdicts on adapters, and completed reviews."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
 
-from faststream.kafka import KafkaRouter
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas import topics
-from schemas.events import AdapterEvaluated, CalibrationFitted, ReviewCompleted
-from services.router.rollout import CanaryRule, entry
-from services.router.state import Routes
-from shared.events.bus import Given, Tx, subscribe
-
-router = KafkaRouter()
+from schemas.events import AdapterEvaluated, ReviewCompleted
+from services.router.rollout import CanaryRule, admit
+from services.router.store.routes import RouteDatabase
 
 
-@subscribe(router, "router", topics.ADAPTER_EVALUATED)
-async def on_adapter_evaluated(
-    event: AdapterEvaluated,
-    tx: Tx,
-    routes: Annotated[Routes, Given()],
-    canary_rule: Annotated[CanaryRule, Given()],
-) -> None:
-    state = await routes.load(tx, event.route)
-    decision = entry(
-        event, state, await routes.served_before(tx, event.route, event.adapter.adapter_id)
-    )
-    if await routes.add_evaluation(tx, event, decision) and decision == "canary":
-        because = f"evaluation {event.evaluation_id}: {'; '.join(event.reasons)}"
-        await routes.save(
-            tx, state, state.challenged(event.adapter, canary_rule.share), because, "evaluator"
-        )
+@dataclass(frozen=True)
+class RouteHandlers:
+    routes: RouteDatabase
+    canary_rule: CanaryRule
 
+    async def on_adapter_evaluated(self, tx: AsyncConnection, event: AdapterEvaluated) -> None:
+        state = await self.routes.load(tx, event.route)
+        served = await self.routes.served_before(tx, event.route, event.adapter.adapter_id)
+        decision = admit(event, state, served)
+        if await self.routes.add_evaluation(tx, event, decision) and decision == "canary":
+            because = f"evaluation {event.evaluation_id}: {'; '.join(event.reasons)}"
+            challenged = state.challenged(event.adapter, self.canary_rule.share)
+            await self.routes.save(tx, state, challenged, because, "evaluator")
 
-@subscribe(router, "router", topics.CALIBRATION_FITTED)
-async def on_calibration_fitted(
-    event: CalibrationFitted, tx: Tx, routes: Annotated[Routes, Given()]
-) -> None:
-    await routes.add_calibration(tx, event)
+    async def on_review_completed(self, tx: AsyncConnection, event: ReviewCompleted) -> None:
+        """Keep the outcome of the uniform sample, which alone may compare arms.
 
-
-@subscribe(router, "router", topics.REVIEW_COMPLETED)
-async def on_review_completed(
-    event: ReviewCompleted, tx: Tx, routes: Annotated[Routes, Given()]
-) -> None:
-    """Only the uniform share may compare arms: the rest was sampled because it looked doubtful."""
-    if event.audit:
-        await routes.add_outcome(tx, event)
+        Everything else was sampled because it looked doubtful.
+        """
+        if event.audit:
+            await self.routes.add_outcome(tx, event)

@@ -1,11 +1,8 @@
-"""Errors of the OpenAI-compatible endpoints in OpenAI's shape, so that its clients raise the right
-exception.
-"""
+"""Errors in OpenAI's shape, so that its clients raise the exception that is meant."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -19,7 +16,7 @@ from shared.telemetry import log
 
 
 class OpenAIRoute(APIRoute):
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[None, None, Response]]:
         original = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
@@ -37,7 +34,8 @@ class OpenAIRoute(APIRoute):
                 return _failed(str(error.errors()[0]["msg"]), 400)
             except HTTPException as error:
                 return _failed(str(error.detail), error.status_code)
-            except Exception as error:  # noqa: BLE001 - an app must get JSON whatever happened
+            # An app must get JSON whatever happened.
+            except Exception as error:  # noqa: BLE001
                 log("http").error(
                     "unexpected", path=request.url.path, error=type(error).__name__, exc_info=error
                 )

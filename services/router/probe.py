@@ -1,5 +1,6 @@
-"""Proof that a loaded adapter acts, and acts as the evaluator saw it: silent no-op adapters happen
-(vLLM PR #39816).
+"""Proof that a loaded adapter acts, and acts as the evaluator saw it.
+
+vLLM has loaded adapters without applying them (https://github.com/vllm-project/vllm/pull/39816).
 """
 
 from __future__ import annotations
@@ -10,25 +11,28 @@ from schemas.answers import same_answer
 from schemas.base import Message
 from schemas.events import Probe
 from schemas.route import RouteSpec
-from services.router.ports import AdapterUnfit, Reply, Upstream
+from services.router.upstream import AdapterUnfit, Upstream
+from shared.rules import Completion
 
-SAME = (
-    0.5  # nats: how far the two servers' readings of one answer may be apart (bf16, other batches)
-)
-ACTS = 1e-3  # nats: an adapter that does nothing gives the base model's logprobs to the last bit
-LOWEST = 1e-300  # below it exp() has lost the sum
+# Nats: how far two servers' readings of one answer may be apart (bfloat16, other batches).
+SAME = 0.5
+# Nats: an adapter that does nothing gives the base model's logprobs to the last bit.
+ACTS = 1e-3
+# A score below it is zero, or has lost the sum of its logprobs.
+LOWEST = 1e-300
 ANYTHING = (Message(role="user", content="Hello, I have a question about my last order."),)
 
 
 class ProbeFailed(AdapterUnfit):
-    pass
+    """The adapter was loaded, and did not answer its probe as it should."""
 
 
 async def prove(
     upstream: Upstream, base_model: str, adapter_id: str, spec: RouteSpec, probe: Probe | None
 ) -> None:
-    """Ask adapter and base model the same; raise ProbeFailed unless the adapter answers as
-    evaluated and not as the base model.
+    """Ask adapter and base model the same question, and judge their answers.
+
+    Raises ProbeFailed unless the adapter answers as evaluated and not as the base model.
     """
     asked = probe.messages if probe else ANYTHING
     messages = (
@@ -40,7 +44,11 @@ async def prove(
 
 
 def judge(
-    adapter_id: str, spec: RouteSpec, adapted: Reply, plain: Reply, probe: Probe | None
+    adapter_id: str,
+    spec: RouteSpec,
+    adapted: Completion,
+    plain: Completion,
+    probe: Probe | None,
 ) -> None:
     distance = _distance(adapted, plain)
     if adapted.answer == plain.answer and distance < ACTS and not _alike_when_evaluated(probe):
@@ -61,7 +69,7 @@ def judge(
 
 
 def _alike_when_evaluated(probe: Probe | None) -> bool:
-    """The evaluator saw no difference either: then this probe cannot show one."""
+    """Say whether the evaluator saw no difference either: then this probe cannot show one."""
     if probe is None or probe.base_logprob is None:
         return False
     return (
@@ -69,11 +77,12 @@ def _alike_when_evaluated(probe: Probe | None) -> bool:
     )
 
 
-def _distance(one: Reply, other: Reply) -> float:
+def _distance(one: Completion, other: Completion) -> float:
     return abs(_logprob(one) - _logprob(other)) + abs(
         one.confidence.min_logprob - other.confidence.min_logprob
     )
 
 
-def _logprob(reply: Reply) -> float:
-    return math.log(max(reply.confidence.score, LOWEST))
+def _logprob(completion: Completion) -> float:
+    """Return the log of the score; that of LOWEST for an empty answer, which has no tokens."""
+    return math.log(max(completion.confidence.score, LOWEST))

@@ -1,6 +1,4 @@
-"""vLLM holds what the routes need, and nothing else: desired state against actual state, again and
-again.
-"""
+"""Keeps in vLLM what the routes need, and nothing else: desired against actual state, in rounds."""
 
 from __future__ import annotations
 
@@ -14,21 +12,22 @@ from schemas.base import AdapterRef
 from schemas.events import Probe
 from schemas.route import RouteSpec
 from services.router.fleet import Fleet
-from services.router.ports import Shelf, Upstream, UpstreamAway
 from services.router.probe import ProbeFailed, prove
+from services.router.shelf import Shelf
 from services.router.state import RouteView
 from services.router.table import RouteTable
+from services.router.upstream import Upstream, UpstreamAway
 from shared.errors import RatchetError
 from shared.telemetry import log
 
-ADAPTER_NAME = re.compile(
-    r"[a-z0-9-]+--[a-z0-9-]+@[0-9a-f]{12}"
-)  # what we named; anything else in vLLM is not ours to unload
-LONGEST_WAIT = 60.0  # seconds between attempts to load an adapter that fails
+# What the trainer names; anything else in vLLM is not ours to unload
+ADAPTER_NAME = re.compile(r"[a-z0-9-]+--[a-z0-9-]+@[0-9a-f]{12}")
+# Seconds between attempts to load an adapter that fails.
+LONGEST_WAIT = 60.0
 
 
 @dataclass(frozen=True)
-class Order:
+class Wanted:
     """An adapter that must be loaded, with what proves it."""
 
     adapter: AdapterRef
@@ -36,19 +35,18 @@ class Order:
     probe: Probe | None
 
 
-def desired(views: Iterable[RouteView], most: int) -> dict[str, Order]:
-    """Champions first, then challengers, then the champions before them, as many as vLLM may
-    hold.
+def desired(views: Iterable[RouteView], most: int) -> dict[str, Wanted]:
+    """Return what to load, by adapter id: at most as many as vLLM may hold.
+
+    Champions come first, then challengers, then the champions before them.
     """
-    orders = [
-        (rank, Order(adapter, view.state.spec, view.probes.get(adapter.adapter_id)))
+    ranked = [
+        (rank, Wanted(adapter, view.state.spec, view.probes.get(adapter.adapter_id)))
         for view in views
         for rank, adapter in _ranked(view)
     ]
-    return {
-        order.adapter.adapter_id: order
-        for _, order in sorted(orders, key=lambda ranked: ranked[0])[:most]
-    }
+    ranked.sort(key=lambda pair: pair[0])
+    return {wanted.adapter.adapter_id: wanted for _, wanted in ranked[:most]}
 
 
 def _ranked(view: RouteView) -> list[tuple[int, AdapterRef]]:
@@ -69,20 +67,23 @@ class Reconciler:
     shelf: Shelf
     base_model: str
     most: int
+    # Seconds between two rounds, unless a route changes.
     every: float
+    # Seconds that an adapter stays loaded after the last route stopped wanting it.
     drain: float
     _idle_since: dict[str, float] = field(default_factory=dict)
     _not_before: dict[str, float] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """For ever; at once when a route changed."""
+        """Run until cancelled, in rounds; the next one begins at once when a route changed."""
         while True:
             self.table.changed.clear()
             try:
                 await self.step()
             except UpstreamAway:
                 self._went_away()
-            except Exception as error:  # noqa: BLE001 - the loop outlives whatever one round meets
+            # The loop outlives whatever one round meets.
+            except Exception as error:  # noqa: BLE001
                 log("reconcile").error(
                     "round failed", error=f"{type(error).__name__}: {error}"[:300]
                 )
@@ -95,20 +96,19 @@ class Reconciler:
         self.fleet.saw(await self.upstream.models(), self.base_model)
         wanted = desired(self.table.views.values(), self.most)
         await self._unload_drained(wanted)
-        for adapter_id, order in wanted.items():
-            if not self.fleet.serving(adapter_id) and time.monotonic() >= self._not_before.get(
-                adapter_id, 0.0
-            ):
-                await self._bring(order)
+        for adapter_id, one in wanted.items():
+            due = time.monotonic() >= self._not_before.get(adapter_id, 0.0)
+            if due and not self.fleet.serving(adapter_id):
+                await self._bring(one)
 
-    async def _bring(self, order: Order) -> None:
-        """Fetch, check, load, prove; only then may traffic go there."""
-        adapter_id = order.adapter.adapter_id
+    async def _bring(self, wanted: Wanted) -> None:
+        """Fetch, examine, load and prove an adapter; only then may traffic go there."""
+        adapter_id = wanted.adapter.adapter_id
         try:
-            folder = await self.shelf.fetch(order.adapter)
+            folder = await self.shelf.fetch(wanted.adapter)
             if adapter_id not in self.fleet.loaded:
                 await self.upstream.load(adapter_id, folder)
-            await prove(self.upstream, self.base_model, adapter_id, order.spec, order.probe)
+            await prove(self.upstream, self.base_model, adapter_id, wanted.spec, wanted.probe)
         except UpstreamAway:
             raise
         except (RatchetError, OSError) as error:
@@ -127,9 +127,10 @@ class Reconciler:
         if isinstance(error, ProbeFailed):
             await self.upstream.unload(adapter_id)
 
-    async def _unload_drained(self, wanted: dict[str, Order]) -> None:
-        """Requests that chose an adapter before it was replaced must still find it: wait `drain`
-        seconds.
+    async def _unload_drained(self, wanted: dict[str, Wanted]) -> None:
+        """Unload what nobody has wanted for `drain` seconds.
+
+        Requests that chose an adapter before it was replaced must still find it.
         """
         surplus = {
             name

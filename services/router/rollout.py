@@ -12,31 +12,38 @@ from schemas.base import Arm
 from schemas.events import AdapterEvaluated
 from services.router.state import RouteState
 
-TOLERATED = 0.05  # share of failed or malformed answers that is nobody's fault
-SUSPECTS = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)  # failure rates the guard is meant to find
-# an e-value of 20: a false retraction in at most 1 of 20 canaries, however often we look (methods,
-# section 6)
+# Share of failed or malformed answers that is nobody's fault.
+TOLERATED = 0.05
+# Failure rates that the guard is meant to find.
+SUSPECTS = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+# An e-value of 20 retracts at most 1 of 20 good canaries, however often one looks (Ville's
+# inequality; docs/methods.md, section 6).
 EVIDENCE = 20.0
 
 
 @dataclass(frozen=True)
 class Pick:
+    """Which arm a request is given to."""
+
     arm: Arm
     adapter_id: str | None
-    waiting_for: str | None = None  # the champion that should have answered but is not loaded
+    # The champion that should have answered but is not loaded.
+    waiting_for: str | None = None
 
 
 def position(route: str, adapter_id: str, session: str) -> float:
-    """Where a session stands in [0, 1): the same for every request of it, and shuffled anew for
-    every adapter.
+    """Return where a session stands in [0, 1).
+
+    It is the same for all requests of a session, and every adapter shuffles the sessions anew.
     """
     digest = hashlib.sha256(f"{route}\0{adapter_id}\0{session}".encode("utf-8", "replace")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
-def pick(state: RouteState, session: str, serving: Callable[[str], bool]) -> Pick:
-    """Only adapters that are proven to be loaded get traffic; without one the base model
-    answers.
+def pick_arm(state: RouteState, session: str, serving: Callable[[str], bool]) -> Pick:
+    """Pick the arm of a request; `serving` says which adapters are proven to be loaded.
+
+    Only those get traffic; without one the base model answers.
     """
     challenger = state.challenger
     if (
@@ -53,8 +60,9 @@ def pick(state: RouteState, session: str, serving: Callable[[str], bool]) -> Pic
 
 
 def failure_evidence(answered: int, failed: int) -> float:
-    """E-value against "it fails in at most TOLERATED of its answers"; may be looked at after every
-    answer.
+    """Return the e-value against "it fails in at most TOLERATED of its answers".
+
+    It is the mean of the likelihood ratios of SUSPECTS, and may be looked at after every answer.
     """
     logs = [
         failed * math.log(rate / TOLERATED)
@@ -66,6 +74,8 @@ def failure_evidence(answered: int, failed: int) -> float:
 
 @dataclass(frozen=True)
 class CanaryRule:
+    """A canary gets `share` of the sessions and ends after `requests` answers or `seconds`."""
+
     share: float
     requests: int
     seconds: float
@@ -82,12 +92,15 @@ class CanaryRule:
         return "wait", ""
 
 
-Entry = Literal["canary", "rejected", "foreign", "served before", "compared with another champion"]
+Admission = Literal[
+    "canary", "rejected", "foreign", "served before", "compared with another champion"
+]
 
 
-def entry(event: AdapterEvaluated, state: RouteState, served_before: bool) -> Entry:
-    """Whether an evaluated adapter may challenge. It gets one canary in its life, and only against
-    whom it was proven better.
+def admit(event: AdapterEvaluated, state: RouteState, served_before: bool) -> Admission:
+    """Decide whether an evaluated adapter may challenge.
+
+    An adapter gets one canary ever, and only against the champion that it was proven to beat.
     """
     tenant, _, name = state.route.partition("/")
     if not event.adapter.adapter_id.startswith(f"{tenant}--{name}@"):

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi import APIRouter, Body, Depends, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.base import AdapterRef
+from schemas.base import AdapterRef, JsonObject
 from schemas.route import RouteSpec
+from services.router.fleet import Fleet
 from services.router.state import RouteState, RouteView
+from services.router.store.routes import RouteDatabase
+from services.router.table import RouteTable
 from shared.errors import Conflict, NotFound, RatchetError
-from shared.http.auth import Principal, require
-from shared.rules.routes import RouteUnknown
+from shared.http import Limit, Offset, Principal, require
+from shared.rules import RouteUnknown
+from shared.storage import Database
 
-router = APIRouter(prefix="/v1", tags=["routes"])
 Admin = Annotated[Principal, Depends(require("admin"))]
 Reader = Annotated[Principal, Depends(require("read"))]
-Limit = Annotated[int, Query(ge=1, le=200)]
 
 
 class TenantMismatch(RatchetError):
@@ -50,132 +54,137 @@ class Rollback(BaseModel):
     because: str = "rolled back by hand"
 
 
-@router.post("/routes")
-async def put_route(spec: RouteSpec, request: Request, admin: Admin) -> Response:
-    """Create a route, or give it a new spec. The same spec again changes nothing."""
-    if spec.name.partition("/")[0] != admin.tenant:
-        raise TenantMismatch(spec.name, admin.tenant)
-    state = request.app.state
-    async with state.db.transaction() as tx:
-        old = await state.routes.find(tx, spec.name)
-        new = old.respecified(spec, time.time()) if old else RouteState(version=1, spec=spec)
-        if new is not old:
-            await state.routes.save(tx, old, new, "spec changed" if old else "created", admin.name)
-    await state.table.refresh()
-    return JSONResponse(
-        shown(await state.table.of(spec.name, admin.tenant), request), 200 if old else 201
-    )
+@dataclass(frozen=True)
+class RoutesApi:
+    db: Database
+    routes: RouteDatabase
+    table: RouteTable
+    fleet: Fleet
 
+    async def put_route(self, spec: RouteSpec, admin: Admin) -> Response:
+        """Create a route, or give it a new spec. The same spec again changes nothing."""
+        if spec.name.partition("/")[0] != admin.tenant:
+            raise TenantMismatch(spec.name, admin.tenant)
+        async with self.db.transaction() as tx:
+            old = await self.routes.find(tx, spec.name)
+            new = old.respecified(spec, time.time()) if old else RouteState(version=1, spec=spec)
+            if new is not old:
+                because = "spec changed" if old else "created"
+                await self.routes.save(tx, old, new, because, admin.name)
+        await self.table.refresh()
+        view = await self.table.of(spec.name, admin.tenant)
+        return JSONResponse(self._shown(view), 200 if old else 201)
 
-@router.get("/routes")
-async def list_routes(
-    request: Request, reader: Reader, limit: Limit = 100, offset: Annotated[int, Query(ge=0)] = 0
-) -> dict[str, Any]:
-    views = await request.app.state.table.owned_by(reader.tenant)
-    following = offset + limit if len(views) > offset + limit else None
-    return {
-        "items": [shown(view, request) for view in views[offset : offset + limit]],
-        "next": following,
-    }
+    async def list_routes(
+        self, reader: Reader, limit: Limit = 100, offset: Offset = 0
+    ) -> JsonObject:
+        views = await self.table.owned_by(reader.tenant)
+        # All of them are in memory, so that the last page is known to be the last.
+        following = offset + limit if len(views) > offset + limit else None
+        items = [self._shown(view) for view in views[offset : offset + limit]]
+        return {"items": items, "next": following}
 
+    async def show_route(
+        self,
+        tenant: str,
+        name: str,
+        reader: Reader,
+        limit: Limit = 50,
+        before: int | None = None,
+    ) -> JsonObject:
+        """Return what serves now and how it came to this: history newest first, older pages with
+        `before=<version>`.
+        """
+        view = await self._owned(tenant, name, reader)
+        challenger = view.state.challenger
+        canary = None
+        async with self.db.read() as connection:
+            history = await self.routes.history(connection, view.state.route, limit, before)
+            if challenger:
+                counts = await self.routes.canary_counts(
+                    connection, view.state.route, challenger.adapter.adapter_id
+                )
+                canary = counts._asdict() | {"since": view.canary_since}
+        return self._shown(view) | {"history": history, "canary": canary}
 
-@router.get("/routes/{tenant}/{name}")
-async def show_route(
-    tenant: str,
-    name: str,
-    request: Request,
-    reader: Reader,
-    limit: Limit = 50,
-    before: int | None = None,
-) -> dict[str, Any]:
-    """What serves now and how it came to this: history newest first, older pages with
-    `before=<version>`.
-    """
-    state = request.app.state
-    view = await _owned(request, tenant, name, reader)
-    async with state.db.read() as connection:
-        history = await state.routes.history(connection, view.state.route, limit, before)
-        counts = (
-            await state.routes.canary_counts(
-                connection, view.state.route, view.state.challenger.adapter.adapter_id
+    async def roll_back(
+        self,
+        tenant: str,
+        name: str,
+        admin: Admin,
+        body: Annotated[Rollback, Body()] = Rollback(),  # noqa: B008
+    ) -> JsonObject:
+        """To the champion before this one, to `{"to": adapter_id}`, or to `{"to": "base"}`; ends a
+        running canary.
+        """
+        route = (await self._owned(tenant, name, admin)).state.route
+        async with self.db.transaction() as tx:
+            old = await self.routes.load(tx, route)
+            target = await self._target(tx, old, body.to)
+            await self.routes.save(tx, old, old.rolled_back(target), body.because, admin.name)
+        await self.table.refresh()
+        return self._shown(await self.table.of(route, admin.tenant))
+
+    async def show_inference(self, inference_id: str, reader: Reader) -> Response:
+        async with self.db.read() as connection:
+            found = await self.routes.inference(connection, reader.tenant, inference_id)
+        if found is None:
+            raise InferenceUnknown(inference_id)
+        return Response(found, media_type="application/json")
+
+    async def _owned(self, tenant: str, name: str, caller: Principal) -> RouteView:
+        if tenant != caller.tenant:
+            raise RouteUnknown(f"{tenant}/{name}")
+        return await self.table.of(f"{tenant}/{name}", caller.tenant)
+
+    async def _target(
+        self, tx: AsyncConnection, state: RouteState, to: str | None
+    ) -> AdapterRef | None:
+        """Return the adapter to go back to; None is the base model. Raises CannotRollBack."""
+        if to is None:
+            if state.champion is None and state.challenger is None:
+                raise CannotRollBack(
+                    f"{state.route} serves the base model already; name an adapter with"
+                    ' {"to": ...}'
+                )
+            return state.previous
+        if to == "base":
+            return None
+        found = await self.routes.evaluation(tx, state.route, to)
+        if found is None or found.verdict != "promote":
+            raise CannotRollBack(
+                f"{to[:100]} was never proven for {state.route}; its history shows which adapters"
+                " were"
             )
-            if view.state.challenger
-            else None
+        return found.adapter
+
+    def _shown(self, view: RouteView) -> JsonObject:
+        """Render a route: what serves, whether it is loaded, what its confidence is worth."""
+        state = view.state
+        return (
+            {"route": state.route}
+            | state.model_dump(
+                mode="json", include={"version", "spec", "champion", "challenger", "previous"}
+            )
+            | {
+                "calibrations": [
+                    fitted.model_dump(mode="json") for fitted in view.calibrations.values()
+                ],
+                "loaded": {
+                    adapter.adapter_id: self.fleet.serving(adapter.adapter_id)
+                    for adapter in state.adapters
+                },
+            }
         )
-    canary = (
-        {"answered": counts[0], "failed": counts[1], "since": view.canary_since} if counts else None
-    )
-    return shown(view, request) | {"history": history, "canary": canary}
 
 
-@router.post("/routes/{tenant}/{name}/rollback")
-async def roll_back(
-    tenant: str,
-    name: str,
-    request: Request,
-    admin: Admin,
-    body: Annotated[Rollback, Body()] = Rollback(),  # noqa: B008
-) -> dict[str, Any]:
-    """To the champion before this one, to `{"to": adapter_id}`, or to `{"to": "base"}`; ends a
-    running canary.
-    """
-    view = await _owned(request, tenant, name, admin)
-    state = request.app.state
-    async with state.db.transaction() as tx:
-        old = await state.routes.load(tx, view.state.route)
-        target = await _target(state.routes, tx, old, body.to)
-        await state.routes.save(tx, old, old.rolled_back(target), body.because, admin.name)
-    await state.table.refresh()
-    return shown(await state.table.of(view.state.route, admin.tenant), request)
-
-
-@router.get("/inferences/{inference_id}")
-async def show_inference(inference_id: str, request: Request, reader: Reader) -> Response:
-    state = request.app.state
-    async with state.db.read() as connection:
-        found = await state.decisions.decision(connection, reader.tenant, inference_id)
-    if found is None:
-        raise InferenceUnknown(inference_id)
-    return Response(found, media_type="application/json")
-
-
-async def _owned(request: Request, tenant: str, name: str, caller: Principal) -> RouteView:
-    if tenant != caller.tenant:
-        raise RouteUnknown(f"{tenant}/{name}")
-    return await request.app.state.table.of(f"{tenant}/{name}", caller.tenant)
-
-
-async def _target(routes: Any, tx: Any, state: RouteState, to: str | None) -> AdapterRef | None:
-    """The adapter to go back to; None is the base model."""
-    if state.champion is None and state.challenger is None and to is None:
-        raise CannotRollBack(
-            f'{state.route} serves the base model already; name an adapter with {{"to": ...}}'
-        )
-    if to in (None, "base"):
-        return state.previous if to is None else None
-    found = await routes.evaluation(tx, state.route, to)
-    if found is None or found.verdict != "promote":
-        raise CannotRollBack(
-            f"{to[:100]} was never proven for {state.route}; its history shows which adapters were"
-        )
-    return found.adapter
-
-
-def shown(view: RouteView, request: Request) -> dict[str, Any]:
-    """A route for people and programs: what serves, whether it is loaded, and what its confidence
-    is worth.
-    """
-    state = view.state
-    serving = request.app.state.fleet.serving
-    body = state.model_dump(
-        mode="json", include={"version", "spec", "champion", "challenger", "previous"}
-    )
-    calibrations = [fitted.model_dump(mode="json") for fitted in view.calibrations.values()]
-    return (
-        {"route": state.route}
-        | body
-        | {
-            "calibrations": calibrations,
-            "loaded": {a.adapter_id: serving(a.adapter_id) for a in state.adapters},
-        }
-    )
+def routes_api(db: Database, routes: RouteDatabase, table: RouteTable, fleet: Fleet) -> APIRouter:
+    """Make the endpoints that `ratchet routes` and people call."""
+    api = RoutesApi(db, routes, table, fleet)
+    router = APIRouter(prefix="/v1", tags=["routes"])
+    router.post("/routes")(api.put_route)
+    router.get("/routes")(api.list_routes)
+    router.get("/routes/{tenant}/{name}")(api.show_route)
+    router.post("/routes/{tenant}/{name}/rollback")(api.roll_back)
+    router.get("/inferences/{inference_id}")(api.show_inference)
+    return router

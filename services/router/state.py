@@ -1,40 +1,28 @@
-"""What a route is at one moment, and the moves from one such state to the next. Pure: `Routes` says
-what keeps them.
-"""
+"""What a route is at one moment, and the moves from one such state to the next. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 from pydantic import Field
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import AdapterRef, Confidence, Value
-from schemas.events import (
-    AdapterEvaluated,
-    CalibrationFitted,
-    ChallengerState,
-    Probe,
-    ReviewCompleted,
-    RouteChanged,
-)
+from schemas.events import CalibrationFitted, ChallengerState, Probe, RouteChanged
 from schemas.route import RouteSpec
 from services.router.confidence import calibrated
 
 
 class RouteState(Value):
-    """`previous` is the champion before this one, kept loaded so that a rollback is instant.
-
-    A change of a prompt makes other answers: what was calibrated on the old prompt is void
-    (`tuned_since`, `detailed_since`).
-    """
+    """Which adapters serve a route, and since when its prompts are what they are."""
 
     version: int = Field(ge=1)
     spec: RouteSpec
     champion: AdapterRef | None = None
     challenger: ChallengerState | None = None
+    # The champion before this one, kept loaded so that a rollback is instant.
     previous: AdapterRef | None = None
+    # Seconds since the epoch at which the prompt of adapters and that of the base model changed:
+    # another prompt makes other answers, so that what was calibrated before is void.
     tuned_since: float = 0.0
     detailed_since: float = 0.0
 
@@ -48,7 +36,7 @@ class RouteState(Value):
 
     @property
     def adapters(self) -> tuple[AdapterRef, ...]:
-        """What must be loaded, the most needed first."""
+        """Return what must be loaded, the most needed first."""
         found = (self.champion, self.challenger.adapter if self.challenger else None, self.previous)
         return tuple(adapter for adapter in found if adapter)
 
@@ -56,7 +44,7 @@ class RouteState(Value):
         return self.model_copy(update={"version": self.version + 1, **changes})
 
     def respecified(self, spec: RouteSpec, at: float) -> RouteState:
-        """The same route under a new spec; itself when nothing changed."""
+        """Return the route under a new spec; the same object when nothing changed."""
         if spec == self.spec:
             return self
         tuned = self.tuned_since if spec.tuned_messages(()) == self.spec.tuned_messages(()) else at
@@ -71,6 +59,9 @@ class RouteState(Value):
         return self.next(challenger=ChallengerState(adapter=adapter, share=share))
 
     def promoted(self) -> RouteState:
+        """Return the state with the challenger as champion; itself when there is no challenger."""
+        if self.challenger is None:
+            return self
         return self.next(champion=self.challenger.adapter, previous=self.champion, challenger=None)
 
     def retracted(self) -> RouteState:
@@ -94,48 +85,19 @@ class RouteState(Value):
 
 @dataclass(frozen=True)
 class RouteView:
-    """A route with what its requests need, held in memory. `calibrations` has the base model under
-    None.
-    """
+    """A route with what its requests need, held in memory."""
 
     state: RouteState
+    # By adapter id; the base model's is under None.
     calibrations: dict[str | None, CalibrationFitted] = field(default_factory=dict)
     probes: dict[str, Probe | None] = field(default_factory=dict)
+    # Seconds since the epoch; None until the challenger is proven to be loaded.
     canary_since: float | None = None
 
     def calibrate(self, confidence: Confidence, adapter_id: str | None) -> Confidence:
+        """Add P(correct) to a confidence, where the arm is calibrated for its present prompt."""
         fitted = self.calibrations.get(adapter_id)
         since = self.state.tuned_since if adapter_id else self.state.detailed_since
-        return (
-            calibrated(confidence, fitted)
-            if fitted and fitted.occurred_at.timestamp() >= since
-            else confidence
-        )
-
-
-@runtime_checkable
-class Routes(Protocol):
-    """The routes and what is known of their adapters."""
-
-    async def load(self, tx: AsyncConnection, route: str) -> RouteState: ...
-    async def find(self, tx: AsyncConnection, route: str) -> RouteState | None: ...
-    async def save(
-        self, tx: AsyncConnection, old: RouteState | None, new: RouteState, because: str, actor: str
-    ) -> None: ...
-    async def served_before(self, tx: AsyncConnection, route: str, adapter_id: str) -> bool: ...
-    async def add_evaluation(
-        self, tx: AsyncConnection, event: AdapterEvaluated, decision: str
-    ) -> bool: ...
-    async def evaluation(
-        self, tx: AsyncConnection, route: str, adapter_id: str
-    ) -> AdapterEvaluated | None: ...
-    async def add_calibration(self, tx: AsyncConnection, event: CalibrationFitted) -> None: ...
-    async def add_outcome(self, tx: AsyncConnection, event: ReviewCompleted) -> None: ...
-    async def start_canary(
-        self, tx: AsyncConnection, route: str, adapter_id: str, at: float
-    ) -> None: ...
-    async def canary_counts(
-        self, connection: AsyncConnection, route: str, adapter_id: str
-    ) -> tuple[int, int]: ...
-    async def views(self, connection: AsyncConnection) -> dict[str, RouteView]: ...
-    async def marker(self, connection: AsyncConnection) -> tuple[int, ...]: ...
+        if fitted is None or fitted.occurred_at.timestamp() < since:
+            return confidence
+        return calibrated(confidence, fitted)

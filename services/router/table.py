@@ -1,34 +1,36 @@
-"""The routes in memory: no request reads the database. Another process's change is seen within
-POLL_SECONDS.
-"""
+"""The routes in memory, so that no request reads the database."""
 
 from __future__ import annotations
 
 import asyncio
 
 from services.router.chat import RouteNotServed
-from services.router.state import Routes, RouteView
-from shared.storage.db import Database
+from services.router.state import RouteView
+from services.router.store.views import Marker, RouteViews
+from shared.storage import Database
 from shared.telemetry import log
 
-# one count over two small tables; the loop's two seconds must hold this and the adapter's loading
+# How late another process's change is seen. A look costs three counts over small tables.
 POLL_SECONDS = 0.2
 
 
 class RouteTable:
-    """Rebuilt when the marker of the database moves; `changed` wakes who loads adapters."""
+    """Reads the routes again when the marker of the database moves.
 
-    def __init__(self, db: Database, routes: Routes) -> None:
+    `changed` is set then, which wakes whoever loads adapters.
+    """
+
+    def __init__(self, db: Database, stored: RouteViews) -> None:
         self.db = db
-        self.routes = routes
+        self.stored = stored
         self.views: dict[str, RouteView] = {}
         self.changed = asyncio.Event()
         self._loaded = asyncio.Event()
-        self._marker: tuple[int, ...] | None = None
+        self._marker: Marker | None = None
         self._one_at_a_time = asyncio.Lock()
 
     async def of(self, route: str, tenant: str) -> RouteView:
-        """The route a caller may use."""
+        """Return a route of the caller's tenant. Raises RouteNotServed."""
         if not self._loaded.is_set():
             await self._loaded.wait()
         view = self.views.get(route)
@@ -42,20 +44,20 @@ class RouteTable:
 
     async def refresh(self) -> None:
         async with self._one_at_a_time, self.db.read() as connection:
-            marker = await self.routes.marker(connection)
+            marker = await self.stored.marker(connection)
             if marker == self._marker:
                 return
-            self.views = await self.routes.views(connection)
+            self.views = await self.stored.read(connection)
             self._marker = marker
         self._loaded.set()
         self.changed.set()
 
     async def watch(self) -> None:
-        """For ever: see what handlers, endpoints and other processes committed."""
+        """Run until cancelled: see what handlers, endpoints and other processes committed."""
         while True:
             try:
                 await self.refresh()
-            # the router serves from memory while its database is away
+            # The router serves from memory while its database is away
             except Exception as error:  # noqa: BLE001
                 log("routes").warning(
                     "routes not refreshed, will retry", error=type(error).__name__

@@ -1,56 +1,54 @@
-"""Decisions on disk before the app has its answer: redacted, with their events, many requests in
-one transaction.
-"""
+"""Served requests on disk before the app has its answer, many of them in one transaction."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
-from pydantic_core import to_json
-from sqlalchemy import insert
+from sqlalchemy import Table, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import Message
 from schemas.events import InferenceRecorded
-from services.router.ports import Decision
-from services.router.store.tables import Tables
-from shared.events.outbox import Outbox
-from shared.storage.blobs import BlobStore
-from shared.storage.db import Database
-from shared.storage.group_commit import GroupCommit
+from services.router.served import Served
+from shared.events import Outbox
+from shared.rules import fits_in_event, store_content
+from shared.storage import BlobStore, Database, GroupCommit
 
-INLINE_BYTES = 256 * 1024  # what an event may carry; more goes to the artifact store
-SLOW_CHARACTERS = 20_000  # redacting more than this takes over a millisecond: not on the event loop
+# Redacting more characters than this takes over a millisecond: not on the event loop.
+SLOW_CHARACTERS = 20_000
 
 
-class DecisionRecorder:
+class Recorder:
+    """Redacts what was asked and answered, and stores it with its events."""
+
     def __init__(
         self,
         db: Database,
         outbox: Outbox,
-        tables: Tables,
+        table: Table,
         blobs: BlobStore,
         redact: Callable[[str], str],
     ) -> None:
         self.outbox = outbox
-        self.table = tables.decisions
+        self.table = table
         self.blobs = blobs
         self.redact = redact
-        self._group: GroupCommit[Decision] = GroupCommit(db, self._write)
+        self._group: GroupCommit[Served] = GroupCommit(db, self._write)
 
-    async def record(self, decision: Decision) -> None:
-        size = sum(len(message.content) for message in decision.inference.messages)
+    async def record(self, served: Served) -> None:
+        """Return when the request and its events are durable."""
+        size = sum(len(message.content) for message in served.inference.messages)
         inference = (
-            await asyncio.to_thread(self._clean, decision.inference)
+            await asyncio.to_thread(self._clean, served.inference)
             if size > SLOW_CHARACTERS
-            else self._clean(decision.inference)
+            else self._clean(served.inference)
         )
-        await self._group.commit(
-            Decision(inference, decision.review, decision.picked, decision.failed)
-        )
+        await self._group.commit(replace(served, inference=inference))
 
     def _clean(self, inference: InferenceRecorded) -> InferenceRecorded:
+        """Redact an inference, and put what is too large for an event into the artifact store."""
         redacted = inference.model_copy(
             update={
                 "messages": tuple(
@@ -64,36 +62,27 @@ class DecisionRecorder:
                 ),
             }
         )
-        if (
-            sum(len(m.content.encode()) for m in redacted.messages) + len(redacted.answer.encode())
-            <= INLINE_BYTES
-        ):
+        if fits_in_event(redacted.messages, redacted.answer):
             return redacted
-        content = to_json({"messages": redacted.messages, "answer": redacted.answer})
-        return redacted.model_copy(
-            update={
-                "messages": (),
-                "answer": "",
-                "content": self.blobs.put_bytes(content, "content", ".json"),
-            }
-        )
+        content = store_content(self.blobs, redacted.messages, redacted.answer)
+        return redacted.model_copy(update={"messages": (), "answer": "", "content": content})
 
-    async def _write(self, tx: AsyncConnection, decisions: list[Decision]) -> None:
+    async def _write(self, tx: AsyncConnection, batch: list[Served]) -> None:
         await tx.execute(
             insert(self.table),
             [
                 {
-                    "inference_id": d.inference.inference_id,
-                    "tenant": d.inference.tenant,
-                    "route": d.inference.route,
-                    "picked": d.picked,
-                    "failed": d.failed,
-                    "at": d.inference.occurred_at.timestamp(),
-                    "event": d.inference.model_dump_json(),
+                    "inference_id": served.inference.inference_id,
+                    "tenant": served.inference.tenant,
+                    "route": served.inference.route,
+                    "picked": served.picked,
+                    "failed": served.failed,
+                    "at": served.inference.occurred_at.timestamp(),
+                    "event": served.inference.model_dump_json(),
                 }
-                for d in decisions
+                for served in batch
             ],
         )
         await self.outbox.add(
-            tx, *(event for d in decisions for event in (d.inference, d.review) if event)
+            tx, *(event for served in batch for event in (served.inference, served.review) if event)
         )

@@ -1,6 +1,4 @@
-"""The router's tables. `routes` has one row and so one champion per route; `route_history` is only
-ever added to.
-"""
+"""The router's tables. `routes` has one row a route, and `route_history` is only ever added to."""
 
 from __future__ import annotations
 
@@ -19,6 +17,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+# How the base model is written where an adapter id stands.
+BASE = ""
+
 
 @dataclass(frozen=True)
 class Tables:
@@ -32,79 +33,106 @@ class Tables:
 
 
 def router_tables(metadata: MetaData) -> Tables:
-    key = BigInteger().with_variant(Integer, "sqlite")
     return Tables(
-        routes=Table(
-            "routes",
-            metadata,
-            Column("route", String(200), primary_key=True),
-            Column("tenant", String(64), nullable=False),
-            Column("version", Integer, nullable=False),
-            Column("state", String, nullable=False),
-        ),
-        history=Table(
-            "route_history",
-            metadata,
-            Column("seq", key, primary_key=True),
-            Column("route", String(200), nullable=False),
-            Column("version", Integer, nullable=False),
-            Column("champion", String(200)),
-            Column("challenger", String(200)),
-            Column("because", String, nullable=False),
-            Column("actor", String(200), nullable=False),
-            Column("at", Float, nullable=False),
-            Column("state", String, nullable=False),
-            UniqueConstraint("route", "version"),
-        ),
-        calibrations=Table(
-            "calibrations",
-            metadata,
-            Column("calibration_id", String(64), primary_key=True),
-            Column("route", String(200), nullable=False, index=True),
-            Column("adapter_id", String(200), nullable=False),
-            Column("fitted_at", Float, nullable=False),
-            Column("event", String, nullable=False),
-        ),
-        evaluations=Table(
-            "evaluations",
-            metadata,
-            Column("evaluation_id", String(64), primary_key=True),
-            Column("route", String(200), nullable=False),
-            Column("adapter_id", String(200), nullable=False, index=True),
-            Column("verdict", String(16), nullable=False),
-            Column("decision", String, nullable=False),
-            Column("evaluated_at", Float, nullable=False),
-            Column("event", String, nullable=False),
-        ),
-        canaries=Table(
-            "canaries",
-            metadata,
-            Column("route", String(200), primary_key=True),
-            Column("adapter_id", String(200), primary_key=True),
-            Column("started_at", Float, nullable=False),
-        ),
-        outcomes=Table(
-            "outcomes",
-            metadata,
-            Column("review_id", String(64), primary_key=True),
-            Column("route", String(200), nullable=False),
-            Column("inference_id", String(64), nullable=False),
-            Column("arm", String(16), nullable=False),
-            Column("adapter_id", String(200), index=True),
-            Column("verdict", String(16), nullable=False),
-            Column("probability", Float, nullable=False),
-            Column("at", Float, nullable=False),
-        ),
-        decisions=Table(
-            "decisions",
-            metadata,
-            Column("inference_id", String(64), primary_key=True),
-            Column("tenant", String(64), nullable=False),
-            Column("route", String(200), nullable=False),
-            Column("picked", String(200)),
-            Column("failed", Boolean, nullable=False),
-            Column("at", Float, nullable=False),
-            Column("event", String, nullable=False),
-            Index("decisions_picked", "picked", "at"),
-        ),
+        routes=routes_table(metadata),
+        history=history_table(metadata),
+        calibrations=calibrations_table(metadata),
+        evaluations=evaluations_table(metadata),
+        canaries=canaries_table(metadata),
+        outcomes=outcomes_table(metadata),
+        decisions=decisions_table(metadata),
+    )
+
+
+def routes_table(metadata: MetaData) -> Table:
+    return Table(
+        "routes",
+        metadata,
+        Column("route", String(200), primary_key=True),
+        Column("tenant", String(64), nullable=False),
+        Column("version", Integer, nullable=False),
+        Column("state", String, nullable=False),
+    )
+
+
+def history_table(metadata: MetaData) -> Table:
+    return Table(
+        "route_history",
+        metadata,
+        Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+        Column("route", String(200), nullable=False),
+        Column("version", Integer, nullable=False),
+        Column("champion", String(200)),
+        Column("challenger", String(200)),
+        Column("because", String, nullable=False),
+        Column("actor", String(200), nullable=False),
+        Column("at", Float, nullable=False),
+        Column("state", String, nullable=False),
+        UniqueConstraint("route", "version"),
+    )
+
+
+def calibrations_table(metadata: MetaData) -> Table:
+    return Table(
+        "calibrations",
+        metadata,
+        Column("calibration_id", String(64), primary_key=True),
+        Column("route", String(200), nullable=False, index=True),
+        Column("adapter_id", String(200), nullable=False),
+        Column("fitted_at", Float, nullable=False),
+        Column("event", String, nullable=False),
+    )
+
+
+def evaluations_table(metadata: MetaData) -> Table:
+    return Table(
+        "evaluations",
+        metadata,
+        Column("evaluation_id", String(64), primary_key=True),
+        Column("route", String(200), nullable=False),
+        Column("adapter_id", String(200), nullable=False, index=True),
+        Column("verdict", String(16), nullable=False),
+        Column("decision", String, nullable=False),
+        Column("evaluated_at", Float, nullable=False),
+        Column("event", String, nullable=False),
+    )
+
+
+def canaries_table(metadata: MetaData) -> Table:
+    return Table(
+        "canaries",
+        metadata,
+        Column("route", String(200), primary_key=True),
+        Column("adapter_id", String(200), primary_key=True),
+        Column("started_at", Float, nullable=False),
+    )
+
+
+def outcomes_table(metadata: MetaData) -> Table:
+    return Table(
+        "outcomes",
+        metadata,
+        Column("review_id", String(64), primary_key=True),
+        Column("route", String(200), nullable=False),
+        Column("inference_id", String(64), nullable=False),
+        Column("arm", String(16), nullable=False),
+        Column("adapter_id", String(200), index=True),
+        Column("verdict", String(16), nullable=False),
+        Column("probability", Float, nullable=False),
+        Column("at", Float, nullable=False),
+    )
+
+
+def decisions_table(metadata: MetaData) -> Table:
+    return Table(
+        "decisions",
+        metadata,
+        Column("inference_id", String(64), primary_key=True),
+        Column("tenant", String(64), nullable=False),
+        Column("route", String(200), nullable=False),
+        Column("picked", String(200)),
+        Column("failed", Boolean, nullable=False),
+        Column("at", Float, nullable=False),
+        Column("event", String, nullable=False),
+        Index("decisions_picked", "picked", "at"),
     )

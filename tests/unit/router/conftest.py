@@ -16,10 +16,9 @@ from openai import AsyncOpenAI
 from sqlalchemy import select
 
 from schemas.base import AdapterRef
-from schemas.events import AdapterEvaluated
 from schemas.route import RouteSpec
-from services.router import handlers
-from services.router.app import build
+from schemas.topics import topic_of
+from services.router.app import Parts, build
 from services.router.settings import Settings
 from shared.service import Service
 from shared.storage.blobs import BlobStore
@@ -42,7 +41,7 @@ class NoSender:
 class Running:
     """A router that runs, with hands on its parts."""
 
-    service: Service
+    service: Service[Parts]
     url: str
     vllm: FakeVllm
     secrets: dict[str, str]
@@ -79,15 +78,9 @@ class Running:
 
     async def handle(self, event: Any) -> None:
         """What the bus does with an event, without the bus."""
-        context = self.service.context
         async with self.service.db.transaction() as tx:
-            if isinstance(event, AdapterEvaluated):
-                await handlers.on_adapter_evaluated(
-                    event, tx=tx, routes=context["routes"], canary_rule=context["canary_rule"]
-                )
-            else:
-                await handlers.on_calibration_fitted(event, tx=tx, routes=context["routes"])
-        await context["table"].refresh()
+            await self.service.handlers[topic_of(type(event))](tx, event)
+        await self.service.parts.table.refresh()
 
     async def promote(self, adapter: AdapterRef, **changes: Any) -> None:
         """Evaluated, proven, canary over: champion."""
@@ -97,7 +90,7 @@ class Running:
         await until(lambda: self.state().champion == adapter)
 
     def state(self, route: str = factories.ROUTE) -> Any:
-        return self.service.context["table"].views[route].state
+        return self.service.parts.table.views[route].state
 
     async def events(self, kind: str) -> list[dict[str, Any]]:
         table = self.service.outbox.table
@@ -114,9 +107,9 @@ def store_adapter(blobs: BlobStore, folder: Path, mark: str, files: dict[str, st
     header = json.dumps(
         {
             f"base_model.model.q_proj.lora_{half}.weight": {
-                "dtype": "F32",
-                "shape": [1],
-                "data_offsets": [0, 4],
+                "dtype": "U8",
+                "shape": [len(mark)],
+                "data_offsets": [0, len(mark)],
             }
             for half in "AB"
         }

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from shared.rules.confidence import answer_tokens, read_confidence
+from shared.rules.confidence import answer_tokens, read_answer
 
 ALPHABET = [*'abc XYZ\n"{}:,1', "é", "ß", "日", "本", "😀", "👩‍🚀", "🦄", "<|x|>"]
 SPECIAL = ("<|im_end|>", "</s>", "<|endoftext|>")
@@ -100,7 +100,7 @@ def test_features_of_a_label() -> None:
         {"token": "und", "logprob": -0.1, "top_logprobs": []},
         {"token": "<|im_end|>", "logprob": -5.0, "top_logprobs": []},
     ]
-    confidence = read_confidence(choice("refund", tokens))
+    confidence = read_answer(choice("refund", tokens)).confidence
     assert confidence.score == pytest.approx(math.exp(-0.3))
     assert (confidence.min_logprob, confidence.tokens) == (-0.2, 2)
     assert confidence.first_margin == pytest.approx(1.5)
@@ -116,4 +116,4 @@ def test_an_answer_cut_by_a_stop_string_and_a_dropped_first_space() -> None:
 
 
 def test_an_empty_answer_is_not_trusted() -> None:
-    assert read_confidence(choice("", [{"token": "</s>", "logprob": 0.0}])).score == 0.0
+    assert read_answer(choice("", [{"token": "</s>", "logprob": 0.0}])).confidence.score == 0.0

@@ -1,6 +1,4 @@
-"""Adapters come into vLLM checked and proven, serve only then, survive its restart, and leave again
-(fault rows 14 to 16).
-"""
+"""Adapters come into vLLM checked and proven, serve only then, survive its restart, and leave."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ SAW_DELIVERY = Probe(
 
 
 def proven(router: Running, adapter: AdapterRef) -> bool:
-    return router.service.context["fleet"].serving(adapter.adapter_id)
+    return router.service.parts.fleet.serving(adapter.adapter_id)
 
 
 async def history(router: Running) -> list[dict[str, Any]]:
@@ -173,9 +171,8 @@ async def test_a_champion_that_vllm_forgot_falls_back_to_base_and_says_so(router
     assert adapter.adapter_id in body["note"]
     await until(lambda: not proven(router, adapter))
     assert "not loaded yet" in (await router.chat()).json()["ratchet"]["note"]
-    assert (
-        router.state().champion == adapter
-    )  # a champion is never dropped because vLLM is in trouble
+    # a champion is never dropped because vLLM is in trouble
+    assert router.state().champion == adapter
     router.vllm.fail_load = None
     await until(lambda: proven(router, adapter), 15)
 
@@ -233,9 +230,8 @@ async def test_rollback_to_the_previous_champion_is_instant_and_then_to_base(
         )
     assert (refused.status_code, unknown.status_code) == (409, 409)
     assert "never proven" in unknown.json()["detail"]
-    await router.handle(
-        factories.evaluated(adapter=two)
-    )  # a late second verdict must not undo what a person decided
+    # a late second verdict must not undo what a person decided
+    await router.handle(factories.evaluated(adapter=two))
     assert router.state().challenger is None
 
 
@@ -295,10 +291,10 @@ async def test_a_canary_that_breaks_the_format_is_stopped_by_its_answers(router:
 async def test_rows_of_another_process_are_seen(router: Running) -> None:
     """Another replica's move reaches this one through the database alone."""
     await router.create()
-    context = router.service.context
+    routes = router.service.parts.routes
     state = router.state()
     async with router.service.db.transaction() as tx:
-        await context["routes"].save(
+        await routes.save(
             tx,
             state,
             state.respecified(factories.spec(max_tokens=3), 1.0),
@@ -308,7 +304,5 @@ async def test_rows_of_another_process_are_seen(router: Running) -> None:
     await until(lambda: router.state().spec.max_tokens == 3)
     async with router.service.db.transaction() as tx:
         await tx.execute(
-            insert(context["routes"].tables.canaries).values(
-                route="x", adapter_id="y", started_at=1.0
-            )
+            insert(routes.tables.canaries).values(route="x", adapter_id="y", started_at=1.0)
         )

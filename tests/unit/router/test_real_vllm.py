@@ -22,9 +22,9 @@ from infra.setup import base_model_dir, vllm_python
 from infra.vllm import vllm_command
 from schemas.base import AdapterRef, Message
 from schemas.events import Probe
-from services.router.adapters.vllm import Vllm
 from services.router.app import build
 from services.router.settings import Settings
+from services.router.upstream import Upstream
 from shared.storage.blobs import BlobStore
 from tests import factories
 from tests.unit.router.conftest import NoSender, Running
@@ -108,7 +108,7 @@ def lora(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def reading(vllm: RealVllm, adapter: AdapterRef, folder: Path) -> Probe:
     """What an evaluator would have seen."""
-    client = Vllm(vllm.url, 60)
+    client = Upstream(vllm.url, 60)
     await client.load(adapter.adapter_id, folder.absolute())
     reply = await client.ask(
         adapter.adapter_id, factories.spec().tuned_messages(factories.USER), 16
@@ -130,7 +130,7 @@ async def test_a_real_adapter_from_load_to_unload(
     service = build(
         Settings(**(settings | {"vllm_url": real.url, "vllm_timeout": 60.0})), sender=NoSender()
     )
-    proven = service.context["fleet"].serving
+    proven = service.parts.fleet.serving
     async with served(service.api) as url:
         router = Running(service, url, FakeVllm(), keys, blobs, tmp_path)
         await router.create()
@@ -153,7 +153,7 @@ async def test_a_real_adapter_from_load_to_unload(
         assert (down.status_code, down.headers["retry-after"]) == (503, "5")
         await asyncio.to_thread(real.start)
         async with asyncio.timeout(60):
-            while adapter.adapter_id not in await service.context["gateway"].upstream.models():
+            while adapter.adapter_id not in await service.parts.upstream.models():
                 await asyncio.sleep(0.1)
         await until(lambda: proven(adapter.adapter_id), 60)
         back = (await router.chat()).json()["ratchet"]["attempts"][0]
@@ -164,7 +164,7 @@ async def test_a_real_adapter_from_load_to_unload(
 
         async with router.http() as http:
             await http.post(f"/v1/routes/{factories.ROUTE}/rollback", json={"to": "base"})
-        await until(lambda: adapter.adapter_id not in service.context["fleet"].loaded, 30)
+        await until(lambda: adapter.adapter_id not in service.parts.fleet.loaded, 30)
 
 
 async def test_a_real_adapter_that_does_nothing_or_something_else_is_not_served(
@@ -206,4 +206,4 @@ async def test_a_real_adapter_that_does_nothing_or_something_else_is_not_served(
                         "because"
                     ]
                 )
-            assert adapter.adapter_id not in service.context["fleet"].loaded
+            assert adapter.adapter_id not in service.parts.fleet.loaded

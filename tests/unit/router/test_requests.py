@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from services.router.chat import BadRequest, Limits, parse
+from services.router.chat import BadRequest, ChatLimits, parse
 from tests import factories
 
 QUESTION = [{"role": "user", "content": "Where is my parcel?"}]
-LIMITS = Limits(messages=200, characters=400_000)
+LIMITS = ChatLimits(messages=200, characters=400_000)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from schemas.base import Attempt
 from schemas.events import ArmResult, ChallengerState
 from services.router import rollout
-from services.router.confidence import is_confident, p_correct, settle
-from services.router.rollout import CanaryRule, entry, failure_evidence, pick, position
+from services.router.confidence import is_confident
+from services.router.rollout import CanaryRule, admit, failure_evidence, pick_arm, position
 from services.router.state import RouteState
+from services.router.tries import Try, choose
+from shared.rules import Completion, p_correct
 from tests import factories
 
 CHAMPION = factories.adapter("a" * 12)
@@ -27,8 +29,8 @@ STATE = RouteState(
 
 
 def test_the_share_is_kept_and_a_session_keeps_its_arm() -> None:
-    arms = [pick(STATE, f"user-{n}", lambda _: True).arm for n in range(10_000)]
-    assert arms == [pick(STATE, f"user-{n}", lambda _: True).arm for n in range(10_000)]
+    arms = [pick_arm(STATE, f"user-{n}", lambda _: True).arm for n in range(10_000)]
+    assert arms == [pick_arm(STATE, f"user-{n}", lambda _: True).arm for n in range(10_000)]
     assert arms.count("challenger") == pytest.approx(2000, abs=160)  # four standard deviations
     assert set(arms) == {"challenger", "champion"}
 
@@ -42,14 +44,17 @@ def test_each_adapter_shuffles_the_sessions_anew() -> None:
 
 
 def test_only_proven_adapters_get_traffic() -> None:
-    assert pick(STATE, "u", lambda _: False) == rollout.Pick(
+    assert pick_arm(STATE, "u", lambda _: False) == rollout.Pick(
         "base", None, waiting_for=CHAMPION.adapter_id
     )
     assert {
-        pick(STATE, f"u{n}", lambda name: name == CHAMPION.adapter_id).arm for n in range(50)
+        pick_arm(STATE, f"u{n}", lambda name: name == CHAMPION.adapter_id).arm for n in range(50)
     } == {"champion"}
     alone = STATE.model_copy(update={"champion": None})
-    assert {pick(alone, f"u{n}", lambda _: True).arm for n in range(50)} == {"base", "challenger"}
+    assert {pick_arm(alone, f"u{n}", lambda _: True).arm for n in range(50)} == {
+        "base",
+        "challenger",
+    }
 
 
 def test_the_guard_stops_a_good_canary_at_most_once_in_twenty_however_often_it_looks() -> None:
@@ -94,28 +99,28 @@ def test_an_adapter_gets_one_canary_and_only_against_whom_it_beat() -> None:
         for name in (CHAMPION.adapter_id,)
     )
     event = factories.evaluated(adapter=CHALLENGER, arms=beat)
-    assert entry(event, state, served_before=False) == "canary"
-    assert entry(event, state, served_before=True) == "served before"
+    assert admit(event, state, served_before=False) == "canary"
+    assert admit(event, state, served_before=True) == "served before"
     assert (
-        entry(factories.evaluated(adapter=CHALLENGER), state, False)
+        admit(factories.evaluated(adapter=CHALLENGER), state, False)
         == "compared with another champion"
     )
     assert (
-        entry(
+        admit(
             factories.evaluated(adapter=CHALLENGER),
             state.model_copy(update={"champion": None}),
             False,
         )
         == "canary"
     )
-    assert entry(factories.evaluated(verdict="reject"), state, False) == "rejected"
+    assert admit(factories.evaluated(verdict="reject"), state, False) == "rejected"
     foreign = CHALLENGER.model_copy(update={"adapter_id": "globex--support-triage@" + "b" * 12})
-    assert entry(factories.evaluated(adapter=foreign, arms=beat), state, False) == "foreign"
+    assert admit(factories.evaluated(adapter=foreign, arms=beat), state, False) == "foreign"
 
 
 @given(score=st.floats(0, 1), slope=st.floats(-50, 50), intercept=st.floats(-50, 50))
 def test_p_correct_is_a_probability(score: float, slope: float, intercept: float) -> None:
-    assert 0 <= p_correct(score, factories.calibration(slope=slope, intercept=intercept)) <= 1
+    assert 0 <= p_correct(score, slope, intercept) <= 1
 
 
 def attempt(arm: str, p: float | None, threshold: float | None = 0.7) -> Attempt:
@@ -152,5 +157,6 @@ def test_the_answer_is_the_one_more_likely_right(
     attempts = [attempt("champion", champion)] + (
         [] if champion == 0.9 else [attempt("base", base)]
     )
-    chosen, found = settle(attempts, fallback=len(attempts) > 1)
-    assert (chosen.arm, found) == (arm, outcome)
+    tries = [Try(one, Completion(one.answer, one.confidence, -0.1)) for one in attempts]
+    chosen, found = choose(tries, fallback=len(tries) > 1)
+    assert (chosen.attempt.arm, found) == (arm, outcome)

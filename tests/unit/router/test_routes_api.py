@@ -11,6 +11,7 @@ from sqlalchemy import MetaData
 
 from services.router.state import RouteState
 from services.router.store.routes import RouteDatabase, RouteMoved
+from services.router.store.views import RouteViews
 from shared.events.outbox import Outbox
 from shared.rules.routes import RouteUnknown
 from shared.storage.db import Database
@@ -97,22 +98,23 @@ async def test_views_hold_the_newest_calibration_and_probe(
     state = RouteState(version=1, spec=factories.spec(), champion=factories.adapter())
     async with db.transaction() as tx:
         await routes.save(tx, None, state, "created", "ada")
-        before = await routes.marker(tx)
+        views = RouteViews(routes.tables)
+        before = await views.marker(tx)
         for slope, adapter_id in (
             (1.0, state.champion.adapter_id),
             (2.0, state.champion.adapter_id),
             (3.0, None),
         ):
-            await routes.add_calibration(
+            await routes.on_calibration_fitted(
                 tx, factories.calibration(slope=slope, adapter_id=adapter_id)
             )
         event = factories.evaluated()
         assert await routes.add_evaluation(tx, event, "canary")
         assert not await routes.add_evaluation(tx, event, "canary")
         await routes.add_outcome(tx, factories.review(audit=True))
-        assert await routes.marker(tx) != before
+        assert await views.marker(tx) != before
         assert await routes.canary_counts(tx, state.route, "x") == (0, 0)
-        view = (await routes.views(tx))[state.route]
+        view = (await views.read(tx))[state.route]
     assert {key: fitted.slope for key, fitted in view.calibrations.items()} == {
         state.champion.adapter_id: 2.0,
         None: 3.0,

@@ -1,1 +1,0 @@
-"""What the router stands on: its database, vLLM, and the store of adapters."""

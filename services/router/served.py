@@ -1,0 +1,59 @@
+"""A request that was served, as it is recorded and published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from schemas.events import InferenceRecorded, ReviewRequested
+from services.router.chat import ChatAnswer, ChatQuestion
+
+
+@dataclass(frozen=True)
+class Served:
+    """All that is stored of one request."""
+
+    inference: InferenceRecorded
+    review: ReviewRequested | None
+    # The adapter that the request was given to.
+    picked: str | None
+    # Whether that adapter did not answer, or broke the format.
+    failed: bool
+
+
+def as_served(
+    tenant: str,
+    asked: ChatQuestion,
+    answered: ChatAnswer,
+    latency_ms: float,
+    picked: str | None,
+    failed: bool,
+) -> Served:
+    """Put together what is recorded; only an unsure answer asks for a review."""
+    chosen = answered.attempt
+    inference = InferenceRecorded(
+        tenant=tenant,
+        route=asked.route,
+        inference_id=answered.inference_id,
+        messages=asked.messages,
+        answer=chosen.answer,
+        arm=chosen.arm,
+        model=chosen.model,
+        adapter_id=chosen.adapter_id,
+        confidence=chosen.confidence,
+        outcome=answered.outcome,
+        attempts=answered.attempts,
+        route_version=answered.route_version,
+        latency_ms=latency_ms,
+        prompt_tokens=answered.prompt_tokens,
+        completion_tokens=answered.completion_tokens,
+        metadata=asked.metadata,
+    )
+    review = None
+    if answered.outcome == "unsure":
+        review = ReviewRequested(
+            tenant=tenant,
+            route=asked.route,
+            inference_id=answered.inference_id,
+            confidence=chosen.confidence,
+        )
+    return Served(inference, review, picked, failed)

@@ -1,0 +1,37 @@
+"""Which of the models that were asked answers the app."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from schemas.base import Attempt
+from services.router.chat import Outcome
+from services.router.confidence import is_confident
+from shared.rules import Completion
+
+
+@dataclass(frozen=True)
+class Try:
+    """One model that was asked: the attempt as it is recorded, and what the model gave."""
+
+    attempt: Attempt
+    completion: Completion
+
+
+def choose(tries: Sequence[Try], fallback: bool) -> tuple[Try, Outcome]:
+    """Choose the try to answer with, out of at least one.
+
+    `fallback` says that the last one is the base model standing in for an adapter.
+    """
+    last = tries[-1]
+    if is_confident(last.attempt.confidence):
+        return last, "fell_back" if fallback else "confident"
+    # Of equals max takes the first: the adapter, which was asked before the base model.
+    return max(tries, key=belief), "unsure"
+
+
+def belief(one: Try) -> float:
+    """Return P(correct); 0 while the arm is not calibrated."""
+    confidence = one.attempt.confidence
+    return (confidence.p_correct if confidence else None) or 0.0
