@@ -43,11 +43,12 @@ def main() -> None:
     )
     arguments.add_argument("--recipe", default="tiny-cpu")
     asked = arguments.parse_args()
+    # as the trainer's child has it
     os.environ |= {
         "HF_HUB_OFFLINE": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         "TOKENIZERS_PARALLELISM": "false",
-    }  # as the trainer's child has it
+    }
     folder = Path(tempfile.mkdtemp(prefix="benchmark-trainer-"))
     try:
         order = make_order(folder, asked.rows, asked.recipe)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from services.trainer.order import TrainingOrder
 
@@ -23,15 +22,14 @@ def ratchet(order: TrainingOrder) -> Figures:
     from services.trainer import train as stages
 
     tokenizer, model = stages.load(order)
-    rows, held_out, dropped = stages.prepare(order, tokenizer)
+    rows = stages.prepare(order, tokenizer)
     order.checkpoints.mkdir(exist_ok=True)
-    clock = Clock(order, sum(map(len, rows)))
-    _, result = stages.train(order, model, tokenizer, rows, held_out, dropped, None)
+    clock = Clock(order, sum(map(len, rows.training)))
+    _, result = stages.train(order, model, tokenizer, rows, None)
     return clock.figures("Ratchet", result.train_loss, result.validation_loss)
 
 
 def stock_trl(order: TrainingOrder) -> Figures:
-    from datasets import Dataset
     from peft import LoraConfig
     from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
@@ -42,8 +40,8 @@ def stock_trl(order: TrainingOrder) -> Figures:
     tokenizer, model = stages.load(
         order.model_copy(update={"recipe": recipe.model_copy(update={"attention": "sdpa"})})
     )
-    rows, held_out, _ = stages.prepare(order, tokenizer)
-    clock = Clock(order, sum(map(len, rows)))
+    rows = stages.prepare(order, tokenizer)
+    clock = Clock(order, sum(map(len, rows.training)))
     config = SFTConfig(
         output_dir=str(order.checkpoints / "stock"),
         num_train_epochs=recipe.epochs,
@@ -66,13 +64,13 @@ def stock_trl(order: TrainingOrder) -> Figures:
         args=config,
         processing_class=tokenizer,
         peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"),
-        train_dataset=Dataset.from_list([row.labelled() for row in rows]),
-        eval_dataset=Dataset.from_list([row.labelled() for row in held_out]),
+        train_dataset=stages.as_dataset(rows.training),
+        eval_dataset=stages.as_dataset(rows.validation),
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
-    found: dict[str, Any] = stages.losses(trainer.state.log_history, "last")
-    return clock.figures("stock TRL", found["train_loss"], found["validation_loss"])
+    found = stages.read_losses(trainer.state.log_history, "last")
+    return clock.figures("stock TRL", found.training, found.validation)
 
 
 class Clock:

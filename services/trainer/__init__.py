@@ -1,3 +1,1 @@
-"""trainer: datasets into adapters. A stored job per dataset, run in a child process; only
-`train.py` imports torch.
-"""
+"""The trainer: datasets into adapters, each by a stored job that runs in a child process."""

@@ -1,4 +1,4 @@
-"""python -m services.trainer"""
+"""`python -m services.trainer`"""
 
 from services.trainer.app import build
 from services.trainer.settings import Settings

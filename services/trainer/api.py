@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends
 
-from shared.http.auth import Principal, require
-from shared.jobs.worker import Job
+from schemas.base import JsonObject
+from services.trainer.store import Adapters
+from shared.http import Limit, Offset, Principal, page, require
+from shared.jobs import Job
+from shared.storage import Database
 
-router = APIRouter(prefix="/v1", tags=["training"])
 Reader = Annotated[Principal, Depends(require("read"))]
-Offset = Annotated[int, Query(ge=0)]
-Limit = Annotated[int, Query(ge=1, le=200)]
 
 
-@router.get("/adapters")
-async def list_adapters(
-    request: Request, who: Reader, route: str | None = None, offset: Offset = 0, limit: Limit = 50
-) -> dict[str, Any]:
-    async with request.app.state.db.read() as connection:
-        found = await request.app.state.adapters.page(connection, who.tenant, route, limit, offset)
-    return {
-        "items": [event.model_dump(mode="json") for event in found],
-        "next": offset + limit if len(found) == limit else None,
-    }
+@dataclass(frozen=True)
+class AdaptersApi:
+    db: Database
+    adapters: Adapters
+
+    async def list_adapters(
+        self, who: Reader, route: str | None = None, offset: Offset = 0, limit: Limit = 50
+    ) -> JsonObject:
+        async with self.db.read() as connection:
+            found = await self.adapters.page(connection, who.tenant, route, limit, offset)
+        return page([event.model_dump(mode="json") for event in found], offset, limit)
+
+    async def show_adapter(self, adapter_id: str, who: Reader) -> JsonObject:
+        async with self.db.read() as connection:
+            event = await self.adapters.get(connection, who.tenant, adapter_id)
+        return event.model_dump(mode="json")
 
 
-@router.get("/adapters/{adapter_id}")
-async def show_adapter(adapter_id: str, request: Request, who: Reader) -> dict[str, Any]:
-    async with request.app.state.db.read() as connection:
-        return (
-            await request.app.state.adapters.get(connection, who.tenant, adapter_id)
-        ).model_dump(mode="json")
+def adapters_api(db: Database, adapters: Adapters) -> APIRouter:
+    """Make the endpoints that show what was trained."""
+    api = AdaptersApi(db, adapters)
+    router = APIRouter(prefix="/v1", tags=["training"])
+    router.get("/adapters")(api.list_adapters)
+    router.get("/adapters/{adapter_id}")(api.show_adapter)
+    return router
 
 
-def described(job: Job) -> dict[str, Any]:
-    """What a training is about, beside what every job shows."""
+def described(job: Job) -> JsonObject:
+    """Return what a training is about, beside what every job shows."""
     return {name: job.payload[name] for name in ("dataset_id", "recipe")}

@@ -1,59 +1,72 @@
-"""Composition root of the trainer: settings, adapters, wiring; nothing else."""
+"""The composition root of the trainer: settings in, a runnable service out."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from sqlalchemy import MetaData
 
-from services.trainer import api, handlers
+from schemas import topics
 from services.trainer.adapters.child import ChildExecutor
+from services.trainer.api import adapters_api, described
+from services.trainer.order import JOB
 from services.trainer.ports import Executor
 from services.trainer.settings import Settings
-from services.trainer.store import SqlAdapters
+from services.trainer.store import Adapters
 from services.trainer.training import Training
-from shared.events.outbox import Outbox, Sender
-from shared.jobs.api import jobs_api
-from shared.jobs.worker import JobStore, work
-from shared.rules.routes import RouteBook
+from shared.events import Outbox, Sender
+from shared.jobs import JobStore, jobs_api, work
+from shared.rules import RouteBook
 from shared.service import Service
-from shared.storage.blobs import BlobStore
-from shared.storage.db import Database
+from shared.storage import BlobStore, Database
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What tests and tools reach."""
+
+    jobs: JobStore
+    adapters: Adapters
+    training: Training
 
 
 def build(
     settings: Settings, sender: Sender | None = None, executor: Executor | None = None
-) -> Service:
+) -> Service[Parts]:
     metadata = MetaData()
     db = Database(settings.database_url)
-    outbox = Outbox(handlers.SERVICE, metadata)
+    outbox = Outbox("trainer", metadata)
     jobs = JobStore(db, metadata)
     routes = RouteBook(metadata)
-    adapters = SqlAdapters(metadata)
+    adapters = Adapters(metadata)
     work_dir = settings.work_dir.absolute()
     training = Training(
-        db,
-        jobs,
-        outbox,
-        adapters,
-        BlobStore(settings.artifacts_url),
-        executor or ChildExecutor(),
-        settings.base_model,
-        work_dir,
-        settings.recipes_dir,
-        settings.mlflow_tracking_uri or f"sqlite:///{work_dir}/mlflow.db",
+        db=db,
+        jobs=jobs,
+        outbox=outbox,
+        adapters=adapters,
+        blobs=BlobStore(settings.artifacts_url),
+        executor=executor or ChildExecutor(),
+        base_model=settings.base_model,
+        work_dir=work_dir,
+        recipes_dir=settings.recipes_dir,
+        tracking_uri=settings.mlflow_tracking_uri or f"sqlite:///{work_dir}/mlflow.db",
     )
     return Service(
-        name=handlers.SERVICE,
+        name="trainer",
         settings=settings,
         metadata=metadata,
-        events=handlers.router,
+        handlers={
+            topics.DATASET_BUILT: training.on_dataset_built,
+            topics.ROUTE_CHANGED: routes.on_route_changed,
+        },
+        http=[adapters_api(db, adapters), jobs_api(jobs, described, training.failed)],
         db=db,
         outbox=outbox,
-        http=[api.router, jobs_api(jobs, api.described, training.failed)],
-        context={"jobs": jobs, "routes": routes, "adapters": adapters},
-        workers=[partial(work, jobs, handlers.JOB, training.run, training.failed, training.tidy)],
+        parts=Parts(jobs, adapters, training),
+        workers=[partial(work, jobs, JOB, training.run, training.failed, training.tidy)],
         sender=sender,
         migrations=Path(__file__).with_name("migrations"),
     )

@@ -1,6 +1,4 @@
-"""The model card: what an adapter is, what it learned from, how well it fits. YAML on top, as hubs
-read it.
-"""
+"""The model card: what an adapter is, what it learned from, how well it fits."""
 
 from __future__ import annotations
 
@@ -10,6 +8,7 @@ from services.trainer.order import TrainingOrder, TrainingResult
 
 
 def model_card(order: TrainingOrder, result: TrainingResult) -> str:
+    """Write the card in Markdown, under a header of YAML as hubs read it."""
     header = yaml.safe_dump(
         {
             "base_model": result.base_model,

@@ -1,8 +1,8 @@
 """How an attempt goes on from where an earlier one stopped, without sharing a folder with it.
 
-A worker that was taken for dead may still be writing: its successor copies its complete checkpoints
-and writes elsewhere. An attempt that ended by itself hands its checkpoints over, and they are
-moved: a full disk must not be asked for copies.
+A worker that was taken for dead may still be writing, so that its successor copies the complete
+checkpoints and writes elsewhere. Those of an attempt that ended by itself are moved instead,
+because a full disk has no room for copies.
 """
 
 from __future__ import annotations
@@ -13,20 +13,23 @@ from pathlib import Path
 
 CHECKPOINTS = "checkpoints"
 HANDED_OVER = "handed-over"
-COMPLETE = "_COMPLETE"  # as `train.py` marks them
+# A file that is written last into a checkpoint.
+COMPLETE = "_COMPLETE"
 STATE = "trainer_state.json"
-RUN = "mlflow-run"  # its id, as `tracking.py` keeps it: all attempts are one run
+# A file with the id of the MLflow run, which all attempts share.
+RUN = "mlflow-run"
 
 
 def hand_over(attempt: Path) -> None:
-    """Nobody writes here any more."""
+    """Say that nobody writes here any more: the next attempt may move the checkpoints."""
     if (attempt / CHECKPOINTS).exists():
         (attempt / CHECKPOINTS).rename(attempt / HANDED_OVER)
 
 
 def inherit(folder: Path, attempt: Path) -> None:
-    """Take over the checkpoints of the earlier attempt in `folder` that came furthest, and the run
-    that mirrors them all.
+    """Take over the checkpoints of the earlier attempt in `folder` that came furthest.
+
+    The MLflow run of the attempts before is taken over too.
     """
     for run in list(folder.glob(f"attempt-*/*/{RUN}"))[:1]:
         (attempt / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
@@ -42,8 +45,9 @@ def inherit(folder: Path, attempt: Path) -> None:
 
 
 def take(checkpoint: Path, target: Path) -> None:
-    """Under another name first: killed in between, a half copy would look complete. One that
-    vanishes meanwhile is left out.
+    """Move or copy one checkpoint. One that vanishes meanwhile is left out.
+
+    It gets its name last: if we are killed in between, a half copy must not look complete.
     """
     partial = target.with_name(f".{target.name}.partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
@@ -61,12 +65,24 @@ def take(checkpoint: Path, target: Path) -> None:
 
 
 def name_best_checkpoint(state: Path, folder: Path) -> None:
-    """The best one is known by its path: the one taken over is meant, since the original may go at
-    any time.
+    """Let the state of the trainer name the best checkpoint in `folder`.
+
+    It names it by its path, and the original may go at any time.
     """
     if state.exists() and (known := json.loads(state.read_text())).get("best_model_checkpoint"):
         known["best_model_checkpoint"] = str(folder / Path(known["best_model_checkpoint"]).name)
         state.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
+
+
+def last_complete(folder: Path) -> str | None:
+    """Return the path of the newest complete checkpoint; remove the half-written ones."""
+    complete = []
+    for path in folder.glob("checkpoint-*"):
+        if (path / COMPLETE).exists():
+            complete.append(path)
+        else:
+            shutil.rmtree(path)
+    return str(max(complete, key=step_of)) if complete else None
 
 
 def step_of(checkpoint: Path) -> int:

@@ -1,61 +1,60 @@
-"""What the child process is told, and what it leaves behind: the whole contract between the service
-and `train.py`.
-"""
+"""What the training process is told, and what it says and leaves behind."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from schemas.base import JsonObject
 from schemas.route import RouteSpec
+from services.trainer.losses import Curve
 from services.trainer.recipe import TrainingRecipe
 
-JOB = "train"  # the kind of the stored job
-ADAPTER_FILES = (
-    "adapter_model.safetensors",
-    "adapter_config.json",
-    "README.md",
-    "recipe.yaml",
-    "training.json",
-)
+# The kind of the stored job.
+JOB = "train"
 
 
 class TrainingOrder(BaseModel):
-    """Both folders belong to this attempt alone; `checkpoints` begins with a copy of what the
-    attempts before it had learned.
-    """
+    """One attempt at a training."""
 
     model_config = ConfigDict(frozen=True)
     job_id: str
     dataset_id: str
     dataset_sha256: str
+    # A folder with train.parquet and validation.parquet.
     dataset: Path
     spec: RouteSpec
     recipe: TrainingRecipe
+    # A local folder, or a model's id on the hub.
     base_model: str
+    # Both folders belong to this attempt alone; `checkpoints` begins with the complete ones of the
+    # attempts before it.
     checkpoints: Path
     output: Path
     tracking_uri: str
 
     @property
     def base_model_name(self) -> str:
-        """How the world knows the base model: a folder of this machine means nothing elsewhere."""
+        """Return the name for elsewhere, where a folder of this machine means nothing."""
         return Path(self.base_model).name if Path(self.base_model).exists() else self.base_model
 
     @property
+    def recipe_checkpoints(self) -> Path:
+        """Return where this recipe's checkpoints are: those of another must not be resumed."""
+        return self.checkpoints / self.recipe.sha256[:12]
+
+    @property
     def result_file(self) -> Path:
-        """Beside the adapter, not in it: the time a run took must not change the digest of what it
-        learned.
+        """Return where the result is written: beside the adapter, which is known by its digest.
+
+        The time that a run took must not change that digest.
         """
         return self.output.with_suffix(".result.json")
 
 
 class TrainingResult(BaseModel):
-    """How the run went. `facts` are true of the adapter wherever it goes, and equal for equal runs:
-    `training.json`.
-    """
+    """How the run went."""
 
     dataset_id: str
     dataset_sha256: str
@@ -64,16 +63,21 @@ class TrainingResult(BaseModel):
     recipe_sha256: str
     seed: int
     rows: int
+    # Rows that were longer than the recipe's max_length.
     dropped_rows: int
     steps: int
     epochs: float
+    # The mean over the last epoch.
     train_loss: float
+    # Of the epoch that was kept; None without validation rows.
     validation_loss: float | None
     tokens_per_second: float
-    curve: list[dict[str, float]] = []
+    curve: Curve = []
+    # What MLflow knows the run by; None while it is away.
     run_id: str | None = None
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> JsonObject:
+        """Return what is equal for equal runs: `training.json` in the adapter's folder."""
         return self.model_dump(mode="json", exclude={"run_id", "tokens_per_second"})
 
 

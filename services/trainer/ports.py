@@ -1,33 +1,22 @@
-"""What the trainer needs from outside its own code."""
+"""What runs a training."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from schemas.events import AdapterTrained
 from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
 
 Progress = Callable[[TrainingProgress], Awaitable[None]]
 
 
 class Executor(Protocol):
-    """Runs one training order somewhere: a child process here, a Kubernetes Job or Ray elsewhere.
+    """Runs trainings: in a child process here, as a Kubernetes Job or on Ray elsewhere."""
 
-    Raises shared.jobs.child.ChildDied when it was killed (worth another attempt), JobFailed when
-    trying again cannot help.
-    """
+    async def train(self, order: TrainingOrder, progress: Progress) -> TrainingResult:
+        """Train, leave the adapter in the order's output folder, and report on the way.
 
-    async def train(self, order: TrainingOrder, progress: Progress) -> TrainingResult: ...
-
-
-class Adapters(Protocol):
-    """What was trained: immutable."""
-
-    async def add(self, tx: AsyncConnection, event: AdapterTrained) -> None: ...
-    async def get(self, tx: AsyncConnection, tenant: str, adapter_id: str) -> AdapterTrained: ...
-    async def page(
-        self, tx: AsyncConnection, tenant: str, route: str | None, limit: int, offset: int
-    ) -> list[AdapterTrained]: ...
+        Raises ChildDied when the training was killed, which is worth another attempt, and
+        JobFailed when trying again cannot help.
+        """
+        ...

@@ -1,6 +1,4 @@
-"""A training recipe: everything that changes the weights, in one YAML file that is hashed and kept
-beside the adapter.
-"""
+"""A training recipe: everything that changes the weights, in one YAML file that is hashed."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from typing import Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from shared.jobs.worker import JobFailed
+from shared.errors import JobFailed
 
 
 class RecipeUnusable(JobFailed):
@@ -20,8 +18,9 @@ class RecipeUnusable(JobFailed):
 
 
 class TrainingRecipe(BaseModel):
-    """Only what vLLM can serve: plain LoRA on linear layers, a rank it accepts; no DoRA, no bias,
-    no PiSSA (reliability page, D2).
+    """How to train, as far as vLLM can serve the result: plain LoRA of a rank that it accepts.
+
+    It refuses DoRA, biases and PiSSA (vllm/lora/peft_helper.py, PEFTHelper.validate_legal).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,8 +74,10 @@ class TrainingRecipe(BaseModel):
 
     @model_validator(mode="after")
     def layers_have_names(self) -> Self:
-        """peft takes a choice of layers only with a list of modules; and a trunk computed once
-        needs rows that share one prefix.
+        """Refuse a choice of layers without what it needs.
+
+        peft takes one only with a list of modules, and a trunk that is computed once needs rows
+        that share their beginning.
         """
         if self.first_layer and (self.target_modules == "all-linear" or not self.share_prefix):
             raise ValueError(
@@ -86,23 +87,21 @@ class TrainingRecipe(BaseModel):
 
     @property
     def lean(self) -> bool:
-        """Whether the adapted layers can take the short cut of lean.py."""
+        """Say whether the adapted layers can take the short cut of lean.py."""
         return not self.dropout and self.quantization == "none"
 
     @property
     def sha256(self) -> str:
-        """Of the content, not of the file: comments and the order of the keys do not make another
-        recipe.
-        """
-        return hashlib.sha256(
-            json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()
-        ).hexdigest()
+        """Return the digest of the content: comments and the order of keys do not count."""
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def as_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
 def load_recipe(folder: Path, name: str) -> TrainingRecipe:
+    """Read `<name>.yaml` in `folder`. Raises RecipeUnusable, with the recipes there are."""
     path = folder / f"{name}.yaml"
     known = sorted(found.stem for found in folder.glob("*.yaml"))
     if path.stem not in known or path.parent != folder:

@@ -1,5 +1,4 @@
-"""A reviewed row as the tokens a model is trained on: exactly what serving will ask, then the
-answer, then the end.
+"""A reviewed row as tokens to train on: what serving will ask, then the answer and its end.
 
 Knows no model library: the tokenizer is passed in.
 """
@@ -10,15 +9,39 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Protocol, TypedDict
 
 from pyarrow import parquet
 
 from schemas.base import Message
 from schemas.route import RouteSpec
-from shared.jobs.worker import JobFailed
+from shared.errors import JobFailed
 
-IGNORED = -100  # torch's label of a position that is not in the loss
+# torch's label of a position that is not in the loss.
+IGNORED = -100
+
+
+class Tokenizer(Protocol):
+    """The part of a tokenizer of transformers that is used here."""
+
+    eos_token_id: int
+
+    def apply_chat_template(
+        self,
+        conversation: list[dict[str, str]],
+        *,
+        tokenize: bool,
+        add_generation_prompt: bool = False,
+    ) -> str: ...
+
+    def __call__(self, text: str, *, add_special_tokens: bool) -> dict[str, list[int]]: ...
+
+
+class LabelledRow(TypedDict):
+    """One row as trainers take it; both lists are equally long."""
+
+    input_ids: list[int]
+    labels: list[int]
 
 
 class NoRows(JobFailed):
@@ -63,15 +86,16 @@ class TooManyTooLong(JobFailed):
 
 
 @dataclass(frozen=True)
-class Row:
+class TokenizedRow:
     prompt: list[int]
-    answer: list[int]  # ends with the end token
+    # Ends with the end token.
+    answer: list[int]
 
     def __len__(self) -> int:
         return len(self.prompt) + len(self.answer)
 
-    def labelled(self) -> dict[str, list[int]]:
-        """As a trainer takes it: the loss is at the answer alone."""
+    def labelled(self) -> LabelledRow:
+        """Return the row with labels that put the loss at the answer alone."""
         return {
             "input_ids": self.prompt + self.answer,
             "labels": [IGNORED] * len(self.prompt) + self.answer,
@@ -79,22 +103,25 @@ class Row:
 
 
 def read_split(dataset: Path, split: str) -> list[tuple[tuple[Message, ...], str]]:
+    """Return the messages and the answer of each row. Raises DatasetUnreadable."""
     try:
         table = parquet.read_table(dataset / f"{split}.parquet", columns=["messages", "answer"])
         return [
             (tuple(Message(**turn) for turn in json.loads(row["messages"])), str(row["answer"]))
             for row in table.to_pylist()
         ]
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        LookupError,
-    ) as error:  # the folder's digest was checked: reading it again cannot help
+    # The folder's digest was checked: reading it again cannot help.
+    except (OSError, ValueError, TypeError, LookupError) as error:
         raise DatasetUnreadable(split, error) from error
 
 
-def render(tokenizer: Any, spec: RouteSpec, messages: tuple[Message, ...], answer: str) -> Row:
+def render(
+    tokenizer: Tokenizer, spec: RouteSpec, messages: tuple[Message, ...], answer: str
+) -> TokenizedRow:
+    """Tokenise what an adapter will be asked, and the answer up to its end token.
+
+    Raises PromptNotKept or EndNotLearned where the chat template cannot be trained on.
+    """
     asked = [message.model_dump() for message in spec.tuned_messages(messages)]
     prompt = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
     whole = tokenizer.apply_chat_template(
@@ -107,16 +134,18 @@ def render(tokenizer: Any, spec: RouteSpec, messages: tuple[Message, ...], answe
     ids = tokenizer(whole[len(prompt) :], add_special_tokens=False)["input_ids"]
     if tokenizer.eos_token_id not in ids:
         raise EndNotLearned
-    end = (
-        ids.index(tokenizer.eos_token_id) + 1
-    )  # templates add a line break after it, which is never generated
-    return Row(tokenizer(prompt, add_special_tokens=False)["input_ids"], ids[:end])
+    # Templates add a line break after it, which is never generated.
+    end = ids.index(tokenizer.eos_token_id) + 1
+    return TokenizedRow(tokenizer(prompt, add_special_tokens=False)["input_ids"], ids[:end])
 
 
 def fitting(
-    rows: Iterable[Row], max_length: int, max_dropped_share: float
-) -> tuple[list[Row], int]:
-    """The rows that fit, and how many did not: nothing is ever cut."""
+    rows: Iterable[TokenizedRow], max_length: int, max_dropped_share: float
+) -> tuple[list[TokenizedRow], int]:
+    """Return the rows that fit, and how many did not: nothing is ever cut.
+
+    Raises TooManyTooLong.
+    """
     rows = list(rows)
     kept = [row for row in rows if len(row) <= max_length]
     dropped = len(rows) - len(kept)

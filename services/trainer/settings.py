@@ -1,6 +1,4 @@
-"""What the trainer is told from outside. What changes a model is a recipe instead:
-`recipes/*.yaml`.
-"""
+"""What the trainer is told from outside. What changes a model stands in a recipe."""
 
 from pathlib import Path
 

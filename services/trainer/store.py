@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.events import AdapterTrained
 from shared.errors import NotFound
-from shared.storage.db import insert_once
+from shared.storage import insert_once
 
 
 class AdapterUnknown(NotFound):
@@ -18,7 +18,9 @@ class AdapterUnknown(NotFound):
         )
 
 
-class SqlAdapters:
+class Adapters:
+    """What was trained; a row is never changed."""
+
     def __init__(self, metadata: MetaData) -> None:
         self.table = Table(
             "adapters",
@@ -44,14 +46,12 @@ class SqlAdapters:
         )
 
     async def get(self, tx: AsyncConnection, tenant: str, adapter_id: str) -> AdapterTrained:
+        """Return one adapter of a tenant. Raises AdapterUnknown."""
         table = self.table
-        found = (
-            await tx.execute(
-                select(table.c.event).where(
-                    table.c.adapter_id == adapter_id, table.c.tenant == tenant
-                )
-            )
-        ).scalar()
+        rows = await tx.execute(
+            select(table.c.event).where(table.c.adapter_id == adapter_id, table.c.tenant == tenant)
+        )
+        found = rows.scalar()
         if found is None:
             raise AdapterUnknown(adapter_id)
         return AdapterTrained.model_validate_json(found)
@@ -59,6 +59,7 @@ class SqlAdapters:
     async def page(
         self, tx: AsyncConnection, tenant: str, route: str | None, limit: int, offset: int
     ) -> list[AdapterTrained]:
+        """Return a tenant's adapters, the newest first."""
         table = self.table
         chosen = (
             select(table.c.event)
@@ -69,4 +70,5 @@ class SqlAdapters:
         )
         if route:
             chosen = chosen.where(table.c.route == route)
-        return [AdapterTrained.model_validate_json(row.event) for row in await tx.execute(chosen)]
+        rows = await tx.execute(chosen)
+        return [AdapterTrained.model_validate_json(event) for event in rows.scalars()]

@@ -1,6 +1,4 @@
-"""One training as a stored job: fetch the dataset, train in a child, store the adapter under its
-digest, publish.
-"""
+"""A training as a stored job: fetch the dataset, train, store the adapter, publish it."""
 
 from __future__ import annotations
 
@@ -10,29 +8,39 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import AdapterRef, BlobRef
 from schemas.events import AdapterTrained, DatasetBuilt, TrainingProgressed
 from services.trainer.checkpoints import CHECKPOINTS, hand_over, inherit
-from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
-from services.trainer.ports import Adapters, Executor
+from services.trainer.order import JOB, TrainingOrder, TrainingProgress, TrainingResult
+from services.trainer.ports import Executor
 from services.trainer.recipe import load_recipe
-from services.trainer.verify import check_adapter
-from shared.events.outbox import Outbox
-from shared.jobs.worker import Job, JobStore
-from shared.storage.blobs import BlobStore
-from shared.storage.db import Database
+from services.trainer.store import Adapters
+from shared.errors import JobFailed
+from shared.events import Outbox
+from shared.jobs import Job, JobStore
+from shared.rules import AdapterFolderRefused, examine_new_adapter
+from shared.storage import BlobStore, Database
 from shared.telemetry import log
 
+# At most this often progress is published.
 PUBLISH_SECONDS = 2.0
-FOLDER = re.compile(r"[0-9a-f-]{36}(\.\d+)?")  # of a job: its id, and which life of it
+# What a job's folder is called: its id, and how often it was begun anew (`Job.name`).
+JOB_FOLDER = re.compile(r"[0-9a-f-]{36}(\.\d+)?")
+JobState = Literal["queued", "running", "finished", "failed"]
+
+
+class AdapterUnusable(JobFailed):
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"training ended with an adapter that cannot be served: {problem}")
 
 
 @dataclass
 class Training:
-    """Everything a training needs; `run` is the job."""
+    """Turns datasets into adapters; `run` is the job."""
 
     db: Database
     jobs: JobStore
@@ -45,6 +53,9 @@ class Training:
     recipes_dir: Path
     tracking_uri: str
 
+    async def on_dataset_built(self, tx: AsyncConnection, event: DatasetBuilt) -> None:
+        await self.jobs.add(tx, JOB, event.event_id, event.model_dump(mode="json"))
+
     async def run(self, job: Job) -> None:
         event = DatasetBuilt.model_validate(job.payload)
         started = time.monotonic()
@@ -56,39 +67,40 @@ class Training:
             await asyncio.to_thread(check_adapter, order.output, order.recipe.rank)
             blob = await asyncio.to_thread(self.blobs.put_folder, order.output, "adapters")
             await self._publish(job, event, order, result, blob, time.monotonic() - started)
-        finally:  # of this attempt alone: when the lease was lost, a successor works beside it
+        # Only this attempt's folders: when the lease was lost, a successor works beside it.
+        finally:
             shutil.rmtree(order.output, ignore_errors=True)
             hand_over(order.output.parent)
 
     async def tidy(self) -> None:
-        """Remove the folders of jobs that are over: they hold copies of reviewed texts. A retry on
-        command fetches them again.
+        """Remove the folders of jobs that are over, since they hold copies of reviewed texts.
+
+        A job that an operator retries fetches them again.
         """
         found = [
             path.name
             for path in self.work_dir.glob("*")
-            if path.is_dir() and FOLDER.fullmatch(path.name)
+            if path.is_dir() and JOB_FOLDER.fullmatch(path.name)
         ]
-        for name in await self.jobs.over(found):
+        for name in await self.jobs.finished_runs(found):
             await asyncio.to_thread(shutil.rmtree, self.work_dir / name, ignore_errors=True)
 
     async def failed(self, tx: AsyncConnection, job: Job, reason: str, retry: bool) -> None:
-        """Called in the transaction that stores the failure, or the end by an operator's hand."""
+        """Publish that an attempt failed, in the transaction that stores it.
+
+        It is also called for a job that an operator cancelled.
+        """
         event = DatasetBuilt.model_validate(job.payload)
-        state = "queued" if retry else "failed"
-        await self.outbox.add(
-            tx,
-            progressed(
-                job, event, TrainingProgress(**job.progress | {"detail": reason[:500]}), state
-            ),
-        )
+        progress = TrainingProgress(**job.progress | {"detail": reason[:500]})
+        state: JobState = "queued" if retry else "failed"
+        await self.outbox.add(tx, progressed(job, event, progress, state))
 
     async def _order(self, job: Job, event: DatasetBuilt) -> TrainingOrder:
         recipe = load_recipe(self.recipes_dir, event.recipe)
-        folder = (self.work_dir / job.name).absolute()
+        folder = (self.work_dir / job.run_name).absolute()
         dataset = await asyncio.to_thread(self.blobs.get_folder, event.blob, folder / "dataset")
-        # An attempt writes where no other one does: a zombie that wakes up cannot touch its
-        # successor's files.
+        # An attempt writes where no other one does, so that a worker which was taken for dead
+        # cannot touch its successor's files.
         attempt = folder / f"attempt-{job.token}"
         await asyncio.to_thread(inherit, folder, attempt)
         return TrainingOrder(
@@ -113,8 +125,9 @@ class Training:
         blob: BlobRef,
         seconds: float,
     ) -> None:
-        """The end of the job, the adapter's record and its event commit together; a stale worker's
-        are rolled back.
+        """Commit the end of the job, the adapter's record and its event together.
+
+        Those of a worker that lost its lease are rolled back. Raises LeaseLost.
         """
         trained = AdapterTrained(
             tenant=event.tenant,
@@ -153,7 +166,7 @@ class Training:
 
 
 class Reporter:
-    """Keeps the job's progress current, and publishes it at most every two seconds."""
+    """Keeps a job's progress current, and publishes it at most every PUBLISH_SECONDS."""
 
     def __init__(self, training: Training, job: Job, event: DatasetBuilt) -> None:
         self.training = training
@@ -165,9 +178,8 @@ class Reporter:
         if time.monotonic() - self._published < PUBLISH_SECONDS and progress.step < progress.steps:
             return
         self._published = time.monotonic()
-        async with (
-            self.training.db.transaction() as tx
-        ):  # together: a worker that lost the job says nothing more of it
+        # Together, so that a worker which lost the job says nothing more of it.
+        async with self.training.db.transaction() as tx:
             await self.training.jobs.report(tx, self.job, progress.model_dump())
             await self.training.outbox.add(
                 tx, progressed(self.job, self.event, progress, "running")
@@ -175,7 +187,7 @@ class Reporter:
 
 
 def progressed(
-    job: Job, event: DatasetBuilt, progress: TrainingProgress, state: str
+    job: Job, event: DatasetBuilt, progress: TrainingProgress, state: JobState
 ) -> TrainingProgressed:
     return TrainingProgressed(
         tenant=event.tenant,
@@ -188,5 +200,14 @@ def progressed(
     )
 
 
+def check_adapter(folder: Path, rank: int) -> None:
+    """Raise AdapterUnusable unless vLLM can serve the adapter in `folder`."""
+    try:
+        examine_new_adapter(folder, rank)
+    except AdapterFolderRefused as refused:
+        raise AdapterUnusable(str(refused)) from refused
+
+
 def adapter_ref(route: str, blob: BlobRef) -> AdapterRef:
+    """Name an adapter after its route and its digest."""
     return AdapterRef(adapter_id=f"{route.replace('/', '--')}@{blob.sha256[:12]}", blob=blob)

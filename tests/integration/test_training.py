@@ -15,12 +15,12 @@ import pytest
 
 from schemas.events import AdapterTrained
 from services.trainer.adapters.child import ENVIRONMENT, ChildExecutor
-from services.trainer.handlers import JOB, on_dataset_built
-from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
+from services.trainer.order import JOB, TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Progress
 from services.trainer.recipe import TrainingRecipe
-from services.trainer.verify import check_adapter
-from shared.jobs.worker import JobFailed, run_leased
+from services.trainer.training import check_adapter
+from shared.errors import JobFailed
+from shared.jobs.worker import run_leased
 from shared.storage.blobs import BlobStore, file_digest, folder_digest
 from tests import factories
 from tests.unit.trainer.tiny import build_dataset, build_model
@@ -120,7 +120,7 @@ def test_the_base_model_is_unchanged(model: Path, dataset: Path, tmp_path: Path)
     tokenizer, base = stages.load(job)
     before = {name: value.clone() for name, value in base.named_parameters()}
     job.checkpoints.mkdir()
-    trainer, _ = stages.train(job, base, tokenizer, *stages.prepare(job, tokenizer), None)
+    trainer, _ = stages.train(job, base, tokenizer, stages.prepare(job, tokenizer), None)
     after = {
         name.replace(".base_layer", ""): value
         for name, value in trainer.model.get_base_model().named_parameters()
@@ -167,14 +167,15 @@ def test_sharing_the_prefix_changes_neither_loss_nor_gradients(
     import torch
 
     from services.trainer import train as stages
+    from services.trainer.batches import PrefixCollator
     from services.trainer.packing import common_prefix
 
     job = order(tmp_path, model, dataset)
     tokenizer, base = stages.load(job)
-    rows, _, _ = stages.prepare(job, tokenizer)
+    rows = stages.prepare(job, tokenizer).training
     prefix = common_prefix([row.prompt for row in rows])
     assert prefix > 5
-    shared = stages.make_collator(prefix, "fp32")([row.labelled() for row in rows])
+    shared = PrefixCollator(prefix, torch.float32)([row.labelled() for row in rows])
     labels = shared.pop("labels")[0, 1:]
     at = (labels != -100).nonzero().flatten()
     torch.nn.functional.cross_entropy(
@@ -204,7 +205,7 @@ def adapted(job: TrainingOrder) -> Any:
     from services.trainer import train as stages
 
     _, base = stages.load(job)
-    model = get_peft_model(base, stages.lora_config(job.recipe, base))
+    model = get_peft_model(base, stages.lora_config(job.recipe, base.config.num_hidden_layers))
     generator = torch.Generator().manual_seed(1)
     for name, value in model.named_parameters():
         if "lora_" in name:
@@ -226,19 +227,19 @@ def test_lean_layers_learn_what_those_of_peft_learn(
     import torch
 
     from services.trainer import train as stages
+    from services.trainer.batches import PrefixCollator
     from services.trainer.lean import LeanLinear
 
     job = order(tmp_path, model, dataset)
     tokenizer, _ = stages.load(job)
-    rows = [row.labelled() for row in stages.prepare(job, tokenizer)[0][:8]]
+    rows = [row.labelled() for row in stages.prepare(job, tokenizer).training[:8]]
     lean = adapted(job)
     assert sum(isinstance(module, LeanLinear) for module in lean.modules()) == 2 * 7
-    stock = adapted(
-        order(tmp_path, model, dataset, dropout=1e-9)
-    )  # any dropout asks for peft's own layers
+    # any dropout asks for peft's own layers
+    stock = adapted(order(tmp_path, model, dataset, dropout=1e-9))
     assert not any(isinstance(module, LeanLinear) for module in stock.modules())
     ours, theirs = (
-        gradients(each, stages.make_collator(3, "fp32")(rows)) for each in (lean, stock.eval())
+        gradients(each, PrefixCollator(3, torch.float32)(rows)) for each in (lean, stock.eval())
     )
     assert all(torch.allclose(ours[name], theirs[name], atol=1e-5, rtol=1e-3) for name in theirs)
 
@@ -249,15 +250,18 @@ def test_layers_computed_once_change_neither_loss_nor_gradients(
     import torch
 
     from services.trainer import train as stages
+    from services.trainer.batches import PrefixCollator, make_collator
+    from services.trainer.packing import common_prefix
 
     job = order(tmp_path, model, dataset, first_layer=1, target_modules=SEVEN)
     tokenizer, _ = stages.load(job)
-    rows, held_out, _ = stages.prepare(job, tokenizer)
-    batch = [row.labelled() for row in (*rows[3:9], *held_out[:2])]
-    prefix = stages.common_prefix([row.prompt for row in (*rows, *held_out)])
-    every_time = gradients(adapted(job), stages.make_collator(prefix, "fp32")(batch))
+    rows = stages.prepare(job, tokenizer)
+    everything = [*rows.training, *rows.validation]
+    batch = [row.labelled() for row in (*rows.training[3:9], *rows.validation[:2])]
+    prefix = common_prefix([row.prompt for row in everything])
+    every_time = gradients(adapted(job), PrefixCollator(prefix, torch.float32)(batch))
     cut = adapted(job)
-    once = gradients(cut, stages.batches(job.recipe, cut.get_base_model(), rows, held_out)(batch))
+    once = gradients(cut, make_collator(job.recipe, cut.get_base_model(), everything)(batch))
     assert len(once) == 7 * 2 and all(".layers.1." in name for name in once)
     assert all(
         torch.allclose(once[name], every_time[name], atol=1e-5, rtol=1e-3) for name in every_time
@@ -379,19 +383,18 @@ async def test_a_killed_child_is_retried_resumes_and_is_tracked(
         recipes_dir=recipes,
     )
     await service.db.create_tables(service.metadata)
-    jobs = service.context["jobs"]
-    training = service.workers[0].args[2].__self__
+    jobs = service.parts.jobs
+    training = service.parts.training
     async with service.db.transaction() as tx:
-        await on_dataset_built(dataset_event(tmp_path, recipe="tiny"), tx=tx, jobs=jobs)
+        await training.on_dataset_built(tx, dataset_event(tmp_path, recipe="tiny"))
     for _ in range(2):
         await run_leased(jobs, await jobs.claim(JOB), training.run, training.failed)
     [job] = await jobs.all()
     assert executor.killed and job.state == "finished" and job.attempt == 2
-    assert (
-        job.result["curve"][0]["step"] == 1 and job.result["epochs"] == 6
-    )  # the first attempt's steps were not done again
+    # the first attempt's steps were not done again
+    assert job.result["curve"][0]["step"] == 1 and job.result["epochs"] == 6
     async with service.db.read() as connection:
-        [trained] = await service.context["adapters"].page(connection, "acme", None, 10, 0)
+        [trained] = await service.parts.adapters.page(connection, "acme", None, 10, 0)
     BlobStore(f"file://{tmp_path}/artifacts").get_folder(trained.adapter.blob, tmp_path / "copy")
     assert trained.base_model == "tiny-llama" and trained.run_id
     check_mlflow(tmp_path, trained)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
+from schemas.base import JsonObject
 from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Progress
 from services.trainer.recipe import TrainingRecipe
-from shared.jobs.child import run_child
-from shared.jobs.worker import JobFailed
+from shared.child import run_child
+from shared.errors import JobFailed
 
 MODULE = "services.trainer.train"
-SILENCE_SECONDS = (
-    3600.0  # it speaks every five steps; loading 8 B parameters from a slow disk takes minutes
-)
+# It speaks every five steps; loading 8 B parameters from a slow disk takes minutes.
+SILENCE_SECONDS = 3600.0
 ENVIRONMENT = {
     # OpenMP threads that wait must sleep: spinning beside other processes took 12 s of CPU for a
     # step that takes 2.
@@ -31,12 +30,14 @@ ENVIRONMENT = {
 
 
 class ChildExecutor:
+    """Trains in a child process on this machine."""
+
     async def train(self, order: TrainingOrder, progress: Progress) -> TrainingResult:
         order.output.mkdir(parents=True, exist_ok=True)
         file = order.output.with_suffix(".order.json")
         file.write_text(order.model_dump_json(indent=1))
 
-        async def hear(message: dict[str, Any]) -> None:
+        async def hear(message: JsonObject) -> None:
             if "refused" in message:
                 raise JobFailed(message["refused"])
             await progress(TrainingProgress.model_validate(message))
@@ -51,6 +52,7 @@ class ChildExecutor:
 
 
 def launcher(recipe: TrainingRecipe) -> list[str]:
+    """Return what starts the training: python, or accelerate where there are several GPUs."""
     if recipe.launcher == "python":
         return [sys.executable]
     config = ["--config_file", recipe.accelerate_config] if recipe.accelerate_config else []

@@ -11,7 +11,7 @@ import yaml
 from services.trainer.card import model_card
 from services.trainer.order import TrainingOrder
 from services.trainer.recipe import TrainingRecipe
-from services.trainer.verify import AdapterUnusable, check_adapter
+from services.trainer.training import AdapterUnusable, check_adapter
 from tests import factories
 from tests.unit.trainer.worlds import result_of, write_adapter
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from services.trainer.handlers import JOB
+from services.trainer.order import JOB
 from shared.service import Service
 from tests import factories
 from tests.unit.trainer.worlds import Fake, trainer_service
@@ -35,8 +35,8 @@ def client(service: Service, secret: str) -> httpx.AsyncClient:
 async def queued(service: Service) -> str:
     event = factories.dataset()
     async with service.db.transaction() as tx:
-        await service.context["jobs"].add(tx, JOB, event.event_id, event.model_dump(mode="json"))
-    return (await service.context["jobs"].all())[0].job_id
+        await service.parts.jobs.add(tx, JOB, event.event_id, event.model_dump(mode="json"))
+    return (await service.parts.jobs.all())[0].job_id
 
 
 async def test_adapters_are_listed_newest_first_and_shown_with_their_lineage(
@@ -46,7 +46,7 @@ async def test_adapters_are_listed_newest_first_and_shown_with_their_lineage(
     newer = factories.trained(job_id="job-2", adapter=factories.adapter("ffffffffffff"))
     async with service.db.transaction() as tx:
         for event in (older, newer):
-            await service.context["adapters"].add(tx, event)
+            await service.parts.adapters.add(tx, event)
     async with client(service, keys["acme"]) as http:
         found = (await http.get("/v1/adapters", params={"limit": 1})).json()
         shown = (await http.get(f"/v1/adapters/{older.adapter.adapter_id}")).json()
@@ -60,7 +60,7 @@ async def test_another_tenant_finds_nothing(service: Service, keys: dict[str, st
     event = factories.trained()
     job_id = await queued(service)
     async with service.db.transaction() as tx:
-        await service.context["adapters"].add(tx, event)
+        await service.parts.adapters.add(tx, event)
     async with client(service, keys["globex"]) as http:
         assert (await http.get("/v1/adapters")).json()["items"] == []
         assert (await http.get("/v1/jobs")).json()["items"] == []

@@ -13,12 +13,11 @@ import pytest
 from sqlalchemy import select
 
 from schemas.events import AdapterTrained, DatasetBuilt
-from services.trainer.handlers import JOB, on_dataset_built
-from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
+from services.trainer.order import JOB, TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Progress
-from shared.jobs.child import ChildDied, run_child
-from shared.jobs.worker import MAX_ATTEMPTS, Job, JobFailed, LeaseLost, run_leased, work_once
-from shared.service import Service
+from shared.child import ChildDied, run_child
+from shared.errors import JobFailed
+from shared.jobs.worker import MAX_ATTEMPTS, Job, LeaseLost, run_leased, work_once
 from shared.storage.blobs import BlobStore
 from tests.unit.trainer.worlds import (
     Fake,
@@ -39,13 +38,13 @@ class World:
     def __init__(self, folder: Path, database_url: str, keys: dict[str, str]) -> None:
         self.folder = folder
         self.fake = Fake()
-        self.service: Service = trainer_service(folder, database_url, keys["file"], self.fake)
-        self.jobs = self.service.context["jobs"]
-        self.training = self.service.workers[0].args[2].__self__
+        self.service = trainer_service(folder, database_url, keys["file"], self.fake)
+        self.jobs = self.service.parts.jobs
+        self.training = self.service.parts.training
 
     async def told(self, event: DatasetBuilt) -> None:
         async with self.service.db.transaction() as tx:
-            await on_dataset_built(event, tx=tx, jobs=self.jobs)
+            await self.training.on_dataset_built(tx, event)
 
     async def claimed(self) -> Job:
         job = await self.jobs.claim(JOB)
@@ -122,9 +121,10 @@ async def test_a_dataset_becomes_one_adapter_under_its_digest(world: World, tmp_
         "run-1",
         "org/some-model",
     )
+    # verifies the digest
     stored = BlobStore(f"file://{tmp_path}/artifacts").get_folder(
         trained.adapter.blob, tmp_path / "copy"
-    )  # verifies the digest
+    )
     assert (stored / "recipe.yaml").exists()
     assert [body["state"] for body in await world.published("TrainingProgressed")][-1] == "finished"
     assert not list((tmp_path / "work").iterdir())  # no copy of reviewed texts stays behind
@@ -221,9 +221,8 @@ async def test_progress_is_kept_and_published_at_most_every_two_seconds(
 
     await world.told(dataset_event(tmp_path))
     await world.attempt(chatters)
-    assert (
-        len(await world.published("TrainingProgressed")) <= 5
-    )  # loading, a few, the last step, finished
+    # loading, a few, the last step, finished
+    assert len(await world.published("TrainingProgressed")) <= 5
     assert (await world.jobs.all())[0].progress["validation_loss"] == 0.6
 
 
@@ -345,7 +344,7 @@ async def test_folders_of_jobs_that_are_over_are_removed_and_no_others(
     await world.told(dataset_event(tmp_path))
     job = await world.claimed()
     for name in (
-        job.name,
+        job.run_name,
         f"{job.job_id}.7",
         job.job_id,
         "01a210df-207e-7aeb-a536-aa2f01856b97.0",
@@ -353,4 +352,4 @@ async def test_folders_of_jobs_that_are_over_are_removed_and_no_others(
     ):
         (tmp_path / "work" / name).mkdir(parents=True)
     await world.training.tidy()
-    assert {path.name for path in (tmp_path / "work").iterdir()} == {job.name, "mlruns"}
+    assert {path.name for path in (tmp_path / "work").iterdir()} == {job.run_name, "mlruns"}

@@ -12,7 +12,7 @@ from services.trainer.rendering import (
     IGNORED,
     EndNotLearned,
     PromptNotKept,
-    Row,
+    TokenizedRow,
     TooManyTooLong,
     fitting,
     render,
@@ -53,9 +53,8 @@ def text(ids: list[int]) -> str:
 def test_the_loss_is_at_the_answer_and_its_end_alone() -> None:
     row = render(Characters(), spec(system_prompt="Sort"), TURN, "delivery")
     assert text(row.prompt) == "s:Sort;u:late;a:"
-    assert (
-        text(row.answer) == "delivery$"
-    )  # not the line break the template adds: it is never generated
+    # not the line break the template adds: it is never generated
+    assert text(row.answer) == "delivery$"
     assert row.labelled()["labels"] == [IGNORED] * len(row.prompt) + row.answer
 
 
@@ -70,7 +69,7 @@ def test_a_template_that_rewrites_the_prompt_is_fatal() -> None:
 
 
 def test_long_rows_are_dropped_and_counted_never_cut() -> None:
-    rows = [Row([1] * 5, [2])] * 19 + [Row([1] * 50, [2])]
+    rows = [TokenizedRow([1] * 5, [2])] * 19 + [TokenizedRow([1] * 50, [2])]
     assert fitting(rows, 10, 0.05) == (rows[:19], 1)
     with pytest.raises(TooManyTooLong, match="2 of 20"):
         fitting(rows[:18] + rows[19:] * 2, 10, 0.05)
@@ -94,7 +93,10 @@ def test_the_prefix_leaves_each_row_a_token_of_its_own(
 
 
 def test_rows_share_a_prefix_and_keep_their_positions() -> None:
-    rows = [Row([1, 2, 3], [4, 9]).labelled(), Row([1, 2, 5, 6], [7, 9]).labelled()]
+    rows = [
+        TokenizedRow([1, 2, 3], [4, 9]).labelled(),
+        TokenizedRow([1, 2, 5, 6], [7, 9]).labelled(),
+    ]
     layout = lay_out(rows, 2)
     assert layout.input_ids == [1, 2, 3, 4, 9, 5, 6, 7, 9]
     assert layout.positions == [0, 1, 2, 3, 4, 2, 3, 4, 5]

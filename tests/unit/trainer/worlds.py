@@ -10,7 +10,7 @@ from pathlib import Path
 from struct import pack
 
 from schemas.events import DatasetBuilt
-from services.trainer.app import build
+from services.trainer.app import Parts, build
 from services.trainer.card import model_card
 from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Progress
@@ -96,7 +96,7 @@ def write_adapter(order: TrainingOrder, result: TrainingResult) -> None:
 
 def trainer_service(
     folder: Path, database_url: str, keys_file: str, executor: object, **settings: object
-) -> Service:
+) -> Service[Parts]:
     settings = Settings(
         **(
             {

@@ -1,0 +1,90 @@
+"""What transformers calls while it trains. Runs in the training process."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from typing_extensions import override
+
+from services.trainer.checkpoints import COMPLETE
+from services.trainer.tracking import Tracking
+from shared.child import say
+from shared.errors import JobFailed
+
+
+class LossNotFinite(JobFailed):
+    def __init__(self, step: int) -> None:
+        super().__init__(
+            f"the loss became NaN or infinite at step {step}: lower the recipe's learning_rate, or"
+            " train in fp32"
+        )
+
+
+class RunCallback(TrainerCallback):
+    """Says how far the training is, marks complete checkpoints, and stops on a loss of NaN."""
+
+    def __init__(self, tokens: int, tracking: Tracking | None) -> None:
+        """Watch a training on `tokens` tokens an epoch."""
+        self.tokens = tokens
+        self.tracking = tracking
+        self.tokens_per_second = 0.0
+        self.validation_loss: float | None = None
+        self.started = time.monotonic()
+        self.first_epoch = 0.0
+
+    @override
+    def on_train_begin(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        self.started = time.monotonic()
+        self.first_epoch = state.epoch or 0.0
+
+    @override
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: object,
+    ) -> None:
+        """Report what was logged. Raises LossNotFinite."""
+        logs = logs or {}
+        watched = (logs.get(name, 0.0) for name in ("loss", "eval_loss", "grad_norm"))
+        if not all(map(math.isfinite, watched)):
+            raise LossNotFinite(state.global_step)
+        self.validation_loss = logs.get("eval_loss", self.validation_loss)
+        epochs = (state.epoch or 0.0) - self.first_epoch
+        self.tokens_per_second = self.tokens * epochs / (time.monotonic() - self.started)
+        if state.is_world_process_zero and ("loss" in logs or "eval_loss" in logs):
+            say(
+                step=state.global_step,
+                steps=state.max_steps,
+                loss=logs.get("loss"),
+                validation_loss=self.validation_loss,
+                tokens_per_second=round(self.tokens_per_second, 1),
+            )
+        if self.tracking:
+            numbers = {
+                name: value for name, value in logs.items() if isinstance(value, int | float)
+            }
+            self.tracking.noted(numbers, state.global_step)
+
+    @override
+    def on_save(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Mark the checkpoint that was just written: `kill -9` can leave a half-written one."""
+        if state.is_world_process_zero and args.output_dir:
+            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()

@@ -1,0 +1,70 @@
+"""A recipe in the words of peft and TRL. Runs in the training process."""
+
+from __future__ import annotations
+
+import torch
+from peft import LoraConfig
+from trl.trainer.sft_config import SFTConfig
+
+from services.trainer.lean import LeanLinear
+from services.trainer.order import TrainingOrder
+from services.trainer.recipe import TrainingRecipe
+
+
+def lora_config(recipe: TrainingRecipe, layers: int) -> LoraConfig:
+    """Return which matrices are learned; `layers` are those of the base model."""
+    modules = recipe.target_modules
+    config = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        bias="none",
+        task_type="CAUSAL_LM",
+        target_modules=modules if isinstance(modules, str) else list(modules),
+        layers_to_transform=list(range(recipe.first_layer, layers)) if recipe.first_layer else None,
+    )
+    if recipe.lean:
+        # peft documents it, as experimental.
+        config._register_custom_module({torch.nn.Linear: LeanLinear})  # noqa: SLF001
+    return config
+
+
+def training_arguments(order: TrainingOrder, validates: bool) -> SFTConfig:
+    """Return how the steps are made; `validates` says that there are validation rows."""
+    recipe = order.recipe
+    best = validates and recipe.keep == "best"
+    on_gpu = torch.cuda.is_available()
+    return SFTConfig(
+        output_dir=str(order.recipe_checkpoints),
+        num_train_epochs=recipe.epochs,
+        seed=recipe.seed,
+        data_seed=recipe.seed,
+        per_device_train_batch_size=recipe.batch_size,
+        per_device_eval_batch_size=recipe.batch_size,
+        gradient_accumulation_steps=recipe.accumulation,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=recipe.warmup_share,
+        lr_scheduler_type=(
+            "constant_with_warmup" if recipe.schedule == "constant" else recipe.schedule
+        ),
+        # Autocast; the lean layers cast for themselves.
+        bf16=recipe.precision == "bf16" and not recipe.lean,
+        use_cpu=not on_gpu,
+        gradient_checkpointing=recipe.gradient_checkpointing,
+        # Rows are tokenised already, and too long ones left out: nothing is cut here.
+        max_length=None,
+        shuffle_dataset=False,
+        eval_strategy="epoch" if validates else "no",
+        save_strategy="epoch",
+        save_total_limit=2,
+        prediction_loss_only=True,
+        load_best_model_at_end=best,
+        metric_for_best_model="eval_loss" if best else None,
+        greater_is_better=False if best else None,
+        logging_steps=5,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=on_gpu,
+    )
