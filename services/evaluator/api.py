@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends
 from fastapi.responses import HTMLResponse
 
-from schemas.base import BlobRef
+from schemas.base import BlobRef, JsonObject
 from services.evaluator.monitor import Monitor
+from services.evaluator.store.evaluations import EvaluationStore
+from services.evaluator.store.monitors import MonitorStore
 from shared.errors import NotFound
-from shared.http.auth import Principal, require
-from shared.jobs.worker import Job
+from shared.http import Limit, Offset, Principal, page, require
+from shared.jobs import Job
+from shared.storage import BlobStore, Database
 
-router = APIRouter(tags=["evaluations"])
 Reader = Annotated[Principal, Depends(require("read"))]
-Limit = Annotated[int, Query(ge=1, le=200)]
-Offset = Annotated[int, Query(ge=0)]
-# A report is shown without this origin's rights: no cookies, no network. Evidently draws its plots
-# with inline scripts.
+
+# A report is shown without this origin's rights: no cookies, no network.
 PLAIN = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+# Evidently draws its plots with inline scripts.
 DRAWN = (
     "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src"
     " 'unsafe-inline'; img-src data: blob:; font-src data:"
@@ -36,88 +37,91 @@ class NoReport(NotFound):
         )
 
 
-def page(items: list[dict[str, Any]], offset: int, limit: int) -> dict[str, Any]:
-    return {"items": items, "next": offset + limit if len(items) == limit else None}
+@dataclass(frozen=True)
+class EvaluationsApi:
+    """One method per endpoint; every answer stays within the caller's tenant."""
 
+    db: Database
+    evaluations: EvaluationStore
+    monitors: MonitorStore
+    blobs: BlobStore
 
-@router.get("/v1/evaluations")
-async def list_evaluations(
-    request: Request,
-    principal: Reader,
-    adapter_id: str | None = None,
-    route: str | None = None,
-    offset: Offset = 0,
-    limit: Limit = 50,
-) -> dict[str, Any]:
-    """Verdicts with their numbers (`adapter-evaluated` events), newest first."""
-    async with request.app.state.db.read() as connection:
-        return page(
-            await request.app.state.evaluations.page(
+    async def list_evaluations(
+        self,
+        principal: Reader,
+        adapter_id: str | None = None,
+        route: str | None = None,
+        offset: Offset = 0,
+        limit: Limit = 50,
+    ) -> JsonObject:
+        """Verdicts with their numbers (`adapter-evaluated` events), newest first."""
+        async with self.db.read() as connection:
+            found = await self.evaluations.page(
                 connection, principal.tenant, adapter_id, route, limit, offset
-            ),
-            offset,
-            limit,
+            )
+        return page(found, offset, limit)
+
+    async def show_evaluation(self, principal: Reader, evaluation_id: str) -> JsonObject:
+        """Return one verdict, and the calibrations published with it."""
+        async with self.db.read() as connection:
+            return await self.evaluations.get(connection, principal.tenant, evaluation_id)
+
+    async def show_report(self, principal: Reader, evaluation_id: str) -> HTMLResponse:
+        """Return the HTML report: arms, tests, confusion, reliability, failures, decision."""
+        event = await self.show_evaluation(principal, evaluation_id)
+        return await self._report(event, evaluation_id, PLAIN)
+
+    async def show_drift(
+        self,
+        principal: Reader,
+        route: str | None = None,
+        offset: Offset = 0,
+        limit: Limit = 50,
+    ) -> JsonObject:
+        """Return what the monitors have seen so far, and the alarms they raised (newest first)."""
+        async with self.db.read() as connection:
+            monitors = await self.monitors.all(connection)
+            alarms = await self.monitors.alarms_of(
+                connection, principal.tenant, route, limit, offset
+            )
+        shown = [
+            as_json(monitor)
+            for monitor in monitors
+            if monitor.tenant == principal.tenant and route in (None, monitor.route)
+        ]
+        return {"monitors": shown} | page(alarms, offset, limit)
+
+    async def show_evidence(self, principal: Reader, drift_id: str) -> HTMLResponse:
+        """Evidently's report of the window that raised the alarm."""
+        async with self.db.read() as connection:
+            event = await self.monitors.alarm(connection, principal.tenant, drift_id)
+        return await self._report(event, drift_id, DRAWN)
+
+    async def _report(self, event: JsonObject, about: str, policy: str) -> HTMLResponse:
+        if event["report"] is None:
+            raise NoReport(about)
+        html = await asyncio.to_thread(self.blobs.get_bytes, BlobRef(**event["report"]))
+        return HTMLResponse(
+            html,
+            headers={"content-security-policy": policy, "x-content-type-options": "nosniff"},
         )
 
 
-@router.get("/v1/evaluations/{evaluation_id}")
-async def show_evaluation(
-    request: Request, principal: Reader, evaluation_id: str
-) -> dict[str, Any]:
-    """One verdict, and the calibrations published with it."""
-    async with request.app.state.db.read() as connection:
-        return await request.app.state.evaluations.get(connection, principal.tenant, evaluation_id)
+def evaluations_api(
+    db: Database, evaluations: EvaluationStore, monitors: MonitorStore, blobs: BlobStore
+) -> APIRouter:
+    api = EvaluationsApi(db, evaluations, monitors, blobs)
+    router = APIRouter(tags=["evaluations"])
+    router.get("/v1/evaluations")(api.list_evaluations)
+    router.get("/v1/evaluations/{evaluation_id}")(api.show_evaluation)
+    router.get("/v1/evaluations/{evaluation_id}/report")(api.show_report)
+    router.get("/v1/drift")(api.show_drift)
+    router.get("/v1/drift/{drift_id}/report")(api.show_evidence)
+    return router
 
 
-@router.get("/v1/evaluations/{evaluation_id}/report")
-async def show_report(request: Request, principal: Reader, evaluation_id: str) -> HTMLResponse:
-    """The HTML report: arms, tests, confusion, reliability, failures, and what was decided."""
-    return await _report(
-        request, await show_evaluation(request, principal, evaluation_id), evaluation_id, PLAIN
-    )
-
-
-@router.get("/v1/drift")
-async def show_drift(
-    request: Request,
-    principal: Reader,
-    route: str | None = None,
-    offset: Offset = 0,
-    limit: Limit = 50,
-) -> dict[str, Any]:
-    """What the monitors have seen so far, and the alarms they raised (newest first)."""
-    async with request.app.state.db.read() as connection:
-        monitors = await request.app.state.monitors.all(connection)
-        alarms = await request.app.state.monitors.alarms_of(
-            connection, principal.tenant, route, limit, offset
-        )
-    mine = [
-        monitor
-        for monitor in monitors
-        if monitor.tenant == principal.tenant and route in (None, monitor.route)
-    ]
-    return {"monitors": [as_json(monitor) for monitor in mine]} | page(alarms, offset, limit)
-
-
-@router.get("/v1/drift/{drift_id}/report")
-async def show_evidence(request: Request, principal: Reader, drift_id: str) -> HTMLResponse:
-    """Evidently's report of the window that raised the alarm."""
-    async with request.app.state.db.read() as connection:
-        event = await request.app.state.monitors.alarm(connection, principal.tenant, drift_id)
-    return await _report(request, event, drift_id, DRAWN)
-
-
-async def _report(request: Request, event: dict[str, Any], about: str, policy: str) -> HTMLResponse:
-    if event["report"] is None:
-        raise NoReport(about)
-    html = await asyncio.to_thread(request.app.state.blobs.get_bytes, BlobRef(**event["report"]))
-    return HTMLResponse(
-        html, headers={"content-security-policy": policy, "x-content-type-options": "nosniff"}
-    )
-
-
-def as_json(monitor: Monitor) -> dict[str, Any]:
-    """A monitor as people ask about it."""
+def as_json(monitor: Monitor) -> JsonObject:
+    """Show a monitor in the words that people ask with."""
     return {
         "route": monitor.route,
         "adapter_id": monitor.adapter_id,
@@ -125,23 +129,23 @@ def as_json(monitor: Monitor) -> dict[str, Any]:
             "reference": monitor.reference,
             "window": monitor.window,
             "windows_compared": monitor.windows,
-            "last_fired": json.loads(monitor.recent),
-            "last_statistics": json.loads(monitor.statistics),
+            "last_fired": list(monitor.recent),
+            "last_statistics": [statistic.model_dump() for statistic in monitor.statistics],
             "drift_id": monitor.input_drift_id,
         },
         "errors": {
-            "tolerated": monitor.tolerated,
+            "tolerated": monitor.detector.tolerated,
             "labels": monitor.labels,
             "errors": monitor.errors,
             "statistic": monitor.detector.statistic,
-            "threshold": monitor.run_length,
+            "threshold": monitor.detector.run_length,
             "drift_id": monitor.error_drift_id,
         },
     }
 
 
-def described(job: Job) -> dict[str, Any]:
-    """What an evaluation is about, beside what every job shows."""
+def described(job: Job) -> JsonObject:
+    """Say what an evaluation is about, beside what every job shows."""
     return {
         "adapter_id": job.payload["adapter"]["adapter_id"],
         "dataset_id": job.payload["dataset_id"],

@@ -2,82 +2,101 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from sqlalchemy import MetaData
 
-from services.evaluator import api, handlers
+from schemas import topics
 from services.evaluator.adapters.reports import ChildReports
-from services.evaluator.adapters.transcript import FileTranscripts
 from services.evaluator.adapters.vllm import VllmGenerator
+from services.evaluator.api import described, evaluations_api
+from services.evaluator.asking import Questions
 from services.evaluator.evaluation import Evaluation
+from services.evaluator.handlers import JOB, EventHandlers
 from services.evaluator.settings import Settings
-from services.evaluator.store.evaluations import SqlEvaluations
-from services.evaluator.store.monitors import SqlMonitors
-from services.evaluator.store.streams import SqlStreams
+from services.evaluator.store.evaluations import EvaluationStore
+from services.evaluator.store.monitors import MonitorStore
+from services.evaluator.store.streams import StreamStore
+from services.evaluator.store.transcripts import TranscriptStore
 from services.evaluator.watch import Watch
-from shared.events.outbox import Outbox, Sender
-from shared.jobs.api import jobs_api
-from shared.jobs.worker import JobStore, work
-from shared.rules.routes import RouteBook
+from shared.events import Handlers, Outbox, Sender
+from shared.jobs import JobStore, jobs_api, work
+from shared.rules import RouteBook
 from shared.service import Service
-from shared.storage.blobs import BlobStore
-from shared.storage.db import Database
+from shared.storage import BlobStore, Database
+
+NAME = "evaluator"
 
 
-def build(settings: Settings, sender: Sender | None = None) -> Service:
+@dataclass(frozen=True)
+class Parts:
+    """What tests and tools reach."""
+
+    jobs: JobStore
+    evaluations: EvaluationStore
+    monitors: MonitorStore
+    blobs: BlobStore
+
+
+def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     metadata = MetaData()
     db = Database(settings.database_url)
-    outbox = Outbox(handlers.SERVICE, metadata)
+    outbox = Outbox(NAME, metadata)
     jobs = JobStore(db, metadata)
     routes = RouteBook(metadata)
-    evaluations = SqlEvaluations(metadata)
-    streams = SqlStreams(metadata)
+    evaluations = EvaluationStore(metadata)
+    streams = StreamStore(metadata)
+    monitors = MonitorStore(metadata, streams, settings.error_arl)
     blobs = BlobStore(settings.artifacts_url)
-    monitors = SqlMonitors(metadata, streams, settings.error_arl)
     reports = ChildReports(blobs)
+    handlers = EventHandlers(jobs, routes, streams, monitors)
     vllm = VllmGenerator(
         settings.vllm_url,
         settings.vllm_api_key,
         settings.request_timeout_seconds,
         settings.concurrency,
     )
-    transcripts = FileTranscripts(settings.cache_dir / "transcripts")
+    transcripts = TranscriptStore(settings.cache_dir / "transcripts")
     evaluation = Evaluation(
-        db,
-        jobs,
-        outbox,
-        routes,
-        evaluations,
-        blobs,
-        vllm,
-        transcripts,
-        reports,
-        settings.cache_dir,
-        settings.concurrency,
+        db=db,
+        jobs=jobs,
+        outbox=outbox,
+        routes=routes,
+        evaluations=evaluations,
+        blobs=blobs,
+        generator=vllm,
+        transcripts=transcripts,
+        questions=Questions(jobs, vllm, transcripts, settings.concurrency),
+        reports=reports,
+        cache_dir=settings.cache_dir.resolve(),
     )
     watch = Watch(db, outbox, monitors, streams, reports)
     return Service(
-        name=handlers.SERVICE,
+        name=NAME,
         settings=settings,
         metadata=metadata,
-        events=handlers.router,
+        handlers=_handlers(handlers, streams),
+        http=[evaluations_api(db, evaluations, monitors, blobs), jobs_api(jobs, described)],
         db=db,
         outbox=outbox,
-        http=[api.router, jobs_api(jobs, api.described)],
-        context={
-            "jobs": jobs,
-            "routes": routes,
-            "evaluations": evaluations,
-            "streams": streams,
-            "monitors": monitors,
-            "blobs": blobs,
-        },
+        parts=Parts(jobs, evaluations, monitors, blobs),
         workers=[
-            partial(work, jobs, handlers.JOB, evaluation.run, None, evaluation.tidy),
+            partial(work, jobs, JOB, evaluation.run, None, evaluation.tidy),
             watch.run,
         ],
         sender=sender,
+        on_stop=[vllm.close],
         migrations=Path(__file__).with_name("migrations"),
     )
+
+
+def _handlers(handlers: EventHandlers, streams: StreamStore) -> Handlers:
+    return {
+        topics.ADAPTER_TRAINED: handlers.on_adapter_trained,
+        topics.ROUTE_CHANGED: handlers.on_route_changed,
+        topics.INFERENCE_RECORDED: handlers.on_inference_recorded,
+        topics.REVIEW_COMPLETED: handlers.on_review_completed,
+        topics.FEEDBACK_RECORDED: streams.on_feedback_recorded,
+    }

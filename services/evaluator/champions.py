@@ -1,4 +1,4 @@
-"""Which adapter serves a route, as last heard: what is asked before that is known waits."""
+"""What serves a route, as last heard; what is asked before that is known waits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.events import RouteChanged
 from shared.errors import Retryable
-from shared.rules.routes import RouteBook, RouteUnknown
+from shared.rules import RouteBook, RouteUnknown
 
 
 class RouteNotHeardOf(Retryable):
@@ -20,6 +20,7 @@ class RouteNotHeardOf(Retryable):
 
 
 async def state_of(routes: RouteBook, tx: AsyncConnection, route: str) -> RouteChanged:
+    """Return the route's newest state. Raises RouteNotHeardOf, which is tried again."""
     try:
         return await routes.get(tx, route)
     except RouteUnknown as error:

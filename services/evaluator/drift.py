@@ -1,10 +1,9 @@
 """Has the input changed? Two-sample tests between a reference and a window of the same adapter's
-answers; no labels needed.
+answers; no labels needed (docs/methods.md, section 5).
 
 The adapter's confidence (KS), the length of the input (KS), the labels it answers (chi-square) and
 the wording (energy distance on hashed character trigrams); the last two by permutation. Holm over
-the tests keeps a window's false alarms at ALPHA, and an alarm needs two of the last three windows
-(methods page, section 5a).
+the tests keeps a window's false alarms at ALPHA, and an alarm needs two of the last three windows.
 
 Measured on the bundled messages: the wording test sees another language or template at 50 answers,
 but new intents worded like the old ones hardly (half of them new: 3 % of windows of 50, 17 % of
@@ -19,30 +18,36 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.spatial.distance import cdist
 from scipy.stats import ks_2samp
 
 from schemas.events import Statistic
 
+Floats = npt.NDArray[np.floating]
+Integers = npt.NDArray[np.integer]
+
+# Share of the windows that may fire although nothing changed.
 ALPHA = 0.01
+# An alarm needs this many of the last windows.
 NEEDED = 2
 OF_LAST = 3
 BUCKETS = 64
-PERMUTATIONS = (
-    999  # the smallest p-value is 1/1000, under the 1/400 that Holm asks of the first of four tests
-)
+# The smallest p-value is 1/1000, under the 1/400 that Holm asks of the first of four tests.
+PERMUTATIONS = 999
+# What each test's threshold is computed for when four of them share ALPHA.
+LEVEL = ALPHA / 4
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What is watched of some answers, in order. `wording` has one row of hashed trigram counts per
-    answer.
-    """
+    """What is watched of some answers, as columns in the order of arrival."""
 
-    score: np.ndarray
-    words: np.ndarray
+    score: Floats
+    words: Integers
     label: Sequence[str]
-    wording: np.ndarray
+    # One row of hashed trigram counts per answer: (answers, BUCKETS).
+    wording: Integers
 
     def part(self, start: int, end: int) -> Sample:
         return Sample(
@@ -53,9 +58,19 @@ class Sample:
         )
 
 
+@dataclass(frozen=True)
+class Comparison:
+    name: str
+    value: float
+    # What `value` must pass when four tests share ALPHA; for people to read.
+    threshold: float
+    p_value: float
+
+
 def fingerprint(text: str) -> bytes:
-    """The wording as 64 hashed trigram counts of one byte each: enough to see it change, not enough
-    to read it.
+    """Return the wording as 64 hashed trigram counts of one byte each.
+
+    That is enough to see it change, and not enough to read it.
     """
     counts = np.zeros(BUCKETS, dtype=np.int64)
     folded = f" {' '.join(text.casefold().split())} "
@@ -65,22 +80,28 @@ def fingerprint(text: str) -> bytes:
 
 
 def compare(reference: Sample, window: Sample, seed: int = 0) -> tuple[Statistic, ...]:
-    """All tests of one window; `fired` is after Holm's correction over them."""
+    """Run all tests of one window; `fired` is after Holm's correction over them."""
     results = [
-        ("confidence-ks", *_ks(reference.score, window.score)),
-        ("length-ks", *_ks(reference.words, window.words)),
-        ("answer-chi2", *_chi_square(reference.label, window.label, seed)),
-        ("wording-energy", *_energy(_rooted(reference.wording), _rooted(window.wording), seed)),
+        _ks("confidence-ks", reference.score, window.score),
+        _ks("length-ks", reference.words, window.words),
+        _chi_square("answer-chi2", reference.label, window.label, seed),
+        _energy("wording-energy", _rooted(reference.wording), _rooted(window.wording), seed),
     ]
-    fired = holm([p for _, _, _, p in results])
+    fired = holm([result.p_value for result in results])
     return tuple(
-        Statistic(name=name, value=value, threshold=threshold, p_value=p, fired=bool(hit))
-        for (name, value, threshold, p), hit in zip(results, fired, strict=True)
+        Statistic(
+            name=result.name,
+            value=result.value,
+            threshold=result.threshold,
+            p_value=result.p_value,
+            fired=hit,
+        )
+        for result, hit in zip(results, fired, strict=True)
     )
 
 
 def holm(p_values: Sequence[float], alpha: float = ALPHA) -> list[bool]:
-    """Which are significant when the chance of any false one must stay at alpha."""
+    """Say which are significant when the chance of any false one must stay at alpha."""
     order = np.argsort(p_values)
     fired = [False] * len(order)
     for rank, index in enumerate(order):
@@ -91,29 +112,29 @@ def holm(p_values: Sequence[float], alpha: float = ALPHA) -> list[bool]:
 
 
 def sustained(fired: Sequence[bool]) -> bool:
+    """Return whether enough of the last windows fired for an alarm."""
     return sum(fired[-OF_LAST:]) >= NEEDED
 
 
-# Each test returns (statistic, the threshold it must pass when four tests share ALPHA, p-value).
-LEVEL = ALPHA / 4
-
-
-def _ks(reference: np.ndarray, window: np.ndarray) -> tuple[float, float, float]:
+def _ks(name: str, reference: Floats | Integers, window: Floats | Integers) -> Comparison:
+    """Compare two samples of numbers by the Kolmogorov-Smirnov test."""
     m = len(reference)
     n = len(window)
     result = ks_2samp(reference, window, method="asymp")
-    return (
-        float(result.statistic),
-        float(np.sqrt(-np.log(LEVEL / 2) / 2 * (1 / m + 1 / n))),
-        float(result.pvalue),
+    return Comparison(
+        name=name,
+        value=float(result.statistic),
+        threshold=float(np.sqrt(-np.log(LEVEL / 2) / 2 * (1 / m + 1 / n))),
+        p_value=float(result.pvalue),
     )
 
 
 def _chi_square(
-    reference: Sequence[str], window: Sequence[str], seed: int
-) -> tuple[float, float, float]:
-    """Exact by draws from the permutation law: labels that are rare, or new, break the usual
-    approximation.
+    name: str, reference: Sequence[str], window: Sequence[str], seed: int
+) -> Comparison:
+    """Compare two samples of labels by the chi-square statistic.
+
+    Its law is drawn by permutation: labels that are rare, or new, break the usual approximation.
     """
     m = len(reference)
     n = len(window)
@@ -125,35 +146,44 @@ def _chi_square(
         list(totals.values()), n, size=PERMUTATIONS
     )
     counts = np.vstack([[after[label] for label in totals], draws])
-    values = (
-        ((counts - expected) ** 2 / expected).sum(axis=1) * (m + n) / m
-    )  # both samples' share of the statistic
-    return (
-        float(values[0]),
-        float(np.quantile(values[1:], 1 - LEVEL)),
-        float((values >= values[0] - 1e-9).mean()),
+    # Each row sums the statistic over both samples.
+    values = ((counts - expected) ** 2 / expected).sum(axis=1) * (m + n) / m
+    return Comparison(
+        name=name,
+        value=float(values[0]),
+        threshold=float(np.quantile(values[1:], 1 - LEVEL)),
+        p_value=float((values >= values[0] - 1e-9).mean()),
     )
 
 
-def _rooted(counts: np.ndarray) -> np.ndarray:
-    """Shares of the trigrams, square-rooted (Hellinger): long inputs do not drown short ones."""
-    return np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+def _rooted(counts: Integers) -> Floats:
+    """Return the trigrams' shares, square-rooted (Hellinger): long inputs do not drown short
+    ones.
+    """
+    shares: Floats = np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+    return shares
 
 
-def _energy(reference: np.ndarray, window: np.ndarray, seed: int) -> tuple[float, float, float]:
-    """Energy distance between the two clouds, against relabelled ones: one distance matrix, many
-    permutations.
+def _energy(name: str, reference: Floats, window: Floats, seed: int) -> Comparison:
+    """Compare two clouds of points by their energy distance.
+
+    Its law comes from relabelled points: one distance matrix, many permutations.
     """
     m = len(reference)
     n = len(window)
     pooled = np.concatenate([reference, window])
     distance = cdist(pooled, pooled).astype(np.float32)
     is_window = np.zeros((PERMUTATIONS + 1, m + n), dtype=np.float32)
-    is_window[:, m:] = 1  # the first labelling is the true one
+    # The first labelling is the true one.
+    is_window[:, m:] = 1
     is_window[1:] = np.random.default_rng(seed).permuted(is_window[1:], axis=1)
     within = np.einsum("ij,ij->i", is_window @ distance, is_window)
     crossing = is_window @ distance.sum(axis=1) - within
     rest = distance.sum() - within - 2 * crossing
     energy = 2 * crossing / (m * n) - within / n**2 - rest / m**2
-    p = float((energy >= energy[0] - 1e-9).mean())
-    return float(energy[0]), float(np.quantile(energy[1:], 1 - LEVEL)), p
+    return Comparison(
+        name=name,
+        value=float(energy[0]),
+        threshold=float(np.quantile(energy[1:], 1 - LEVEL)),
+        p_value=float((energy >= energy[0] - 1e-9).mean()),
+    )

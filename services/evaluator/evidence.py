@@ -2,8 +2,8 @@
 services.evaluator.evidence IN.json OUT.html
 
 It shows people what moved; alarms come from our own tests (Evidently's default thresholds raise
-false alarms in up to 84 % of unchanged windows, methods page section 5d). Importing it takes 2.6 s
-and 286 MB, and it needs pandas < 3: hence a child.
+false alarms in up to 84 % of unchanged windows: docs/methods.md, section 5). Importing it takes
+2.6 s and 286 MB, and it needs pandas < 3: hence a child.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ CATEGORIES = ("label", "outcome", "correct")
 
 
 def main(source: Path, target: Path) -> None:
-    """IN.json: {"reference": [rows], "current": [rows]}; rows hold numbers and labels, no text."""
+    """Draw the report. The source is {"reference": [rows], "current": [rows]}: rows of numbers and
+    labels, no text.
+    """
     content = json.loads(source.read_text())
     reference, current = (pd.DataFrame(content[part]) for part in ("reference", "current"))
     categories = [column for column in reference.columns if column in CATEGORIES]

@@ -2,60 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from schemas.answers import normalise
+from schemas.base import JsonObject
 from schemas.events import ArmResult
 from schemas.route import RouteSpec
 from services.evaluator.calibration import Calibration, calibrate
-from services.evaluator.gates import Decision, Outcomes, decide
-from services.evaluator.heldout import Answered, HeldOutRow
+from services.evaluator.gates import GateResult, Outcomes, judge_challenger
+from services.evaluator.heldout import ArmAnswers, HeldOutRow
 from services.evaluator.metrics import accuracy, field_f1, macro_f1, percentile, rouge_l
 
 
 @dataclass(frozen=True)
 class Findings:
-    decision: Decision
+    gate: GateResult
     arms: tuple[ArmResult, ...]
-    calibrations: dict[
-        str | None, Calibration
-    ]  # by adapter_id; None is the base model with the detailed prompt
+    # By adapter_id; None is the base model with the detailed prompt.
+    calibrations: dict[str | None, Calibration]
 
 
-def judge(rows: list[HeldOutRow], answered: list[Answered], spec: RouteSpec) -> Findings:
-    """Metrics and calibration of every arm, and the gate's decision about the challenger."""
-    outcomes = {
-        marked.contender.arm: Outcomes(marked.contender.arm, marked.correct, marked.formatted)
-        for marked in answered
-    }
+def judge(rows: Sequence[HeldOutRow], answered: Sequence[ArmAnswers], spec: RouteSpec) -> Findings:
+    """Measure and calibrate every arm, and let the gate decide about the challenger."""
+    outcomes = {arm.contender.arm: outcomes_of(arm) for arm in answered}
     challenger = outcomes.pop("challenger")
     return Findings(
-        decide(challenger, list(outcomes.values())),
-        tuple(arm_result(rows, marked, spec) for marked in answered),
-        {marked.contender.adapter_id: calibrated(marked, spec) for marked in answered},
+        gate=judge_challenger(challenger, list(outcomes.values())),
+        arms=tuple(arm_result(rows, arm, spec) for arm in answered),
+        calibrations={arm.contender.adapter_id: calibrated(arm, spec) for arm in answered},
     )
 
 
-def arm_result(rows: list[HeldOutRow], marked: Answered, spec: RouteSpec) -> ArmResult:
+def outcomes_of(arm: ArmAnswers) -> Outcomes:
+    return Outcomes(
+        arm=arm.contender.arm,
+        correct=[marked.correct for marked in arm.replies],
+        formatted=[marked.formatted for marked in arm.replies],
+    )
+
+
+def arm_result(rows: Sequence[HeldOutRow], arm: ArmAnswers, spec: RouteSpec) -> ArmResult:
     expected = [normalise(row.answer, spec) for row in rows]
-    latency = [reply.latency_ms for reply in marked.replies if reply.latency_ms]
+    answers = [marked.answer for marked in arm.replies]
+    # 0 where the engine refused the question: no latency was measured.
+    latency = [marked.reply.latency_ms for marked in arm.replies if marked.reply.latency_ms]
     return ArmResult(
-        arm=marked.contender.arm,
-        adapter_id=marked.contender.adapter_id,
+        arm=arm.contender.arm,
+        adapter_id=arm.contender.adapter_id,
         n=len(rows),
-        accuracy=accuracy(expected, marked.answers),
-        macro_f1=quality(expected, list(marked.answers), spec),
-        format_compliance=sum(marked.formatted) / max(len(rows), 1),
+        accuracy=accuracy(expected, answers),
+        macro_f1=quality(expected, answers, spec),
+        format_compliance=sum(marked.formatted for marked in arm.replies) / max(len(rows), 1),
         latency_p50_ms=percentile(latency, 50),
         latency_p95_ms=percentile(latency, 95),
     )
 
 
 def quality(expected: list[str], answers: list[str], spec: RouteSpec) -> float | None:
-    """F1 as it is meant for the task: over labels, over fields, or (free text) the mean ROUGE-L."""
+    """Return the F1 that fits the task: over labels, over fields, or the mean ROUGE-L of free
+    text.
+    """
     if not expected:
         return None
     if spec.task == "classification":
@@ -65,24 +74,25 @@ def quality(expected: list[str], answers: list[str], spec: RouteSpec) -> float |
     return float(np.mean([rouge_l(want, got) for want, got in zip(expected, answers, strict=True)]))
 
 
-def calibrated(marked: Answered, spec: RouteSpec) -> Calibration:
-    score = np.array([reply.confidence.score for reply in marked.replies], dtype=float)
-    return calibrate(score, np.array(marked.correct, dtype=bool), spec.targets.max_risk)
+def calibrated(arm: ArmAnswers, spec: RouteSpec) -> Calibration:
+    score = np.array([marked.reply.confidence.score for marked in arm.replies], dtype=float)
+    correct = np.array([marked.correct for marked in arm.replies], dtype=bool)
+    return calibrate(score, correct, spec.targets.max_risk)
 
 
 def report_rows(
-    rows: list[HeldOutRow], answered: list[Answered], spec: RouteSpec
-) -> list[dict[str, Any]]:
-    """The rows as the report's child reads them."""
+    rows: Sequence[HeldOutRow], answered: Sequence[ArmAnswers], spec: RouteSpec
+) -> list[JsonObject]:
+    """Return the rows as the report's child process reads them."""
     return [
         {
             "row_id": row.row_id,
             "split": row.split,
             "text": row.text,
             "expected": normalise(row.answer, spec),
-            "answers": {marked.contender.arm: marked.answers[i] for marked in answered},
+            "answers": {arm.contender.arm: arm.replies[i].answer for arm in answered},
             "scores": {
-                marked.contender.arm: marked.replies[i].confidence.score for marked in answered
+                arm.contender.arm: arm.replies[i].reply.confidence.score for arm in answered
             },
         }
         for i, row in enumerate(rows)

@@ -1,8 +1,8 @@
 """The promotion gate: a challenger is promoted only when it is proven better, on the same rows,
 than all it would replace.
 
-Each comparison is a one-sided mid-p McNemar test at 5 % (methods page, section 6): exact McNemar is
-conservative (measured type I .011-.040), mid-p stays at .029-.052. All must pass, so false
+Each comparison is a one-sided mid-p McNemar test at 5 % (docs/methods.md, section 6): exact McNemar
+is conservative (measured type I .011-.040), mid-p stays at .029-.052. All must pass, so false
 promotion needs no correction for their number.
 """
 
@@ -17,59 +17,64 @@ from schemas.base import Arm
 from schemas.events import PairedTest
 
 ALPHA = 0.05
+NO_ROWS = (
+    "rejected: no held-out rows to judge it by; raise review.audit_rate or wait for more reviews"
+)
 
 
 @dataclass(frozen=True)
 class Outcomes:
-    """One arm on the held-out rows, row by row: was it right, and did it keep the format."""
+    """How one arm did on the held-out rows, in their order."""
 
     arm: Arm
+    # Whether each answer was right, and whether it kept the format.
     correct: Sequence[bool]
     formatted: Sequence[bool]
 
 
 @dataclass(frozen=True)
-class Decision:
+class GateResult:
+    """Whether the challenger is promoted, by which tests, and why in words."""
+
     promote: bool
     tests: tuple[PairedTest, ...]
     reasons: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class FormatCheck:
+    kept: bool
+    words: str
+
+
 def mcnemar_midp(wins: int, losses: int) -> float:
-    """P(at least so many wins | no difference), counting the observed number half."""
+    """Return P(at least so many wins | no difference), counting the observed number half."""
     n = wins + losses
     return float(binom.sf(wins, n, 0.5) + 0.5 * binom.pmf(wins, n, 0.5))
 
 
 def discordant(ours: Sequence[bool], theirs: Sequence[bool]) -> tuple[int, int]:
-    """Rows where only we are right, and rows where only they are."""
+    """Count the rows where only we are right, and those where only they are."""
     pairs = list(zip(ours, theirs, strict=True))
     return sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
 
 
-def decide(challenger: Outcomes, others: Sequence[Outcomes], alpha: float = ALPHA) -> Decision:
+def judge_challenger(
+    challenger: Outcomes, others: Sequence[Outcomes], alpha: float = ALPHA
+) -> GateResult:
     """Promote iff the challenger beats every other arm and keeps the format no worse than any of
     them.
     """
     if not challenger.correct:
-        return Decision(
-            False,
-            (),
-            (
-                (
-                    "rejected: no held-out rows to judge it by; raise review.audit_rate or wait for"
-                    " more reviews"
-                ),
-            ),
-        )
+        return GateResult(promote=False, tests=(), reasons=(NO_ROWS,))
     tests = tuple(_superior(challenger, other, alpha) for other in others)
     formats = [_format_kept(challenger, other, alpha) for other in others]
     promote = (
-        bool(tests) and all(test.passed for test in tests) and all(kept for kept, _ in formats)
+        bool(tests) and all(test.passed for test in tests) and all(check.kept for check in formats)
     )
     words = [_in_words(test, challenger, other) for test, other in zip(tests, others, strict=True)]
     verdict = "promoted: every test passed" if promote else "rejected: not every test passed"
-    return Decision(promote, tests, (verdict, *words, *(text for _, text in formats)))
+    return GateResult(promote, tests, (verdict, *words, *(check.words for check in formats)))
 
 
 def _superior(challenger: Outcomes, other: Outcomes, alpha: float) -> PairedTest:
@@ -80,8 +85,8 @@ def _superior(challenger: Outcomes, other: Outcomes, alpha: float) -> PairedTest
     )
 
 
-def _format_kept(challenger: Outcomes, other: Outcomes, alpha: float) -> tuple[bool, str]:
-    """Fails when the same test, turned round, shows that the challenger breaks the format more
+def _format_kept(challenger: Outcomes, other: Outcomes, alpha: float) -> FormatCheck:
+    """Fail when the same test, turned round, shows that the challenger breaks the format more
     often.
     """
     better, worse = discordant(challenger.formatted, other.formatted)
@@ -89,14 +94,14 @@ def _format_kept(challenger: Outcomes, other: Outcomes, alpha: float) -> tuple[b
     ours = _percent(challenger.formatted)
     theirs = _percent(other.formatted)
     if worse > better and p <= alpha:
-        return (
-            False,
-            (
+        return FormatCheck(
+            kept=False,
+            words=(
                 f"format broken more often than by {other.arm}: kept in {ours} of the answers"
                 f" against {theirs} (p = {p:.2g})"
             ),
         )
-    return True, f"format kept in {ours} of the answers, by {other.arm} in {theirs}"
+    return FormatCheck(True, f"format kept in {ours} of the answers, by {other.arm} in {theirs}")
 
 
 def _in_words(test: PairedTest, challenger: Outcomes, other: Outcomes) -> str:

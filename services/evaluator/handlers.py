@@ -1,70 +1,45 @@
-"""Events in: an evaluation becomes a stored job, the streams become observations. Nothing long
-happens here.
-"""
+"""Events in: an adapter becomes a job, the streams become observations and monitors."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
 
-from faststream.kafka import KafkaRouter
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas import topics
-from schemas.events import (
-    AdapterTrained,
-    FeedbackRecorded,
-    InferenceRecorded,
-    ReviewCompleted,
-    RouteChanged,
-)
-from services.evaluator import ports
+from schemas.events import AdapterTrained, InferenceRecorded, ReviewCompleted, RouteChanged
 from services.evaluator.champions import state_of
-from services.evaluator.observed import champions_attempt, observe
-from shared.events.bus import Given, Tx, subscribe
-from shared.jobs.worker import JobStore
-from shared.rules.routes import RouteBook
+from services.evaluator.observed import champion_answer, observe
+from services.evaluator.store.monitors import MonitorStore
+from services.evaluator.store.streams import StreamStore
+from shared.jobs import JobStore
+from shared.rules import RouteBook
 
-SERVICE = "evaluator"
 JOB = "evaluate"
-router = KafkaRouter()
-
-Routes = Annotated[RouteBook, Given()]
-Streams = Annotated[ports.Streams, Given()]
-Monitors = Annotated[ports.Monitors, Given()]
 
 
-@subscribe(router, SERVICE, topics.ADAPTER_TRAINED)
-async def on_adapter_trained(
-    event: AdapterTrained, tx: Tx, jobs: Annotated[JobStore, Given()]
-) -> None:
-    await jobs.add(tx, JOB, event.event_id, event.model_dump(mode="json"))
+@dataclass(frozen=True)
+class EventHandlers:
+    """What happens with the events that need more than one store."""
 
+    jobs: JobStore
+    routes: RouteBook
+    streams: StreamStore
+    monitors: MonitorStore
 
-@subscribe(router, SERVICE, topics.ROUTE_CHANGED)
-async def on_route_changed(event: RouteChanged, tx: Tx, routes: Routes, monitors: Monitors) -> None:
-    await routes.apply(tx, event)
-    await monitors.follow(
-        tx, await routes.get(tx, event.route)
-    )  # the newest state, should this event be an old one
+    async def on_adapter_trained(self, tx: AsyncConnection, event: AdapterTrained) -> None:
+        await self.jobs.add(tx, JOB, event.event_id, event.model_dump(mode="json"))
 
+    async def on_route_changed(self, tx: AsyncConnection, event: RouteChanged) -> None:
+        await self.routes.on_route_changed(tx, event)
+        # This event may be an old one that came late: follow the newest state.
+        await self.monitors.follow(tx, await self.routes.get(tx, event.route))
 
-@subscribe(router, SERVICE, topics.INFERENCE_RECORDED)
-async def on_inference_recorded(
-    event: InferenceRecorded, tx: Tx, routes: Routes, streams: Streams
-) -> None:
-    attempt = champions_attempt(event)
-    if attempt is not None:
-        spec = (await state_of(routes, tx, event.route)).spec
-        await streams.add_observation(tx, observe(event, attempt, spec))
+    async def on_inference_recorded(self, tx: AsyncConnection, event: InferenceRecorded) -> None:
+        answer = champion_answer(event)
+        if answer is not None:
+            spec = (await state_of(self.routes, tx, event.route)).spec
+            await self.streams.add_observation(tx, observe(event, answer, spec))
 
-
-@subscribe(router, SERVICE, topics.REVIEW_COMPLETED)
-async def on_review_completed(
-    event: ReviewCompleted, tx: Tx, streams: Streams, monitors: Monitors
-) -> None:
-    if await streams.add_review(tx, event):
-        await monitors.count(tx, event)
-
-
-@subscribe(router, SERVICE, topics.FEEDBACK_RECORDED)
-async def on_feedback_recorded(event: FeedbackRecorded, tx: Tx, streams: Streams) -> None:
-    await streams.add_feedback(tx, event)
+    async def on_review_completed(self, tx: AsyncConnection, event: ReviewCompleted) -> None:
+        if await self.streams.add_review(tx, event):
+            await self.monitors.count(tx, event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pyarrow.parquet as pq
 from schemas.answers import normalise, well_formed
 from schemas.base import Arm, Message
 from schemas.route import RouteSpec
-from services.evaluator.ports import Reply
+from shared.rules import Completion
 
-SPLITS = ("audit", "test")  # neither is ever trained on
+# Neither is ever trained on.
+SPLITS = ("audit", "test")
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class HeldOutRow:
 
     @property
     def text(self) -> str:
-        """What the user wrote last, for people to read."""
+        """Return what the user wrote last, for people to read."""
         return next(
             (message.content for message in reversed(self.messages) if message.role == "user"), ""
         )
@@ -43,7 +45,7 @@ class Contender:
         return self.adapter_id or "base"
 
     def prompt(self, spec: RouteSpec, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """An adapter is asked as it was trained; the base model gets the best prompt there is."""
+        """Ask an adapter as it was trained, and the base model with the best prompt there is."""
         return (
             spec.tuned_messages(messages) if self.adapter_id else spec.detailed_messages(messages)
         )
@@ -53,25 +55,33 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Answered:
-    """A contender with its replies, one per row, and how they compare with what reviewers said."""
+class MarkedReply:
+    """A reply compared with what the reviewer said."""
+
+    reply: Completion
+    # Normalised, as it is compared.
+    answer: str
+    correct: bool
+    formatted: bool
+
+
+@dataclass(frozen=True)
+class ArmAnswers:
+    """A contender with one reply per held-out row, in the order of the rows."""
 
     contender: Contender
-    replies: tuple[Reply, ...]
-    answers: tuple[str, ...]
-    correct: tuple[bool, ...]
-    formatted: tuple[bool, ...]
+    replies: tuple[MarkedReply, ...]
 
 
 def read_held_out(folder: Path) -> list[HeldOutRow]:
-    """Audit and test rows of a dataset folder; the audit split may be empty or missing."""
+    """Read the audit and test rows of a dataset folder; a split may be empty or missing."""
     columns = ["row_id", "messages", "answer"]
     return [
         HeldOutRow(
-            str(row["row_id"]),
-            split,
-            tuple(Message(**turn) for turn in json.loads(row["messages"])),
-            row["answer"],
+            row_id=str(row["row_id"]),
+            split=split,
+            messages=tuple(Message(**turn) for turn in json.loads(row["messages"])),
+            answer=row["answer"],
         )
         for split in SPLITS
         if (folder / f"{split}.parquet").exists()
@@ -80,17 +90,20 @@ def read_held_out(folder: Path) -> list[HeldOutRow]:
 
 
 def mark(
-    contender: Contender, rows: list[HeldOutRow], replies: list[Reply], spec: RouteSpec
-) -> Answered:
+    contender: Contender, rows: Sequence[HeldOutRow], replies: Sequence[Completion], spec: RouteSpec
+) -> ArmAnswers:
     """Normalise the replies and compare them with the reviewers' answers."""
-    answers = tuple(normalise(reply.answer, spec) for reply in replies)
-    correct = tuple(
-        answer == normalise(row.answer, spec) for answer, row in zip(answers, rows, strict=True)
-    )
-    return Answered(
+    return ArmAnswers(
         contender,
-        tuple(replies),
-        answers,
-        correct,
-        tuple(well_formed(reply.answer, spec) for reply in replies),
+        tuple(_mark(row, reply, spec) for row, reply in zip(rows, replies, strict=True)),
+    )
+
+
+def _mark(row: HeldOutRow, reply: Completion, spec: RouteSpec) -> MarkedReply:
+    answer = normalise(reply.answer, spec)
+    return MarkedReply(
+        reply=reply,
+        answer=answer,
+        correct=answer == normalise(row.answer, spec),
+        formatted=well_formed(reply.answer, spec),
     )

@@ -28,8 +28,9 @@ def accuracy(expected: Sequence[str], answered: Sequence[str]) -> float:
 
 
 def class_scores(expected: Sequence[str], answered: Sequence[str]) -> list[ClassScore]:
-    """One score for each label that occurs among the expected ones; an answer outside them is a
-    miss, not a class.
+    """Score each label that occurs among the expected ones.
+
+    An answer outside them is a miss, not a class.
     """
     pairs = Counter(zip(expected, answered, strict=True))
     asked = Counter(expected)
@@ -55,8 +56,9 @@ def macro_f1(expected: Sequence[str], answered: Sequence[str]) -> float:
 def confusion(
     expected: Sequence[str], answered: Sequence[str], other: str = "(other)"
 ) -> tuple[list[str], list[list[int]]]:
-    """Rows are expected labels, columns answered ones; answers that are no expected label share the
-    last column.
+    """Return the columns and the matrix: rows are expected labels, columns answered ones.
+
+    Answers that are no expected label share the last column, `other`.
     """
     labels = sorted(set(expected))
     columns = [*labels, other] if set(answered) - set(labels) else labels
@@ -70,8 +72,9 @@ def confusion(
 def confused_pairs(
     expected: Sequence[str], answered: Sequence[str], most: int = 5
 ) -> list[tuple[str, str, int]]:
-    """(expected, answered, how often), the most frequent mistakes first: what to collect next
-    (R20).
+    """Return (expected, answered, how often), the most frequent mistakes first.
+
+    They say what to collect next.
     """
     mistakes = Counter(
         (want, got) for want, got in zip(expected, answered, strict=True) if want != got
@@ -80,14 +83,15 @@ def confused_pairs(
 
 
 def field_f1(expected: Sequence[str], answered: Sequence[str]) -> float:
-    """Extraction: micro F1 over (field, value) pairs of the top level; an unparseable answer has no
-    fields.
+    """Return the micro F1 over (field, value) pairs of the top level, for extraction.
+
+    An unparsable answer has no fields.
     """
     hits = wanted = given = 0
     for want, got in zip(map(_fields, expected), map(_fields, answered), strict=True):
-        hits = hits + len(want & got)
-        wanted = wanted + len(want)
-        given = given + len(got)
+        hits += len(want & got)
+        wanted += len(want)
+        given += len(got)
     return 2 * hits / (wanted + given) if wanted + given else 0.0
 
 
@@ -104,7 +108,7 @@ def _fields(answer: str) -> set[tuple[str, str]]:
 
 
 def rouge_l(expected: str, answered: str) -> float:
-    """Free text: F1 of the longest common subsequence of words."""
+    """Return the F1 of the longest common subsequence of words, for free text."""
     want = expected.casefold().split()
     got = answered.casefold().split()
     if not want or not got:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,17 @@ from schemas.events import InferenceRecorded, RouteChanged
 from schemas.route import RouteSpec
 from services.evaluator.drift import BUCKETS, Sample, fingerprint
 
-TOO_LARGE = 50_000  # words; content over 256 KiB is not on the event, and is certainly long
+# Words. Content over 256 KiB is not on the event; its length is not known, but certainly large.
+TOO_LARGE = 50_000
+
+
+@dataclass(frozen=True)
+class ChampionAnswer:
+    """What the champion answered to one request, and how sure it was."""
+
+    adapter_id: str
+    answer: str
+    confidence: Confidence
 
 
 @dataclass(frozen=True)
@@ -25,45 +34,56 @@ class Observation:
     inference_id: str
     route: str
     adapter_id: str
-    at: float  # seconds since the epoch
+    # Seconds since the epoch.
+    at: float
     score: float
     p_correct: float | None
     label: str
+    # Of what the user wrote.
     words: int
+    # `drift.fingerprint` of what the user wrote.
     wording: bytes
     outcome: str
 
 
-def champions_attempt(event: InferenceRecorded) -> Attempt | None:
-    """Also when the router fell back: watching only what the champion was sure of would hide the
-    drift.
+@dataclass(frozen=True)
+class StoredObservation(Observation):
+    # Counts in the order of arrival.
+    seq: int
+
+
+@dataclass(frozen=True)
+class AuditedVerdict:
+    """What a reviewer said to an answer of the champion that was chosen by chance."""
+
+    # Seconds since the epoch.
+    at: float
+    right: bool
+    score: float
+
+
+def champion_answer(event: InferenceRecorded) -> ChampionAnswer | None:
+    """Return the champion's own answer, also where the router fell back to the base model.
+
+    Watching only what the champion was sure of would hide the drift.
     """
-    for attempt in event.attempts:
-        if attempt.arm == "champion" and attempt.adapter_id and attempt.confidence:
-            return attempt
-    if event.arm == "champion" and event.adapter_id and event.confidence:
-        return Attempt(
-            arm="champion",
-            model=event.model,
-            adapter_id=event.adapter_id,
-            answer=event.answer,
-            confidence=event.confidence,
-            latency_ms=event.latency_ms or 0.0,
-        )
+    said: list[Attempt | InferenceRecorded] = [*event.attempts, event]
+    for answer in said:
+        if answer.arm == "champion" and answer.adapter_id and answer.confidence:
+            return ChampionAnswer(answer.adapter_id, answer.answer, answer.confidence)
     return None
 
 
-def observe(event: InferenceRecorded, attempt: Attempt, spec: RouteSpec) -> Observation:
+def observe(event: InferenceRecorded, champion: ChampionAnswer, spec: RouteSpec) -> Observation:
     text = " ".join(message.content for message in event.messages if message.role == "user")
-    confidence: Confidence = attempt.confidence
     return Observation(
         inference_id=event.inference_id,
         route=event.route,
-        adapter_id=attempt.adapter_id,
+        adapter_id=champion.adapter_id,
         at=event.occurred_at.timestamp(),
-        score=confidence.score,
-        p_correct=confidence.p_correct,
-        label=answer_label(attempt.answer, spec),
+        score=champion.confidence.score,
+        p_correct=champion.confidence.p_correct,
+        label=answer_label(champion.answer, spec),
         outcome=event.outcome,
         words=TOO_LARGE if event.content else len(text.split()),
         wording=bytes(BUCKETS) if event.content else fingerprint(text),
@@ -71,29 +91,27 @@ def observe(event: InferenceRecorded, attempt: Attempt, spec: RouteSpec) -> Obse
 
 
 def answer_label(answer: str, spec: RouteSpec) -> str:
-    """The label that was answered; other tasks are only watched for their format."""
+    """Return the label that was answered; other tasks are only watched for their format."""
     if not well_formed(answer, spec):
         return "(malformed)"
     return normalise(answer, spec) if spec.task == "classification" else "(well formed)"
 
 
-def as_sample(rows: Sequence[Any]) -> Sample:
-    wording = np.frombuffer(b"".join(row.wording for row in rows), dtype=np.uint8).reshape(
-        len(rows), BUCKETS
-    )
+def as_sample(observations: Sequence[Observation]) -> Sample:
+    wording = np.frombuffer(b"".join(seen.wording for seen in observations), dtype=np.uint8)
     return Sample(
-        np.array([row.score for row in rows]),
-        np.array([row.words for row in rows]),
-        [row.label for row in rows],
-        wording,
+        score=np.array([seen.score for seen in observations]),
+        words=np.array([seen.words for seen in observations]),
+        label=[seen.label for seen in observations],
+        wording=wording.reshape(len(observations), BUCKETS),
     )
 
 
 def episode_of(state: RouteChanged) -> str | None:
-    """While this stays the same, one input alarm is enough. None: no champion, nothing to watch.
+    """Return the name of the route's episode; None where no champion gives anything to watch.
 
-    A new champion starts over, and so does an owner who redefines what an answer means: what is
-    normal has changed.
+    While it stays the same, one input alarm is enough. A new champion starts over, and so does an
+    owner who redefines what an answer means: what is normal has changed.
     """
     if state.champion is None:
         return None

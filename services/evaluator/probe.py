@@ -4,67 +4,82 @@ the same, differently.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from schemas.events import Probe
 from schemas.route import RouteSpec
-from services.evaluator.heldout import Answered, HeldOutRow
-from services.evaluator.ports import Generator, Reply
+from services.evaluator.heldout import ArmAnswers, HeldOutRow
+from services.evaluator.ports import Generator
+from shared.rules import Completion
 
-TRIES = 8  # questions to the base model with the tuned prompt, each under a second
+# Questions to the base model with the tuned prompt, each under a second.
+TRIES = 8
 
 
-def candidates(rows: list[HeldOutRow], challenger: Answered, base: Answered) -> list[int]:
-    """Rows in the order they should be tried: differing from base, then well-formed, then most
-    confident.
+@dataclass(frozen=True)
+class ProbeCandidate:
+    """A row that the base model was asked with the tuned prompt."""
+
+    row: HeldOutRow
+    base: Completion
+    # How far apart adapter and base model put their answers' log-probabilities, in nats.
+    gap: float
+
+
+def candidates(rows: Sequence[HeldOutRow], challenger: ArmAnswers, base: ArmAnswers) -> list[int]:
+    """Return the rows to try, by index: first those where the challenger differs from the base
+    model, then the well-formed ones, then the most confident.
     """
 
     def rank(i: int) -> tuple[bool, bool, float]:
+        marked = challenger.replies[i]
         return (
-            challenger.answers[i] != base.answers[i],
-            challenger.formatted[i],
-            challenger.replies[i].confidence.score,
+            marked.answer != base.replies[i].answer,
+            marked.formatted,
+            marked.reply.confidence.score,
         )
 
-    answered = [i for i in range(len(rows)) if challenger.replies[i].confidence.tokens]
-    return sorted(answered, key=rank, reverse=True)[:TRIES]
+    spoken = [i for i in range(len(rows)) if challenger.replies[i].reply.confidence.tokens]
+    return sorted(spoken, key=rank, reverse=True)[:TRIES]
 
 
 async def choose_probe(
     generator: Generator,
-    rows: list[HeldOutRow],
-    challenger: Answered,
-    base: Answered,
+    rows: Sequence[HeldOutRow],
+    challenger: ArmAnswers,
+    base: ArmAnswers,
     spec: RouteSpec,
 ) -> Probe | None:
-    """The first candidate that tells adapter and base apart; else the one where their
+    """Return the first candidate that tells adapter and base apart; else the one where their
     log-probabilities are furthest apart.
     """
-    furthest: tuple[float, int, Reply] | None = None
+    model = challenger.contender.model
+    furthest: ProbeCandidate | None = None
     for i in candidates(rows, challenger, base):
+        known = challenger.replies[i].reply
         reply = await generator.ask("base", spec.tuned_messages(rows[i].messages), spec.max_tokens)
-        if reply.answer != challenger.replies[i].answer:
-            return await _probe(generator, rows[i], challenger, reply, spec)
-        gap = abs(reply.logprob - challenger.replies[i].logprob)
-        furthest = max(furthest or (gap, i, reply), (gap, i, reply), key=lambda found: found[0])
-    return (
-        await _probe(generator, rows[furthest[1]], challenger, furthest[2], spec)
-        if furthest
-        else None
-    )
+        candidate = ProbeCandidate(rows[i], reply, abs(reply.logprob - known.logprob))
+        if reply.answer != known.answer:
+            return await _probe(generator, model, candidate, spec)
+        if furthest is None or candidate.gap > furthest.gap:
+            furthest = candidate
+    return await _probe(generator, model, furthest, spec) if furthest else None
 
 
 async def _probe(
-    generator: Generator, row: HeldOutRow, challenger: Answered, base: Reply, spec: RouteSpec
+    generator: Generator, model: str, chosen: ProbeCandidate, spec: RouteSpec
 ) -> Probe:
-    """Asked once more and alone: in a batch of 16 bfloat16 sums differ slightly from what the
-    router will see.
+    """Ask the adapter once more and alone.
+
+    In a batch of 16, bfloat16 sums differ slightly from what the router will see.
     """
-    reply = await generator.ask(
-        challenger.contender.model, spec.tuned_messages(row.messages), spec.max_tokens
-    )
+    messages = chosen.row.messages
+    reply = await generator.ask(model, spec.tuned_messages(messages), spec.max_tokens)
     return Probe(
-        messages=row.messages,
+        messages=messages,
         answer=reply.answer,
         logprob=reply.logprob,
-        base_answer=base.answer,
-        base_logprob=base.logprob,
+        base_answer=chosen.base.answer,
+        base_logprob=chosen.base.logprob,
     )

@@ -12,23 +12,29 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 from jinja2 import Environment, FileSystemLoader
+from matplotlib.figure import Figure
 
-from services.evaluator.calibration import p_correct
-from services.evaluator.metrics import class_scores, confused_pairs, confusion
+from schemas.base import JsonObject
+from services.evaluator.calibration import probabilities
+from services.evaluator.metrics import ClassScore, class_scores, confused_pairs, confusion
 
 TEMPLATES = Path(__file__).parent / "templates"
 COLOURS = {"base": "#8a8f98", "champion": "#b7791f", "challenger": "#2563eb"}
+# Shown of each kind of mistake, cut to TEXT_LIMIT characters.
 EXAMPLES = 3
 TEXT_LIMIT = 300
+# Points of the reliability diagram.
 BINS = 8
+# Labels with at least this F1 need no more rows.
+FINE_F1 = 0.8
 
 
 def main(source: Path, target: Path) -> None:
+    """Draw the report of `publication.report_content`."""
     content = json.loads(source.read_text())
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -40,20 +46,19 @@ def main(source: Path, target: Path) -> None:
     )
 
 
-def drawn(content: dict[str, Any]) -> dict[str, str]:
-    return (
-        {
-            "accuracy_plot": accuracy_plot(content["arms"]),
-            "reliability_plot": reliability_plot(content),
-        }
-        if content["rows"]
-        else {}
-    )
+def drawn(content: JsonObject) -> dict[str, str]:
+    if not content["rows"]:
+        return {}
+    return {
+        "accuracy_plot": accuracy_plot(content["arms"]),
+        "reliability_plot": reliability_plot(content),
+    }
 
 
-def analysis(content: dict[str, Any]) -> dict[str, Any]:
-    """Where the challenger fails, with examples; per-class numbers only where answers are
-    labels.
+def analysis(content: JsonObject) -> JsonObject:
+    """Say where the challenger fails, with examples.
+
+    Numbers per class only where answers are labels.
     """
     rows = content["rows"]
     expected = [row["expected"] for row in rows]
@@ -74,8 +79,8 @@ def analysis(content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def per_class(rows: list[dict[str, Any]], expected: list[str]) -> list[dict[str, Any]]:
-    """F1 of every arm for each label."""
+def per_class(rows: list[JsonObject], expected: list[str]) -> list[JsonObject]:
+    """Return the F1 of every arm for each label."""
     by_arm = {
         arm: {
             score.label: score
@@ -95,15 +100,15 @@ def per_class(rows: list[dict[str, Any]], expected: list[str]) -> list[dict[str,
     ]
 
 
-def weakest(expected: list[str], answered: list[str]) -> list[Any]:
-    """What to collect next: the labels with the lowest F1, unless they are fine."""
+def weakest(expected: list[str], answered: list[str]) -> list[ClassScore]:
+    """Return the labels with the lowest F1, unless they are fine: what to collect next."""
     return sorted(
-        (score for score in class_scores(expected, answered) if score.f1 < 0.8),
+        (score for score in class_scores(expected, answered) if score.f1 < FINE_F1),
         key=lambda score: score.f1,
     )[:3]
 
 
-def examples(rows: list[dict[str, Any]], want: str, got: str) -> list[str]:
+def examples(rows: list[JsonObject], want: str, got: str) -> list[str]:
     texts = [
         row["text"]
         for row in rows
@@ -114,7 +119,7 @@ def examples(rows: list[dict[str, Any]], want: str, got: str) -> list[str]:
     ]
 
 
-def accuracy_plot(arms: list[dict[str, Any]]) -> str:
+def accuracy_plot(arms: list[JsonObject]) -> str:
     figure, axes = plt.subplots(figsize=(5.2, 0.6 * len(arms) + 0.9))
     for y, arm in enumerate(reversed(arms)):
         low, high = wilson(arm["accuracy"], arm["n"])
@@ -126,9 +131,10 @@ def accuracy_plot(arms: list[dict[str, Any]]) -> str:
     return as_data_uri(figure)
 
 
-def reliability_plot(content: dict[str, Any]) -> str:
-    """Mean P(correct) against the share that was right, in bins of equal size: on the diagonal it
-    can be believed.
+def reliability_plot(content: JsonObject) -> str:
+    """Draw mean P(correct) against the share that was right, in bins of equal size.
+
+    On the diagonal it can be believed.
     """
     figure, axes = plt.subplots(figsize=(4.4, 4.0))
     axes.plot([0, 1], [0, 1], color="#9ca3af", linewidth=1, linestyle="--")
@@ -136,7 +142,7 @@ def reliability_plot(content: dict[str, Any]) -> str:
     for arm in content["arms"]:
         found = of_adapter[arm["adapter_id"]]
         name = arm["arm"]
-        p = p_correct(
+        p = probabilities(
             np.array([row["scores"][name] for row in content["rows"]]),
             found["slope"],
             found["intercept"],
@@ -160,6 +166,7 @@ def reliability_plot(content: dict[str, Any]) -> str:
 
 
 def wilson(rate: float, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Return the ends of Wilson's interval of a share; 1.96 is 95 %."""
     if n == 0:
         return 0.0, 1.0
     centre = rate + z * z / (2 * n)
@@ -167,7 +174,7 @@ def wilson(rate: float, n: int, z: float = 1.96) -> tuple[float, float]:
     return float((centre - half) / (1 + z * z / n)), float((centre + half) / (1 + z * z / n))
 
 
-def as_data_uri(figure: plt.Figure) -> str:
+def as_data_uri(figure: Figure) -> str:
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What the evaluator is told from outside."""
+"""The evaluator's settings."""
 
 from pathlib import Path
 

@@ -8,49 +8,56 @@ without it.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Literal
 
-from schemas.base import BlobRef, uuid7
+from schemas.base import BlobRef, JsonObject, uuid7
 from schemas.events import DriftDetected, Statistic
 from services.evaluator.drift import OF_LAST, compare, sustained
 from services.evaluator.monitor import Monitor
-from services.evaluator.observed import as_sample
-from services.evaluator.ports import Monitors, Reports, Streams
-from shared.events.outbox import Outbox
-from shared.storage.db import Database
+from services.evaluator.observed import (
+    AuditedVerdict,
+    Observation,
+    StoredObservation,
+    as_sample,
+)
+from services.evaluator.ports import Reports
+from services.evaluator.store.monitors import MonitorStore
+from services.evaluator.store.streams import StreamStore
+from shared.events import Outbox
+from shared.storage import Database
 from shared.telemetry import log
 
 POLL_SECONDS = 1.0
-RECENT_LABELS = 100  # what the error report shows as "current"
+# Verdicts that the error report shows as "current".
+RECENT_LABELS = 100
 
 
+@dataclass(frozen=True)
 class Watch:
-    def __init__(
-        self, db: Database, outbox: Outbox, monitors: Monitors, streams: Streams, reporter: Reports
-    ) -> None:
-        self.db = db
-        self.outbox = outbox
-        self.monitors = monitors
-        self.streams = streams
-        self.reporter = reporter
+    """Looks at every route's monitor in turn."""
+
+    db: Database
+    outbox: Outbox
+    monitors: MonitorStore
+    streams: StreamStore
+    reports: Reports
 
     async def run(self) -> None:
-        """For ever. Trouble with one look is logged and the next one tries again."""
+        """Run until cancelled. Trouble with one look is logged and the next one tries again."""
         while True:
             try:
                 while await self.look():
                     pass
-            # a monitor must outlive a locked database or a bad row
+            # A monitor must outlive a locked database or a bad row.
             except Exception as error:  # noqa: BLE001
                 log("watch").error("monitor trouble", error=f"{type(error).__name__}: {error}")
             await asyncio.sleep(POLL_SECONDS)
 
     async def look(self) -> bool:
-        """One step for every route; says whether there may be more to do at once."""
+        """Take one step for every route; return whether there may be more to do at once."""
         async with self.db.read() as connection:
             monitors = await self.monitors.all(connection)
         return any(
@@ -58,7 +65,7 @@ class Watch:
         )
 
     async def _window(self, monitor: Monitor) -> bool:
-        """Compare the next window, if it is complete."""
+        """Compare the next window; return False when it is not complete yet."""
         async with self.db.read() as connection:
             reference = await self.streams.after(
                 connection, monitor.route, monitor.adapter_id, monitor.since, monitor.reference
@@ -80,64 +87,62 @@ class Watch:
     async def _settle(
         self,
         monitor: Monitor,
-        reference: Sequence[Any],
-        window: Sequence[Any],
+        reference: Sequence[StoredObservation],
+        window: Sequence[StoredObservation],
         statistics: tuple[Statistic, ...],
     ) -> None:
-        """Windows overlap by half, so that a change is seen whole soon; the older half is
-        forgotten.
+        """Store what a window showed, and raise the alarm where it is due.
+
+        Windows overlap by half, so that a change is soon seen whole; the older half is forgotten.
         """
-        recent = [*json.loads(monitor.recent), any(statistic.fired for statistic in statistics)][
-            -OF_LAST:
-        ]
+        fired = any(statistic.fired for statistic in statistics)
+        recent = (*monitor.recent, fired)[-OF_LAST:]
         done = window[max(monitor.window // 2, 1) - 1].seq
         after = replace(
             monitor,
             cursor=done,
             windows=monitor.windows + 1,
-            recent=json.dumps(recent),
-            statistics=json.dumps([statistic.model_dump() for statistic in statistics]),
+            recent=recent,
+            statistics=statistics,
         )
         event = None
         if sustained(recent) and monitor.input_drift_id is None:
-            evidence = await self.reporter.drift(
-                {"reference": _rows(reference), "current": _rows(window)}
-            )
-            event = _alarm(
-                monitor, "input", statistics, len(reference), len(window), window[0].at, evidence
+            content = {"reference": as_rows(reference), "current": as_rows(window)}
+            event = drift_detected(
+                monitor,
+                "input",
+                statistics,
+                reference_size=len(reference),
+                window_size=len(window),
+                started_at=window[0].at,
+                report=await self.reports.drift(content),
             )
             after = replace(after, input_drift_id=event.drift_id)
         await self._commit(monitor, after, event, forget=(reference[-1].seq, done))
 
     async def _errors(self, monitor: Monitor) -> bool:
-        """The handler has counted; here the alarm is reported, once."""
+        """Report an error alarm once; the handler has counted the verdicts."""
         if not monitor.error_fired or monitor.error_drift_id:
             return False
         async with self.db.read() as connection:
             audited = await self.streams.audited(connection, monitor.route, monitor.adapter_id)
         before = audited[:-RECENT_LABELS]
         current = audited[-RECENT_LABELS:]
-        evidence = (
-            await self.reporter.drift(
-                {"reference": _verdicts(before), "current": _verdicts(current)}
-            )
-            if before
-            else None
-        )
+        content = {"reference": verdict_rows(before), "current": verdict_rows(current)}
         statistic = Statistic(
             name="error-e-sr",
             value=monitor.detector.statistic,
-            threshold=monitor.run_length,
+            threshold=monitor.detector.run_length,
             fired=True,
         )
-        event = _alarm(
+        event = drift_detected(
             monitor,
             "errors",
             (statistic,),
-            len(before),
-            len(current),
-            current[0].at if current else None,
-            evidence,
+            reference_size=len(before),
+            window_size=len(current),
+            started_at=current[0].at if current else None,
+            report=await self.reports.drift(content) if before else None,
         )
         await self._commit(monitor, replace(monitor, error_drift_id=event.drift_id), event)
         return True
@@ -149,8 +154,11 @@ class Watch:
         event: DriftDetected | None,
         forget: tuple[int, int] | None = None,
     ) -> None:
-        """Only what this step changed is written: verdicts may have been counted meanwhile, or the
-        champion replaced.
+        """Write only what this step changed.
+
+        Verdicts may have been counted meanwhile. Where another replica took the step, or the
+        champion was replaced, nothing is written. `forget` are the observations to delete, as
+        (after, up to).
         """
         changed = {
             name: value for name, value in vars(after).items() if value != getattr(seen, name)
@@ -177,15 +185,18 @@ class Watch:
                 )
 
 
-def _alarm(
+def drift_detected(
     monitor: Monitor,
-    kind: str,
+    kind: Literal["input", "errors"],
     statistics: tuple[Statistic, ...],
-    reference: int,
-    window: int,
-    started: float | None,
+    *,
+    reference_size: int,
+    window_size: int,
+    started_at: float | None,
     report: BlobRef | None,
 ) -> DriftDetected:
+    """Return the alarm's event. `started_at` is seconds since the epoch."""
+    started = datetime.fromtimestamp(started_at, UTC) if started_at is not None else None
     return DriftDetected(
         tenant=monitor.tenant,
         route=monitor.route,
@@ -193,25 +204,28 @@ def _alarm(
         monitor=kind,
         adapter_id=monitor.adapter_id,
         statistics=statistics,
-        reference_size=reference,
-        window_size=window,
+        reference_size=reference_size,
+        window_size=window_size,
         report=report,
-        window_started_at=datetime.fromtimestamp(started, UTC) if started is not None else None,
+        window_started_at=started,
     )
 
 
-def _rows(observations: Sequence[Any]) -> list[dict[str, Any]]:
+def as_rows(observations: Sequence[Observation]) -> list[JsonObject]:
+    """Return the columns that Evidently compares."""
     return [
-        {"confidence": row.score, "words": row.words, "label": row.label, "outcome": row.outcome}
-        for row in observations
+        {
+            "confidence": seen.score,
+            "words": seen.words,
+            "label": seen.label,
+            "outcome": seen.outcome,
+        }
+        for seen in observations
     ]
 
 
-def _verdicts(reviews: Sequence[Any]) -> list[dict[str, Any]]:
+def verdict_rows(audited: Sequence[AuditedVerdict]) -> list[JsonObject]:
     return [
-        {
-            "correct": "right" if row.verdict == "approved" else "wrong",
-            "confidence": row.score or 0.0,
-        }
-        for row in reviews
+        {"correct": "right" if verdict.right else "wrong", "confidence": verdict.score}
+        for verdict in audited
     ]

@@ -1,1 +1,1 @@
-"""Adapters: what stands behind the ports, and the tables."""
+"""What stands behind the ports: the engine, and the child processes that make reports."""

@@ -7,15 +7,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from typing import Any
 
-from schemas.base import BlobRef
-from shared.jobs.child import ChildDied, run_child
-from shared.storage.blobs import BlobStore
-from shared.storage.files import private_folder
+from schemas.base import BlobRef, JsonObject
+from shared.child import ChildDied, run_child
+from shared.storage import BlobStore, private_folder
 from shared.telemetry import log
 
-PATIENCE = 120.0  # seconds; measured 3 s for an evaluation and 8 s for Evidently on two busy cores
+# Seconds. Measured: 3 for an evaluation and 8 for Evidently, on two busy cores.
+PATIENCE = 120.0
 CHILD_ENVIRONMENT = {"DO_NOT_TRACK": "1", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
 
 
@@ -23,15 +22,16 @@ class ChildReports:
     def __init__(self, blobs: BlobStore) -> None:
         self.blobs = blobs
 
-    async def evaluation(self, content: dict[str, Any]) -> BlobRef | None:
+    async def evaluation(self, content: JsonObject) -> BlobRef | None:
         return await self._make("services.evaluator.report", content)
 
-    async def drift(self, content: dict[str, Any]) -> BlobRef | None:
+    async def drift(self, content: JsonObject) -> BlobRef | None:
         return await self._make("services.evaluator.evidence", content)
 
-    async def _make(self, module: str, content: dict[str, Any]) -> BlobRef | None:
-        """The rows pass through a private folder that is gone afterwards: they hold what users
-        wrote.
+    async def _make(self, module: str, content: JsonObject) -> BlobRef | None:
+        """Run a child process on the content.
+
+        The rows pass through a private folder that is gone afterwards: they hold what users wrote.
         """
         with private_folder("ratchet-report") as folder:
             source = folder / "in.json"
@@ -52,4 +52,4 @@ class ChildReports:
                 return None
 
 
-async def _ignore(message: dict[str, Any]) -> None: ...
+async def _ignore(message: JsonObject) -> None: ...

@@ -1,101 +1,90 @@
-"""vLLM over its OpenAI-compatible HTTP API, as the evaluator's Generator."""
+"""The evaluation's vLLM, as the evaluator's Generator."""
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import httpx
 
 from schemas.base import Confidence, Message
-from services.evaluator.ports import AdapterUnfit, EngineAway, Reply
-from shared.rules.completion import completion_request
-from shared.rules.confidence import answer_tokens, read_confidence
+from services.evaluator.ports import AdapterUnfit, EngineAway
+from shared.rules import (
+    Completion,
+    ModelNotServed,
+    RequestRefused,
+    Timeouts,
+    VllmAway,
+    VllmClient,
+    VllmError,
+    VllmFailed,
+)
 
-SILENCE = Reply("", Confidence(score=0.0, min_logprob=0.0, first_margin=0.0, tokens=0), 0.0, 0.0)
+CONNECT_SECONDS = 5.0
+# Statuses below 500 that time or an operator cures.
+PASSING = (401, 403, 408, 429)
+SILENCE = Completion(
+    answer="",
+    confidence=Confidence(score=0.0, min_logprob=0.0, first_margin=0.0, tokens=0),
+    logprob=0.0,
+)
 
 
 class VllmGenerator:
-    """Adapters are named by their digest and loaded from a folder of their own, so no name ever has
-    two contents.
-    """
+    """The shared client of vLLM; what it raises makes the job wait, fail or count an answer."""
 
-    def __init__(
-        self, url: str, api_key: str = "", timeout: float = 120.0, connections: int = 16
-    ) -> None:
-        self.url = url.rstrip("/").removesuffix("/v1")
-        self._client = httpx.AsyncClient(
-            base_url=self.url,
-            timeout=httpx.Timeout(timeout, connect=5.0),
-            trust_env=False,
-            limits=httpx.Limits(max_connections=connections + 2),
-            headers={"authorization": f"Bearer {api_key}"} if api_key else {},
+    def __init__(self, url: str, api_key: str, timeout: float, connections: int) -> None:
+        """Make a client: `timeout` in seconds, `connections` for questions in flight."""
+        self._client = VllmClient(
+            url,
+            Timeouts(answer=timeout, connect=CONNECT_SECONDS, admin=timeout),
+            api_key=api_key,
+            # Two more, so that loading and unloading wait for no question.
+            connections=connections + 2,
         )
 
     async def load(self, adapter_id: str, folder: Path) -> None:
-        """`folder` is absolute: vLLM would look for anything else on a model hub.
-
-        `load_inplace` stays unset: with it the disk is read again at every step (reliability page,
-        D2).
-        """
-        response = await self._post(
-            "/v1/load_lora_adapter", {"lora_name": adapter_id, "lora_path": str(folder)}
-        )
-        if response.status_code >= 400 and "already been loaded" not in response.text:
-            raise AdapterUnfit(adapter_id, _detail(response))
+        """Load an adapter from an absolute folder. Raises AdapterUnfit where vLLM refuses it."""
+        try:
+            await self._client.load(adapter_id, folder)
+        except VllmError as error:
+            raise self._away(error) or AdapterUnfit(adapter_id, str(error)[:300]) from error
 
     async def unload(self, adapter_id: str) -> None:
-        await self._post("/v1/unload_lora_adapter", {"lora_name": adapter_id})
+        """Unload an adapter; it need not be loaded."""
+        try:
+            await self._client.unload(adapter_id)
+        except VllmError as error:
+            if away := self._away(error):
+                raise away from error
 
     async def ask(
         self, model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()
-    ) -> Reply:
-        """A question the engine refuses (too long for the model, say) counts as unanswered, thus
-        wrong.
+    ) -> Completion:
+        """Ask for one answer. Raises EngineAway, which makes the job wait.
+
+        A question that the engine refuses (too long for the model, say) counts as unanswered, and
+        so as wrong. An engine that no longer serves the model restarted and forgot its adapters:
+        the next attempt loads them again.
         """
-        started = time.perf_counter()
-        response = await self._post(
-            "/v1/chat/completions", completion_request(model, messages, max_tokens, choices)
-        )
-        if (
-            response.status_code == 404
-        ):  # it restarted and forgot its adapters: the next attempt loads them again
-            raise EngineAway(self.url, f"it no longer serves {model}")
-        return (
-            _reply(response.json(), 1000 * (time.perf_counter() - started))
-            if response.status_code == 200
-            else SILENCE
-        )
+        try:
+            completion = await self._client.ask(model, messages, max_tokens, choices)
+        except ModelNotServed as error:
+            raise EngineAway(self._client.url, f"it no longer serves {model}") from error
+        except (RequestRefused, VllmAway, VllmFailed) as error:
+            if away := self._away(error):
+                raise away from error
+            completion = SILENCE
+        return replace(completion, answer=completion.answer.strip())
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._client.close()
 
-    async def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
-        try:
-            response = await self._client.post(path, json=body)
-        except httpx.HTTPError as error:
-            raise EngineAway(self.url, type(error).__name__) from error
-        if response.status_code >= 500 or response.status_code in (401, 403, 408, 429):
-            raise EngineAway(self.url, f"{response.status_code}: {_detail(response)}")
-        return response
-
-
-def _reply(completion: dict[str, Any], latency_ms: float) -> Reply:
-    choice = completion["choices"][0]
-    logprob = math.fsum(min(token["logprob"], 0.0) for token in answer_tokens(choice))
-    return Reply(
-        (choice["message"].get("content") or "").strip(),
-        read_confidence(choice),
-        logprob,
-        latency_ms,
-    )
-
-
-def _detail(response: httpx.Response) -> str:
-    try:
-        return str(response.json()["error"]["message"])[:300]
-    except (ValueError, KeyError, TypeError):
-        return response.text[:300]
+    def _away(self, error: VllmError) -> EngineAway | None:
+        """Return what makes the job wait; nothing where waiting would not help."""
+        match error:
+            case VllmAway():
+                return EngineAway(self._client.url, str(error))
+            case VllmFailed() if error.code >= 500 or error.code in PASSING:
+                return EngineAway(self._client.url, f"{error.code}: {error.detail[:300]}")
+            case _:
+                return None

@@ -1,1 +1,1 @@
-"""The SQL of the evaluator."""
+"""What the evaluator keeps: its SQL, and the answers heard so far as files."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
 
 from sqlalchemy import Column, MetaData, String, Table, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.base import JsonObject
 from schemas.events import AdapterEvaluated, CalibrationFitted
 from shared.errors import NotFound
 
@@ -17,7 +18,7 @@ class EvaluationUnknown(NotFound):
         super().__init__(f"no evaluation '{evaluation_id}'; GET /v1/evaluations lists them")
 
 
-class SqlEvaluations:
+class EvaluationStore:
     """Ids are those of the jobs, which are ordered by time: newest first is a descending id."""
 
     def __init__(self, metadata: MetaData) -> None:
@@ -33,7 +34,10 @@ class SqlEvaluations:
         )
 
     async def add(
-        self, tx: AsyncConnection, event: AdapterEvaluated, calibrations: list[CalibrationFitted]
+        self,
+        tx: AsyncConnection,
+        event: AdapterEvaluated,
+        calibrations: Sequence[CalibrationFitted],
     ) -> None:
         await tx.execute(
             insert(self.table).values(
@@ -48,16 +52,17 @@ class SqlEvaluations:
 
     async def page(
         self,
-        tx: AsyncConnection,
+        connection: AsyncConnection,
         tenant: str,
         adapter_id: str | None,
         route: str | None,
         limit: int,
         offset: int,
-    ) -> list[dict[str, Any]]:
+    ) -> list[JsonObject]:
+        """Return the events of one tenant, the newest first."""
         table = self.table
         wanted = (
-            select(table)
+            select(table.c.event)
             .where(table.c.tenant == tenant)
             .order_by(table.c.evaluation_id.desc())
             .limit(limit)
@@ -67,15 +72,16 @@ class SqlEvaluations:
             wanted = wanted.where(table.c.adapter_id == adapter_id)
         if route:
             wanted = wanted.where(table.c.route == route)
-        return [json.loads(row.event) for row in await tx.execute(wanted)]
+        return [json.loads(event) for event in (await connection.execute(wanted)).scalars()]
 
-    async def get(self, tx: AsyncConnection, tenant: str, evaluation_id: str) -> dict[str, Any]:
-        """The event, and beside it the calibrations published with it."""
+    async def get(self, connection: AsyncConnection, tenant: str, evaluation_id: str) -> JsonObject:
+        """Return the event with the calibrations published beside it. Raises EvaluationUnknown."""
         table = self.table
-        wanted = select(table).where(
+        wanted = select(table.c.event, table.c.calibrations).where(
             table.c.tenant == tenant, table.c.evaluation_id == evaluation_id
         )
-        row = (await tx.execute(wanted)).first()
+        row = (await connection.execute(wanted)).first()
         if row is None:
             raise EvaluationUnknown(evaluation_id)
-        return json.loads(row.event) | {"calibrations": json.loads(row.calibrations)}
+        event: JsonObject = json.loads(row.event)
+        return event | {"calibrations": json.loads(row.calibrations)}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
 
 from sqlalchemy import (
     Column,
     Float,
     Integer,
     MetaData,
+    RowMapping,
     String,
     Table,
     delete,
@@ -20,12 +20,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.events import DriftDetected, ReviewCompleted, RouteChanged
-from services.evaluator.monitor import Monitor
+from schemas.base import JsonObject
+from schemas.events import DriftDetected, ReviewCompleted, RouteChanged, Statistic
+from services.evaluator.monitor import ErrorDetector, Monitor, fresh_monitor
 from services.evaluator.observed import episode_of
-from services.evaluator.ports import Streams
+from services.evaluator.store.streams import StreamStore
 from shared.errors import NotFound
-from shared.storage.db import upsert
+from shared.storage import upsert
 
 
 class DriftUnknown(NotFound):
@@ -33,25 +34,12 @@ class DriftUnknown(NotFound):
         super().__init__(f"no drift alarm '{drift_id}'; GET /v1/drift lists them")
 
 
-class SqlMonitors:
-    def __init__(self, metadata: MetaData, streams: Streams, run_length: float) -> None:
+class MonitorStore:
+    def __init__(self, metadata: MetaData, streams: StreamStore, run_length: float) -> None:
         self.streams = streams
+        # Labels on average to a false error alarm, for monitors that begin now.
         self.run_length = run_length
-        kinds = {"int": Integer, "float": Float}
-        lengths = {"route": 200, "tenant": 64, "adapter_id": 256, "episode": 32}
-        self.table = Table(
-            "monitors",
-            metadata,
-            *(
-                Column(
-                    name,
-                    kinds.get(field.type, String(lengths.get(name))),
-                    primary_key=name == "route",
-                    nullable="None" in field.type,
-                )
-                for name, field in Monitor.__dataclass_fields__.items()
-            ),
-        )
+        self.table = monitors_table(metadata)
         self.alarms = Table(
             "drift_alarms",
             metadata,
@@ -62,69 +50,38 @@ class SqlMonitors:
         )
 
     async def get(self, tx: AsyncConnection, route: str) -> Monitor | None:
-        row = (
-            (
-                await tx.execute(
-                    select(self.table).where(self.table.c.route == route).with_for_update()
-                )
-            )
-            .mappings()
-            .first()
-        )
-        return Monitor(**row) if row else None
+        """Return a route's monitor and lock its row, where the database can."""
+        wanted = select(self.table).where(self.table.c.route == route).with_for_update()
+        row = (await tx.execute(wanted)).mappings().first()
+        return as_monitor(row) if row else None
 
     async def all(self, connection: AsyncConnection) -> list[Monitor]:
         rows = await connection.execute(select(self.table).order_by(self.table.c.route))
-        return [Monitor(**row) for row in rows.mappings()]
+        return [as_monitor(row) for row in rows.mappings()]
 
     async def follow(self, tx: AsyncConnection, state: RouteChanged) -> None:
         """Start over when the route's champion or meaning changed; stop when it has no champion."""
         episode = episode_of(state)
         known = await self.get(tx, state.route)
-        if episode is None:
+        if state.champion is None or episode is None:
             await tx.execute(delete(self.table).where(self.table.c.route == state.route))
-        elif known is None or known.episode != episode:
-            await upsert(tx, self.table, await self._fresh(tx, state, episode, known))
-            await self.streams.forget_other_adapters(tx, state.route, state.champion.adapter_id)
-
-    async def _fresh(
-        self, tx: AsyncConnection, state: RouteChanged, episode: str, known: Monitor | None
-    ) -> dict[str, Any]:
-        """Answers of a champion that stays belong to what was normal before; those of a new one are
-        all its own.
-        """
-        same = known is not None and known.adapter_id == state.champion.adapter_id
-        since = await self.streams.newest(tx, state.route) if same else 0
-        rule = state.spec.drift
-        return vars(
-            Monitor(
-                route=state.route,
-                tenant=state.tenant,
-                adapter_id=state.champion.adapter_id,
-                episode=episode,
-                since=since,
-                cursor=0,
-                reference=rule.reference,
-                window=rule.window,
-                windows=0,
-                recent="[]",
-                statistics="[]",
-                input_drift_id=None,
-                tolerated=rule.tolerated_error,
-                run_length=self.run_length,
-                evidence="[0.0, 0.0, 0.0, 0.0]",
-                labels=0,
-                errors=0,
-                error_fired=0,
-                error_drift_id=None,
-            )
-        )
+            return
+        if known is not None and known.episode == episode:
+            return
+        adapter_id = state.champion.adapter_id
+        # Answers of a champion that stays belong to what was normal before; those of a new one are
+        # all its own.
+        stays = known is not None and known.adapter_id == adapter_id
+        since = await self.streams.newest(tx, state.route) if stays else 0
+        monitor = fresh_monitor(state, adapter_id, episode, since, self.run_length)
+        await upsert(tx, self.table, as_row(monitor))
+        await self.streams.forget_other_adapters(tx, state.route, adapter_id)
 
     async def count(self, tx: AsyncConnection, event: ReviewCompleted) -> None:
-        """One audited verdict on the champion's own answer moves the error detector by one label.
+        """Move the error detector by one label: an audited verdict on the champion's own answer.
 
         A rejected answer counts as wrong: that no label fits is how a new kind of request first
-        shows (decision 0007).
+        shows (docs/decisions/0007-rejected-is-wrong.md).
         """
         monitor = await self.get(tx, event.route)
         counts = event.audit and event.arm == "champion"
@@ -132,20 +89,18 @@ class SqlMonitors:
             return
         wrong = event.verdict != "approved"
         detector = monitor.detector.update(wrong)
-        await self.save(
-            tx,
-            replace(
-                monitor,
-                evidence=json.dumps(detector.evidence),
-                labels=monitor.labels + 1,
-                errors=monitor.errors + wrong,
-                error_fired=int(monitor.error_fired or detector.fired),
-            ),
+        counted = replace(
+            monitor,
+            detector=detector,
+            labels=monitor.labels + 1,
+            errors=monitor.errors + wrong,
+            error_fired=monitor.error_fired or detector.fired,
         )
+        await self.save(tx, counted)
 
     async def save(self, tx: AsyncConnection, monitor: Monitor) -> None:
         await tx.execute(
-            update(self.table).where(self.table.c.route == monitor.route).values(**vars(monitor))
+            update(self.table).where(self.table.c.route == monitor.route).values(as_row(monitor))
         )
 
     async def raise_alarm(self, tx: AsyncConnection, event: DriftDetected) -> None:
@@ -160,27 +115,83 @@ class SqlMonitors:
 
     async def alarms_of(
         self, connection: AsyncConnection, tenant: str, route: str | None, limit: int, offset: int
-    ) -> list[dict[str, Any]]:
+    ) -> list[JsonObject]:
+        """Return the alarms of one tenant, the newest first."""
         table = self.alarms
         wanted = (
-            select(table)
+            select(table.c.event)
             .where(table.c.tenant == tenant)
             .order_by(table.c.drift_id.desc())
             .limit(limit)
             .offset(offset)
         )
-        rows = await connection.execute(wanted.where(table.c.route == route) if route else wanted)
-        return [json.loads(row.event) for row in rows]
+        if route:
+            wanted = wanted.where(table.c.route == route)
+        return [json.loads(event) for event in (await connection.execute(wanted)).scalars()]
 
-    async def alarm(
-        self, connection: AsyncConnection, tenant: str, drift_id: str
-    ) -> dict[str, Any]:
+    async def alarm(self, connection: AsyncConnection, tenant: str, drift_id: str) -> JsonObject:
+        """Return one alarm. Raises DriftUnknown."""
         table = self.alarms
-        row = (
-            await connection.execute(
-                select(table).where(table.c.tenant == tenant, table.c.drift_id == drift_id)
-            )
-        ).first()
-        if row is None:
+        wanted = select(table.c.event).where(table.c.tenant == tenant, table.c.drift_id == drift_id)
+        found = (await connection.execute(wanted)).scalar()
+        if found is None:
             raise DriftUnknown(drift_id)
-        return json.loads(row.event)
+        event: JsonObject = json.loads(found)
+        return event
+
+
+def monitors_table(metadata: MetaData) -> Table:
+    """Declare the table. `recent`, `statistics` and `evidence` are JSON."""
+    return Table(
+        "monitors",
+        metadata,
+        Column("route", String(200), primary_key=True),
+        Column("tenant", String(64), nullable=False),
+        Column("adapter_id", String(256), nullable=False),
+        Column("episode", String(32), nullable=False),
+        Column("since", Integer, nullable=False),
+        Column("cursor", Integer, nullable=False),
+        Column("reference", Integer, nullable=False),
+        Column("window", Integer, nullable=False),
+        Column("windows", Integer, nullable=False),
+        Column("recent", String, nullable=False),
+        Column("statistics", String, nullable=False),
+        Column("input_drift_id", String),
+        Column("tolerated", Float, nullable=False),
+        Column("run_length", Float, nullable=False),
+        Column("evidence", String, nullable=False),
+        Column("labels", Integer, nullable=False),
+        Column("errors", Integer, nullable=False),
+        Column("error_fired", Integer, nullable=False),
+        Column("error_drift_id", String),
+    )
+
+
+def as_monitor(row: RowMapping) -> Monitor:
+    values = dict(row)
+    detector = ErrorDetector(
+        values.pop("tolerated"),
+        values.pop("run_length"),
+        tuple(json.loads(values.pop("evidence"))),
+    )
+    statistics = json.loads(values.pop("statistics"))
+    return Monitor(
+        detector=detector,
+        recent=tuple(json.loads(values.pop("recent"))),
+        statistics=tuple(Statistic.model_validate(statistic) for statistic in statistics),
+        error_fired=bool(values.pop("error_fired")),
+        **values,
+    )
+
+
+def as_row(monitor: Monitor) -> JsonObject:
+    values = dict(vars(monitor))
+    detector: ErrorDetector = values.pop("detector")
+    return values | {
+        "recent": json.dumps(monitor.recent),
+        "statistics": json.dumps([statistic.model_dump() for statistic in monitor.statistics]),
+        "tolerated": detector.tolerated,
+        "run_length": detector.run_length,
+        "evidence": json.dumps(detector.evidence),
+        "error_fired": int(monitor.error_fired),
+    }

@@ -8,64 +8,28 @@ from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Float, Index, Integer, MetaData, String, Table, delete, select
+from sqlalchemy import Column, Float, Index, Integer, MetaData, Row, String, Table, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.events import FeedbackRecorded, ReviewCompleted
-from services.evaluator.observed import Observation
-from shared.storage.db import insert_once
+from services.evaluator.observed import AuditedVerdict, Observation, StoredObservation
+from shared.storage import insert_once
+
+# Audited verdicts that an error report looks back on.
+AUDITED = 2000
 
 
-class SqlStreams:
+class StreamStore:
     def __init__(self, metadata: MetaData) -> None:
-        sequence = sa.BigInteger().with_variant(Integer, "sqlite")
-        self.observations = Table(
-            "observations",
-            metadata,
-            Column("seq", sequence, primary_key=True),
-            Column("inference_id", String(64), nullable=False, unique=True),
-            Column("route", String(200), nullable=False),
-            Column("adapter_id", String(256), nullable=False),
-            Column("at", Float, nullable=False),
-            Column("score", Float, nullable=False),
-            Column("p_correct", Float),
-            Column("label", String, nullable=False),
-            Column("words", Integer, nullable=False),
-            Column("wording", sa.LargeBinary, nullable=False),
-            Column("outcome", String(16), nullable=False),
-            Index("observations_in_order", "route", "adapter_id", "seq"),
-        )
-        self.reviews = Table(
-            "reviews",
-            metadata,
-            Column("review_id", String(64), primary_key=True),
-            Column("inference_id", String(64), nullable=False),
-            Column("route", String(200), nullable=False),
-            Column("adapter_id", String(256)),
-            Column("arm", String(16), nullable=False),
-            Column("at", Float, nullable=False),
-            Column("verdict", String(16), nullable=False),
-            Column("audit", Integer, nullable=False),
-            Column("probability", Float, nullable=False),
-            Column("score", Float),
-            Index("reviews_in_order", "route", "adapter_id", "at"),
-        )
-        self.feedback = Table(
-            "feedback",
-            metadata,
-            Column("feedback_id", String(64), primary_key=True),
-            Column("inference_id", String(64), nullable=False, index=True),
-            Column("route", String(200), nullable=False),
-            Column("kind", String(16), nullable=False),
-            Column("value", Float),
-            Column("at", Float, nullable=False),
-        )
+        self.observations = observations_table(metadata)
+        self.reviews = reviews_table(metadata)
+        self.feedback = feedback_table(metadata)
 
     async def add_observation(self, tx: AsyncConnection, seen: Observation) -> None:
         await insert_once(tx, self.observations, asdict(seen))
 
     async def add_review(self, tx: AsyncConnection, event: ReviewCompleted) -> bool:
-        """False when this review was there before, under another event id."""
+        """Store a verdict; return False when it was there before, under another event id."""
         return await insert_once(
             tx,
             self.reviews,
@@ -83,7 +47,8 @@ class SqlStreams:
             },
         )
 
-    async def add_feedback(self, tx: AsyncConnection, event: FeedbackRecorded) -> None:
+    async def on_feedback_recorded(self, tx: AsyncConnection, event: FeedbackRecorded) -> None:
+        """Keep who judged which answer how, without what they wrote."""
         await insert_once(
             tx,
             self.feedback,
@@ -98,9 +63,9 @@ class SqlStreams:
         )
 
     async def after(
-        self, tx: AsyncConnection, route: str, adapter_id: str, seq: int, limit: int
-    ) -> list[Any]:
-        """The next observations of a champion, in the order they arrived."""
+        self, connection: AsyncConnection, route: str, adapter_id: str, seq: int, limit: int
+    ) -> list[StoredObservation]:
+        """Return the next observations of a champion, in the order they arrived."""
         table = self.observations
         wanted = (
             select(table)
@@ -108,18 +73,20 @@ class SqlStreams:
             .order_by(table.c.seq)
             .limit(limit)
         )
-        return list((await tx.execute(wanted)).all())
+        return [StoredObservation(**row) for row in (await connection.execute(wanted)).mappings()]
 
     async def newest(self, tx: AsyncConnection, route: str) -> int:
+        """Return the number of the route's newest observation; 0 where there is none."""
         table = self.observations
-        return (
-            await tx.execute(select(sa.func.max(table.c.seq)).where(table.c.route == route))
-        ).scalar() or 0
+        newest = select(sa.func.max(table.c.seq)).where(table.c.route == route)
+        return (await tx.execute(newest)).scalar() or 0
 
     async def forget(
         self, tx: AsyncConnection, route: str, adapter_id: str, after: int, up_to: int
     ) -> None:
-        """Windows that were compared are not needed again: the table stays as small as a reference
+        """Delete observations with after < seq <= up_to.
+
+        Windows that were compared are not needed again: the table stays as small as a reference
         and a window.
         """
         table = self.observations
@@ -133,20 +100,76 @@ class SqlStreams:
         )
 
     async def forget_other_adapters(self, tx: AsyncConnection, route: str, adapter_id: str) -> None:
+        table = self.observations
         await tx.execute(
-            delete(self.observations).where(
-                self.observations.c.route == route, self.observations.c.adapter_id != adapter_id
-            )
+            delete(table).where(table.c.route == route, table.c.adapter_id != adapter_id)
         )
 
     async def audited(
-        self, tx: AsyncConnection, route: str, adapter_id: str, limit: int = 2000
-    ) -> list[Any]:
-        """The newest audited verdicts on a champion's answers, oldest first."""
+        self, connection: AsyncConnection, route: str, adapter_id: str
+    ) -> list[AuditedVerdict]:
+        """Return the newest audited verdicts on a champion's answers, oldest first."""
         table = self.reviews
-        wanted = select(table).where(
-            table.c.route == route, table.c.adapter_id == adapter_id, table.c.audit == 1
+        newest = (
+            select(table.c.at, table.c.verdict, table.c.score)
+            .where(table.c.route == route, table.c.adapter_id == adapter_id, table.c.audit == 1)
+            .order_by(table.c.at.desc())
+            .limit(AUDITED)
         )
-        return list(
-            reversed((await tx.execute(wanted.order_by(table.c.at.desc()).limit(limit))).all())
-        )
+        rows = (await connection.execute(newest)).all()
+        return [as_audited(row) for row in reversed(rows)]
+
+
+def as_audited(row: Row[Any]) -> AuditedVerdict:
+    return AuditedVerdict(at=row.at, right=row.verdict == "approved", score=row.score or 0.0)
+
+
+def observations_table(metadata: MetaData) -> Table:
+    """Declare the table. `seq` counts in the order of arrival; `at` is seconds since the epoch."""
+    return Table(
+        "observations",
+        metadata,
+        Column("seq", sa.BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+        Column("inference_id", String(64), nullable=False, unique=True),
+        Column("route", String(200), nullable=False),
+        Column("adapter_id", String(256), nullable=False),
+        Column("at", Float, nullable=False),
+        Column("score", Float, nullable=False),
+        Column("p_correct", Float),
+        Column("label", String, nullable=False),
+        Column("words", Integer, nullable=False),
+        Column("wording", sa.LargeBinary, nullable=False),
+        Column("outcome", String(16), nullable=False),
+        Index("observations_in_order", "route", "adapter_id", "seq"),
+    )
+
+
+def reviews_table(metadata: MetaData) -> Table:
+    return Table(
+        "reviews",
+        metadata,
+        Column("review_id", String(64), primary_key=True),
+        Column("inference_id", String(64), nullable=False),
+        Column("route", String(200), nullable=False),
+        Column("adapter_id", String(256)),
+        Column("arm", String(16), nullable=False),
+        Column("at", Float, nullable=False),
+        Column("verdict", String(16), nullable=False),
+        Column("audit", Integer, nullable=False),
+        Column("probability", Float, nullable=False),
+        Column("score", Float),
+        Index("reviews_in_order", "route", "adapter_id", "at"),
+    )
+
+
+def feedback_table(metadata: MetaData) -> Table:
+    return Table(
+        "feedback",
+        metadata,
+        Column("feedback_id", String(64), primary_key=True),
+        Column("inference_id", String(64), nullable=False, index=True),
+        Column("route", String(200), nullable=False),
+        Column("kind", String(16), nullable=False),
+        Column("value", Float),
+        Column("at", Float, nullable=False),
+    )

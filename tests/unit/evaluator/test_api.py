@@ -39,10 +39,10 @@ def client(service: Service, secret: str | None) -> httpx.AsyncClient:
 
 
 async def add(service: Service, **changes) -> AdapterEvaluated:
-    report = service.api.state.blobs.put_bytes(b"<h1>report</h1>", "reports", ".html")
+    report = service.parts.blobs.put_bytes(b"<h1>report</h1>", "reports", ".html")
     event = factories.evaluated(**({"report": report} | changes))
     async with service.db.transaction() as tx:
-        await service.api.state.evaluations.add(tx, event, [factories.calibration()])
+        await service.parts.evaluations.add(tx, event, [factories.calibration()])
     return event
 
 
@@ -79,7 +79,7 @@ async def test_a_report_is_sandboxed(service: Service, keys: dict[str, str]) -> 
 async def test_another_tenant_finds_nothing(service: Service, keys: dict[str, str]) -> None:
     event = await add(service)
     async with service.db.transaction() as tx:
-        await service.api.state.monitors.raise_alarm(tx, drift := factories.drift())
+        await service.parts.monitors.raise_alarm(tx, drift := factories.drift())
     async with client(service, keys["globex"]) as http:
         assert (await http.get("/v1/evaluations")).json()["items"] == []
         assert (await http.get("/v1/drift")).json() == {"monitors": [], "items": [], "next": None}
@@ -94,7 +94,7 @@ async def test_another_tenant_finds_nothing(service: Service, keys: dict[str, st
 
 
 async def test_monitors_alarms_and_jobs_can_be_read(service: Service, keys: dict[str, str]) -> None:
-    state = service.api.state
+    state = service.parts
     async with service.db.transaction() as tx:
         await state.monitors.follow(tx, factories.route_changed(champion=factories.adapter()))
         await state.monitors.raise_alarm(tx, drift := factories.drift())

@@ -17,8 +17,10 @@ from services.evaluator.calibration import (
     cross_brier,
     first_coverage,
     fit,
-    p_correct,
+    log_odds,
+    probabilities,
 )
+from shared.rules.calibration import CLIP, p_correct
 
 RUNS = 1_000
 ALPHA = 0.10
@@ -29,7 +31,18 @@ ALLOWED = DELTA + 2 * np.sqrt(DELTA * (1 - DELTA) / RUNS)  # .119
 def rows(n: int, slope: float, intercept: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     score = expit(rng.normal(1.5, 1.5, n))
-    return score, rng.random(n) < p_correct(score, slope, intercept)
+    return score, rng.random(n) < probabilities(score, slope, intercept)
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.001, -3.0), (2.5, 4.0)])
+def test_what_is_fitted_is_the_mapping_that_the_router_serves_by(
+    slope: float, intercept: float
+) -> None:
+    score = np.concatenate([[0.0, CLIP / 2, CLIP, 1 - CLIP, 1 - CLIP / 2, 1.0], np.linspace(0, 1)])
+    served = [p_correct(float(value), slope, intercept) for value in score]
+    fitted = expit(slope * log_odds(score) + intercept)
+    assert np.allclose(fitted, served, rtol=1e-12, atol=0)
+    assert probabilities(score, slope, intercept).tolist() == served
 
 
 def test_slope_and_intercept_are_recovered() -> None:
@@ -39,17 +52,14 @@ def test_slope_and_intercept_are_recovered() -> None:
 
 @pytest.mark.parametrize(("n", "bound"), [(50, 0.067), (100, 0.048), (200, 0.037)])
 def test_error_of_the_estimated_probability_is_within_the_table(n: int, bound: float) -> None:
-    """RMSE against the truth, within 20 % of the methods page (section 2, world A), averaged over
+    """RMSE against the truth, within 20 % of docs/methods.md (section 2, world A), averaged over
     60 runs.
     """
     errors = []
     for seed in range(60):
         score, correct = rows(n, 0.8, -0.3, seed)
-        errors.append(
-            np.sqrt(
-                np.mean((p_correct(score, *fit(score, correct)) - p_correct(score, 0.8, -0.3)) ** 2)
-            )
-        )
+        found = probabilities(score, *fit(score, correct))
+        errors.append(np.sqrt(np.mean((found - probabilities(score, 0.8, -0.3)) ** 2)))
     assert np.mean(errors) <= bound * 1.2
 
 

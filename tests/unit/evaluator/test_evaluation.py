@@ -12,10 +12,11 @@ from sqlalchemy import MetaData, func, select
 
 from schemas.base import Message
 from schemas.events import AdapterEvaluated, CalibrationFitted
-from services.evaluator.adapters.transcript import FileTranscripts
+from services.evaluator.asking import Questions
 from services.evaluator.evaluation import Evaluation
-from services.evaluator.handlers import JOB, on_adapter_trained
-from services.evaluator.store.evaluations import SqlEvaluations
+from services.evaluator.handlers import JOB
+from services.evaluator.store.evaluations import EvaluationStore
+from services.evaluator.store.transcripts import TranscriptStore
 from shared.events.outbox import Outbox
 from shared.jobs.worker import Job, JobStore, run_leased
 from shared.rules.routes import RouteBook
@@ -25,6 +26,7 @@ from tests import factories
 from tests.unit.evaluator.worlds import (
     NoReports,
     ScriptedEngine,
+    handlers,
     held_out_texts,
     store_adapter,
     store_dataset,
@@ -39,26 +41,26 @@ async def world(db: Database, tmp_path: Path) -> SimpleNamespace:
     outbox = Outbox("evaluator", metadata)
     jobs = JobStore(db, metadata)
     routes = RouteBook(metadata)
-    evaluations = SqlEvaluations(metadata)
+    evaluations = EvaluationStore(metadata)
     await db.create_tables(metadata)
     blobs = BlobStore(f"file://{tmp_path}/artifacts")
     dataset = store_dataset(blobs, tmp_path / "dataset", ROWS)
     adapter = store_adapter(blobs, tmp_path / "adapter")
     engine = ScriptedEngine(ROWS, {"base": 2, adapter.adapter_id: 9})
     reports = NoReports()
-    transcripts = FileTranscripts(tmp_path / "transcripts")
+    transcripts = TranscriptStore(tmp_path / "transcripts")
     evaluation = Evaluation(
-        db,
-        jobs,
-        outbox,
-        routes,
-        evaluations,
-        blobs,
-        engine,
-        transcripts,
-        reports,
-        tmp_path / "cache",
-        concurrency=8,
+        db=db,
+        jobs=jobs,
+        outbox=outbox,
+        routes=routes,
+        evaluations=evaluations,
+        blobs=blobs,
+        generator=engine,
+        transcripts=transcripts,
+        questions=Questions(jobs, engine, transcripts, concurrency=8),
+        reports=reports,
+        cache_dir=tmp_path / "cache",
     )
     world = SimpleNamespace(
         db=db,
@@ -81,14 +83,14 @@ async def world(db: Database, tmp_path: Path) -> SimpleNamespace:
 
 async def announce(world: SimpleNamespace, **changes) -> None:
     async with world.db.transaction() as tx:
-        await world.routes.apply(tx, factories.route_changed(**changes))
+        await world.routes.on_route_changed(tx, factories.route_changed(**changes))
 
 
 async def evaluate(world: SimpleNamespace, **changes) -> Job:
     """Handle the event, then let a worker take the job; returns the job as it ended."""
     event = factories.trained(**({"adapter": world.adapter, "dataset": world.dataset} | changes))
     async with world.db.transaction() as tx:
-        await on_adapter_trained(event, tx=tx, jobs=world.jobs)
+        await handlers(world).on_adapter_trained(tx, event)
     await run_leased(world.jobs, await world.jobs.claim(JOB), world.evaluation.run)
     return (await world.jobs.all())[0]
 
@@ -180,9 +182,8 @@ async def test_an_interrupted_evaluation_asks_only_what_was_not_answered(
         await tx.execute(world.jobs.table.update().values(lease_until=0.0))
     await run_leased(world.jobs, await world.jobs.claim(JOB), world.evaluation.run)
     (event,), _ = await published(world)
-    assert (
-        event.verdict == "promote" and 61 <= world.engine.asked <= 75
-    )  # 60 left of 160, the spoiled one, and the probe
+    # 60 left of 160, the spoiled one, and the probe
+    assert event.verdict == "promote" and 61 <= world.engine.asked <= 75
     assert not transcript.exists()
 
 
@@ -230,8 +231,8 @@ async def test_without_held_out_rows_nothing_is_promoted(world: SimpleNamespace)
 async def test_a_worker_that_lost_its_lease_publishes_nothing(world: SimpleNamespace) -> None:
     """Paused past its lease, it finds another worker's token on the job."""
     async with world.db.transaction() as tx:
-        await on_adapter_trained(
-            factories.trained(adapter=world.adapter, dataset=world.dataset), tx=tx, jobs=world.jobs
+        await handlers(world).on_adapter_trained(
+            tx, factories.trained(adapter=world.adapter, dataset=world.dataset)
         )
     stale = await world.jobs.claim(JOB)
     async with world.db.transaction() as tx:
@@ -250,20 +251,19 @@ async def test_a_worker_that_lost_its_lease_writes_into_no_transcript_but_its_ow
     the disk.
     """
     async with world.db.transaction() as tx:
-        await on_adapter_trained(
-            factories.trained(adapter=world.adapter, dataset=world.dataset), tx=tx, jobs=world.jobs
+        await handlers(world).on_adapter_trained(
+            tx, factories.trained(adapter=world.adapter, dataset=world.dataset)
         )
     stale = await world.jobs.claim(JOB)
     async with world.db.transaction() as tx:
         await tx.execute(world.jobs.table.update().values(lease_until=0.0))
     current = await world.jobs.claim(JOB)
     reply = await world.engine.ask("base", [Message(role="user", content=ROWS[0][0])], 8)
-    world.transcripts.add(stale.name, stale.token, "base", "audit-0", reply)
-    assert ("base", "audit-0") in world.transcripts.read(
-        current.name
-    )  # what is known need not be asked again
+    world.transcripts.add(stale.run_name, stale.token, "base", "audit-0", reply)
+    # what is known need not be asked again
+    assert ("base", "audit-0") in world.transcripts.read(current.run_name)
     await run_leased(world.jobs, current, world.evaluation.run)
-    world.transcripts.add(stale.name, stale.token, "base", "audit-1", reply)
+    world.transcripts.add(stale.run_name, stale.token, "base", "audit-1", reply)
     await world.evaluation.tidy()
     assert not list((world.path / "transcripts").iterdir())
 
@@ -273,7 +273,7 @@ async def test_the_transcript_of_a_job_that_is_not_over_is_kept(world: SimpleNam
     assert (await evaluate(world)).state == "queued"
     await world.evaluation.tidy()
     [job] = await world.jobs.all()
-    assert world.transcripts.names() == {job.name}
+    assert world.transcripts.names() == {job.run_name}
     async with world.db.transaction() as tx:
         await world.jobs.cancel(tx, job.job_id, "by ada")
     await world.evaluation.tidy()
@@ -284,7 +284,7 @@ async def test_an_event_delivered_twice_makes_one_job(world: SimpleNamespace) ->
     event = factories.trained(adapter=world.adapter, dataset=world.dataset)
     for _ in range(2):
         async with world.db.transaction() as tx:
-            await on_adapter_trained(event, tx=tx, jobs=world.jobs)
+            await handlers(world).on_adapter_trained(tx, event)
     async with world.db.read() as connection:
         assert (
             await connection.execute(select(func.count()).select_from(world.jobs.table))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from services.evaluator.gates import Outcomes, decide, mcnemar_midp
+from services.evaluator.gates import Outcomes, judge_challenger, mcnemar_midp
 
 RUNS = 2_000
 ROWS = 85
@@ -15,7 +15,7 @@ def arm(name: str, correct: list[bool], formatted: list[bool] | None = None) -> 
 
 
 def test_a_clear_win_is_promoted_and_says_why() -> None:
-    decision = decide(
+    decision = judge_challenger(
         arm("challenger", [True] * 70 + [False] * 15), [arm("base", [True] * 20 + [False] * 65)]
     )
     assert decision.promote and decision.tests[0].wins == 50 and decision.tests[0].losses == 0
@@ -24,7 +24,7 @@ def test_a_clear_win_is_promoted_and_says_why() -> None:
 
 def test_beating_the_base_is_not_enough_where_there_is_a_champion() -> None:
     good = [True] * 70 + [False] * 15
-    decision = decide(
+    decision = judge_challenger(
         arm("challenger", good), [arm("base", [True] * 20 + [False] * 65), arm("champion", good)]
     )
     assert not decision.promote
@@ -34,7 +34,7 @@ def test_beating_the_base_is_not_enough_where_there_is_a_champion() -> None:
 
 def test_a_challenger_that_breaks_the_format_is_rejected() -> None:
     broken = [True] * 75 + [False] * 10
-    decision = decide(
+    decision = judge_challenger(
         arm("challenger", [True] * 70 + [False] * 15, broken),
         [arm("base", [True] * 20 + [False] * 65)],
     )
@@ -42,8 +42,8 @@ def test_a_challenger_that_breaks_the_format_is_rejected() -> None:
 
 
 def test_without_rows_or_without_anything_to_beat_nothing_is_promoted() -> None:
-    assert not decide(arm("challenger", []), [arm("base", [])]).promote
-    assert not decide(arm("challenger", [True] * 50), []).promote
+    assert not judge_challenger(arm("challenger", []), [arm("base", [])]).promote
+    assert not judge_challenger(arm("challenger", [True] * 50), []).promote
 
 
 def test_midp_matches_the_binomial_by_hand() -> None:
@@ -73,7 +73,7 @@ def test_false_promotion_stays_at_the_stated_level_and_the_naive_rule_does_not()
 
 
 def test_power_is_what_the_table_says() -> None:
-    """Discordant share .20, true gain 10 points, 121 rows: 80 % (methods page, section 6)."""
+    """Discordant share .20, true gain 10 points, 121 rows: 80 % (docs/methods.md, section 6)."""
     rng = np.random.default_rng(7)
     draws = rng.multinomial(121, [0.15, 0.05, 0.80], size=1_000)
     assert abs(np.mean([mcnemar_midp(int(b), int(c)) <= 0.05 for b, c, _ in draws]) - 0.80) <= 0.03

@@ -14,7 +14,7 @@ from schemas.base import Confidence
 from services.evaluator.adapters.reports import ChildReports
 from services.evaluator.findings import judge, report_rows
 from services.evaluator.heldout import Contender, HeldOutRow, mark
-from services.evaluator.ports import Reply
+from shared.rules import Completion
 from shared.storage.blobs import BlobStore
 from tests import factories
 
@@ -30,12 +30,12 @@ def content(n: int = 60) -> dict:
     )
     rows = [HeldOutRow(row.row_id, row.split, (hostile,), row.answer) for row in rows]
 
-    def replies(right: float) -> list[Reply]:
+    def replies(right: float) -> list[Completion]:
         answers = [
             row.answer if rng.random() < right else "</td><script>1</script>" for row in rows
         ]
         return [
-            Reply(
+            Completion(
                 answer,
                 Confidence(score=rng.beta(8, 1), min_logprob=-0.1, first_margin=1, tokens=1),
                 -0.1,
@@ -58,10 +58,10 @@ def content(n: int = 60) -> dict:
         "recipe": "tiny-cpu",
         "task": spec.task,
         "max_risk": 0.1,
-        "promote": found.decision.promote,
-        "reasons": list(found.decision.reasons),
+        "promote": found.gate.promote,
+        "reasons": list(found.gate.reasons),
         "rows": report_rows(rows, answered, spec),
-        "tests": [test.model_dump() for test in found.decision.tests],
+        "tests": [test.model_dump() for test in found.gate.tests],
         "arms": [arm.model_dump() for arm in found.arms],
         "calibrations": [
             {"adapter_id": key} | vars(value) for key, value in found.calibrations.items()

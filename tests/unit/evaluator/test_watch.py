@@ -13,20 +13,14 @@ from sqlalchemy import MetaData, func, select
 from schemas.base import Attempt
 from schemas.events import DriftDetected
 from schemas.route import DriftRule
-from services.evaluator.handlers import (
-    on_feedback_recorded,
-    on_inference_recorded,
-    on_review_completed,
-    on_route_changed,
-)
-from services.evaluator.store.monitors import SqlMonitors
-from services.evaluator.store.streams import SqlStreams
+from services.evaluator.store.monitors import MonitorStore
+from services.evaluator.store.streams import StreamStore
 from services.evaluator.watch import Watch
 from shared.events.outbox import Outbox
 from shared.rules.routes import RouteBook
 from shared.storage.db import Database
 from tests import factories
-from tests.unit.evaluator.worlds import NoReports
+from tests.unit.evaluator.worlds import NoReports, handlers
 
 CHAMPION = factories.adapter()
 RULE = DriftRule(reference=60, window=40, tolerated_error=0.2)
@@ -38,9 +32,9 @@ async def world(db: Database) -> SimpleNamespace:
     metadata = MetaData()
     outbox = Outbox("evaluator", metadata)
     routes = RouteBook(metadata)
-    streams = SqlStreams(metadata)
+    streams = StreamStore(metadata)
     reports = NoReports()
-    monitors = SqlMonitors(metadata, streams, run_length=200)
+    monitors = MonitorStore(metadata, streams, run_length=200)
     await db.create_tables(metadata)
     return SimpleNamespace(
         db=db,
@@ -59,7 +53,7 @@ async def promote(world: SimpleNamespace, version: int = 1, champion=CHAMPION, *
         event = factories.route_changed(
             version=version, champion=champion, spec=factories.spec(drift=RULE, **spec)
         )
-        await on_route_changed(event, tx=tx, routes=world.routes, monitors=world.monitors)
+        await handlers(world).on_route_changed(tx, event)
 
 
 async def answers(
@@ -83,7 +77,7 @@ async def answers(
                 outcome="fell_back" if strange else "confident",
                 adapter_id=None if strange else adapter_id,
             )
-            await on_inference_recorded(event, tx=tx, routes=world.routes, streams=world.streams)
+            await handlers(world).on_inference_recorded(tx, event)
 
 
 async def verdicts(world: SimpleNamespace, n: int, wrong: bool, **changes) -> None:
@@ -101,7 +95,7 @@ async def verdicts(world: SimpleNamespace, n: int, wrong: bool, **changes) -> No
                     | changes
                 )
             )
-            await on_review_completed(event, tx=tx, streams=world.streams, monitors=world.monitors)
+            await handlers(world).on_review_completed(tx, event)
 
 
 async def look(world: SimpleNamespace) -> list[DriftDetected]:
@@ -161,9 +155,7 @@ async def test_new_labels_redefine_what_is_normal(world: SimpleNamespace) -> Non
 async def test_without_a_champion_nothing_is_watched(world: SimpleNamespace) -> None:
     await promote(world, champion=None)
     async with world.db.transaction() as tx:
-        await on_inference_recorded(
-            factories.inference(), tx=tx, routes=world.routes, streams=world.streams
-        )
+        await handlers(world).on_inference_recorded(tx, factories.inference())
     await verdicts(world, 50, wrong=True)
     assert await look(world) == []
     async with world.db.read() as connection:
@@ -199,11 +191,8 @@ async def test_only_audited_verdicts_on_the_champions_answers_count_and_each_onc
     again = factories.review(audit=True, arm="champion", adapter_id=CHAMPION.adapter_id)
     for event_id in ("first-delivery", "second-delivery"):
         async with world.db.transaction() as tx:
-            await on_review_completed(
-                again.model_copy(update={"event_id": event_id}),
-                tx=tx,
-                streams=world.streams,
-                monitors=world.monitors,
+            await handlers(world).on_review_completed(
+                tx, again.model_copy(update={"event_id": event_id})
             )
     async with world.db.transaction() as tx:
         monitor = await world.monitors.get(tx, factories.ROUTE)
@@ -233,10 +222,8 @@ async def test_an_older_route_state_that_arrives_late_changes_nothing(
 
 async def test_feedback_is_kept_without_its_text(world: SimpleNamespace) -> None:
     async with world.db.transaction() as tx:
-        await on_feedback_recorded(
-            factories.feedback(kind="comment", text="call me on 555-1234"),
-            tx=tx,
-            streams=world.streams,
+        await world.streams.on_feedback_recorded(
+            tx, factories.feedback(kind="comment", text="call me on 555-1234")
         )
     async with world.db.read() as connection:
         (row,) = (await connection.execute(select(world.streams.feedback))).all()

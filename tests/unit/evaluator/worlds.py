@@ -8,12 +8,15 @@ import json
 from collections.abc import Sequence
 from math import log
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.base import AdapterRef, BlobRef, Confidence, Message
-from services.evaluator.ports import AdapterUnfit, EngineAway, Reply
+from services.evaluator.handlers import EventHandlers
+from services.evaluator.ports import AdapterUnfit, EngineAway
+from shared.rules import Completion
 from shared.storage.blobs import BlobStore
 from tests import factories
 
@@ -44,9 +47,13 @@ def store_dataset(
 
 
 def store_adapter(blobs: BlobStore, folder: Path, weights: bytes = b"weights") -> AdapterRef:
+    """Store the smallest folder that is an adapter in form."""
     folder.mkdir(parents=True)
-    (folder / "adapter_model.safetensors").write_bytes(weights)
-    (folder / "adapter_config.json").write_text("{}")
+    tensor = {"dtype": "U8", "shape": [len(weights)], "data_offsets": [0, len(weights)]}
+    header = json.dumps({f"q_proj.lora_{half}.weight": tensor for half in "AB"}).encode()
+    file = len(header).to_bytes(8, "little") + header + weights
+    (folder / "adapter_model.safetensors").write_bytes(file)
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     ref = blobs.put_folder(folder, "adapters")
     return AdapterRef(adapter_id=f"acme--support-triage@{ref.sha256[:12]}", blob=ref)
 
@@ -74,7 +81,7 @@ class ScriptedEngine:
 
     async def ask(
         self, model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()
-    ) -> Reply:
+    ) -> Completion:
         if self.away or self.breaks_after == self.asked:
             raise EngineAway("http://127.0.0.1:9/v1", "ConnectError")
         assert model == "base" or model in self.loaded
@@ -91,12 +98,18 @@ class ScriptedEngine:
             if model == "base"
             else LABELS[(LABELS.index(label) + 1) % len(LABELS)]
         )
-        return Reply(
+        return Completion(
             answer,
             Confidence(score=score, min_logprob=log(score), first_margin=1.0, tokens=1),
             log(score),
             10.0,
         )
+
+
+def handlers(world: SimpleNamespace) -> EventHandlers:
+    """The handlers over what a test's world has."""
+    parts = ("jobs", "routes", "streams", "monitors")
+    return EventHandlers(**{name: getattr(world, name, None) for name in parts})
 
 
 class NoReports:

@@ -10,23 +10,23 @@ from dataclasses import asdict
 from pathlib import Path
 
 from schemas.base import Confidence
-from services.evaluator.ports import Reply
+from shared.rules import Completion
 
 
-class FileTranscripts:
-    """One file of JSON lines for each attempt, readable by this service alone; gone when the job is
-    over.
+class TranscriptStore:
+    """Keeps one file of JSON lines for each attempt at a job, readable by this service alone.
 
-    `name` is that of a job's life, and `token` that of the attempt which writes: a worker that was
-    taken for dead writes into no file but its own.
+    `name` is the job run's (`Job.name`) and `token` the attempt's: a worker that lost its lease
+    cannot write into its successor's file.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def read(self, name: str) -> dict[tuple[str, str], Reply]:
-        """Replies by (model, row id), of all attempts; a last line that a crash cut short is asked
-        again.
+    def read(self, name: str) -> dict[tuple[str, str], Completion]:
+        """Return the replies by (model, row id), of all attempts.
+
+        A last line that a crash cut short is left out, so that it is asked again.
         """
         replies = {}
         for line in (line for path in self._of(name) for line in path.read_text().splitlines()):
@@ -34,13 +34,16 @@ class FileTranscripts:
                 model, row_id, reply = json.loads(line)
             except ValueError:
                 continue
-            replies[model, row_id] = Reply(
+            replies[model, row_id] = Completion(
                 **reply | {"confidence": Confidence(**reply["confidence"])}
             )
         return replies
 
-    def add(self, name: str, token: int, model: str, row_id: str, reply: Reply) -> None:
-        """The newline comes first, so that a line cut short by a crash spoils no other."""
+    def add(self, name: str, token: int, model: str, row_id: str, reply: Completion) -> None:
+        """Append a reply. The newline comes first: a line that a crash cut short spoils no other.
+
+        Only this user can read the file: it holds what models said to users.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         line = json.dumps(
             [model, row_id, asdict(reply) | {"confidence": reply.confidence.model_dump()}]
@@ -57,6 +60,7 @@ class FileTranscripts:
             path.unlink(missing_ok=True)
 
     def names(self) -> set[str]:
+        """Return the job runs that have a file here."""
         return {
             path.name.removesuffix(".jsonl").rpartition(".")[0]
             for path in self.folder.glob("*.jsonl")
