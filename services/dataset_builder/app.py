@@ -1,45 +1,74 @@
-"""The composition root: settings to adapters to service, and nothing else."""
+"""Composition root of the dataset-builder: settings, adapters, wiring; nothing else."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from sqlalchemy import MetaData
 
-from services.dataset_builder import api, handlers
+from schemas import topics
 from services.dataset_builder.adapters.folder import read_rows, write_folder
+from services.dataset_builder.api import datasets_api, described
+from services.dataset_builder.ledger import Ledger
+from services.dataset_builder.order import JOB
+from services.dataset_builder.readiness import Readiness
 from services.dataset_builder.settings import Settings
-from services.dataset_builder.store.ledger import JOB, Ledger
-from services.dataset_builder.store.views import Views
+from services.dataset_builder.store.builds import BuildStore
+from services.dataset_builder.store.datasets import DatasetStore
+from services.dataset_builder.store.feedback import FeedbackStore
+from services.dataset_builder.store.verdicts import VerdictStore
 from services.dataset_builder.worker import Builder
-from shared.events.outbox import Outbox, Sender
-from shared.jobs.api import jobs_api
-from shared.jobs.worker import JobStore, work
-from shared.rules.routes import RouteBook
+from shared.events import Outbox, Sender
+from shared.jobs import JobStore, jobs_api, work
+from shared.rules import RouteBook
 from shared.service import Service
-from shared.storage.blobs import BlobStore
-from shared.storage.db import Database
+from shared.storage import BlobStore, Database
+
+NAME = "dataset-builder"
 
 
-def build(settings: Settings, sender: Sender | None = None) -> Service:
+@dataclass(frozen=True)
+class Parts:
+    """What tests and tools reach."""
+
+    jobs: JobStore
+    ledger: Ledger
+    feedback: FeedbackStore
+    builder: Builder
+    blobs: BlobStore
+
+
+def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     metadata = MetaData()
     db = Database(settings.database_url)
-    outbox = Outbox(handlers.SERVICE, metadata)
+    outbox = Outbox(NAME, metadata)
     jobs = JobStore(db, metadata)
-    routes = RouteBook(metadata)
-    ledger = Ledger(db, metadata, jobs, routes)
+    verdicts = VerdictStore(metadata)
+    datasets = DatasetStore(metadata)
+    feedback = FeedbackStore(metadata, verdicts)
+    ledger = Ledger(jobs, RouteBook(metadata), verdicts, BuildStore(metadata), datasets)
     blobs = BlobStore(settings.artifacts_url)
     builder = Builder(db, jobs, ledger, blobs, outbox, write_folder)
+    readings = Readiness(ledger, feedback)
     return Service(
-        name=handlers.SERVICE,
+        name=NAME,
         settings=settings,
         metadata=metadata,
-        events=handlers.router,
+        handlers={
+            topics.REVIEW_COMPLETED: ledger.on_review_completed,
+            topics.FEEDBACK_RECORDED: feedback.on_feedback_recorded,
+            topics.DRIFT_DETECTED: ledger.on_drift_detected,
+            topics.ROUTE_CHANGED: ledger.on_route_changed,
+        },
+        http=[
+            datasets_api(db, datasets, ledger, readings, blobs, read_rows),
+            jobs_api(jobs, described, builder.gave_up, builder.reopen),
+        ],
         db=db,
         outbox=outbox,
-        http=[api.router, jobs_api(jobs, api.described, builder.gave_up, builder.reopen)],
-        context={"ledger": ledger, "views": Views(ledger), "blobs": blobs, "read_rows": read_rows},
+        parts=Parts(jobs, ledger, feedback, builder, blobs),
         workers=[partial(work, jobs, JOB, builder.run, builder.gave_up)],
         sender=sender,
         migrations=Path(__file__).with_name("migrations"),

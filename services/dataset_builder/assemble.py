@@ -4,16 +4,17 @@ minutes on a million rows.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from schemas.base import JsonObject
 from schemas.route import RouteSpec
 from services.dataset_builder import manifest
 from services.dataset_builder.curate import curate
 from services.dataset_builder.minimums import explain, lacks, missing_rows
-from services.dataset_builder.rows import Item, Row
-from services.dataset_builder.split import split
+from services.dataset_builder.rows import DatasetRow
+from services.dataset_builder.split import Splits, split
 from shared.errors import Conflict
 
 
@@ -38,14 +39,28 @@ class NothingChanged(Refused):
 
 
 @dataclass(frozen=True)
+class Verdicts:
+    """What a dataset is made of."""
+
+    rows: Sequence[DatasetRow]
+    # Verdicts that give no row, by reason: without an answer, or not to be read.
+    left_out: Counter[str]
+
+
+@dataclass(frozen=True)
 class Assembled:
-    parts: dict[str, list[Item]]
-    facts: dict[str, Any]
+    parts: Splits
+    # The manifest, but for the files.
+    facts: JsonObject
 
 
-def assemble(rows: Sequence[Row], rejected: int, spec: RouteSpec, parent: str | None) -> Assembled:
-    curated = curate(rows, spec)
+def assemble(verdicts: Verdicts, spec: RouteSpec, parent: str | None) -> Assembled:
+    """Curate and split. Raises TooFewRows; `parent` is the id of the version before."""
+    curated = curate(verdicts.rows, spec)
     if found := lacks(curated.training, spec):
-        raise TooFewRows(explain(found, curated.dropped, spec), missing_rows(found))
+        unread = Counter(verdicts.left_out)
+        # Without an answer, they were never rows.
+        del unread["rejected"]
+        raise TooFewRows(explain(found, curated.dropped + unread, spec), missing_rows(found))
     parts = split(curated.training, curated.audit)
-    return Assembled(parts, manifest.facts(spec, parts, curated, rejected, parent))
+    return Assembled(parts, manifest.facts(spec, parts, curated, verdicts.left_out, parent))

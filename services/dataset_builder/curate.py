@@ -13,41 +13,49 @@ from dataclasses import dataclass, replace
 from schemas.route import RouteSpec
 from services.dataset_builder.near import similar_pairs
 from services.dataset_builder.prepare import usable
-from services.dataset_builder.rows import Item, Row
+from services.dataset_builder.rows import Candidate, DatasetRow
 
-DUPLICATE = 0.8  # exact Jaccard of the shingles: the same question again
-LEAK = 0.6  # close enough to give the answer away: never on both sides of a split
+# Exact Jaccard similarity of the shingles: the same question again.
+DUPLICATE = 0.8
+# Close enough to give the answer away: never on both sides of a split.
+LEAK = 0.6
+# Share of the verdicts that settles a contradiction.
 MAJORITY = 2 / 3
 
 
 @dataclass(frozen=True)
 class Curated:
-    """`training` is to be split, `audit` only evaluated on; both oldest first."""
+    """What is left of the verdicts, oldest first."""
 
-    training: list[Item]
-    audit: list[Item]
+    # To be split.
+    training: list[Candidate]
+    # Only evaluated on.
+    audit: list[Candidate]
+    # How many rows were left out, by reason.
     dropped: Counter[str]
+    # What is odd about the rows that were kept, with a count each.
     noticed: Counter[str]
 
 
-def curate(rows: Iterable[Row], spec: RouteSpec) -> Curated:
-    items, dropped, noticed = usable(rows, spec)
-    items = clustered(items)
-    audit = [item for item in items if item.row.audit]
-    apart = without_leaks(items, audit, dropped)
+def curate(rows: Iterable[DatasetRow], spec: RouteSpec) -> Curated:
+    found = usable(rows, spec)
+    dropped = found.dropped
+    candidates = clustered(found.candidates)
+    audit = [candidate for candidate in candidates if candidate.row.audit]
+    apart = without_leaks(candidates, audit, dropped)
     agreed = without_contradictions(apart, spec, dropped)
-    return Curated(without_duplicates(agreed, dropped), audit, dropped, noticed)
+    return Curated(without_duplicates(agreed, dropped), audit, dropped, found.noticed)
 
 
-def clustered(items: list[Item]) -> list[Item]:
+def clustered(candidates: list[Candidate]) -> list[Candidate]:
     """Number the clusters (never parted) and the twins (duplicates) over training and audit rows
     together.
 
     A number comes from the oldest member's content, so it outlives rows that join later, and with
     it the split.
     """
-    distinct = {item.key: item.text for item in reversed(items)}
-    # oldest first
+    distinct = {candidate.key: candidate.text for candidate in reversed(candidates)}
+    # Oldest first.
     keys = list(distinct)[::-1]
     texts = list(distinct.values())[::-1]
     pairs = similar_pairs(texts, LEAK)
@@ -56,16 +64,16 @@ def clustered(items: list[Item]) -> list[Item]:
     place = {key: index for index, key in enumerate(keys)}
     return [
         replace(
-            item,
-            cluster=_number(keys[clusters[place[item.key]]]),
-            twins=_number(keys[twins[place[item.key]]]),
+            candidate,
+            cluster=_number(keys[clusters[place[candidate.key]]]),
+            twins=_number(keys[twins[place[candidate.key]]]),
         )
-        for item in items
+        for candidate in candidates
     ]
 
 
 def components(size: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """Union-find: for each index the smallest index it is connected with."""
+    """Return for each index the smallest index it is connected with, by union-find."""
     parent = list(range(size))
 
     def root(index: int) -> int:
@@ -80,67 +88,80 @@ def components(size: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
 
 
 def _number(key: bytes) -> int:
-    return int.from_bytes(key[:8], "big") >> 1  # fits a signed 64-bit column
+    """Return a number that fits a signed 64-bit column."""
+    return int.from_bytes(key[:8], "big") >> 1
 
 
-def without_leaks(items: list[Item], audit: list[Item], dropped: Counter[str]) -> list[Item]:
-    """Training gives way to evaluation, never the other way round."""
-    watched = {item.cluster for item in audit}
-    candidates = [item for item in items if not item.row.audit]
-    kept = [item for item in candidates if item.cluster not in watched]
-    dropped["near_audit"] += len(candidates) - len(kept)
+def without_leaks(
+    candidates: list[Candidate], audit: list[Candidate], dropped: Counter[str]
+) -> list[Candidate]:
+    """Drop what resembles an audit row: training gives way to evaluation, never the reverse."""
+    watched = {candidate.cluster for candidate in audit}
+    trainable = [candidate for candidate in candidates if not candidate.row.audit]
+    kept = [candidate for candidate in trainable if candidate.cluster not in watched]
+    dropped["near_audit"] += len(trainable) - len(kept)
     return kept
 
 
-def without_contradictions(items: list[Item], spec: RouteSpec, dropped: Counter[str]) -> list[Item]:
-    """Equal questions with different answers: the agreed answer stays, the others go; without
-    agreement all go.
+def without_contradictions(
+    candidates: list[Candidate], spec: RouteSpec, dropped: Counter[str]
+) -> list[Candidate]:
+    """Keep the agreed answer to equal questions with different answers; without agreement none.
 
     Other tasks than classification contradict only in exact duplicates: a changed amount changes
     the right extraction.
     """
-    unit: Callable[[Item], Hashable] = (
-        (lambda item: item.twins) if spec.task == "classification" else (lambda item: item.key)
+    unit: Callable[[Candidate], Hashable] = (
+        (lambda candidate: candidate.twins)
+        if spec.task == "classification"
+        else (lambda candidate: candidate.key)
     )
-    asked = grouped(items, unit)
+    asked = grouped(candidates, unit)
     answers = {key: agreed_answer(group) for key, group in asked.items()}
     kept = []
-    for item in items:
-        answer = answers[unit(item)]
-        if item.form == answer:
-            kept.append(item)
+    for candidate in candidates:
+        answer = answers[unit(candidate)]
+        if candidate.form == answer:
+            kept.append(candidate)
         else:
             dropped["ambiguous" if answer is None else "contradicted"] += 1
     return kept
 
 
-def agreed_answer(group: list[Item]) -> str | None:
-    """Two thirds of the verdicts; else the newest, when it corrects what reviewers before it had
-    only approved.
+def agreed_answer(group: list[Candidate]) -> str | None:
+    """Return the answer of two thirds of the verdicts; else the newest, when it corrects what
+    reviewers before it had only approved; else None.
     """
-    (form, votes), *others = Counter(item.form for item in group).most_common()
+    (form, votes), *others = Counter(candidate.form for candidate in group).most_common()
     if not others or votes >= MAJORITY * len(group):
         return form
-    newest = max(group, key=lambda item: item.row.order)
-    overruled = [item for item in group if item.form != newest.form]
+    newest = max(group, key=lambda candidate: candidate.row.order)
+    overruled = [candidate for candidate in group if candidate.form != newest.form]
     if newest.row.label_source == "corrected" and all(
-        item.row.label_source == "approved" for item in overruled
+        candidate.row.label_source == "approved" for candidate in overruled
     ):
         return newest.form
     return None
 
 
-def without_duplicates(items: list[Item], dropped: Counter[str]) -> list[Item]:
-    """Of equal questions with equal answers the newest verdict stays."""
-    newest = {(item.twins, item.form): item for item in items}  # items come oldest first
-    exact = {(item.key, item.form) for item in items}
-    dropped["duplicate"] += len(items) - len(exact)
+def without_duplicates(candidates: list[Candidate], dropped: Counter[str]) -> list[Candidate]:
+    """Keep the newest verdict of equal questions with equal answers."""
+    # They come oldest first, so the newest replaces the others.
+    newest = {(candidate.twins, candidate.form): candidate for candidate in candidates}
+    exact = {(candidate.key, candidate.form) for candidate in candidates}
+    dropped["duplicate"] += len(candidates) - len(exact)
     dropped["near_duplicate"] += len(exact) - len(newest)
-    return [item for item in items if newest[item.twins, item.form] is item]
+    return [
+        candidate
+        for candidate in candidates
+        if newest[candidate.twins, candidate.form] is candidate
+    ]
 
 
-def grouped(items: Iterable[Item], by: Callable[[Item], Hashable]) -> dict[Hashable, list[Item]]:
-    groups: dict[Hashable, list[Item]] = defaultdict(list)
-    for item in items:
-        groups[by(item)].append(item)
+def grouped(
+    candidates: Iterable[Candidate], by: Callable[[Candidate], Hashable]
+) -> dict[Hashable, list[Candidate]]:
+    groups: dict[Hashable, list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        groups[by(candidate)].append(candidate)
     return groups

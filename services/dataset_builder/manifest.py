@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import Any
 
+from schemas.base import JsonObject
 from schemas.events import SplitSizes
 from schemas.route import RouteSpec
 from services.dataset_builder.curate import DUPLICATE, LEAK, Curated
-from services.dataset_builder.rows import Item
-from services.dataset_builder.split import SHARES
+from services.dataset_builder.split import SHARES, Splits
 
 FORMAT = "ratchet-dataset/1"
 SPLITS = ("train", "validation", "test", "audit")
@@ -20,13 +19,16 @@ SPLITS = ("train", "validation", "test", "audit")
 
 def facts(
     spec: RouteSpec,
-    parts: dict[str, list[Item]],
+    parts: Splits,
     curated: Curated,
-    rejected: int,
+    left_out: Counter[str],
     parent: str | None,
-) -> dict[str, Any]:
-    """The manifest, but for the digests of the files."""
-    everyone = [item for name in SPLITS for item in parts[name]]
+) -> JsonObject:
+    """Return the manifest, but for the digests of the files.
+
+    `left_out` are the verdicts that gave no row, by reason.
+    """
+    everyone = [candidate for name in SPLITS for candidate in parts[name]]
     return {
         "format": FORMAT,
         "route": spec.name,
@@ -35,42 +37,45 @@ def facts(
         "spec": spec.model_dump(mode="json"),
         "counts": {name: len(parts[name]) for name in SPLITS},
         "labels": {
-            name: dict(sorted(Counter(item.label for item in parts[name] if item.label).items()))
+            name: in_order(Counter(one.label for one in parts[name] if one.label))
             for name in SPLITS
         },
-        "dropped": {
-            reason: count
-            for reason, count in sorted((curated.dropped + Counter(rejected=rejected)).items())
-            if count
-        },
-        "noticed": dict(sorted(curated.noticed.items())),
-        "label_sources": dict(sorted(Counter(item.row.label_source for item in everyone).items())),
-        "reviewers": dict(sorted(Counter(item.row.reviewer for item in everyone).items())),
-        "clusters": len({item.cluster for item in everyone}),
+        # Adding drops the reasons that never occurred.
+        "dropped": in_order(curated.dropped + left_out),
+        "noticed": in_order(curated.noticed),
+        "label_sources": in_order(Counter(one.row.label_source for one in everyone)),
+        "reviewers": in_order(Counter(one.row.reviewer for one in everyone)),
+        "clusters": len({candidate.cluster for candidate in everyone}),
         "method": {"duplicate_jaccard": DUPLICATE, "leak_jaccard": LEAK, "shares": SHARES},
     }
 
 
-def sizes(manifest: dict[str, Any]) -> SplitSizes:
+def in_order(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items()))
+
+
+def sizes(manifest: JsonObject) -> SplitSizes:
     return SplitSizes(**manifest["counts"])
 
 
-def same_content(manifest: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two versions differ in nothing but their ancestry (and the card, which names it)."""
+def same_content(manifest: JsonObject, other: JsonObject) -> bool:
+    """Return whether two versions differ in nothing but their ancestry, and the card, which names
+    it.
+    """
     return _content(manifest) == _content(other)
 
 
-def _content(manifest: dict[str, Any]) -> dict[str, Any]:
+def _content(manifest: JsonObject) -> JsonObject:
     files = {name: entry for name, entry in manifest["files"].items() if name.endswith(".parquet")}
     return manifest | {"files": files, "parent": None}
 
 
-def as_json(manifest: dict[str, Any]) -> str:
+def as_json(manifest: JsonObject) -> str:
     return json.dumps(manifest, ensure_ascii=False, sort_keys=True, indent=2) + "\n"
 
 
-def card(manifest: dict[str, Any]) -> str:
-    """A dataset card as the Hugging Face hub reads it."""
+def card(manifest: JsonObject) -> str:
+    """Return a dataset card as the Hugging Face hub reads it."""
     files = "\n".join(f"  - split: {name}\n    path: {name}.parquet" for name in SPLITS)
     counts = "\n".join(f"| {name} | {manifest['counts'][name]} |" for name in SPLITS)
     return f"""---

@@ -11,43 +11,62 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from rensa import RMinHash
+
+Hashes = npt.NDArray[np.uint64]
+Indices = npt.NDArray[np.int64]
+Signatures = npt.NDArray[np.uint32]
+Pairs = dict[tuple[int, int], float]
 
 BANDS = 80
 BAND_ROWS = 4
 PERMUTATIONS = BANDS * BAND_ROWS
 SEED = 20
-# shingle sizes (methods page, section 7)
+# Sizes of a shingle (docs/methods.md, section 7).
 CHARACTERS = 5
 WORDS = 3
-WORDS_FROM = 50  # texts this long are compared by words ...
-# ... and shorter ones by characters; both in between: 50 / .6, so no pair falls into the gap
+# Texts of this many words are compared by words, and those under CHARACTERS_BELOW by characters:
+# 50 / .6, so no pair falls into the gap.
+WORDS_FROM = 50
 CHARACTERS_BELOW = 84
-WINDOW = 64  # of a crowded bucket each text meets the next 64 only; chains still join what is alike
-ESTIMATE_SLACK = 0.15  # more than 5 standard deviations of the 320-hash estimate at .6
+# Of a crowded bucket each text meets the next 64 only; chains still join what is alike.
+WINDOW = 64
+# More than 5 standard deviations of the 320-hash estimate at .6.
+ESTIMATE_SLACK = 0.15
+# Rows at once, where a matrix of all would be too large.
 CHUNK = 20_000
 
-Pairs = dict[tuple[int, int], float]
+
+class Shingles(NamedTuple):
+    """The 64-bit hashes of all texts' shingles, and where each text's hashes begin.
+
+    `starts` has one entry more than there are texts: the end of the last.
+    """
+
+    hashes: Hashes
+    starts: Hashes
 
 
 def similar_pairs(texts: Sequence[str], at_least: float) -> Pairs:
-    """All (i, j), i < j, whose shingles overlap by at least `at_least`, with the exact overlap."""
+    """Return all (i, j), i < j, whose shingles overlap by at least `at_least`, with the overlap."""
     lengths = np.array([text.count(" ") + 1 for text in texts])
     short = np.flatnonzero(lengths < CHARACTERS_BELOW)
     long = np.flatnonzero(lengths >= WORDS_FROM)
-    found = _among(short, *character_shingles([texts[i] for i in short.tolist()]), at_least)
-    return found | _among(long, *word_shingles([texts[i] for i in long.tolist()]), at_least)
+    found = _among(short, character_shingles([texts[i] for i in short.tolist()]), at_least)
+    return found | _among(long, word_shingles([texts[i] for i in long.tolist()]), at_least)
 
 
-def character_shingles(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def character_shingles(texts: Sequence[str]) -> Shingles:
     padded = [text.ljust(CHARACTERS, "\0") for text in texts]
     points = np.frombuffer("".join(padded).encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
     return _windows(points, [len(text) for text in padded], CHARACTERS)
 
 
-def word_shingles(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def word_shingles(texts: Sequence[str]) -> Shingles:
     split = [text.split() for text in texts]
     hashes = np.fromiter((_word_hash(word) for words in split for word in words), dtype=np.uint64)
     return _windows(hashes, [len(words) for words in split], WORDS)
@@ -58,13 +77,11 @@ def _word_hash(word: str) -> int:
     return int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "big")
 
 
-def _windows(values: np.ndarray, lengths: list[int], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """A 64-bit hash of each run of `size` values that stays inside one text; and where each text's
-    hashes begin.
-    """
+def _windows(values: Hashes, lengths: list[int], size: int) -> Shingles:
+    """Hash each run of `size` values that stays inside one text."""
     ends = np.cumsum(lengths, dtype=np.int64)
     if not len(lengths):
-        return np.zeros(0, np.uint64), np.zeros(1, np.uint64)
+        return Shingles(np.zeros(0, np.uint64), np.zeros(1, np.uint64))
     mixed = np.zeros(len(values) - size + 1, np.uint64)
     for offset in range(size):
         mixed = _mix(mixed + values[offset : offset + len(mixed)])
@@ -72,27 +89,29 @@ def _windows(values: np.ndarray, lengths: list[int], size: int) -> tuple[np.ndar
     for offset in range(1, size):
         inside[ends - offset] = False
     starts = np.concatenate([[0], np.cumsum(np.array(lengths) - size + 1)]).astype(np.uint64)
-    return mixed[inside[: len(mixed)]], starts
+    return Shingles(mixed[inside[: len(mixed)]], starts)
 
 
-def _mix(value: np.ndarray) -> np.ndarray:
-    """The finaliser of splitmix64: every input bit reaches every output bit."""
+def _mix(value: Hashes) -> Hashes:
+    """Mix as the finaliser of splitmix64 does: every input bit reaches every output bit."""
     value = value + np.uint64(0x9E3779B97F4A7C15)
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return value ^ (value >> np.uint64(31))
 
 
-def _among(rows: np.ndarray, hashes: np.ndarray, starts: np.ndarray, at_least: float) -> Pairs:
+def _among(rows: Indices, texts: Shingles, at_least: float) -> Pairs:
+    """Return the similar pairs among some of the texts; `rows` are their indices among all."""
     if len(rows) < 2:
         return {}
-    signatures = _signatures(hashes, starts)
-    first, second = candidates(signatures)
+    signatures = _signatures(texts)
+    first, second = colliding_pairs(signatures)
     likely = _estimates(signatures, first, second) >= at_least - ESTIMATE_SLACK
 
     @lru_cache(maxsize=20_000)
     def shingles(i: int) -> frozenset[int]:
-        return frozenset(hashes[int(starts[i]) : int(starts[i + 1])].tolist())
+        start, end = texts.starts[i : i + 2].tolist()
+        return frozenset(texts.hashes[start:end].tolist())
 
     pairs: Pairs = {}
     for i, j in zip(first[likely].tolist(), second[likely].tolist(), strict=True):
@@ -105,13 +124,16 @@ def _among(rows: np.ndarray, hashes: np.ndarray, starts: np.ndarray, at_least: f
     return pairs
 
 
-def _signatures(hashes: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """(texts, 320) uint32; in chunks, because rensa hands its matrix out as Python integers."""
-    rows = len(starts) - 1
+def _signatures(texts: Shingles) -> Signatures:
+    """Return the MinHash signatures, (texts, 320).
+
+    They are made in chunks, because rensa hands its matrix out as Python integers.
+    """
+    rows = len(texts.starts) - 1
     signatures = np.empty((rows, PERMUTATIONS), np.uint32)
     for begin in range(0, rows, CHUNK):
-        edge = starts[begin : begin + CHUNK + 1]
-        part = hashes[int(edge[0]) : int(edge[-1])]
+        edge = texts.starts[begin : begin + CHUNK + 1]
+        part = texts.hashes[int(edge[0]) : int(edge[-1])]
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(
             part, edge - edge[0], PERMUTATIONS, SEED
         )
@@ -119,8 +141,8 @@ def _signatures(hashes: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return signatures
 
 
-def candidates(signatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs that agree in a whole band, each once."""
+def colliding_pairs(signatures: Signatures) -> tuple[Indices, Indices]:
+    """Return the pairs that agree in a whole band, each once, as first and second indices."""
     rows = len(signatures)
     codes = [np.zeros(0, np.int64)]
     for band in range(BANDS):
@@ -133,7 +155,8 @@ def candidates(signatures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return chosen // rows, chosen % rows
 
 
-def _neighbours(bucket: np.ndarray, rows: int) -> np.ndarray:
+def _neighbours(bucket: Hashes, rows: int) -> Indices:
+    """Return the pairs of texts in the same bucket, each as first * rows + second."""
     order = np.argsort(bucket, kind="stable")
     ranked = bucket[order]
     codes = [np.zeros(0, np.int64)]
@@ -141,13 +164,13 @@ def _neighbours(bucket: np.ndarray, rows: int) -> np.ndarray:
         same = np.flatnonzero(ranked[distance:] == ranked[:-distance])
         if not len(same):
             break
-        codes.append(
-            order[same] * rows + order[same + distance]
-        )  # the sort is stable, so the first is the smaller
+        # The sort is stable, so the first is the smaller.
+        codes.append(order[same] * rows + order[same + distance])
     return np.concatenate(codes)
 
 
-def _estimates(signatures: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def _estimates(signatures: Signatures, first: Indices, second: Indices) -> npt.NDArray[np.float64]:
+    """Estimate the similarity of each pair: the share of the hashes in which they agree."""
     parts = [
         (signatures[first[i : i + CHUNK]] == signatures[second[i : i + CHUNK]]).mean(axis=1)
         for i in range(0, len(first), CHUNK)

@@ -12,46 +12,58 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import log
 from statistics import quantiles
 
 from schemas.answers import normalise, well_formed
 from schemas.route import RouteSpec
-from services.dataset_builder.rows import Item, Row
-from shared.rules.redaction import redact
+from services.dataset_builder.rows import Candidate, DatasetRow
+from services.dataset_builder.turns import encode
+from shared.rules import redact
 
 _ADDRESS = re.compile(r"\S+@\S+|\S+://\S+")
-_NUMBERED = re.compile(r"\S*\d\S*")  # order numbers, dates, amounts
-_OUTLIER_SPREAD = 3.0  # interquartile ranges of the log length: Tukey's "far out"
+# Order numbers, dates, amounts.
+_NUMBERED = re.compile(r"\S*\d\S*")
+# Interquartile ranges of the log length: Tukey's "far out".
+_OUTLIER_SPREAD = 3.0
 
 
-def usable(rows: Iterable[Row], spec: RouteSpec) -> tuple[list[Item], Counter[str], Counter[str]]:
-    """The rows that fit the route, oldest first; how many were dropped and why; what was noticed
-    about those kept.
-    """
-    items: list[Item] = []
+@dataclass(frozen=True)
+class Usable:
+    # Oldest first.
+    candidates: list[Candidate]
+    # How many rows do not fit the route, by reason.
+    dropped: Counter[str]
+    # What is odd about the candidates, with a count each.
+    noticed: Counter[str]
+
+
+def usable(rows: Iterable[DatasetRow], spec: RouteSpec) -> Usable:
+    """Return the rows that fit the route, ready to be compared."""
+    candidates: list[Candidate] = []
     dropped: Counter[str] = Counter()
     noticed: Counter[str] = Counter(redacted=0)
     labels = {normalise(label, spec): label for label in spec.labels}
     for row in sorted(rows, key=lambda row: row.order):
         turns = json.loads(row.messages)
         clean = redacted(row, turns)
-        item = compared(
-            clean, json.loads(clean.messages) if clean is not row else turns, spec, labels
-        )
-        if reason := why_unusable(item, spec):
+        if clean is not row:
+            turns = json.loads(clean.messages)
+        candidate = compared(clean, turns, spec, labels)
+        if reason := why_unusable(candidate, spec):
             dropped[reason] += 1
         else:
             noticed["redacted"] += clean is not row
-            items.append(item)
-    noticed["length_outliers"] = length_outliers([len(item.text) for item in items])
-    return items, dropped, noticed
+            candidates.append(candidate)
+    noticed["length_outliers"] = length_outliers([len(candidate.text) for candidate in candidates])
+    return Usable(candidates, dropped, noticed)
 
 
-def redacted(row: Row, turns: list[dict[str, str]]) -> Row:
-    """Redaction came before storage, so doing it again changes nothing, unless it was
-    incomplete.
+def redacted(row: DatasetRow, turns: list[dict[str, str]]) -> DatasetRow:
+    """Return the row redacted once more; the row itself where that changes nothing.
+
+    Redaction came before storage, so it changes something only where it was incomplete.
     """
     cleaned = [turn | {"content": redact(turn["content"])} for turn in turns]
     answer = redact(row.answer)
@@ -62,29 +74,23 @@ def redacted(row: Row, turns: list[dict[str, str]]) -> Row:
     )
 
 
-def encode(turns: Iterable[dict[str, str]]) -> str:
-    """The one JSON form of a conversation, so that equal conversations are equal bytes."""
-    return json.dumps(
-        [{"role": t["role"], "content": t["content"]} for t in turns],
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
-
-
 def compared(
-    row: Row, turns: list[dict[str, str]], spec: RouteSpec, labels: dict[str, str]
-) -> Item:
+    row: DatasetRow, turns: list[dict[str, str]], spec: RouteSpec, labels: dict[str, str]
+) -> Candidate:
+    """Return the row with what it is compared by; `labels` are the route's, by normal form."""
     matched = [(turn["role"], matching_form(turn["content"], spec)) for turn in turns]
     text = " ".join(content for _, content in matched).strip()
     key = hashlib.sha256(json.dumps(matched).encode()).digest()
     form = normalise(row.answer, spec)
     label = labels.get(form, "") if spec.task == "classification" else ""
-    return Item(replace(row, answer=label) if label else row, text, key, form, label)
+    spelled = replace(row, answer=label) if label else row
+    return Candidate(spelled, text, key, form, label)
 
 
 def matching_form(content: str, spec: RouteSpec) -> str:
-    """For matching only. A class does not hang on an order number; an extraction does, so there
-    numbers stay.
+    """Return a text as it is matched.
+
+    A class does not hang on an order number; an extraction does, so there numbers stay.
     """
     text = unicodedata.normalize("NFKC", content).casefold()
     if spec.task == "classification":
@@ -92,17 +98,19 @@ def matching_form(content: str, spec: RouteSpec) -> str:
     return " ".join(text.split())
 
 
-def why_unusable(item: Item, spec: RouteSpec) -> str:
-    if not item.text:
+def why_unusable(candidate: Candidate, spec: RouteSpec) -> str:
+    """Return the reason; empty where the row can be used."""
+    if not candidate.text:
         return "empty"
     if spec.task == "classification":
-        return "" if item.label else "unknown_label"
-    return "" if well_formed(item.row.answer, spec) else "malformed"
+        return "" if candidate.label else "unknown_label"
+    return "" if well_formed(candidate.row.answer, spec) else "malformed"
 
 
 def length_outliers(lengths: list[int]) -> int:
-    """How many inputs are far longer or shorter than the rest; they are kept, a person may want to
-    look.
+    """Count the inputs that are far longer or shorter than the rest.
+
+    They are kept; a person may want to look.
     """
     if len(lengths) < 8:
         return 0

@@ -7,23 +7,38 @@ from math import ceil
 
 from schemas.route import RetrainRule
 
-RETRY_SHARE = 0.25  # of the threshold: a refused build is not tried again at every verdict
+# Share of the route's threshold: a refused build is not tried again at every verdict.
+RETRY_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class NewVerdicts:
+    """How many verdicts one may train on came: with an answer, outside the audit share."""
+
+    # Since the last dataset.
+    in_all: int
+    # Of these, reviewed after the drift was detected.
+    after_drift: int
+    # Of these, since the last build that was ordered.
+    since_attempt: int
 
 
 @dataclass(frozen=True)
 class Standing:
-    """New verdicts are those one may train on: with an answer, outside the audit share."""
+    """How near a route is to its next build; the counts are of new trainable verdicts."""
 
-    new: int = 0  # since the last dataset
-    new_after_drift: int = 0  # of these, reviewed after the drift was detected
-    drift_id: str | None = None  # armed from the drift until the next dataset
+    new: int = 0
+    new_after_drift: int = 0
+    # Armed from the drift until the next dataset.
+    drift_id: str | None = None
     building: bool = False
     since_refusal: int = 0
-    wait: int = 0  # new verdicts after a refusal before the next attempt
+    # New verdicts after a refusal before the next attempt.
+    wait: int = 0
 
 
-def decide(standing: Standing, rule: RetrainRule) -> str | None:
-    """Why to build now; None when not."""
+def reason_to_build(standing: Standing, rule: RetrainRule) -> str | None:
+    """Return why to build now; None when not to."""
     if standing.building or standing.since_refusal < standing.wait:
         return None
     if standing.new >= rule.min_new_verdicts:
@@ -37,8 +52,8 @@ def decide(standing: Standing, rule: RetrainRule) -> str | None:
 
 
 def wait_after_refusal(missing: int, drift_id: str | None, rule: RetrainRule) -> int:
-    """At least what is missing, since a verdict fills one gap; and never so few that every verdict
-    starts a build.
+    """Return how many new verdicts to wait for: at least what is missing, since a verdict fills one
+    gap, and never so few that every verdict starts a build.
     """
     threshold = rule.min_new_after_drift if drift_id else rule.min_new_verdicts
     return max(missing, ceil(RETRY_SHARE * threshold))

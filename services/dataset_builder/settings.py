@@ -1,4 +1,4 @@
-"""What the dataset-builder is told from outside."""
+"""The dataset-builder's settings."""
 
 from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict

@@ -10,31 +10,34 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from hashlib import blake2b
 
-from services.dataset_builder.rows import Item
+from services.dataset_builder.rows import Candidate
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
+Splits = dict[str, list[Candidate]]
+"""The rows of a dataset by split: those of `SHARES`, and `audit`."""
 
-def split(items: list[Item], audit: list[Item]) -> dict[str, list[Item]]:
-    """Each split oldest first. Small sets are repaired: every label is trained on, validation and
-    evaluation have rows.
+
+def split(candidates: list[Candidate], audit: list[Candidate]) -> Splits:
+    """Return the splits, each oldest first.
+
+    Small sets are repaired: every label is trained on, validation and evaluation have rows.
     """
-    home = {item.cluster: by_chance(position(item.cluster)) for item in items}
-    give_every_label_training(home, items)
-    lend_from_training(home, items, "validation")
+    home = {candidate.cluster: by_chance(position(candidate.cluster)) for candidate in candidates}
+    give_every_label_training(home, candidates)
+    lend_from_training(home, candidates, "validation")
     if not audit:
-        lend_from_training(home, items, "test")
-    parts: dict[str, list[Item]] = {name: [] for name in SHARES}
-    for item in items:
-        parts[home[item.cluster]].append(item)
+        lend_from_training(home, candidates, "test")
+    parts: Splits = {name: [] for name in SHARES}
+    for candidate in candidates:
+        parts[home[candidate.cluster]].append(candidate)
     return parts | {"audit": audit}
 
 
 def position(cluster: int) -> float:
-    """Where in [0, 1) a cluster falls, in this version and in all later ones."""
-    return (
-        int.from_bytes(blake2b(f"split:{cluster}".encode(), digest_size=8).digest(), "big") / 2**64
-    )
+    """Return where in [0, 1) a cluster falls, in this version and in all later ones."""
+    digest = blake2b(f"split:{cluster}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
 
 
 def by_chance(position: float) -> str:
@@ -43,25 +46,26 @@ def by_chance(position: float) -> str:
     return "validation" if position < SHARES["train"] + SHARES["validation"] else "test"
 
 
-def give_every_label_training(home: dict[int, str], items: list[Item]) -> None:
+def give_every_label_training(home: dict[int, str], candidates: list[Candidate]) -> None:
     clusters: dict[str, set[int]] = defaultdict(set)
-    for item in items:
-        clusters[item.label].add(item.cluster)
+    for candidate in candidates:
+        clusters[candidate.label].add(candidate.cluster)
     for label in sorted(clusters):
         if all(home[cluster] != "train" for cluster in clusters[label]):
             home[min(clusters[label], key=position)] = "train"
 
 
-def lend_from_training(home: dict[int, str], items: list[Item], name: str) -> None:
-    """Fill an empty split with the cluster nearest to it, unless some label would lose its last
-    training row.
+def lend_from_training(home: dict[int, str], candidates: list[Candidate], name: str) -> None:
+    """Fill an empty split with the training cluster nearest to it.
+
+    It stays empty where that would take some label's last training row.
     """
     if not home or name in home.values():
         return
     labels: dict[int, Counter[str]] = defaultdict(Counter)
-    for item in items:
-        if home[item.cluster] == "train":
-            labels[item.cluster][item.label] += 1
+    for candidate in candidates:
+        if home[candidate.cluster] == "train":
+            labels[candidate.cluster][candidate.label] += 1
     trained = sum(labels.values(), Counter())
     spare = [
         cluster

@@ -8,68 +8,81 @@ gives the same bytes.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.base import BlobRef
+from schemas.base import BlobRef, JsonObject
 from schemas.events import DatasetBuilt
 from services.dataset_builder import manifest as describe
-from services.dataset_builder.assemble import NothingChanged, Refused, assemble
-from services.dataset_builder.ports import FolderWriter, Ledger, Order
-from services.dataset_builder.rows import Row
-from shared.events.outbox import Outbox
-from shared.jobs.worker import Job, JobStore
-from shared.storage.blobs import BlobStore
-from shared.storage.db import Database
-from shared.storage.files import private_folder
+from services.dataset_builder.assemble import NothingChanged, Refused, Verdicts, assemble
+from services.dataset_builder.ledger import Ledger
+from services.dataset_builder.order import BuildOrder
+from services.dataset_builder.split import Splits
+from services.dataset_builder.turns import open_rows
+from shared.events import Outbox
+from shared.jobs import Job, JobStore
+from shared.storage import BlobStore, Database, private_folder
 from shared.telemetry import log
 
+WriteFolder = Callable[[Path, Splits, JsonObject], JsonObject]
+"""Writes the files of a dataset, manifest last; returns the manifest."""
 
+
+@dataclass(frozen=True)
+class StoredFolder:
+    blob: BlobRef
+    manifest: JsonObject
+
+
+@dataclass(frozen=True)
 class Builder:
-    def __init__(
-        self,
-        db: Database,
-        jobs: JobStore,
-        ledger: Ledger,
-        blobs: BlobStore,
-        outbox: Outbox,
-        write_folder: FolderWriter,
-    ) -> None:
-        self.db = db
-        self.jobs = jobs
-        self.ledger = ledger
-        self.blobs = blobs
-        self.outbox = outbox
-        self.write_folder = write_folder
-        self.log = log("dataset-builder")
+    """Builds one dataset per job; `run` is the job."""
+
+    db: Database
+    jobs: JobStore
+    ledger: Ledger
+    blobs: BlobStore
+    outbox: Outbox
+    write_folder: WriteFolder
 
     async def run(self, job: Job) -> None:
-        order = Order.model_validate(job.payload)
-        rows, rejected = await self.ledger.verdicts(order.route, order.build)
-        before = await self.ledger.manifest(order.parent) if order.parent else None
+        order = BuildOrder.model_validate(job.payload)
+        parent: JsonObject | None = None
+        async with self.db.read() as connection:
+            found = await self.ledger.verdicts.of_build(connection, order.route, order.build)
+            if order.parent:
+                parent = await self.ledger.datasets.manifest(connection, order.parent)
+        opened = await open_rows(self.blobs, found.unopened)
+        left_out = Counter(rejected=found.rejected) + opened.refused
+        verdicts = Verdicts([*found.rows, *opened.rows], left_out)
         try:
-            blob, manifest = await asyncio.to_thread(self.build, order, rows, rejected, before)
+            stored = await asyncio.to_thread(self.build, order, verdicts, parent)
         except Refused as refusal:
             await self.refuse(job, order, refusal)
         else:
-            await self.announce(job, order, blob, manifest)
+            await self.announce(job, order, stored)
 
     def build(
-        self, order: Order, rows: Sequence[Row], rejected: int, before: dict[str, Any] | None
-    ) -> tuple[BlobRef, dict[str, Any]]:
-        assembled = assemble(rows, rejected, order.spec, order.parent)
+        self, order: BuildOrder, verdicts: Verdicts, parent: JsonObject | None
+    ) -> StoredFolder:
+        """Make the dataset and store it. `parent` is the manifest of the version before.
+
+        Raises Refused where the verdicts give no dataset.
+        """
+        assembled = assemble(verdicts, order.spec, order.parent)
         with private_folder("ratchet-dataset") as folder:
             manifest = self.write_folder(folder, assembled.parts, assembled.facts)
-            if before and order.parent and describe.same_content(manifest, before):
+            if parent and order.parent and describe.same_content(manifest, parent):
                 raise NothingChanged(order.parent)
-            return self.blobs.put_folder(folder, "datasets"), manifest
+            return StoredFolder(self.blobs.put_folder(folder, "datasets"), manifest)
 
-    async def announce(
-        self, job: Job, order: Order, blob: BlobRef, manifest: dict[str, Any]
-    ) -> None:
-        event = dataset_built(order, blob, manifest)
+    async def announce(self, job: Job, order: BuildOrder, stored: StoredFolder) -> None:
+        manifest = stored.manifest
+        event = dataset_built(order, stored)
         async with self.db.transaction() as tx:
             await self.jobs.finish(
                 tx,
@@ -82,15 +95,15 @@ class Builder:
             )
             await self.ledger.built(tx, order, event, describe.as_json(manifest))
             await self.outbox.add(tx, event)
-        self.log.info(
+        log("dataset-builder").info(
             "dataset built", dataset_id=event.dataset_id, build=order.build, **manifest["counts"]
         )
 
-    async def refuse(self, job: Job, order: Order, refusal: Refused) -> None:
+    async def refuse(self, job: Job, order: BuildOrder, refusal: Refused) -> None:
         async with self.db.transaction() as tx:
             await self.jobs.finish(tx, job, {"refused": str(refusal)})
             await self.ledger.refused(tx, order, refusal.name, str(refusal), refusal.missing)
-        self.log.info(
+        log("dataset-builder").info(
             "build refused",
             route=order.route,
             build=order.build,
@@ -99,27 +112,27 @@ class Builder:
         )
 
     async def gave_up(self, tx: AsyncConnection, job: Job, reason: str, will_retry: bool) -> None:
-        """After the last attempt, or cancelled, the route is free again; its next verdicts, or a
-        command, order a new build.
+        """Free the route after the last attempt, or when the job is cancelled.
+
+        Its next verdicts, or a command, order a new build.
         """
         if not will_retry:
-            await self.ledger.refused(
-                tx, Order.model_validate(job.payload), "BuildFailed", reason, 0
-            )
+            order = BuildOrder.model_validate(job.payload)
+            await self.ledger.refused(tx, order, "BuildFailed", reason, 0)
 
     async def reopen(self, tx: AsyncConnection, job: Job) -> None:
-        await self.ledger.reopen(tx, Order.model_validate(job.payload))
+        await self.ledger.reopen(tx, BuildOrder.model_validate(job.payload))
 
 
-def dataset_built(order: Order, blob: BlobRef, manifest: dict[str, Any]) -> DatasetBuilt:
+def dataset_built(order: BuildOrder, stored: StoredFolder) -> DatasetBuilt:
     tenant, name = order.route.split("/")
     return DatasetBuilt(
         tenant=tenant,
         route=order.route,
-        dataset_id=f"{tenant}--{name}@{blob.sha256[:12]}",
-        blob=blob,
-        rows=describe.sizes(manifest),
-        labels=manifest["labels"]["train"],
+        dataset_id=f"{tenant}--{name}@{stored.blob.sha256[:12]}",
+        blob=stored.blob,
+        rows=describe.sizes(stored.manifest),
+        labels=stored.manifest["labels"]["train"],
         parent=order.parent,
         because=order.because,
         recipe=order.spec.retrain.recipe,

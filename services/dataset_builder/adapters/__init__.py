@@ -1,1 +1,1 @@
-"""What the dataset-builder stands on: its tables, and the files of a dataset."""
+"""What the dataset-builder stands on: the files of a dataset."""

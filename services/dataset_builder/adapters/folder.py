@@ -9,15 +9,15 @@ import io
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.base import BlobRef
+from schemas.base import BlobRef, JsonObject
 from services.dataset_builder import manifest as describe
-from services.dataset_builder.rows import Item
-from shared.storage.blobs import BlobStore, file_digest
+from services.dataset_builder.rows import Candidate
+from services.dataset_builder.split import Splits
+from shared.storage import BlobStore, file_digest
 
 COLUMNS = pa.schema(
     [
@@ -34,13 +34,11 @@ COLUMNS = pa.schema(
 )
 
 
-def write_folder(
-    folder: Path, parts: dict[str, list[Item]], facts: dict[str, Any]
-) -> dict[str, Any]:
-    """Write the files; returns the manifest, which names each file's rows and SHA-256."""
-    for name, items in parts.items():
+def write_folder(folder: Path, parts: Splits, facts: JsonObject) -> JsonObject:
+    """Write the files; return the manifest, which names each file's bytes and SHA-256."""
+    for name, candidates in parts.items():
         pq.write_table(
-            as_table(items),
+            as_table(candidates),
             folder / f"{name}.parquet",
             compression="zstd",
             version="2.6",
@@ -56,12 +54,12 @@ def write_folder(
     return manifest
 
 
-def as_table(items: list[Item]) -> pa.Table:
-    rows = [item.row for item in items]
+def as_table(candidates: list[Candidate]) -> pa.Table:
+    rows = [candidate.row for candidate in candidates]
     columns = {
         "row_id": [row_id(row.review_id) for row in rows],
         "reviewed_at": [row.reviewed_us for row in rows],
-        "cluster": [item.cluster for item in items],
+        "cluster": [candidate.cluster for candidate in candidates],
     } | {
         name: [getattr(row, name) for row in rows]
         for name in ("inference_id", "review_id", "reviewer", "label_source", "messages", "answer")
@@ -72,14 +70,14 @@ def as_table(items: list[Item]) -> pa.Table:
 
 
 def row_id(review_id: str) -> str:
-    """The same row has the same id in every version."""
+    """Return the row's id, which is the same in every version."""
     return hashlib.sha256(review_id.encode()).hexdigest()[:16]
 
 
 def read_rows(
-    blobs: BlobStore, folder: BlobRef, manifest: dict[str, Any], split: str, offset: int, limit: int
-) -> list[dict[str, Any]]:
-    """A page of one split, oldest verdict first; the file's digest is verified."""
+    blobs: BlobStore, folder: BlobRef, manifest: JsonObject, split: str, offset: int, limit: int
+) -> list[JsonObject]:
+    """Return a page of one split, the oldest verdict first; the file's digest is verified."""
     name = f"{split}.parquet"
     data = blobs.get_bytes(
         BlobRef(uri=f"{folder.uri}/{name}", sha256=manifest["files"][name]["sha256"])

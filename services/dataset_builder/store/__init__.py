@@ -1,1 +1,1 @@
-"""The SQL of dataset-builder."""
+"""The SQL of the dataset-builder: one module for each table."""

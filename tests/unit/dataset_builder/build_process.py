@@ -16,15 +16,14 @@ from pathlib import Path
 
 from sqlalchemy import update
 
-from services.dataset_builder.store.ledger import JOB
+from services.dataset_builder.order import JOB
 from shared import failpoints
 from shared.jobs.worker import JobStore, work_once
 from tests.unit.dataset_builder.rig import Rig
 
 LEASE = 1.0
-CONTEXT = multiprocessing.get_context(
-    "forkserver"
-)  # a fork of a process that has imported everything: 20 ms, not 3 s
+# a fork of a process that has imported everything: 20 ms, not 3 s
+CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([__name__])
 
 

@@ -15,7 +15,8 @@ from itertools import combinations
 from pathlib import Path
 
 from schemas.route import RouteSpec
-from services.dataset_builder.rows import Item, Row
+from services.dataset_builder.rows import Candidate, DatasetRow
+from services.dataset_builder.split import Splits
 from tests import factories
 
 MESSAGES = Path(__file__).parents[3] / "examples" / "support" / "messages.csv"
@@ -32,7 +33,7 @@ def route(**changes) -> RouteSpec:
     )
 
 
-def row(number: int, text: str, answer: str, **changes) -> Row:
+def row(number: int, text: str, answer: str, **changes) -> DatasetRow:
     values = {
         "review_id": f"review-{number:07}",
         "inference_id": f"inference-{number:07}",
@@ -43,7 +44,7 @@ def row(number: int, text: str, answer: str, **changes) -> Row:
         "audit": False,
         "messages": json.dumps([{"role": "user", "content": text}]),
     }
-    return Row(**(values | changes))
+    return DatasetRow(**(values | changes))
 
 
 @cache
@@ -72,7 +73,7 @@ def edited(text: str, rng: random.Random) -> str:
 
 @dataclass
 class Planted:
-    rows: list[Row] = field(default_factory=list)
+    rows: list[DatasetRow] = field(default_factory=list)
     clean: set[str] = field(default_factory=set)
     pairs: dict[str, list[tuple[str, str]]] = field(
         default_factory=lambda: {"exact": [], "near": [], "contradiction": [], "leak": []}
@@ -80,7 +81,7 @@ class Planted:
 
 
 def planted(seed: int = 7) -> Planted:
-    """5 % exact duplicates, 5 % near duplicates, 3 % contradictions, 2 % leaks (methods page,
+    """5 % exact duplicates, 5 % near duplicates, 3 % contradictions, 2 % leaks (docs/methods.md,
     section 7).
     """
     rng = random.Random(seed)
@@ -140,7 +141,7 @@ class Score:
         )
 
 
-def score(plan: Planted, training: list[Item]) -> Score:
+def score(plan: Planted, training: list[Candidate]) -> Score:
     kept = {item.row.review_id for item in training}
     caught = {
         kind: sum(not {one, other} <= kept for one, other in pairs) / len(pairs)
@@ -153,7 +154,7 @@ def score(plan: Planted, training: list[Item]) -> Score:
     return Score(**caught, leak=leaks, false_drops=len(plan.clean - kept) / len(plan.clean))
 
 
-def leaking_pairs(parts: dict[str, list[Item]], at_least: float = 0.6) -> list[tuple[str, str]]:
+def leaking_pairs(parts: Splits, at_least: float = 0.6) -> list[tuple[str, str]]:
     """Every pair of rows in different splits that is as similar as `at_least`, found the slow
     way.
     """
@@ -171,5 +172,5 @@ def leaking_pairs(parts: dict[str, list[Item]], at_least: float = 0.6) -> list[t
     return found
 
 
-def text_of(row: Row) -> str:
+def text_of(row: DatasetRow) -> str:
     return " ".join(turn["content"] for turn in json.loads(row.messages))

@@ -5,37 +5,36 @@ hand.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Table, select
 
-from schemas.base import Event, Message
+from schemas.base import Event, JsonObject, Message
 from schemas.events import (
     DatasetBuilt,
-    DriftDetected,
-    FeedbackRecorded,
     ReviewCompleted,
     RouteChanged,
 )
 from schemas.route import RetrainRule
-from services.dataset_builder import handlers
 from services.dataset_builder.app import build
+from services.dataset_builder.order import JOB
 from services.dataset_builder.settings import Settings
-from services.dataset_builder.store.ledger import JOB
-from services.dataset_builder.worker import Builder
 from shared.jobs.worker import Job, run_leased
 from tests import factories
 from tests.unit.dataset_builder.corpus import messages, route
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
-HANDLERS = {
-    ReviewCompleted: handlers.on_review_completed,
-    FeedbackRecorded: handlers.on_feedback_recorded,
-    DriftDetected: handlers.on_drift_detected,
-    RouteChanged: handlers.on_route_changed,
-}
+
+
+@dataclass(frozen=True)
+class Tables:
+    verdicts: Table
+    feedback: Table
+    builds: Table
+    datasets: Table
 
 
 class Rig:
@@ -50,12 +49,18 @@ class Rig:
         )
         self.db = self.service.db
         self.outbox = self.service.outbox
-        self.ledger = self.service.context["ledger"]
-        self.blobs = self.service.context["blobs"]
-        self.jobs = self.ledger.jobs
-        self.tables = self.ledger.tables
-        worker = self.service.workers[0]
-        self.builder: Builder = worker.args[2].__self__
+        parts = self.service.parts
+        self.ledger = parts.ledger
+        self.blobs = parts.blobs
+        self.jobs = parts.jobs
+        self.builder = parts.builder
+        self.tables = Tables(
+            parts.ledger.verdicts.table,
+            parts.feedback.table,
+            parts.ledger.builds.table,
+            parts.ledger.datasets.table,
+        )
+        self.handlers = {topic.event: handler for topic, handler in self.service.handlers.items()}
 
     async def start(self) -> Rig:
         await self.db.create_tables(self.service.metadata)
@@ -68,7 +73,7 @@ class Rig:
         async with self.db.transaction() as tx:  # one for all of them: a commit waits for the disk
             for event in events:
                 if await self.outbox.first_time(tx, event.topic_name(), event.event_id):
-                    await HANDLERS[type(event)](event, tx=tx, ledger=self.ledger)
+                    await self.handlers[type(event)](tx, event)
 
     async def hear_again(self, *events: Event) -> None:
         """A producer that sent the same fact under a new event id: the inbox cannot know it."""
@@ -89,6 +94,10 @@ class Rig:
                 select(self.outbox.table.c.payload).order_by(self.outbox.table.c.seq)
             )
             return [DatasetBuilt.model_validate_json(row.payload) for row in rows]
+
+    async def manifest(self, dataset_id: str) -> JsonObject:
+        async with self.db.read() as connection:
+            return await self.ledger.datasets.manifest(connection, dataset_id)
 
     async def state(self) -> Any:
         async with self.db.read() as connection:

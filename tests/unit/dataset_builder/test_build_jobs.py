@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from services.dataset_builder.store.ledger import JOB, BuildOutdated, BuildRunning
+from services.dataset_builder.ledger import BuildOutdated, BuildRunning
+from services.dataset_builder.order import JOB
+from services.dataset_builder.worker import Builder
 from shared import failpoints
 from shared.jobs.worker import Job, run_leased, work_once
 from shared.storage.blobs import folder_digest
@@ -84,9 +86,8 @@ async def test_a_zombie_that_wakes_up_publishes_nothing(
         )
     zombie = start(Orders(orders.database_url, orders.folder, step, "stop"))
     await until_stopped(zombie)
-    assert (
-        await ended(start(orders)) == 0
-    )  # another worker takes over after the lease, and finishes
+    # another worker takes over after the lease, and finishes
+    assert await ended(start(orders)) == 0
     await one_dataset(rig)
     before = await rig.contents(), visible(rig.folder / "artifacts")
     wake(zombie)
@@ -94,9 +95,8 @@ async def test_a_zombie_that_wakes_up_publishes_nothing(
     await one_dataset(rig)
     assert (await rig.contents(), visible(rig.folder / "artifacts")) == before
     assert not list((rig.folder / "artifacts").rglob("*.partial")), "it left something half behind"
-    assert (
-        await history(rig) == ["finished"] if step == "commit.before" else ["died", "finished"]
-    )  # its claim was never committed
+    # its claim was never committed
+    assert await history(rig) == ["finished"] if step == "commit.before" else ["died", "finished"]
 
 
 @linux
@@ -157,14 +157,14 @@ async def test_a_cancelled_build_announces_nothing_and_frees_the_route(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = asyncio.Event()
-    build = rig.builder.announce
+    build = Builder.announce
 
     async def waits(*args) -> None:
         begun.set()
         await asyncio.sleep(30)
         await build(*args)
 
-    monkeypatch.setattr(rig.builder, "announce", waits)
+    monkeypatch.setattr(Builder, "announce", waits)
     working = asyncio.create_task(work_once(rig.jobs, JOB, rig.builder.run, rig.builder.gave_up))
     await asyncio.wait_for(begun.wait(), 20)
     await cancel(rig)

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from schemas.route import RetrainRule
-from services.dataset_builder.store.ledger import JOB, BuildRunning
+from services.dataset_builder.ledger import BuildRunning
+from services.dataset_builder.order import JOB
 from shared.jobs.worker import MAX_ATTEMPTS, run_leased
 from shared.storage.blobs import folder_digest
 from tests import factories
@@ -70,7 +71,7 @@ async def test_audit_and_rejected_verdicts_neither_count_nor_train(rig: Rig) -> 
     await rig.work()
     (event,) = await rig.announced()
     assert event.rows.audit == 40
-    manifest = await rig.ledger.manifest(event.dataset_id)
+    manifest = await rig.manifest(event.dataset_id)
     assert manifest["dropped"]["rejected"] == 40
 
 

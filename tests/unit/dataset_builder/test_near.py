@@ -12,7 +12,7 @@ from services.dataset_builder.near import (
     BANDS,
     PERMUTATIONS,
     SEED,
-    candidates,
+    colliding_pairs,
     similar_pairs,
 )
 from tests.unit.dataset_builder.corpus import edited, jaccard, messages
@@ -73,7 +73,7 @@ def test_detection_follows_the_curve() -> None:
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(
             np.concatenate(sets), starts, PERMUTATIONS, SEED
         )
-        first, second = candidates(np.array(matrix.to_rows(), np.uint32))
+        first, second = colliding_pairs(np.array(matrix.to_rows(), np.uint32))
         hit = np.isin(np.arange(0, 2 * pairs, 2), first[second == first + 1]).mean()
         assert abs(hit - (1 - (1 - similarity**BAND_ROWS) ** BANDS)) < 0.05
 

@@ -1,4 +1,4 @@
-"""Planted duplicates, contradictions and leaks are found, to the bars of the methods page; without
+"""Planted duplicates, contradictions and leaks are found, to the bars of docs/methods.md; without
 curation they are not.
 """
 
@@ -23,7 +23,7 @@ def test_planted_faults_are_found_and_the_innocent_spared(plan: corpus.Planted) 
 
 
 def test_without_curation_the_same_check_fails(plan: corpus.Planted) -> None:
-    items, _, _ = usable(plan.rows, corpus.route())
+    items = usable(plan.rows, corpus.route()).candidates
     score = corpus.score(plan, [item for item in items if not item.row.audit])
     assert not score.good_enough()
     assert (score.exact, score.near, score.contradiction, score.leak) == (0, 0, 0, 0)
@@ -35,6 +35,6 @@ def test_no_pair_across_splits_is_similar(plan: corpus.Planted) -> None:
 
 
 def test_a_random_split_of_uncurated_rows_leaks(plan: corpus.Planted) -> None:
-    items, _, _ = usable(plan.rows, corpus.route())
+    items = usable(plan.rows, corpus.route()).candidates
     parts = {"train": items[::2], "test": items[1::2]}
     assert len(corpus.leaking_pairs(parts)) > 20

@@ -1,6 +1,7 @@
 """What holds for any verdicts in any order."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -8,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.dataset_builder.adapters.folder import write_folder
-from services.dataset_builder.assemble import assemble
+from services.dataset_builder.assemble import Verdicts, assemble
 from services.dataset_builder.curate import curate
 from services.dataset_builder.split import split
 from shared.storage.blobs import folder_digest
@@ -87,7 +88,7 @@ def test_the_order_of_arrival_does_not_change_one_byte(rng) -> None:
     spec = route(minimum_per_label=1)
     digests = []
     for order in (rows, shuffled):
-        built = assemble(order, 0, spec, None)
+        built = assemble(Verdicts(order, Counter()), spec, None)
         with TemporaryDirectory() as folder:
             manifest = write_folder(Path(folder), built.parts, built.facts)
             assert json.loads((Path(folder) / "manifest.json").read_text()) == manifest

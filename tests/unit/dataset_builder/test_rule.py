@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.route import RetrainRule
-from services.dataset_builder.rule import Standing, decide, wait_after_refusal
+from services.dataset_builder.rule import Standing, reason_to_build, wait_after_refusal
 
 RULE = RetrainRule(min_new_verdicts=100, min_new_after_drift=40)
 
@@ -24,11 +24,11 @@ RULE = RetrainRule(min_new_verdicts=100, min_new_after_drift=40)
 def test_builds_on_enough_new_verdicts_or_on_fewer_after_drift(
     standing: Standing, builds: bool
 ) -> None:
-    assert bool(decide(standing, RULE)) is builds
+    assert bool(reason_to_build(standing, RULE)) is builds
 
 
 def test_reason_names_the_drift() -> None:
-    assert "drift d1" in decide(Standing(new=50, new_after_drift=40, drift_id="d1"), RULE)
+    assert "drift d1" in reason_to_build(Standing(new=50, new_after_drift=40, drift_id="d1"), RULE)
 
 
 def test_after_a_refusal_what_is_missing_must_come_first_and_never_one_verdict_alone() -> None:

@@ -1,0 +1,164 @@
+"""What is known of each route, and the decision to build, made in the transaction that changes it.
+
+A route's row in `builds` is locked before anything is counted, so two replicas never decide the
+same build.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.events import DatasetBuilt, DriftDetected, ReviewCompleted, RouteChanged
+from schemas.route import RouteSpec
+from services.dataset_builder import rule
+from services.dataset_builder.order import JOB, BuildOrder
+from services.dataset_builder.store.builds import BuildState, BuildStore, Refusal
+from services.dataset_builder.store.datasets import DatasetStore
+from services.dataset_builder.store.verdicts import VerdictStore, microseconds
+from shared.errors import Conflict
+from shared.jobs import JobStore
+from shared.rules import RouteBook, RouteUnknown
+
+
+class BuildRunning(Conflict):
+    def __init__(self, route: str, build: int) -> None:
+        super().__init__(
+            f"build {build} of {route} is queued or running; GET /v1/jobs shows it, ask again when"
+            " it has ended"
+        )
+
+
+class BuildOutdated(Conflict):
+    def __init__(self, order: BuildOrder) -> None:
+        super().__init__(
+            f"build {order.build} of {order.route} is not its newest: 'ratchet datasets build"
+            f" {order.route}' makes one of all verdicts"
+        )
+
+
+@dataclass(frozen=True)
+class Ledger:
+    jobs: JobStore
+    routes: RouteBook
+    verdicts: VerdictStore
+    builds: BuildStore
+    datasets: DatasetStore
+
+    async def on_review_completed(self, tx: AsyncConnection, event: ReviewCompleted) -> None:
+        state = await self.builds.locked(tx, event.route)
+        await self.verdicts.add(tx, event, build=state.attempts + 1)
+        await self._consider(tx, state)
+
+    async def on_drift_detected(self, tx: AsyncConnection, event: DriftDetected) -> None:
+        """Arm the lower threshold.
+
+        Where it is armed already, the older drift stands, or its verdicts would be counted from
+        zero again.
+        """
+        state = await self.builds.locked(tx, event.route)
+        if state.drift_id is None or state.building:
+            drift_us = microseconds(event.occurred_at)
+            state = replace(state, drift_id=event.drift_id, drift_us=drift_us)
+            await self.builds.save(tx, state)
+        await self._consider(tx, state)
+
+    async def on_route_changed(self, tx: AsyncConnection, event: RouteChanged) -> None:
+        """Look again: new labels or minimums may make a build possible, and verdicts may have come
+        before their route.
+        """
+        await self.routes.on_route_changed(tx, event)
+        await self._consider(tx, await self.builds.locked(tx, event.route))
+
+    async def command(self, tx: AsyncConnection, route: str, because: str) -> int:
+        """Order a build whatever the rule says; return its number. Raises BuildRunning."""
+        spec = (await self.routes.get(tx, route)).spec
+        state = await self.builds.locked(tx, route)
+        if state.building:
+            raise BuildRunning(route, state.building)
+        return await self._order(tx, state, spec, because)
+
+    async def standing(
+        self, connection: AsyncConnection, state: BuildState, spec: RouteSpec
+    ) -> rule.Standing:
+        """Return how near a route is to its next build."""
+        new = await self.verdicts.new(connection, state)
+        refused_for_this = state.refusal and state.refusal.spec == spec.model_dump(mode="json")
+        return rule.Standing(
+            new=new.in_all,
+            new_after_drift=new.after_drift,
+            drift_id=state.drift_id,
+            building=bool(state.building),
+            since_refusal=new.since_attempt,
+            wait=state.wait if refused_for_this else 0,
+        )
+
+    async def built(
+        self, tx: AsyncConnection, order: BuildOrder, event: DatasetBuilt, manifest: str
+    ) -> None:
+        """Store a dataset, and disarm the drift that it answers."""
+        await self.datasets.add(tx, event, manifest)
+        state = await self.builds.locked(tx, order.route)
+        if state.drift_id == order.drift_id:
+            state = replace(state, drift_id=None, drift_us=None)
+        state = replace(
+            state,
+            built=order.build,
+            building=0,
+            wait=0,
+            refusal=None,
+            dataset_id=event.dataset_id,
+        )
+        await self.builds.save(tx, state)
+        await self._consider(tx, state)
+
+    async def refused(
+        self, tx: AsyncConnection, order: BuildOrder, error: str, detail: str, missing: int
+    ) -> None:
+        """Store why a build gave no dataset. `missing` more verdicts might change that."""
+        spec = order.spec.model_dump(mode="json")
+        state = replace(
+            await self.builds.locked(tx, order.route),
+            building=0,
+            wait=rule.wait_after_refusal(missing, order.drift_id, order.spec.retrain),
+            refusal=Refusal(build=order.build, error=error, detail=detail, spec=spec),
+        )
+        await self.builds.save(tx, state)
+        await self._consider(tx, state)
+
+    async def reopen(self, tx: AsyncConnection, order: BuildOrder) -> None:
+        """Take the same build up once more. Raises BuildRunning, and BuildOutdated where a newer
+        one was ordered.
+        """
+        state = await self.builds.locked(tx, order.route)
+        if state.building:
+            raise BuildRunning(order.route, state.building)
+        if state.attempts != order.build:
+            raise BuildOutdated(order)
+        await self.builds.save(tx, replace(state, building=order.build))
+
+    async def _consider(self, tx: AsyncConnection, state: BuildState) -> None:
+        """Order a build when the rule says so. A route not yet announced waits for that."""
+        try:
+            spec = (await self.routes.get(tx, state.route)).spec
+        except RouteUnknown:
+            return
+        if because := rule.reason_to_build(await self.standing(tx, state, spec), spec.retrain):
+            await self._order(tx, state, spec, because)
+
+    async def _order(
+        self, tx: AsyncConnection, state: BuildState, spec: RouteSpec, because: str
+    ) -> int:
+        build = state.attempts + 1
+        order = BuildOrder(
+            route=state.route,
+            build=build,
+            because=because,
+            spec=spec,
+            parent=state.dataset_id,
+            drift_id=state.drift_id,
+        )
+        await self.jobs.add(tx, JOB, f"{state.route}#{build}", order.model_dump(mode="json"))
+        await self.builds.save(tx, replace(state, attempts=build, building=build))
+        return build

@@ -1,0 +1,101 @@
+"""How far each route is with its builds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Integer,
+    MetaData,
+    RowMapping,
+    String,
+    Table,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.base import JsonObject
+from shared.storage import insert_once
+
+
+class Refusal(BaseModel):
+    """Why a build gave no dataset."""
+
+    model_config = ConfigDict(frozen=True)
+    build: int
+    error: str
+    detail: str
+    # The route's specification then: another one is tried without waiting.
+    spec: JsonObject
+
+
+@dataclass(frozen=True)
+class BuildState:
+    """A route's builds."""
+
+    route: str
+    # The number of the newest build that was ordered.
+    attempts: int = 0
+    # The number of the newest build that gave a dataset.
+    built: int = 0
+    # The number of the build that is queued or running; 0 when none is.
+    building: int = 0
+    # Armed from the drift until the next dataset; the time is microseconds since the epoch.
+    drift_id: str | None = None
+    drift_us: int | None = None
+    # New verdicts after a refusal before the next attempt.
+    wait: int = 0
+    refusal: Refusal | None = None
+    # The newest dataset.
+    dataset_id: str | None = None
+
+
+class BuildStore:
+    def __init__(self, metadata: MetaData) -> None:
+        self.table = Table(
+            "builds",
+            metadata,
+            Column("route", String(200), primary_key=True),
+            Column("attempts", Integer, nullable=False),
+            Column("built", Integer, nullable=False),
+            Column("building", Integer, nullable=False),
+            Column("drift_id", String(64)),
+            Column("drift_us", BigInteger),
+            Column("wait", Integer, nullable=False),
+            Column("refusal", String),
+            Column("dataset_id", String(200)),
+        )
+
+    async def get(self, connection: AsyncConnection, route: str) -> BuildState | None:
+        mine = select(self.table).where(self.table.c.route == route)
+        row = (await connection.execute(mine)).mappings().first()
+        return as_state(row) if row else None
+
+    async def locked(self, tx: AsyncConnection, route: str) -> BuildState:
+        """Return a route's state and lock its row, which is made where there is none."""
+        mine = select(self.table).where(self.table.c.route == route).with_for_update()
+        if row := (await tx.execute(mine)).mappings().first():
+            return as_state(row)
+        await insert_once(tx, self.table, as_values(BuildState(route)))
+        return as_state((await tx.execute(mine)).mappings().one())
+
+    async def save(self, tx: AsyncConnection, state: BuildState) -> None:
+        """Write the state of a row that this transaction has locked."""
+        await tx.execute(
+            update(self.table).where(self.table.c.route == state.route).values(as_values(state))
+        )
+
+
+def as_state(row: RowMapping) -> BuildState:
+    refusal = Refusal.model_validate_json(row["refusal"]) if row["refusal"] else None
+    return BuildState(**{**row, "refusal": refusal})
+
+
+def as_values(state: BuildState) -> JsonObject:
+    refusal = json.dumps(state.refusal.model_dump()) if state.refusal else None
+    return asdict(replace(state, refusal=None)) | {"refusal": refusal}

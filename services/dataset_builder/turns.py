@@ -1,0 +1,55 @@
+"""The one JSON form of a conversation, and the opening of those that were too large for an
+event.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from schemas.base import Message
+from services.dataset_builder.rows import DatasetRow, UnopenedRow
+from shared.rules import read_content
+from shared.storage import BlobCorrupt, BlobMissing, BlobStore
+
+
+@dataclass(frozen=True)
+class Opened:
+    rows: list[DatasetRow]
+    # How many rows could not be opened, by reason.
+    refused: Counter[str]
+
+
+def encode(turns: Iterable[dict[str, str]]) -> str:
+    """Return a conversation as JSON, so that equal conversations are equal bytes."""
+    return json.dumps(
+        [{"role": turn["role"], "content": turn["content"]} for turn in turns],
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+
+
+def encode_asked(messages: Iterable[Message]) -> str:
+    """Return what was asked as JSON, without the app's system prompt."""
+    return encode(message.model_dump() for message in messages if message.role != "system")
+
+
+async def open_rows(blobs: BlobStore, unopened: Sequence[UnopenedRow]) -> Opened:
+    """Read the turns of rows that refer to them.
+
+    A row whose content is missing or was changed is refused, and the others go on. An artifact
+    store that does not answer raises: the build is tried again.
+    """
+    opened = Opened([], Counter())
+    for one in unopened:
+        try:
+            content = await read_content(blobs, one.content)
+        except BlobMissing:
+            opened.refused["content_missing"] += 1
+        except BlobCorrupt:
+            opened.refused["content_corrupt"] += 1
+        else:
+            opened.rows.append(replace(one.row, messages=encode_asked(content.messages)))
+    return opened
