@@ -1,5 +1,6 @@
-"""Makes a machine ready for Ratchet with nothing but the system's Python.   python3 -m infra.setup
-services|vllm|model|all|check
+"""Makes a machine ready for Ratchet with nothing but the system's Python.
+
+    python3 -m infra.setup services|vllm|model|all|check
 
 Standard library only, since nothing is installed yet when it runs. Other code asks here where
 things are.

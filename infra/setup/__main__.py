@@ -1,6 +1,4 @@
-"""The command line of the set-up: which steps, in which order, and what it says when something is
-in the way.
-"""
+"""The command line of the set-up: its steps, and what it says when something is in the way."""
 
 from __future__ import annotations
 
@@ -47,12 +45,13 @@ def vllm() -> None:
 def model() -> None:
     from infra.setup.model import make_model
 
-    services()  # the conversion runs in the services' environment
+    # The conversion runs in the services' environment.
+    services()
     make_model()
 
 
 def everything() -> None:
-    """The two environments at once: pip keeps one core busy, and there are two."""
+    """Make both environments at once: pip keeps one core busy, and there are two."""
     with ThreadPoolExecutor(2) as pool:
         for step in [pool.submit(model), pool.submit(vllm)]:
             step.result()

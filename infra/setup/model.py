@@ -1,6 +1,4 @@
-"""The base model for laptops: made by infra/base_model.py, which needs torch and so runs in the
-services' environment.
-"""
+"""Makes the laptop's base model, in the services' environment, since it needs torch."""
 
 from __future__ import annotations
 
@@ -10,11 +8,13 @@ from infra.setup.report import timed
 from infra.setup.venvs import NEXT
 from infra.setup.work import once, run
 
-NEEDS_MB = 700  # 270 MB when done; the wheel, the GGUF file in it and both models while converting
+# 270 MB when done; the wheel, the GGUF file in it and both models while converting.
+NEEDS_MB = 700
 
 
 def model_is_ready() -> bool:
-    return base_model_dir().is_dir()  # it gets this name when it is whole
+    # It gets this name when it is whole.
+    return base_model_dir().is_dir()
 
 
 def make_model() -> None:

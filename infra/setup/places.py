@@ -1,6 +1,4 @@
-"""Where the set-up puts things. What every clone shares (vLLM's environment, the base model) lies
-in the user's cache.
-"""
+"""Where the set-up puts things; what clones share (vLLM, the model) is in the user's cache."""
 
 from __future__ import annotations
 
@@ -14,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CONSTRAINTS = ROOT / "constraints.txt"
+CUDA_CONSTRAINTS = ROOT / "constraints-cuda.txt"
 VLLM_CONSTRAINTS = ROOT / "constraints-vllm.txt"
 MODEL = "SmolLM2-135M-Instruct"
 
@@ -31,9 +30,7 @@ def services_venv() -> Path:
 
 
 def vllm_venv() -> Path:
-    """Named after all it depends on, so that another clone finds the same one and a changed pin
-    makes a new one.
-    """
+    """Name the folder after all it depends on, so that a changed pin makes a new one."""
     flavour = (
         f"{'gpu' if has_gpu() else 'cpu'} {sys.version_info.major}.{sys.version_info.minor}"
         f" {VLLM_CONSTRAINTS.read_text()}"
@@ -47,7 +44,7 @@ def vllm_python() -> Path:
 
 @functools.cache
 def has_gpu() -> bool:
-    """nvidia-smi fails where the driver does, so its exit status tells more than its presence."""
+    """Ask nvidia-smi, by its exit status: it fails where the driver does."""
     if not (found := shutil.which("nvidia-smi")):
         return False
     return subprocess.run([found, "-L"], capture_output=True, timeout=60).returncode == 0

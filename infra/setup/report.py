@@ -1,6 +1,4 @@
-"""What the set-up prints: one line when a piece of work begins, one with its seconds when it is
-done.
-"""
+"""What the set-up prints: a line when a piece of work begins, and one with its seconds."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The clone's own environment, .venv: the six services, the trainer, the command line and the
-tests.
-"""
+"""Makes the clone's own environment, .venv: for services, command line and tests."""
 
 from __future__ import annotations
 
@@ -11,13 +9,13 @@ import tomllib
 from infra.setup.machine import check_disk
 from infra.setup.places import CONSTRAINTS, ROOT, has_gpu, services_venv
 from infra.setup.report import timed
-from infra.setup.venvs import install_torch, make_venv, pip, works
+from infra.setup.venvs import install_listed, make_venv, pip, works
 from infra.setup.work import once, run, stamp_says, write_stamp
 
-NEEDS_MB = 3000  # 2,200 MB when done, the rest while pip unpacks torch
-IMPORTS = (  # a proof in 6 s; trl adds 30
-    "aiokafka, fastapi, faststream.kafka, sqlalchemy.ext.asyncio, torch, typer"
-)
+# 2,200 MB when done, the rest while pip unpacks torch.
+NEEDS_MB = 3000
+# They prove in 6 s that it works; trl would add 30.
+IMPORTS = "aiokafka, fastapi, faststream.kafka, sqlalchemy.ext.asyncio, torch, typer"
 
 
 def services_are_ready() -> bool:
@@ -33,11 +31,9 @@ def make() -> None:
     check_disk(venv, NEEDS_MB)
     with timed("services", "making .venv"):
         make_venv("services", venv)
-        install_torch("services", venv)
-        pip("services", venv, "--no-deps", "-r", str(CONSTRAINTS))
-        # Resolves against what is there: installs the clone itself, and what pyproject.toml asks
-        # beyond the list.
-        pip("services", venv, "-c", str(CONSTRAINTS), "-e", f"{ROOT}[all,dev]")
+        install_listed("services", venv, CONSTRAINTS)
+        # The list holds what builds the project, too.
+        pip("services", venv, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
         run(
             "services",
             [str(venv / "bin" / "python"), "-c", f"import {IMPORTS}"],
@@ -47,9 +43,7 @@ def make() -> None:
 
 
 def inputs() -> str:
-    """What the environment is made from. Tool settings in pyproject.toml are not: a new lint rule
-    must cost nothing.
-    """
+    """Return a digest of what the environment is made from; a new lint rule is no part of it."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     parts = [
         CONSTRAINTS.read_text(),

@@ -1,6 +1,4 @@
-"""vLLM's environment. It is not the services': its torch and transformers are pinned by vLLM, and 2
-GB are shared by clones.
-"""
+"""Makes vLLM's environment, which clones share: vLLM pins its own torch and transformers."""
 
 from __future__ import annotations
 
@@ -9,16 +7,18 @@ from pathlib import Path
 from infra.setup.machine import check_disk
 from infra.setup.places import ROOT, VLLM_CONSTRAINTS, cache_dir, has_gpu, vllm_python, vllm_venv
 from infra.setup.report import timed
-from infra.setup.venvs import install_torch, make_venv, pip, works
+from infra.setup.venvs import install_listed, make_venv, pip, works
 from infra.setup.work import once, run, stamp_says, write_stamp
 
-# the list in constraints-vllm.txt is the CPU build's; CUDA's wheels are pip's to choose
+# The list in constraints-vllm.txt is the CPU build's; CUDA's wheels are pip's to choose
 GPU_VLLM = "vllm==0.32.0"
+# By has_gpu(); 2,100 MB when done on a CPU, the rest while pip unpacks
 NEEDS_MB = {
     True: 12_000,
     False: 2700,
-}  # by has_gpu(); 2,100 MB when done on a CPU, the rest while pip unpacks
-READY = "whole"  # the folder's name already holds the hash of what it is made from
+}
+# The folder's name already holds the hash of what it is made from.
+READY = "whole"
 
 
 def vllm_is_ready() -> bool:
@@ -43,8 +43,7 @@ def install_for_gpu(venv: Path) -> None:
 
 
 def install_for_cpu(venv: Path) -> None:
-    install_torch("vllm", venv)
-    pip("vllm", venv, "--no-deps", "-r", str(VLLM_CONSTRAINTS))
+    install_listed("vllm", venv, VLLM_CONSTRAINTS)
     # Proves that it works, and compiles the 4,000 files that the first start would (the install
     # leaves that out).
     start = [str(vllm_python()), "-P", str(ROOT / "infra" / "vllm_cpu.py"), "--help"]

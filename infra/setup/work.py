@@ -1,6 +1,4 @@
-"""How a piece of set-up is done once, whole, and by one process at a time, however often and
-however it is interrupted.
-"""
+"""Does a piece of set-up once, whole, and in one process at a time, also when interrupted."""
 
 from __future__ import annotations
 
@@ -15,14 +13,13 @@ from infra.setup.machine import SetupError
 from infra.setup.places import ROOT, cache_dir
 from infra.setup.report import say
 
-BYTECODE = {
-    "PYTHONDONTWRITEBYTECODE": ""
-}  # many images set it, and then every start would compile torch again: 10 s
+# Many images set it, and then every start would compile torch again: 10 s
+BYTECODE = {"PYTHONDONTWRITEBYTECODE": ""}
 
 
 @contextmanager
 def only_one(step: str, target: Path) -> Iterator[None]:
-    """The lock goes with the process that holds it, so a killed run leaves nothing to clean up."""
+    """Hold a lock that ends with its process, so that a killed run leaves nothing behind."""
     locks = cache_dir() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     with (locks / str(target).strip("/").replace("/", "-")).open("w") as lock:
@@ -37,15 +34,14 @@ def only_one(step: str, target: Path) -> Iterator[None]:
 def once(step: str, target: Path, ready: Callable[[], bool], make: Callable[[], None]) -> None:
     if not ready():
         with only_one(step, target):
-            if not ready():  # another run may have made it while this one waited
+            # Another run may have made it while this one waited.
+            if not ready():
                 make()
     say(step, "ready")
 
 
 def run(step: str, argv: Sequence[str], *, next_step: str) -> None:
-    """Quiet when it works; when it does not, the end of what it printed, where the rest is, and
-    what to do.
-    """
+    """Run a program quietly; where it fails, raise the end of what it printed and what to do."""
     log = cache_dir() / "logs" / f"setup-{step}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as sink:
@@ -68,9 +64,7 @@ def stamp_says(venv: Path, inputs: str) -> bool:
 
 
 def write_stamp(venv: Path, inputs: str) -> None:
-    """Written last and with one rename: an environment without its stamp is one to finish, never
-    one to use.
-    """
+    """Mark an environment as whole, with one rename; one without the mark is never used."""
     fresh = venv / "ratchet-stamp.new"
     fresh.write_text(inputs)
     fresh.rename(venv / "ratchet-stamp")

@@ -12,6 +12,7 @@ import pytest
 
 from infra.setup import base_model_dir, cache_dir, places, services, vllm_python
 from infra.setup.__main__ import main
+from infra.setup.lock import entries, subset
 from infra.setup.machine import SetupError, check_disk, check_python
 from infra.setup.work import only_one, run, stamp_says, write_stamp
 
@@ -117,9 +118,30 @@ def test_the_set_up_needs_nothing_installed() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["constraints.txt", "constraints-vllm.txt"])
-def test_every_version_is_pinned_and_names_no_build(name: str) -> None:
-    lines = [
-        line for line in (places.ROOT / name).read_text().splitlines() if not line.startswith("#")
-    ]
-    assert lines and all("==" in line and "+" not in line for line in lines)
+@pytest.mark.parametrize(
+    "name", ["constraints.txt", "constraints-cuda.txt", "constraints-vllm.txt"]
+)
+def test_every_version_is_pinned_with_its_hashes_and_names_no_build(name: str) -> None:
+    listed = entries((places.ROOT / name).read_text("utf-8"))
+    pins = [entry.splitlines()[0] for entry in listed.values()]
+    assert pins and all("==" in pin and "+" not in pin for pin in pins)
+    assert all("--hash=sha256:" in entry for entry in listed.values())
+
+
+def test_both_builds_of_torch_are_in_the_lists() -> None:
+    """PyPI has builds for four Pythons and three systems; the CPU build is one file more."""
+    services_list = entries(places.CONSTRAINTS.read_text("utf-8"))["torch"]
+    cpu = "6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b"
+    assert cpu in services_list
+    assert services_list.count("--hash=") > 10
+
+
+def test_a_service_gets_its_part_of_the_list() -> None:
+    try:
+        needed = entries("\n".join(subset(["review"])))
+    except SetupError as error:
+        if "Failed to fetch" not in str(error):
+            raise
+        pytest.skip("no package index answers here")
+    assert {"aiokafka", "itsdangerous", "hatchling"} <= needed.keys()
+    assert not {"torch", "pytest", "evidently"} & needed.keys()
