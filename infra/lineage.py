@@ -1,4 +1,4 @@
-"""Where an answer came from: the services' own words, joined back from the answer to the reviewers.
+"""Where an answer came from: what the services say, joined from the answer to the reviewers.
 
 inference (router) -> adapter (trainer) -> gate (evaluator) -> dataset and its rows
 (dataset-builder) -> reviewers
@@ -7,15 +7,15 @@ inference (router) -> adapter (trainer) -> gate (evaluator) -> dataset and its r
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 from infra.cli.client import Client, Refused
+from schemas.base import JsonObject
 
 DEFAULT_ROWS = 5
 
 
-def gather(client: Client, inference_id: str, rows: int = DEFAULT_ROWS) -> dict[str, Any]:
-    """Every fact that is known; what a service no longer has is None, and the chain ends there."""
+def gather(client: Client, inference_id: str, rows: int = DEFAULT_ROWS) -> JsonObject:
+    """Collect what is known; what a service no longer has is None, and the chain ends there."""
     inference = client.get("router", f"/v1/inferences/{inference_id}")
     adapter_id = adapter_behind(inference)
     trained = known(client, "trainer", f"/v1/adapters/{adapter_id}") if adapter_id else None
@@ -35,10 +35,8 @@ def gather(client: Client, inference_id: str, rows: int = DEFAULT_ROWS) -> dict[
     }
 
 
-def adapter_behind(inference: dict[str, Any]) -> str | None:
-    """The adapter that answered; or, when the base model did, the one that was asked first and was
-    not sure.
-    """
+def adapter_behind(inference: JsonObject) -> str | None:
+    """Return the adapter that answered, or the one that was asked first and was not sure."""
     asked = [
         attempt["adapter_id"]
         for attempt in inference.get("attempts", ())
@@ -47,13 +45,13 @@ def adapter_behind(inference: dict[str, Any]) -> str | None:
     return inference.get("adapter_id") or (asked[0] if asked else None)
 
 
-def newest_evaluation(client: Client, adapter_id: str) -> dict[str, Any] | None:
+def newest_evaluation(client: Client, adapter_id: str) -> JsonObject | None:
     page = client.get("evaluator", "/v1/evaluations", adapter_id=adapter_id, limit=1)
     return page["items"][0] if page["items"] else None
 
 
-def training_rows(client: Client, dataset_id: str, shown: int) -> dict[str, Any]:
-    """The first rows, and over all of them how many each reviewer gave."""
+def training_rows(client: Client, dataset_id: str, shown: int) -> JsonObject:
+    """Return the first rows, and over all of them how many each reviewer gave."""
     rows = list(client.items("dataset-builder", f"/v1/datasets/{dataset_id}/rows", split="train"))
     return {
         "rows": rows[:shown],
@@ -62,7 +60,7 @@ def training_rows(client: Client, dataset_id: str, shown: int) -> dict[str, Any]
     }
 
 
-def known(client: Client, service: str, path: str) -> dict[str, Any] | None:
+def known(client: Client, service: str, path: str) -> JsonObject | None:
     try:
         return client.get(service, path)
     except Refused as refused:

@@ -1,5 +1,6 @@
-"""`python -m infra.migrations "what changes"`: write the next migration of each service whose
-tables are ahead of its migrations.
+"""Writes the next migration of each service whose tables are ahead of its migrations.
+
+    python -m infra.migrations "what changes"
 
 Alembic compares the tables that the code declares with those that the migrations make. Read what it
 writes: it sees added and removed tables, columns and indexes, no renames and no data; and the last
@@ -8,44 +9,41 @@ release still writes to the new schema.
 
 from __future__ import annotations
 
-import ast
 import asyncio
 import importlib
 import re
+import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import Any
 
+from alembic.autogenerate import produce_migrations, render_python_code
+from alembic.operations.ops import DowngradeOps, MigrationScript, UpgradeOps
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, create_engine
 
 from schemas.topics import SERVICES
-from shared.storage.migrations import BASE, Migrations
-
-if TYPE_CHECKING:
-    from alembic.operations.ops import MigrationScript
-
-    from shared.service import Service
+from shared.service import Service
+from shared.storage import BASE, Migrations
 
 ROOT = Path(__file__).parents[1]
-WIDTH = 150
 TEMPLATE = '''"""{message}."""
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "{revision}"
-down_revision = {down}
+down_revision = {down_revision}
 LOSES = "TODO: what a downgrade cannot give back"
 
 
 def upgrade() -> None:
-{up}
+    {upgrade}
 
 
 def downgrade() -> None:
-{down_body}
+    {downgrade}
 '''
 
 
@@ -57,8 +55,8 @@ def migrations_of(service: str) -> Migrations:
     return Migrations(folder_of(service))
 
 
-async def built(service: str, folder: Path) -> Service:
-    """A service that never runs; `folder` for the files it names."""
+async def built(service: str, folder: Path) -> Service[Any]:
+    """Make a service that never runs; `folder` is for the files that it names."""
     package = f"services.{service.replace('-', '_')}"
     settings = importlib.import_module(f"{package}.settings").Settings
     values = {
@@ -67,28 +65,25 @@ async def built(service: str, folder: Path) -> Service:
         "keys_file": folder / "keys.json",
         "base_model": "base",
     }
-    made = importlib.import_module(f"{package}.app").build(
-        settings(**{name: value for name, value in values.items() if name in settings.model_fields})
-    )
+    needed = {name: value for name, value in values.items() if name in settings.model_fields}
+    made: Service[Any] = importlib.import_module(f"{package}.app").build(settings(**needed))
     await made.db.close()
     return made
 
 
 async def metadata_of(service: str, folder: Path) -> MetaData:
-    """The tables that a service's code declares."""
+    """Return the tables that a service's code declares."""
     return (await built(service, folder)).metadata
 
 
 def difference(connection: Connection, metadata: MetaData) -> MigrationScript:
-    from alembic.autogenerate import produce_migrations
-    from alembic.runtime.migration import MigrationContext
-
     return produce_migrations(
         MigrationContext.configure(connection, opts={"compare_type": True}), metadata
     )
 
 
 def write_next(service: str, metadata: MetaData, message: str) -> Path | None:
+    """Write the migration to the tables of `metadata`; return None where nothing changed."""
     migrations = migrations_of(service)
     last = migrations.head if migrations.revisions else BASE
     with create_engine("sqlite://").begin() as scratch:
@@ -98,116 +93,30 @@ def write_next(service: str, metadata: MetaData, message: str) -> Path | None:
     if not found.upgrade_ops or found.upgrade_ops.is_empty():
         return None
     revision = f"{len(migrations.revisions) + 1:04}"
-    path = (
-        migrations.folder
-        / "versions"
-        / f"{revision}_{re.sub(r'[^a-z0-9]+', '_', message.lower()).strip('_')[:40]}.py"
-    )
+    name = re.sub(r"[^a-z0-9]+", "_", message.lower()).strip("_")[:40]
+    path = migrations.folder / "versions" / f"{revision}_{name}.py"
     path.parent.mkdir(parents=True, exist_ok=True)
-    down = "None" if last == BASE else f'"{last}"'
-    path.write_text(
-        TEMPLATE.format(
-            message=message,
-            revision=revision,
-            down=down,
-            up=rendered(found.upgrade_ops),
-            down_body=rendered(found.downgrade_ops),
-        ),
-        "utf-8",
+    text = TEMPLATE.format(
+        message=message,
+        revision=revision,
+        down_revision="None" if last == BASE else f'"{last}"',
+        upgrade=code_of(found.upgrade_ops),
+        downgrade=code_of(found.downgrade_ops),
     )
+    path.write_text(text, "utf-8")
+    lay_out(path)
     return path
 
 
-def rendered(operations: object) -> str:
-    """As Alembic renders them, in our width and quotes and without what is said by default."""
-    from alembic.autogenerate import render_python_code
-
-    code = render_python_code(operations, render_as_batch=True)  # type: ignore[arg-type]
-    tree = Plain().visit(
-        ast.parse(
-            "\n".join(
-                line
-                for line in code.replace("\n    ", "\n").splitlines()
-                if not line.lstrip().startswith("#")
-            )
-        )
-    )
-    return "\n".join(line for statement in tree.body for line in lines_of(statement, "    "))
+def code_of(operations: UpgradeOps | DowngradeOps | None) -> str:
+    """Render a function's body as Alembic does, in batches, which SQLite needs."""
+    return render_python_code(operations, render_as_batch=True) if operations else "pass"
 
 
-class Plain(ast.NodeTransformer):
-    DEFAULTS = {"nullable": True, "schema": None, "unique": False}
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
-        if name == "f":  # "this name is final": it is without naming conventions, too
-            return node.args[0]
-        if name == "String" and node.keywords:
-            return ast.Call(node.func, [node.keywords[0].value], [])
-        node.keywords = [
-            word
-            for word in node.keywords
-            if not (
-                word.arg in self.DEFAULTS
-                and isinstance(word.value, ast.Constant)
-                and word.value.value is self.DEFAULTS[word.arg]
-            )
-        ]
-        return node
-
-    def visit_With(self, node: ast.With) -> ast.AST | list[ast.stmt]:
-        """An index needs no batch."""
-        self.generic_visit(node)
-        calls = [
-            statement.value
-            for statement in node.body
-            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call)
-        ]
-        if not all(
-            ast.unparse(call.func) in ("batch_op.create_index", "batch_op.drop_index")
-            for call in calls
-        ):
-            return node
-        table = node.items[0].context_expr.args[0]  # type: ignore[attr-defined]
-        return [
-            ast.Expr(
-                ast.Call(
-                    ast.Attribute(ast.Name("op"), call.func.attr),
-                    [call.args[0], table, *call.args[1:]],
-                    call.keywords,
-                )
-            )  # type: ignore[attr-defined]
-            for call in calls
-        ]
-
-
-def lines_of(statement: ast.stmt, indent: str) -> Iterator[str]:
-    if isinstance(statement, ast.With):
-        yield f"{indent}with {quoted(ast.unparse(statement.items[0]))}:"
-        for inner in statement.body:
-            yield from lines_of(inner, indent + "    ")
-    elif isinstance(statement, ast.Expr) and isinstance(call := statement.value, ast.Call):
-        yield from packed(
-            indent + ast.unparse(call.func) + "(",
-            [quoted(ast.unparse(part)) for part in (*call.args, *call.keywords)],
-        )
-
-
-def packed(start: str, arguments: list[str]) -> Iterator[str]:
-    line = start + arguments[0]
-    indent = " " * (len(start) - len(start.lstrip()) + 4)
-    for argument in arguments[1:]:
-        if len(line) + len(argument) + 3 > WIDTH:
-            yield line + ","
-            line = indent + argument
-        else:
-            line += ", " + argument
-    yield line + ")"
-
-
-def quoted(code: str) -> str:
-    return re.sub(r"'([^'\"\\]*)'", r'"\1"', code)
+def lay_out(path: Path) -> None:
+    """Format a file as the rest of the house is."""
+    ruff = Path(sys.executable).with_name("ruff")
+    subprocess.run([ruff, "format", "--quiet", path], check=True)
 
 
 async def main(message: str) -> None:

@@ -1,18 +1,18 @@
-"""What revision each service's database is at, and moving it up or down; `ratchet db` prints it."""
+"""Says at which revision each service's database is, and moves it up or down (`ratchet db`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, inspect, select
 from sqlalchemy.engine import make_url
 
 from infra.migrations import migrations_of
 from shared.errors import RatchetError
-from shared.events.relay import lease_table
-from shared.storage.db import Database, DatabaseUnavailable
-from shared.storage.migrations import BASE, RevisionUnknown
+from shared.events import lease_table
+from shared.storage import BASE, Database, DatabaseUnavailable, RevisionUnknown
 
 NOT_THERE = "not there"
 EMPTY = "empty"
@@ -67,7 +67,7 @@ async def standing(service: str, url: str) -> Standing:
 
 
 def is_there(url: str) -> bool:
-    """Whoever opens a SQLite file makes it, so it is not opened to look."""
+    """Say whether there is a database, without opening it: opening a SQLite file makes it."""
     parsed = make_url(url)
     return parsed.get_backend_name() != "sqlite" or Path(parsed.database or "").exists()
 
@@ -86,7 +86,7 @@ async def _without_revision(db: Database) -> str:
 
 
 async def upgrade(service: str, url: str, to: str | None) -> Standing:
-    """The last release may run meanwhile: it goes on with the new schema."""
+    """Move up to `to`, else to the newest; the last release may run on with the new schema."""
     migrations = migrations_of(service)
     db = Database(url)
     try:
@@ -99,11 +99,10 @@ async def upgrade(service: str, url: str, to: str | None) -> Standing:
 
 
 async def losses(service: str, url: str, to: str) -> list[str]:
-    """What a move down to `to` cannot give back, newest revision first; refuses what is no move
-    down, and while the service runs.
-    """
-    from alembic.script import ScriptDirectory
+    """Say what a move down to `to` cannot give back, newest revision first.
 
+    Raises where that is no move down, and while the service runs.
+    """
     migrations = migrations_of(service)
     db = Database(url)
     try:
@@ -132,13 +131,11 @@ async def downgrade(service: str, url: str, to: str) -> None:
 
 
 async def _owner(db: Database) -> str | None:
-    """Who publishes for this database right now: a running service holds this lease, and a killed
-    one for at most 10 s.
-    """
+    """Return who runs: a service holds its relay's lease, a killed one for at most 10 s."""
     lease = lease_table(MetaData())
     async with db.read() as connection:
         if not await connection.run_sync(lambda sync: inspect(sync).has_table(lease.name)):
             return None
-        return (
-            await connection.execute(select(lease.c.owner).where(lease.c.lease_until > db.clock()))
-        ).scalar()
+        holder = select(lease.c.owner).where(lease.c.lease_until > db.clock())
+        owner: str | None = (await connection.execute(holder)).scalar()
+        return owner

@@ -1,5 +1,4 @@
-"""Topics, provisioned from schemas/topics.py with kafka-python's admin client. As often as you
-like: only what is missing is made.
+"""Makes the topics of schemas/topics.py with kafka-python's admin client, where they are missing.
 
 Partitions grow and never shrink; `route-changed` is compacted. Every call blocks: from asyncio use
 `asyncio.to_thread`.
@@ -16,12 +15,15 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import OffsetSpec
 from kafka.errors import CoordinatorNotAvailableError, KafkaError, TopicAlreadyExistsError
 
+from schemas.base import JsonObject
 from schemas.topics import SERVICES, TOPICS, consumed_by, dead_letter_topic
 from shared.errors import RatchetError
 
 DEAD_LETTER_PARTITIONS = 3
 TIMEOUT_MS = 10_000
 CONNECT_MS = 3_000
+# Bytes: Kafka's own default for max.message.bytes.
+LARGEST_EVENT = 1_048_588
 
 
 class BrokerAway(RatchetError):
@@ -37,9 +39,6 @@ class ProvisioningFailed(RatchetError):
         super().__init__(f"Kafka at {servers} refused: {str(cause)[:400]}")
 
 
-LARGEST_EVENT = 1_048_588  # bytes: Kafka's own default for max.message.bytes
-
-
 @dataclass(frozen=True)
 class TopicPlan:
     name: str
@@ -47,11 +46,10 @@ class TopicPlan:
     compacted: bool = False
 
     def config(self, replication: int) -> dict[str, str]:
-        """Two replicas must have an event before it counts as written, where there are three."""
+        """Return the topic's settings; of three replicas two must have an event for it to count."""
         config = {"cleanup.policy": "compact"} if self.compacted else {}
-        if self.name.endswith(
-            "-dlq"
-        ):  # an event of the largest size must fit with the reasons why it could not be digested
+        # An event of the largest size must fit with the reasons why it could not be digested.
+        if self.name.endswith("-dlq"):
             config["max.message.bytes"] = str(LARGEST_EVENT + 64 * 1024)
         return config | ({"min.insync.replicas": "2"} if replication >= 3 else {})
 
@@ -98,12 +96,11 @@ def provision(servers: str, replication: int = 1) -> Provisioned:
     return Provisioned(tuple(plan.name for plan in missing), tuple(narrow))
 
 
-def create(client: KafkaAdminClient, wanted: dict[str, dict]) -> None:
+def create(client: KafkaAdminClient, wanted: dict[str, JsonObject]) -> None:
     try:
         client.create_topics(wanted, timeout_ms=TIMEOUT_MS, wait_for_metadata=True)
-    except (
-        TopicAlreadyExistsError
-    ):  # somebody provisioned at the same moment; which of the batch were made is not said
+    # Somebody provisioned at the same moment; which of the batch were made is not said.
+    except TopicAlreadyExistsError:
         there = partitions_of(client)
         if left := {name: options for name, options in wanted.items() if name not in there}:
             client.create_topics(left, timeout_ms=TIMEOUT_MS, wait_for_metadata=True)
@@ -113,8 +110,8 @@ def partitions_of(client: KafkaAdminClient) -> dict[str, int]:
     return {topic["name"]: len(topic["partitions"]) for topic in client.describe_topics()}
 
 
-def describe(servers: str) -> list[dict]:
-    """Every planned topic: how many partitions it has (0: missing) and how many events it keeps."""
+def describe(servers: str) -> list[JsonObject]:
+    """Say of every planned topic how many partitions it has (0: missing) and events it keeps."""
     with admin(servers) as client:
         there = partitions_of(client)
         kept = kept_events(client, {plan.name: there.get(plan.name, 0) for plan in planned()})
@@ -140,8 +137,9 @@ def kept_events(client: KafkaAdminClient, partitions: dict[str, int]) -> dict[st
 
 
 def lag(servers: str) -> dict[str, dict[str, int]]:
-    """How many events each service has not digested yet, by topic; a group that never committed
-    lags by all of them.
+    """Count the events that each service has not digested yet, by topic.
+
+    A group that never committed lags by all of them.
     """
     with admin(servers) as client:
         there = partitions_of(client)
@@ -181,15 +179,15 @@ def committed_offsets(client: KafkaAdminClient, group: str) -> dict[TopicPartiti
         return {
             p: found.offset for p, found in client.list_group_offsets({group: None})[group].items()
         }
-    except CoordinatorNotAvailableError:  # a fresh cluster in which no group ever committed
+    # A fresh cluster, in which no group ever committed.
+    except CoordinatorNotAvailableError:
         return {}
 
 
 @contextmanager
 def admin(servers: str) -> Iterator[KafkaAdminClient]:
-    logging.getLogger("kafka").setLevel(
-        logging.CRITICAL
-    )  # it logs each refused connection; we raise instead
+    # It logs each refused connection; we raise instead.
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     try:
         client = KafkaAdminClient(
             bootstrap_servers=servers.split(","),

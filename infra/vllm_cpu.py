@@ -1,5 +1,6 @@
-"""Starts vLLM's OpenAI server on a CPU, quicker and with right LoRA answers.   VLLM_PYTHON -P
-infra/vllm_cpu.py --model ...
+"""Starts vLLM's OpenAI server on a CPU, quicker and with right LoRA answers.
+
+    VLLM_PYTHON -P infra/vllm_cpu.py --model ...
 
 Runs inside vLLM's own virtual environment, so it imports vLLM and nothing of Ratchet. Three changes
 to vllm-cpu 0.32.0, each small, each measured on 2 cores (docs/decisions/0001-dependencies.md); on a
@@ -13,20 +14,21 @@ import os
 import runpy
 from typing import Any
 
-gc.disable()  # importing makes two million objects and no garbage
+# Importing makes two million objects and no garbage.
+gc.disable()
 from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU  # noqa: E402
 from vllm.platforms.cpu import CpuPlatform  # noqa: E402
 
+# Tensors and vLLM's own classes, which have no types here.
+Untyped = Any
 SERVER = "vllm.entrypoints.openai.api_server"
 
 
 def fork_the_engine() -> None:
-    """vLLM spawns its engine process on CPUs, which imports 11 s of Python a second time. A fork
-    has it already.
-    """
+    """Fork the engine process, where vLLM spawns it and imports 11 s of Python a second time."""
     original = CpuPlatform.check_and_update_config.__func__
 
-    def check_and_update_config(cls: Any, config: Any) -> None:
+    def check_and_update_config(cls: Untyped, config: Untyped) -> None:
         original(cls, config)
         os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
 
@@ -34,14 +36,15 @@ def fork_the_engine() -> None:
 
 
 def group_tokens_by_adapter() -> None:
-    """vLLM's CPU LoRA copies the adapter's matrices once per token, and in a batch that mixes
-    adapters with the base model it takes slot -1 (no adapter) for the last slot, so base answers
-    come out of somebody's adapter. One matrix product per adapter in the batch is right, and
-    quicker.
+    """Replace vLLM's LoRA on CPUs by one matrix product per adapter in the batch.
+
+    Its own copies the adapter's matrices once per token, and in a batch that mixes adapters with
+    the base model it takes slot -1 (no adapter) for the last slot: base answers come out of
+    somebody's adapter.
     """
     original = PunicaWrapperCPU.update_metadata
 
-    def update_metadata(self: Any, *args: Any, **kwargs: Any) -> None:
+    def update_metadata(self: Untyped, *args: Untyped, **kwargs: Untyped) -> None:
         original(self, *args, **kwargs)
         self.groups = groups(self.token_lora_indices)
 
@@ -49,10 +52,8 @@ def group_tokens_by_adapter() -> None:
     PunicaWrapperCPU.add_lora_linear = add_lora_linear
 
 
-def groups(slots: Any) -> list[tuple[int, Any]]:
-    """Which rows of the batch belong to which adapter slot: a slice (no copy) where they lie
-    together.
-    """
+def groups(slots: Untyped) -> list[tuple[int, Untyped]]:
+    """Return the rows of the batch by adapter slot: a slice (no copy) where they lie together."""
     found = []
     for slot in slots.unique().tolist():
         if slot < 0:
@@ -65,17 +66,18 @@ def groups(slots: Any) -> list[tuple[int, Any]]:
 
 
 def add_lora_linear(
-    self: Any,
-    y: Any,
-    x: Any,
-    lora_a: Any,
-    lora_b: Any,
+    self: Untyped,
+    y: Untyped,
+    x: Untyped,
+    lora_a: Untyped,
+    lora_b: Untyped,
     scale: float,
     widths: tuple[int, ...],
-    **_: Any,
+    **_: Untyped,
 ) -> None:
-    """y += scale * x A' B' for each adapter's rows; a fused layer (q, k, v) has one slice of y per
-    matrix pair.
+    """Add scale * x A' B' to y for each adapter's rows.
+
+    A fused layer (q, k, v) has one slice of y per matrix pair.
     """
     for slot, rows in self.groups:
         part = x[rows]
@@ -91,6 +93,7 @@ if __name__ == "__main__":
     import vllm.v1.engine.core
     import vllm.v1.worker.cpu_worker  # both before the fork  # noqa: F401
 
-    gc.freeze()  # keeps the collector off the pages that the fork shares
+    # Keeps the collector off the pages that the fork shares.
+    gc.freeze()
     gc.enable()
     runpy.run_module(SERVER, run_name="__main__", alter_sys=True)

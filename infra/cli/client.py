@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from infra.local.home import Home
+from schemas.base import JsonObject
 from shared.errors import RatchetError
 
 PAGE = 200
+Query = str | int | None
 
 
 class Unreachable(RatchetError):
@@ -38,8 +39,9 @@ class NoKey(RatchetError):
 
 
 def find_client(folder: Path) -> Client:
-    """The running system of this home; or, for one elsewhere, RATCHET_API_KEY with RATCHET_URL and
-    RATCHET_<SERVICE>_URL.
+    """Return a client of the running system of this home, or of one elsewhere.
+
+    The latter is named by RATCHET_API_KEY with RATCHET_URL and RATCHET_<SERVICE>_URL.
     """
     home = Home(folder)
     urls = {"router": os.environ["RATCHET_URL"]} if "RATCHET_URL" in os.environ else {}
@@ -64,7 +66,7 @@ class Client:
             headers={"authorization": f"Bearer {key}"}, timeout=30, trust_env=not local
         )
 
-    def get(self, service: str, path: str, **query: Any) -> Any:
+    def get(self, service: str, path: str, **query: Query) -> JsonObject:
         return self._ask(
             "GET",
             service,
@@ -72,12 +74,12 @@ class Client:
             params={name: value for name, value in query.items() if value is not None},
         )
 
-    def post(self, service: str, path: str, body: Any = None) -> Any:
-        return self._ask("POST", service, path, json=body)
+    def post(self, service: str, path: str, body: JsonObject | None = None) -> JsonObject:
+        return self._ask("POST", service, path, body=body)
 
-    def items(self, service: str, path: str, **query: Any) -> Iterator[dict[str, Any]]:
-        """Every item of a listing, page by page."""
-        offset: Any = None
+    def items(self, service: str, path: str, **query: Query) -> Iterator[JsonObject]:
+        """Yield every item of a listing, page by page."""
+        offset: int | str | None = None
         while True:
             page = self.get(service, path, limit=PAGE, offset=offset, **query)
             yield from page["items"]
@@ -85,19 +87,29 @@ class Client:
             if offset is None:
                 return
 
-    def _ask(self, method: str, service: str, path: str, **request: Any) -> Any:
+    def _ask(
+        self,
+        method: str,
+        service: str,
+        path: str,
+        params: Mapping[str, Query] | None = None,
+        body: JsonObject | None = None,
+    ) -> JsonObject:
         if service not in self.urls:
             raise RatchetError(
                 f"where {service} listens is not known: set"
                 f" RATCHET_{service.replace('-', '_').upper()}_URL"
             )
         try:
-            response = self._http.request(method, f"{self.urls[service]}{path}", **request)
+            response = self._http.request(
+                method, f"{self.urls[service]}{path}", params=params, json=body
+            )
         except httpx.HTTPError as error:
             raise Unreachable(service, self.urls[service]) from error
         if response.is_error:
             raise Refused(service, response.status_code, detail_of(response))
-        return response.json() if response.content else None
+        answer: JsonObject = response.json() if response.content else {}
+        return answer
 
 
 def detail_of(response: httpx.Response) -> str:
@@ -106,7 +118,7 @@ def detail_of(response: httpx.Response) -> str:
     except ValueError:
         return response.reason_phrase or "no reason given"
     error = body.get("error") if isinstance(body, dict) else None
-    return (
+    return str(
         body.get("detail")
         or (error.get("message") if isinstance(error, dict) else error)
         or str(body)[:300]

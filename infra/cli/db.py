@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from infra.cli.operations import Database, database_urls, folder
-from infra.cli.options import DEFAULT_HOME, AsJson, Home
-
-if TYPE_CHECKING:
-    from infra.schema_moves import Standing
+from infra import schema_moves
+from infra.cli.console import plain_table, print_json
+from infra.cli.operations import database_urls
+from infra.cli.options import DEFAULT_HOME, AsJson, DatabaseUrl, HomePath
+from infra.local.home import Home
+from infra.operations.names import check_service
+from infra.schema_moves import Standing
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,17 +33,17 @@ COLOURS = {
 
 
 @app.command()
-def status(home: Home = DEFAULT_HOME, database: Database = None, json: AsJson = False) -> None:
+def status(
+    home: HomePath = DEFAULT_HOME, database: DatabaseUrl = None, json: AsJson = False
+) -> None:
     """Show at which revision each database is, and which one this code expects. Exit code 1 unless
     all are current, or not there yet.
 
     [dim]$[/] ratchet db status
     [dim]$[/] ratchet db status --database postgresql+asyncpg://me@localhost
     """
-    from infra.schema_moves import standing
-
-    found = asyncio.run(_each(standing, database_urls(home, database)))
-    show(found, json)
+    found = asyncio.run(for_each(schema_moves.standing, database_urls(home, database)))
+    print_standings(found, json)
     if any(one.state not in ("current", "not there", "empty") for one in found):
         raise typer.Exit(1)
 
@@ -49,8 +54,8 @@ def upgrade(
     to: Annotated[
         str | None, typer.Option(help="A revision, for example 0002; the newest by default.")
     ] = None,
-    home: Home = DEFAULT_HOME,
-    database: Database = None,
+    home: HomePath = DEFAULT_HOME,
+    database: DatabaseUrl = None,
 ) -> None:
     """Bring databases to the schema of this code. A service does the same when it starts; the last
     release may go on running.
@@ -58,14 +63,14 @@ def upgrade(
     [dim]$[/] ratchet db upgrade
     [dim]$[/] ratchet db upgrade trainer --to 0002
     """
-    from infra import schema_moves
-
     urls = {
         name: url
-        for name, url in chosen(home, database, service).items()
+        for name, url in chosen_urls(home, database, service).items()
         if schema_moves.is_there(url)
     }
-    show(asyncio.run(_each(lambda name, url: schema_moves.upgrade(name, url, to), urls)), False)
+    print_standings(
+        asyncio.run(for_each(lambda name, url: schema_moves.upgrade(name, url, to), urls)), False
+    )
 
 
 @app.command()
@@ -74,8 +79,8 @@ def downgrade(
     revision: Annotated[
         str, typer.Argument(help="Where to stop, for example 0001; 'base' empties the database.")
     ],
-    home: Home = DEFAULT_HOME,
-    database: Database = None,
+    home: HomePath = DEFAULT_HOME,
+    database: DatabaseUrl = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Take a database back to an older schema. Says what is lost, and asks. Needed only to go back
@@ -83,10 +88,8 @@ def downgrade(
 
     [dim]$[/] ratchet db downgrade trainer 0001
     """
-    from infra import schema_moves
-
-    url = chosen(home, database, service)[service]
-    if folder(home).is_running():
+    url = chosen_urls(home, database, service)[service]
+    if Home(home).is_running():
         raise schema_moves.InUse(service, f"'ratchet up' in {home}")
     typer.echo(f"{service} goes down to {revision} and loses")
     for loss in asyncio.run(schema_moves.losses(service, url, revision)):
@@ -94,41 +97,28 @@ def downgrade(
     if not yes:
         typer.confirm("Go on?", abort=True)
     asyncio.run(schema_moves.downgrade(service, url, revision))
-    show([asyncio.run(schema_moves.standing(service, url))], False)
+    print_standings([asyncio.run(schema_moves.standing(service, url))], False)
 
 
-def chosen(home, database: str | None, service: str | None) -> dict[str, str]:  # noqa: ANN001
-    from shared.errors import RatchetError
-
+def chosen_urls(home: Path, database: str | None, service: str | None) -> dict[str, str]:
     urls = database_urls(home, database)
-    if service and service not in urls:
-        raise RatchetError(f"there is no service '{service}': choose from {', '.join(urls)}")
-    return {service: urls[service]} if service else urls
+    if service is None:
+        return urls
+    check_service(service)
+    return {service: urls[service]}
 
 
-async def _each(act, urls: dict[str, str]) -> list[Standing]:  # noqa: ANN001
+async def for_each(
+    act: Callable[[str, str], Awaitable[Standing]], urls: dict[str, str]
+) -> list[Standing]:
     return [await act(service, url) for service, url in urls.items()]
 
 
-def show(found: list[Standing], json: bool) -> None:
-    import json as jsonlib
-
-    from rich.console import Console
-    from rich.table import Table
-
+def print_standings(found: list[Standing], json: bool) -> None:
     if json:
-        typer.echo(jsonlib.dumps([vars(one) for one in found], indent=1))
+        print_json([vars(one) for one in found])
         return
-    table = Table(
-        "service",
-        "revision",
-        "this code",
-        "state",
-        "database",
-        box=None,
-        header_style="bold",
-        pad_edge=False,
-    )
+    table = plain_table("service", "revision", "this code", "state", "database")
     for one in found:
         table.add_row(
             one.service,

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+
+from infra.demo.data import bundled, from_csv
+from infra.demo.run import Options, run_demo
 
 app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
 
@@ -57,13 +62,6 @@ def demo(
     [dim]$[/] ratchet demo
     [dim]$[/] ratchet demo --data messages.csv --label-column intent --late-labels refund,fraud
     """
-    import asyncio
-
-    from rich.console import Console
-
-    from infra.demo.data import bundled, from_csv
-    from infra.demo.run import Options, run_demo
-
     late = [label.strip() for label in late_labels.split(",") if label.strip()]
     chosen = (
         from_csv(data, text_column, label_column, late, labels, seed) if data else bundled(seed)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from infra.cli.letters import chosen, refuse_everything, settle, show_letter, show_letters, wanted
-from infra.cli.operations import Database, Servers
-from infra.cli.options import DEFAULT_HOME, AsJson, Home
-
-if TYPE_CHECKING:
-    from infra.operations.letters import Letter
-    from infra.operations.settling import Outcome
+from infra.cli.console import print_json
+from infra.cli.letters import print_letter, print_letters, print_outcomes
+from infra.cli.operations import database_urls, servers_of
+from infra.cli.options import DEFAULT_HOME, AsJson, DatabaseUrl, HomePath, Servers
+from infra.operations import settling
+from infra.operations.books import Books, open_books
+from infra.operations.letters import OPEN, Letter, Wanted, gather
+from infra.operations.moments import moment
+from infra.operations.settling import Outcome
+from shared.errors import Invalid, NotFound
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -21,6 +27,7 @@ app = typer.Typer(
 
 Their bodies are personal data of your users' users. Only [bold]show --payload[/] prints one.""",
 )
+Settle = Callable[[Books, list[Letter]], Awaitable[list[Outcome]]]
 
 Service = Annotated[str | None, typer.Option(help="The service that could not digest them.")]
 Topic = Annotated[str | None, typer.Option(help="The topic they came on.")]
@@ -46,9 +53,8 @@ def list_letters(
     error: Error = None,
     since: Since = None,
     state: Annotated[str, typer.Option(help="open, replayed, dropped, forgotten, or any.")] = "any",
-    home: Home = DEFAULT_HOME,
-    servers: Servers = None,
-    database: Database = None,
+    home: HomePath = DEFAULT_HOME,
+    database: DatabaseUrl = None,
     json: AsJson = False,
 ) -> None:
     """Show the dead letters and what became of each: open, replayed (it was handled since) or
@@ -58,22 +64,16 @@ def list_letters(
     [dim]$[/] ratchet dlq list --service review --error ValidationError --since 2h
     [dim]$[/] ratchet dlq list --state open --json | jq length
     """
-    import json as jsonlib
-
-    letters = chosen(
-        home,
-        servers,
-        database,
-        wanted(service, topic, error, ids, since, None if state == "any" else state),
-    )
+    choice = wanted(service, topic, error, ids, since, None if state == "any" else state)
+    letters, _ = asyncio.run(choose(home, database, choice))
     if json:
-        typer.echo(jsonlib.dumps([letter.as_json() for letter in letters], indent=1))
+        print_json([letter.as_json() for letter in letters])
     else:
-        show_letters(letters)
+        print_letters(letters)
 
 
-@app.command()
-def show(
+@app.command("show")
+def show_letter(
     event_id: Annotated[str, typer.Argument(help="An event's id, or how it begins.")],
     payload: Annotated[
         bool,
@@ -84,9 +84,8 @@ def show(
             ),
         ),
     ] = False,
-    home: Home = DEFAULT_HOME,
-    servers: Servers = None,
-    database: Database = None,
+    home: HomePath = DEFAULT_HOME,
+    database: DatabaseUrl = None,
     json: AsJson = False,
 ) -> None:
     """Print a dead letter's headers, where it came from, and where validation failed. The body only
@@ -95,32 +94,23 @@ def show(
     [dim]$[/] ratchet dlq show 01932c5e
     [dim]$[/] ratchet dlq show 01932c5e-7d3a-7c11-9f00-0123456789ab --payload
     """
-    import json as jsonlib
-
-    from shared.errors import NotFound
-
-    letters = chosen(home, servers, database, wanted(None, None, None, [event_id], None, None))
+    letters, _ = asyncio.run(choose(home, database, Wanted(ids=(event_id,))))
     if not letters:
         raise NotFound(
             f"no dead letter begins with '{event_id}': 'ratchet dlq list' shows what there is"
         )
-    if json:
-        body = [
-            {"body": (letter.body or b"").decode("utf-8", "replace")} if payload else {}
+    if not json:
+        for letter in letters:
+            print_letter(letter, payload)
+        return
+    print_json(
+        [
+            letter.as_json()
+            | {"headers": dict(letter.headers)}
+            | ({"body": (letter.body or b"").decode("utf-8", "replace")} if payload else {})
             for letter in letters
         ]
-        typer.echo(
-            jsonlib.dumps(
-                [
-                    letter.as_json() | {"headers": dict(letter.headers)} | more
-                    for letter, more in zip(letters, body, strict=True)
-                ],
-                indent=1,
-            )
-        )
-        return
-    for letter in letters:
-        show_letter(letter, payload)
+    )
 
 
 @app.command()
@@ -138,9 +128,9 @@ def replay(
             min=0, help="Seconds to wait for the service; it retries for up to a minute by itself."
         ),
     ] = 60.0,
-    home: Home = DEFAULT_HOME,
+    home: HomePath = DEFAULT_HOME,
     servers: Servers = None,
-    database: Database = None,
+    database: DatabaseUrl = None,
     json: AsJson = False,
 ) -> None:
     """Give open dead letters to their service once more, byte for byte, and say what came of each.
@@ -153,16 +143,13 @@ def replay(
     [dim]$[/] ratchet dlq replay 01932c5e-7d3a-7c11-9f00-0123456789ab
     [dim]$[/] ratchet dlq replay --all --wait 120
     """
-    choice = wanted(service, topic, error, ids, since, "open")
-    refuse_everything(choice.everything, every, "replay")
+    choice = wanted(service, topic, error, ids, since, OPEN)
+    refuse_everything(choice, every, "replay")
 
-    async def give_back(books: Any, letters: list[Letter]) -> list[Outcome]:
-        from infra.cli.operations import servers_of
-        from infra.operations.settling import replay as publish_again
+    async def give_back(books: Books, letters: list[Letter]) -> list[Outcome]:
+        return await settling.replay(books, servers_of(home, servers), letters, wait)
 
-        return await publish_again(books, servers_of(home, servers), letters, wait)
-
-    settle(home, servers, database, choice, dry_run, json, give_back, "handled")
+    settle_letters(home, database, choice, None if dry_run else give_back, "handled", json)
 
 
 @app.command()
@@ -181,23 +168,66 @@ def drop(
     since: Since = None,
     every: Every = False,
     dry_run: DryRun = False,
-    home: Home = DEFAULT_HOME,
-    servers: Servers = None,
-    database: Database = None,
+    home: HomePath = DEFAULT_HOME,
+    database: DatabaseUrl = None,
     json: AsJson = False,
 ) -> None:
-    """Declare open dead letters unwanted. Their bytes stay in the DLQ topic for as long as it keeps
-    them; nobody is asked again.
+    """Declare open dead letters unwanted; nobody is asked again. The service deletes them when they
+    are 30 days old.
 
     [dim]$[/] ratchet dlq drop 01932c5e-7d3a --because "test event of the load test"
     [dim]$[/] ratchet dlq drop --topic feedback-recorded --since 1d --because "client 0.3" --dry-run
     """
-    choice = wanted(service, topic, error, ids, since, "open")
-    refuse_everything(choice.everything, every, "drop")
+    choice = wanted(service, topic, error, ids, since, OPEN)
+    refuse_everything(choice, every, "drop")
 
-    async def give_up(books: Any, letters: list[Letter]) -> list[Outcome]:
-        from infra.operations.settling import drop as declare
+    async def give_up(books: Books, letters: list[Letter]) -> list[Outcome]:
+        return await settling.drop(books, letters, because)
 
-        return await declare(books, letters, because)
+    settle_letters(home, database, choice, None if dry_run else give_up, "dropped", json)
 
-    settle(home, servers, database, choice, dry_run, json, give_up, "dropped")
+
+def wanted(
+    service: str | None,
+    topic: str | None,
+    error: str | None,
+    ids: list[str] | None,
+    since: str | None,
+    state: str | None,
+) -> Wanted:
+    return Wanted(service, topic, error, tuple(ids or ()), moment(since) if since else None, state)
+
+
+def refuse_everything(choice: Wanted, asked: bool, verb: str) -> None:
+    if choice.everything and not asked:
+        raise Invalid(
+            f"say which: ids, --service, --topic, --error or --since; or --all to {verb} all that"
+            " are open"
+        )
+
+
+async def choose(
+    home: Path, database: str | None, choice: Wanted, settle: Settle | None = None
+) -> tuple[list[Letter], list[Outcome]]:
+    """Return the wanted letters, and what came of each where they are to be settled."""
+    async with open_books(database_urls(home, database)) as books:
+        letters = await gather(books, choice)
+        return letters, (await settle(books, letters) if settle and letters else [])
+
+
+def settle_letters(
+    home: Path, database: str | None, choice: Wanted, settle: Settle | None, good: str, json: bool
+) -> None:
+    """Settle the chosen letters and print what came of each; without `settle`, print them.
+
+    Exits with 1 unless every outcome is `good`.
+    """
+    letters, outcomes = asyncio.run(choose(home, database, choice, settle))
+    if json:
+        print_json([one.as_json() for one in (outcomes if settle else letters)])
+    elif outcomes:
+        print_outcomes(outcomes)
+    else:
+        print_letters(letters)
+    if any(outcome.outcome != good for outcome in outcomes):
+        raise typer.Exit(1)

@@ -13,7 +13,8 @@ from infra.local.logs import LogStream
 from infra.local.plan import LocalConfig
 from infra.local.supervisor import Supervisor
 
-READY_SECONDS = 600  # a first start may compile or download; what dies is noticed much earlier
+# A first start may compile or download; what dies is noticed much earlier.
+READY_SECONDS = 600
 
 
 def run_in_foreground(config: LocalConfig, quiet: bool) -> None:
@@ -42,7 +43,7 @@ async def serve(config: LocalConfig, console: Console, quiet: bool) -> None:
 
 
 def listen_for_signals(system: Supervisor, stop: asyncio.Event, console: Console) -> None:
-    """The first signal stops cleanly; one more kills at once."""
+    """Stop cleanly at the first signal, and kill at the second."""
 
     def on_signal() -> None:
         if stop.is_set():

@@ -1,22 +1,21 @@
-"""What runs, seen from outside: the state file, each part's own word, the consumers' lag, what
-serves each route.
-"""
+"""What runs, seen from outside: state file, health, the consumers' lag, what serves each route."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import httpx
 
 from infra.cli.client import Client
-from infra.local.home import Home
+from infra.local.home import Home, PartEntry
 from infra.topics import lag
+from schemas.base import JsonObject
 from schemas.topics import SERVICES
 from shared.errors import RatchetError
 
 
-def system_status(home: Home) -> dict[str, Any]:
+def system_status(home: Home) -> JsonObject:
+    """Say what runs in this home and whether all is well; `problems` are sentences."""
     state = home.state()
     parts = asyncio.run(all_health(state["parts"]))
     behind, trouble = consumer_lag(state["kafka"])
@@ -27,6 +26,11 @@ def system_status(home: Home) -> dict[str, Any]:
         *trouble,
         *no_routes,
         *(f"{part['name']} is {part['state']}" for part in parts if part["state"] != "ready"),
+        *(
+            f"{part['name']} has paused reading {topic}: {because}"
+            for part in parts
+            for topic, because in paused(part).items()
+        ),
     ]
     return {
         "ok": not problems,
@@ -40,22 +44,29 @@ def system_status(home: Home) -> dict[str, Any]:
     }
 
 
-async def all_health(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def paused(part: JsonObject) -> dict[str, str]:
+    """Return why its consumers are paused, by topic; `ratchet consumers resume` lets them go on."""
+    topics: dict[str, str] = (part["health"] or {}).get("paused", {})
+    return topics
+
+
+async def all_health(parts: list[PartEntry]) -> list[JsonObject]:
     async with httpx.AsyncClient(trust_env=False, timeout=3) as client:
-        words = await asyncio.gather(*(health(client, part) for part in parts))
+        found = await asyncio.gather(*(health(client, part) for part in parts))
     return [
         {
             **part,
-            "health": word,
-            "state": "unhealthy" if part["state"] == "ready" and word is None else part["state"],
+            "health": said,
+            "state": "unhealthy" if part["state"] == "ready" and said is None else part["state"],
         }
-        for part, word in zip(parts, words, strict=True)
+        for part, said in zip(parts, found, strict=True)
     ]
 
 
-async def health(client: httpx.AsyncClient, part: dict[str, Any]) -> dict[str, Any] | None:
-    """What the part says of itself; None when it does not answer. The event log is asked for its
-    lag instead.
+async def health(client: httpx.AsyncClient, part: PartEntry) -> JsonObject | None:
+    """Ask a part how it is; return None when it does not answer.
+
+    The event log is asked for its lag instead.
     """
     if part["name"] == "broker":
         return {}
@@ -63,9 +74,10 @@ async def health(client: httpx.AsyncClient, part: dict[str, Any]) -> dict[str, A
     try:
         response = await client.get(f"{part['url']}{path}")
         response.raise_for_status()
-        return response.json() if response.content and path == "/health/ready" else {}
+        answer: JsonObject = response.json() if response.content and path == "/health/ready" else {}
     except (httpx.HTTPError, ValueError):
         return None
+    return answer
 
 
 def consumer_lag(servers: str) -> tuple[dict[str, dict[str, int]], list[str]]:
@@ -75,7 +87,7 @@ def consumer_lag(servers: str) -> tuple[dict[str, dict[str, int]], list[str]]:
         return {}, [str(error)]
 
 
-def served_routes(router: str | None, key: str) -> tuple[list[dict[str, Any]], list[str]]:
+def served_routes(router: str | None, key: str) -> tuple[list[JsonObject], list[str]]:
     if not router:
         return [], []
     try:
@@ -87,7 +99,7 @@ def served_routes(router: str | None, key: str) -> tuple[list[dict[str, Any]], l
         return [], [str(error)]
 
 
-def summary(route: dict[str, Any]) -> dict[str, Any]:
+def summary(route: JsonObject) -> JsonObject:
     champion = route.get("champion")
     challenger = route.get("challenger")
     return {

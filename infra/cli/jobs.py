@@ -1,21 +1,23 @@
-"""`ratchet jobs`: trainings, evaluations and dataset builds, and the hand that stops or repeats
-one.
-"""
+"""`ratchet jobs`: list, stop and repeat trainings, evaluations and dataset builds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from infra.cli.options import DEFAULT_HOME, AsJson, Home
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from infra.cli.client import Client
+from infra.cli.client import Client, Refused, Unreachable, find_client
+from infra.cli.console import plain_table, print_json
+from infra.cli.options import DEFAULT_HOME, AsJson, HomePath
+from infra.cli.report import span
+from schemas.base import JsonObject
+from shared.errors import RatchetError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,7 +43,7 @@ def list_jobs(
     limit: Annotated[
         int, typer.Option(min=1, max=200, help="At most so many of each service.")
     ] = 20,
-    home: Home = DEFAULT_HOME,
+    home: HomePath = DEFAULT_HOME,
     json: AsJson = False,
 ) -> None:
     """Show what is queued, runs, or ended, newest first, and why a job waits or failed.
@@ -49,19 +51,13 @@ def list_jobs(
     [dim]$[/] ratchet jobs list
     [dim]$[/] ratchet jobs list --state failed --route acme/support-triage
     """
-    import json as jsonlib
-
-    from rich.console import Console
-
-    from infra.cli.client import find_client
-
     jobs = sorted(
         known(find_client(home), limit, state=state, route=route),
         key=lambda job: job["created_at"],
         reverse=True,
     )
     if json:
-        typer.echo(jsonlib.dumps(jobs, indent=1))
+        print_json(jobs)
     elif jobs:
         Console().print(jobs_table(jobs))
     else:
@@ -70,23 +66,17 @@ def list_jobs(
         )
 
 
-@app.command()
-def show(job_id: JobId, home: Home = DEFAULT_HOME, json: AsJson = False) -> None:
+@app.command("show")
+def show_job(job_id: JobId, home: HomePath = DEFAULT_HOME, json: AsJson = False) -> None:
     """Show one job, and how each of its attempts ended.
 
     [dim]$[/] ratchet jobs show 01a210df-207e
     """
-    import json as jsonlib
-
-    from rich.console import Console
-
-    from infra.cli.client import find_client
-
     client = find_client(home)
-    job = the_job(client, job_id)
+    job = find_job(client, job_id)
     whole = client.get(job["service"], f"/v1/jobs/{job['job_id']}")
     if json:
-        typer.echo(jsonlib.dumps(whole, indent=1))
+        print_json(whole)
         return
     console = Console()
     console.print(jobs_table([job]))
@@ -95,14 +85,14 @@ def show(job_id: JobId, home: Home = DEFAULT_HOME, json: AsJson = False) -> None
 
 @app.command()
 def cancel(
-    job_id: JobId, reason: Reason = "cancelled on the command line", home: Home = DEFAULT_HOME
+    job_id: JobId, reason: Reason = "cancelled on the command line", home: HomePath = DEFAULT_HOME
 ) -> None:
     """Stop a queued or running job. Nothing of it is published from this moment on; its worker
     stops within 3 seconds.
 
     [dim]$[/] ratchet jobs cancel 01a210df-207e --reason "wrong recipe"
     """
-    job = act(home, job_id, "cancel", reason)
+    job = order(home, job_id, "cancel", reason)
     typer.echo(
         f"{job['kind']} {job['job_id']} is cancelled; 'ratchet jobs retry {job['job_id']}' would"
         " start it again from the beginning"
@@ -111,31 +101,27 @@ def cancel(
 
 @app.command()
 def retry(
-    job_id: JobId, reason: Reason = "asked on the command line", home: Home = DEFAULT_HOME
+    job_id: JobId, reason: Reason = "asked on the command line", home: HomePath = DEFAULT_HOME
 ) -> None:
     """Queue a failed or cancelled job again, with a fresh count of attempts.
 
     [dim]$[/] ratchet jobs retry 01a210df-207e --reason "the GPU was replaced"
     """
-    job = act(home, job_id, "retry", reason)
+    job = order(home, job_id, "retry", reason)
     typer.echo(
         f"{job['kind']} {job['job_id']} is queued again: 'ratchet jobs show {job['job_id']}' shows"
         " how it gets on"
     )
 
 
-def act(home: Home, job_id: str, verb: str, reason: str) -> dict[str, Any]:
-    from infra.cli.client import find_client
-
+def order(home: Path, job_id: str, verb: str, reason: str) -> JsonObject:
     client = find_client(home)
-    job = the_job(client, job_id)
+    job = find_job(client, job_id)
     return client.post(job["service"], f"/v1/jobs/{job['job_id']}/{verb}", {"reason": reason})
 
 
-def known(client: Client, limit: int = 200, **query: Any) -> Iterator[dict[str, Any]]:
-    """The newest jobs of the three services; one that is away is named, the others are shown."""
-    from infra.cli.client import Unreachable
-
+def known(client: Client, limit: int = 200, **query: str | None) -> Iterator[JsonObject]:
+    """Yield the newest jobs of the three services; one that is away is named on stderr."""
     for service in SERVICES:
         try:
             page = client.get(service, "/v1/jobs", limit=limit, **query)
@@ -145,9 +131,7 @@ def known(client: Client, limit: int = 200, **query: Any) -> Iterator[dict[str, 
         yield from ({"service": service} | job for job in page["items"])
 
 
-def the_job(client: Client, beginning: str) -> dict[str, Any]:
-    from shared.errors import RatchetError
-
+def find_job(client: Client, beginning: str) -> JsonObject:
     found = [job for job in known(client) if job["job_id"].startswith(beginning)] or list(
         older(client, beginning)
     )
@@ -161,34 +145,15 @@ def the_job(client: Client, beginning: str) -> dict[str, Any]:
     raise RatchetError(f"there is no job '{beginning}': 'ratchet jobs list' shows those there are")
 
 
-def older(client: Client, job_id: str) -> Iterator[dict[str, Any]]:
-    """A whole id is found however old it is."""
-    from infra.cli.client import Refused, Unreachable
-
+def older(client: Client, job_id: str) -> Iterator[JsonObject]:
+    """Ask each service for the job of a whole id, however old it is."""
     for service in SERVICES:
         with suppress(Refused, Unreachable):
             yield {"service": service} | client.get(service, f"/v1/jobs/{job_id}")
 
 
-def jobs_table(jobs: list[dict[str, Any]]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    from infra.cli.report import span
-
-    table = Table(
-        "job",
-        "kind",
-        "route",
-        "state",
-        "attempt",
-        "progress",
-        "age",
-        "why",
-        box=None,
-        header_style="bold",
-        pad_edge=False,
-    )
+def jobs_table(jobs: list[JsonObject]) -> Table:
+    table = plain_table("job", "kind", "route", "state", "attempt", "progress", "age", "why")
     for job in jobs:
         table.add_row(
             job["job_id"],
@@ -203,10 +168,8 @@ def jobs_table(jobs: list[dict[str, Any]]) -> Table:
     return table
 
 
-def progress_of(job: dict[str, Any]) -> str:
-    """Steps of a training, questions of an evaluation; and how long a running job has been silent,
-    when that is too long.
-    """
+def progress_of(job: JsonObject) -> str:
+    """Say how many steps or questions are done, and for how long a running job has been silent."""
     progress = job["progress"] or {}
     done = progress.get("step", progress.get("asked"))
     of = progress.get("steps", progress.get("of"))
@@ -215,26 +178,13 @@ def progress_of(job: dict[str, Any]) -> str:
     return (f"{done}/{of}" if of else "") + warning
 
 
-def history_table(history: list[dict[str, Any]]) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(
-        "attempt",
-        "began",
-        "ended",
-        "worker",
-        "outcome",
-        "why",
-        box=None,
-        header_style="bold",
-        pad_edge=False,
-    )
+def history_table(history: list[JsonObject]) -> Table:
+    table = plain_table("attempt", "began", "ended", "worker", "outcome", "why")
     for entry in history:
         table.add_row(
             str(entry["attempt"] or ""),
-            at(entry["began_at"]),
-            at(entry["ended_at"]),
+            shown_time(entry["began_at"]),
+            shown_time(entry["ended_at"]),
             entry["worker"] or "",
             entry["outcome"],
             Text(entry["reason"] or ""),
@@ -242,5 +192,5 @@ def history_table(history: list[dict[str, Any]]) -> Table:
     return table
 
 
-def at(moment: str | None) -> str:
+def shown_time(moment: str | None) -> str:
     return moment[:19].replace("T", " ") if moment else ""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from infra.cli.options import DEFAULT_HOME, AsJson, Home
-
-if TYPE_CHECKING:
-    from infra.local.keys import KeyFile
+from infra.cli.console import plain_table, print_json
+from infra.cli.options import DEFAULT_HOME, AsJson, HomePath
+from infra.local.home import Home
+from infra.local.keys import KeyFile
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich", help="Create, list and revoke API keys."
@@ -33,7 +34,7 @@ def create(
             help="infer, capture:write, feedback:write, review, admin or read. May be repeated."
         ),
     ],
-    home: Home = DEFAULT_HOME,
+    home: HomePath = DEFAULT_HOME,
     file: KeysFile = None,
 ) -> None:
     """Make a key and print its secret, once: only its digest is kept.
@@ -45,24 +46,19 @@ def create(
 
 
 @app.command("list")
-def list_keys(home: Home = DEFAULT_HOME, file: KeysFile = None, json: AsJson = False) -> None:
+def list_keys(home: HomePath = DEFAULT_HOME, file: KeysFile = None, json: AsJson = False) -> None:
     """Show the keys: never their secrets, which nobody has kept.
 
     [dim]$[/] ratchet keys list
     """
-    import json as jsonlib
-
-    from rich.console import Console
-    from rich.table import Table
-
     keys = [
         {name: value for name, value in key.items() if name != "sha256"}
         for key in key_file(home, file).all()
     ]
     if json:
-        typer.echo(jsonlib.dumps(keys, indent=1))
+        print_json(keys)
         return
-    table = Table("id", "name", "tenant", "scopes", box=None, header_style="bold", pad_edge=False)
+    table = plain_table("id", "name", "tenant", "scopes")
     for key in keys:
         table.add_row(key["id"], key["name"], key["tenant"], ", ".join(sorted(key["scopes"])))
     Console().print(table)
@@ -71,7 +67,7 @@ def list_keys(home: Home = DEFAULT_HOME, file: KeysFile = None, json: AsJson = F
 @app.command()
 def revoke(
     key: Annotated[str, typer.Argument(help="Its id, or its name.")],
-    home: Home = DEFAULT_HOME,
+    home: HomePath = DEFAULT_HOME,
     file: KeysFile = None,
 ) -> None:
     """Take a key back; the services notice within a second.
@@ -82,7 +78,4 @@ def revoke(
 
 
 def key_file(home: Path, file: Path | None) -> KeyFile:
-    from infra.local.home import Home as Folder
-    from infra.local.keys import KeyFile
-
-    return KeyFile(file or Folder(home).keys_file)
+    return KeyFile(file or Home(home).keys_file)

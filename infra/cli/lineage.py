@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from infra.cli.options import DEFAULT_HOME, AsJson, Home
+from infra.cli.client import find_client
+from infra.cli.console import print_json
+from infra.cli.options import DEFAULT_HOME, AsJson, HomePath
+from infra.cli.tree import lineage_tree
+from infra.lineage import gather
 
 
 def lineage(
@@ -20,7 +25,7 @@ def lineage(
         ),
     ],
     rows: Annotated[int, typer.Option(min=0, help="How many training rows to show.")] = 5,
-    home: Home = DEFAULT_HOME,
+    home: HomePath = DEFAULT_HOME,
     json: AsJson = False,
 ) -> None:
     """Show where an answer came from: adapter, gate, dataset, training rows and reviewers.
@@ -28,17 +33,8 @@ def lineage(
     [dim]$[/] ratchet lineage 01932c5e-7d3a-7c11-9f00-0123456789ab
     [dim]$[/] ratchet lineage 01932c5e-7d3a-7c11-9f00-0123456789ab --rows 20 --json
     """
-    import json as jsonlib
-
-    from infra.cli.client import find_client
-    from infra.lineage import gather
-
     facts = gather(find_client(home), inference_id, rows)
     if json:
-        typer.echo(jsonlib.dumps(facts, indent=1))
+        print_json(facts)
         return
-    from rich.console import Console
-
-    from infra.cli.tree import lineage_tree
-
     Console().print(lineage_tree(facts))

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from infra.cli.operations import Database, Servers
-from infra.cli.options import DEFAULT_HOME, AsJson, Home
-
-if TYPE_CHECKING:
-    from infra.operations.accounts import Account, Balance, OnLog
+from infra.cli.console import plain_table, print_json, progress_bar, wide_console
+from infra.cli.operations import (
+    database_urls,
+    keep_hours,
+    servers_if_known,
+)
+from infra.cli.options import DEFAULT_HOME, AsJson, DatabaseUrl, HomePath, Servers
+from infra.operations.accounts import Account, Balance, OnLog
+from infra.operations.books import Books, open_books
+from infra.operations.reconcile import reconcile as check
 
 SHOWN = 20
 
 
 def reconcile(
-    home: Home = DEFAULT_HOME,
+    home: HomePath = DEFAULT_HOME,
     servers: Servers = None,
-    database: Database = None,
+    database: DatabaseUrl = None,
     read_log: Annotated[
         bool, typer.Option("--log/--no-log", help="Read the topics from end to end, too.")
     ] = True,
@@ -37,25 +44,18 @@ def reconcile(
     [dim]$[/] ratchet reconcile --json | jq '.accounts[] | select(.lost != [])'
     [dim]$[/] RATCHET_DATABASE_URL=postgresql+asyncpg://me@db ratchet reconcile
     """
-    import asyncio
-    import json as jsonlib
-
-    balance = asyncio.run(checked(home, servers, database, read_log, json))
+    balance = asyncio.run(check_balance(home, servers, database, read_log, json))
     if json:
-        typer.echo(jsonlib.dumps(balance.as_json(), indent=1))
+        print_json(balance.as_json())
     else:
-        show(balance)
+        print_balance(balance)
     if not balance.holds:
         raise typer.Exit(2 if balance.undecided and not balance.wrong else 1)
 
 
-async def checked(
-    home: Any, servers: str | None, database: str | None, read_log: bool, quiet: bool
+async def check_balance(
+    home: Path, servers: str | None, database: str | None, read_log: bool, quiet: bool
 ) -> Balance:
-    from infra.cli.operations import database_urls, keep_hours, progress_bar, servers_if_known
-    from infra.operations.books import open_books
-    from infra.operations.reconcile import reconcile as check
-
     log = servers_if_known(home, servers)
     async with open_books(database_urls(home, database)) as books:
         with progress_bar(quiet) as progress:
@@ -69,19 +69,15 @@ async def checked(
             return await check(books, log, keep_hours(), read_log, advance)
 
 
-async def rows_to_read(books: Any) -> int:
-    """Of the databases; the log holds about as many records as the outboxes, or fewer."""
+async def rows_to_read(books: Books) -> int:
+    """Return how many rows and records there are; the log holds about what the outboxes do."""
     outboxes = [await book.count(book.outbox) for book in books.open.values()]
     return sum(outboxes) * 2 + sum([await book.count(book.inbox) for book in books.open.values()])
 
 
-def show(balance: Balance) -> None:
-    from rich.table import Table
-
-    from infra.cli.operations import wide_console
-
+def print_balance(balance: Balance) -> None:
     console = wide_console()
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = plain_table()
     for name in ("topic", "consumer"):
         table.add_column(
             name,
@@ -92,31 +88,27 @@ def show(balance: Balance) -> None:
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     spoken = [account for account in balance.accounts if account.touched]
     for account in spoken:
-        table.add_row(*row(account))
+        table.add_row(*account_row(account))
     console.print(table)
     if quiet := len(balance.accounts) - len(spoken):
         console.print(f"{quiet} more consumers, of topics on which nothing was said", style="dim")
     for line, style in remarks(balance):
         console.print(line, style=style, soft_wrap=True, highlight=False)
-    console.print(*verdict(balance), highlight=False)
+    console.print(verdict(balance), highlight=False)
 
 
-def verdict(balance: Balance) -> tuple[str]:
+def verdict(balance: Balance) -> str:
     took = f"({balance.seconds:.1f} s)"
     if balance.wrong:
-        return (
-            (
-                f"[bold red]✗ {balance.lost} lost, {sum(map(len, balance.doubled.values()))}"
-                f" doubled[/] {took}"
-            ),
-        )
+        doubled = sum(map(len, balance.doubled.values()))
+        return f"[bold red]✗ {balance.lost} lost, {doubled} doubled[/] {took}"
     if balance.undecided:
         away = f"the event log is away: {balance.undecided} published events are pending or lost"
-        return (f"[yellow]not known: {away}, which only it can tell[/] {took}",)
-    return (f"[bold green]nothing is lost[/] {took}",)
+        return f"[yellow]not known: {away}, which only it can tell[/] {took}"
+    return f"[bold green]nothing is lost[/] {took}"
 
 
-def row(account: Account) -> tuple[str, ...]:
+def account_row(account: Account) -> tuple[str, ...]:
     counts = [str(account.outcomes[name] or "") for name in ("handled", "dead-lettered", "dropped")]
     lost = f"[bold red]{len(account.lost)}[/]" if account.lost else "[green]0[/]"
     consumer = account.consumer or "[dim](people)[/]"
@@ -131,14 +123,12 @@ def row(account: Account) -> tuple[str, ...]:
 
 
 def remarks(balance: Balance) -> Iterator[tuple[str, str]]:
-    """What the table does not hold, in words; nothing is hidden because its column would be
-    narrow.
-    """
+    """Say in words what the table does not hold, each with its style."""
     for account in balance.accounts:
         yield from account_remarks(account, balance.keep_hours)
     for topic, ids in balance.doubled.items():
         if ids:
-            yield f"✗ {topic}: accepted twice under one id: {some(ids)}", "red"
+            yield f"✗ {topic}: accepted twice under one id: {first_ids(ids)}", "red"
     for on_log in balance.log:
         yield from log_remarks(on_log)
     for service in balance.absent:
@@ -149,7 +139,7 @@ def account_remarks(account: Account, keep_hours: float) -> Iterator[tuple[str, 
     who = f"{account.topic} at {account.consumer or 'people'}"
     strangers = len(account.strangers)
     if account.lost:
-        yield f"✗ lost: {who}: {some(account.lost)}", "red"
+        yield f"✗ lost: {who}: {first_ids(account.lost)}", "red"
     if account.unsent:
         yield f"{who}: {account.unsent} of the pending are not yet on the log", "yellow"
     if account.undecided:
@@ -164,7 +154,7 @@ def account_remarks(account: Account, keep_hours: float) -> Iterator[tuple[str, 
         )
     if account.strangers:
         yield (
-            f"{who}: {strangers} read that no outbox accounts for: {some(account.strangers)}",
+            f"{who}: {strangers} read that no outbox accounts for: {first_ids(account.strangers)}",
             "yellow",
         )
     if account.older:
@@ -187,5 +177,5 @@ def log_remarks(found: OnLog) -> Iterator[tuple[str, str]]:
         yield f"{found.topic}: {found.records} records on the log, {counts}", "dim"
 
 
-def some(ids: list[str]) -> str:
+def first_ids(ids: list[str]) -> str:
     return ", ".join(ids[:SHOWN]) + (f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else "")

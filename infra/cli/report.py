@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import time
-from typing import Any
 
-import typer
 from rich.console import Console
 from rich.table import Table
+
+from infra.cli.console import plain_table, print_json
+from infra.cli.inspection import paused
+from schemas.base import JsonObject
 
 STYLES = {
     "ready": "green",
@@ -20,9 +21,9 @@ STYLES = {
 }
 
 
-def print_status(status: dict[str, Any], as_json: bool) -> None:
+def print_status(status: JsonObject, as_json: bool) -> None:
     if as_json:
-        typer.echo(jsonlib.dumps(status, indent=1))
+        print_json(status)
         return
     console = Console()
     console.print(
@@ -42,24 +43,14 @@ def print_status(status: dict[str, Any], as_json: bool) -> None:
         console.print(f"✗ {problem}", style="red", soft_wrap=True)
 
 
-def parts_table(status: dict[str, Any]) -> Table:
-    table = Table(
-        "part",
-        "state",
-        "since",
-        "pid",
-        "restarts",
-        "where",
-        "lag",
-        box=None,
-        header_style="bold",
-        pad_edge=False,
-    )
+def parts_table(status: JsonObject) -> Table:
+    table = plain_table("part", "state", "since", "pid", "restarts", "where", "lag")
     for part in status["parts"]:
         state = part["state"]
-        health = part["health"] or {}
-        pending = health.get("outbox_pending")
-        detail = f" ({pending} to publish)" if pending else ""
+        pending = (part["health"] or {}).get("outbox_pending")
+        details = [f"{pending} to publish"] if pending else []
+        details += [f"[red]paused: {topic}[/]" for topic in paused(part)]
+        detail = f" ({', '.join(details)})" if details else ""
         table.add_row(
             part["name"],
             f"[{STYLES.get(state, 'default')}]{state}[/]{detail}",
@@ -79,17 +70,8 @@ def lag_of(behind: dict[str, int] | None) -> str:
     return ", ".join(f"{topic} {count}" for topic, count in waiting.items()) or "0"
 
 
-def routes_table(routes: list[dict[str, Any]]) -> Table:
-    table = Table(
-        "route",
-        "version",
-        "champion",
-        "challenger",
-        "share",
-        box=None,
-        header_style="bold",
-        pad_edge=False,
-    )
+def routes_table(routes: list[JsonObject]) -> Table:
+    table = plain_table("route", "version", "champion", "challenger", "share")
     for route in routes:
         share = route["challenger_share"]
         table.add_row(

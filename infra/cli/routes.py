@@ -3,38 +3,41 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+import yaml
+from pydantic import ValidationError
+from rich.console import Console
 
-from infra.cli.options import DEFAULT_HOME, AsJson, Home
-
-if TYPE_CHECKING:
-    from schemas.route import RouteSpec
+from infra.cli.client import find_client
+from infra.cli.console import print_json
+from infra.cli.inspection import summary
+from infra.cli.options import DEFAULT_HOME, AsJson, HomePath
+from infra.cli.report import routes_table
+from schemas.route import RouteSpec
+from shared.errors import RatchetError
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich", help="List, create, show and roll back routes."
+)
+# Until the gate uses it.
+ACCURACY_UNUSED = (
+    "targets.accuracy is not used by the gate yet: an adapter is promoted when it is proven better"
+    " than what serves, however good that is"
 )
 Name = Annotated[str, typer.Argument(help="tenant/name, as apps write it in 'model'.")]
 
 
 @app.command("list")
-def list_routes(home: Home = DEFAULT_HOME, json: AsJson = False) -> None:
+def list_routes(home: HomePath = DEFAULT_HOME, json: AsJson = False) -> None:
     """Show every route and what serves it.
 
     [dim]$[/] ratchet routes list
     """
-    import json as jsonlib
-
-    from rich.console import Console
-
-    from infra.cli.client import find_client
-    from infra.cli.inspection import summary
-    from infra.cli.report import routes_table
-
     routes = list(find_client(home).items("router", "/v1/routes"))
     if json:
-        typer.echo(jsonlib.dumps(routes, indent=1))
+        print_json(routes)
     elif routes:
         Console().print(routes_table([summary(route) for route in routes]))
     else:
@@ -43,7 +46,7 @@ def list_routes(home: Home = DEFAULT_HOME, json: AsJson = False) -> None:
 
 @app.command()
 def create(
-    file: Annotated[Path, typer.Argument(help="YAML of the route.")], home: Home = DEFAULT_HOME
+    file: Annotated[Path, typer.Argument(help="YAML of the route.")], home: HomePath = DEFAULT_HOME
 ) -> None:
     """Create a route from a YAML file, or change it: the same name again updates what it says.
 
@@ -58,26 +61,22 @@ def create(
 
     [dim]$[/] ratchet routes create examples/support/route.yaml
     """
-    from infra.cli.client import find_client
-
     spec = read_route(file)
+    if "accuracy" in spec.targets.model_fields_set:
+        typer.echo(ACCURACY_UNUSED, err=True)
     route = find_client(home).post("router", "/v1/routes", spec.model_dump(mode="json"))
     typer.echo(
         f'{spec.name} is at version {route["version"]}; apps ask it with model="{spec.name}"'
     )
 
 
-@app.command()
-def show(name: Name, home: Home = DEFAULT_HOME) -> None:
+@app.command("show")
+def show_route(name: Name, home: HomePath = DEFAULT_HOME) -> None:
     """Print a route's whole state: its spec, champion and challenger.
 
     [dim]$[/] ratchet routes show acme/support-triage
     """
-    import json as jsonlib
-
-    from infra.cli.client import find_client
-
-    typer.echo(jsonlib.dumps(find_client(home).get("router", f"/v1/routes/{name}"), indent=1))
+    print_json(find_client(home).get("router", f"/v1/routes/{name}"))
 
 
 @app.command()
@@ -92,7 +91,7 @@ def rollback(
             ),
         ),
     ] = None,
-    home: Home = DEFAULT_HOME,
+    home: HomePath = DEFAULT_HOME,
 ) -> None:
     """Serve an earlier adapter again, at once.
 
@@ -100,8 +99,6 @@ def rollback(
     [dim]$[/] ratchet routes rollback acme/support-triage --to acme--support-triage@3f9c1d2e4b5a
     [dim]$[/] ratchet routes rollback acme/support-triage --to base
     """
-    from infra.cli.client import find_client
-
     state = find_client(home).post(
         "router", f"/v1/routes/{name}/rollback", {"to": to} if to else {}
     )
@@ -113,13 +110,7 @@ def rollback(
 
 
 def read_route(file: Path) -> RouteSpec:
-    """A route from YAML; what is wrong with it is said in one line per problem."""
-    import yaml
-    from pydantic import ValidationError
-
-    from schemas.route import RouteSpec
-    from shared.errors import RatchetError
-
+    """Read a route from YAML; say in one line what is wrong with it."""
     try:
         return RouteSpec.model_validate(yaml.safe_load(file.read_text()))
     except OSError as error:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from infra.cli.options import DEFAULT_HOME, AsJson, Home
+from infra.cli.foreground import run_in_foreground
+from infra.cli.inspection import system_status
+from infra.cli.options import DEFAULT_HOME, AsJson, HomePath
+from infra.cli.report import print_status
+from infra.cli.tail import tail
+from infra.local.home import Home
+from infra.local.plan import LocalConfig
+from shared.errors import RatchetError
 
 
 def up(
-    home: Home = DEFAULT_HOME,
+    home: HomePath = DEFAULT_HOME,
     port_base: Annotated[
         int,
         typer.Option(help="First port: router at it, the other services after it, vLLM 100 above."),
@@ -57,9 +67,6 @@ def up(
     [dim]$[/] ratchet up --no-vllm
     [dim]$[/] ratchet up --only router --only review
     """
-    from infra.cli.foreground import run_in_foreground
-    from infra.local.plan import LocalConfig
-
     run_in_foreground(
         LocalConfig(
             home=home,
@@ -72,20 +79,13 @@ def up(
     )
 
 
-def down(home: Home = DEFAULT_HOME) -> None:
+def down(home: HomePath = DEFAULT_HOME) -> None:
     """Stop what `ratchet up` started in this folder, from another terminal.
 
     [dim]$[/] ratchet down
     [dim]$[/] ratchet down --home /srv/ratchet
     """
-    import os
-    import signal
-    import time
-
-    from infra.local.home import Home as Folder
-    from shared.errors import RatchetError
-
-    folder = Folder(home)
+    folder = Home(home)
     pid = folder.state()["pid"]
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + 60
@@ -99,18 +99,14 @@ def down(home: Home = DEFAULT_HOME) -> None:
     typer.echo(f"stopped (process {pid})")
 
 
-def status(home: Home = DEFAULT_HOME, json: AsJson = False) -> None:
+def status(home: HomePath = DEFAULT_HOME, json: AsJson = False) -> None:
     """Show each part and its health, how far the consumers are behind, and what serves each route.
     Exit code 1 unless all is well.
 
     [dim]$[/] ratchet status
     [dim]$[/] ratchet status --json | jq '.parts[] | select(.state != "ready")'
     """
-    from infra.cli.inspection import system_status
-    from infra.cli.report import print_status
-    from infra.local.home import Home as Folder
-
-    found = system_status(Folder(home))
+    found = system_status(Home(home))
     print_status(found, json)
     if not found["ok"]:
         raise typer.Exit(1)
@@ -126,7 +122,7 @@ def logs(
             )
         ),
     ],
-    home: Home = DEFAULT_HOME,
+    home: HomePath = DEFAULT_HOME,
     lines: Annotated[
         int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")
     ] = 50,
@@ -139,7 +135,4 @@ def logs(
     [dim]$[/] ratchet logs router
     [dim]$[/] ratchet logs trainer -n 200 --follow
     """
-    from infra.cli.tail import tail
-    from infra.local.home import Home as Folder
-
-    tail(Path(Folder(home).logs / f"{part}.log"), lines, follow)
+    tail(Path(Home(home).logs / f"{part}.log"), lines, follow)

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from infra.cli.options import DEFAULT_HOME, AsJson, Home
+from infra.cli.console import plain_table, print_json
+from infra.cli.operations import servers_of
+from infra.cli.options import DEFAULT_HOME, AsJson, HomePath, Servers
+from infra.operations.names import find_topic
+from infra.topics import describe as describe_all
+from infra.topics import provision
 
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     help="Create, list and describe the topics of the event log.",
 )
-Servers = Annotated[
-    str | None,
-    typer.Option(
-        "--servers", envvar="KAFKA_BOOTSTRAP_SERVERS", help="The running system's by default."
-    ),
-]
 
 
 @app.command()
 def create(
-    home: Home = DEFAULT_HOME,
+    home: HomePath = DEFAULT_HOME,
     servers: Servers = None,
     replication_factor: Annotated[
         int, typer.Option(min=1, envvar="KAFKA_REPLICATION_FACTOR", help="3 in production.")
@@ -35,8 +34,6 @@ def create(
     [dim]$[/] ratchet topics create
     [dim]$[/] ratchet topics create --servers kafka:9092 --replication-factor 3
     """
-    from infra.topics import provision
-
     done = provision(servers_of(home, servers), replication_factor)
     for name in done.created:
         typer.echo(f"created {name}")
@@ -47,25 +44,18 @@ def create(
 
 
 @app.command("list")
-def list_topics(home: Home = DEFAULT_HOME, servers: Servers = None, json: AsJson = False) -> None:
+def list_topics(
+    home: HomePath = DEFAULT_HOME, servers: Servers = None, json: AsJson = False
+) -> None:
     """Show each topic, its partitions and how many events it keeps.
 
     [dim]$[/] ratchet topics list
     """
-    import json as jsonlib
-
-    from rich.console import Console
-    from rich.table import Table
-
-    from infra.topics import describe as describe_all
-
     found = describe_all(servers_of(home, servers))
     if json:
-        typer.echo(jsonlib.dumps(found, indent=1))
+        print_json(found)
         return
-    table = Table(
-        "topic", "partitions", "events", "", box=None, header_style="bold", pad_edge=False
-    )
+    table = plain_table("topic", "partitions", "events", "")
     for topic in found:
         count = f"{topic['partitions']}" if topic["partitions"] else "[red]missing[/]"
         table.add_row(
@@ -80,15 +70,7 @@ def describe(topic: Annotated[str, typer.Argument(help="A topic's name.")]) -> N
 
     [dim]$[/] ratchet topics describe adapter-evaluated
     """
-    from schemas.topics import TOPICS
-    from shared.errors import RatchetError
-
-    found = next((entry for entry in TOPICS if entry.name == topic), None)
-    if found is None:
-        raise RatchetError(
-            f"no event travels on '{topic}': choose from"
-            f" {', '.join(entry.name for entry in TOPICS)}"
-        )
+    found = find_topic(topic)
     typer.echo(f"{found.name}: {found.event.__doc__}")
     typer.echo(f"  from       {', '.join(found.producers)}")
     typer.echo(f"  to         {', '.join(found.consumers) or 'whoever watches'}")
@@ -99,9 +81,3 @@ def describe(topic: Annotated[str, typer.Argument(help="A topic's name.")]) -> N
             f"    {name}{'' if field.is_required() else ' (optional)'}"
             f"{f': {field.description}' if field.description else ''}"
         )
-
-
-def servers_of(home: Path, servers: str | None) -> str:
-    from infra.local.home import Home as Folder
-
-    return servers or Folder(home).state()["kafka"]

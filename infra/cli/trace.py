@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+import asyncio
+from pathlib import Path
+from typing import Annotated
 
 import typer
+from rich.text import Text
+from rich.tree import Tree
 
-from infra.cli.operations import Database, Servers
-from infra.cli.options import DEFAULT_HOME, AsJson, Home
-
-if TYPE_CHECKING:
-    from rich.tree import Tree
+from infra.cli.console import print_json, wide_console
+from infra.cli.operations import database_urls, keep_hours, servers_if_known
+from infra.cli.options import DEFAULT_HOME, AsJson, DatabaseUrl, HomePath, Servers
+from infra.operations.books import open_books
+from infra.operations.trace import trace as look_up
+from schemas.base import JsonObject
 
 STYLES = {
     "handled": "green",
@@ -27,9 +32,9 @@ def trace(
         str,
         typer.Argument(help="An event's id; or the id of an inference, for all events about it."),
     ],
-    home: Home = DEFAULT_HOME,
+    home: HomePath = DEFAULT_HOME,
     servers: Servers = None,
-    database: Database = None,
+    database: DatabaseUrl = None,
     json: AsJson = False,
 ) -> None:
     """Show an event's way: accepted, published, consumed by whom, with what effect, and what
@@ -41,35 +46,23 @@ def trace(
     [dim]$[/] ratchet trace 01932c5e-7d3a-7c11-9f00-0123456789ab
     [dim]$[/] ratchet trace 01932c5e-7d3a-7c11-9f00-0123456789ab --json | jq '.[].consumers'
     """
-    import asyncio
-    import json as jsonlib
-
-    from infra.cli.operations import wide_console
-
-    found = asyncio.run(looked_up(home, servers, database, event_id))
+    found = asyncio.run(find_ways(home, servers, database, event_id))
     if json:
-        typer.echo(jsonlib.dumps(found, indent=1))
+        print_json(found)
         return
     for event in found:
-        wide_console().print(way(event), soft_wrap=True)
+        wide_console().print(way_tree(event), soft_wrap=True)
 
 
-async def looked_up(
-    home: Any, servers: str | None, database: str | None, event_id: str
-) -> list[dict[str, Any]]:
-    from infra.cli.operations import database_urls, keep_hours, servers_if_known
-    from infra.operations.books import open_books
-    from infra.operations.trace import trace as look_up
-
+async def find_ways(
+    home: Path, servers: str | None, database: str | None, event_id: str
+) -> list[JsonObject]:
     log = servers_if_known(home, servers)
     async with open_books(database_urls(home, database)) as books:
         return await look_up(books, log, event_id, keep_hours())
 
 
-def way(event: dict[str, Any]) -> Tree:
-    from rich.text import Text
-    from rich.tree import Tree
-
+def way_tree(event: JsonObject) -> Tree:
     tree = Tree(
         Text.assemble(
             (event["type"] or "an event", "bold"), f" {event['event_id']} on {event['topic']}"
@@ -103,7 +96,7 @@ def way(event: dict[str, Any]) -> Tree:
     return tree
 
 
-def published_line(published: dict[str, Any]) -> list[Any]:
+def published_line(published: JsonObject) -> list[str | tuple[str, str]]:
     if published["state"] == "pending":
         return [("pending", "yellow"), ": not yet acknowledged by the event log"]
     there = {
@@ -120,8 +113,8 @@ def published_line(published: dict[str, Any]) -> list[Any]:
     ]
 
 
-def consumed_line(consumer: dict[str, Any]) -> str:
-    """The effect commits together with the inbox's row, so that `handled` is the effect."""
+def consumed_line(consumer: JsonObject) -> str:
+    """Say where and when; the effect commits with the inbox's row, so `handled` means both."""
     line = (
         f" at {consumer['at']}, partition {consumer['partition']}, offset {consumer['offset']}"
         if "at" in consumer

@@ -1,19 +1,19 @@
-"""A lineage as a tree to read. Text of users and models is shown as text: rich's markup in it means
-nothing.
-"""
+"""A lineage as a tree to read; Rich's markup means nothing in what users and models said."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from rich.text import Text
 from rich.tree import Tree
 
-MAX_SHOWN = 100  # characters of a message
+from schemas.base import JsonObject
+
+# Characters of a message.
+MAX_SHOWN = 100
 
 
-def lineage_tree(facts: dict[str, Any]) -> Tree:
+def lineage_tree(facts: JsonObject) -> Tree:
     inference = facts["inference"]
     tree = Tree(
         line("answer ", (repr(inference["answer"]), "bold green"), f" to {inference['route']}")
@@ -37,7 +37,7 @@ def lineage_tree(facts: dict[str, Any]) -> Tree:
     return tree
 
 
-def attempt_line(attempt: dict[str, Any]) -> Text:
+def attempt_line(attempt: JsonObject) -> Text:
     confidence = attempt.get("confidence") or {}
     sure = [f"score {confidence['score']:.3f}"] if "score" in confidence else []
     if confidence.get("p_correct") is not None:
@@ -53,7 +53,7 @@ def attempt_line(attempt: dict[str, Any]) -> Text:
     )
 
 
-def add_adapter(tree: Tree, facts: dict[str, Any]) -> None:
+def add_adapter(tree: Tree, facts: JsonObject) -> None:
     branch = tree.add(line("adapter ", (facts["adapter_id"], "bold cyan")))
     if trained := facts["adapter"]:
         branch.add(line("digest sha256 ", trained["adapter"]["blob"]["sha256"]))
@@ -72,7 +72,7 @@ def add_adapter(tree: Tree, facts: dict[str, Any]) -> None:
         add_dataset(branch, facts)
 
 
-def add_gate(branch: Tree, evaluation: dict[str, Any] | None) -> None:
+def add_gate(branch: Tree, evaluation: JsonObject | None) -> None:
     if evaluation is None:
         branch.add(Text("no evaluation is known", style="yellow"))
         return
@@ -89,7 +89,7 @@ def add_gate(branch: Tree, evaluation: dict[str, Any] | None) -> None:
         gate.add(Text(reason, style="dim"))
 
 
-def add_dataset(branch: Tree, facts: dict[str, Any]) -> None:
+def add_dataset(branch: Tree, facts: JsonObject) -> None:
     dataset = branch.add(line("dataset ", (facts["dataset_id"], "bold magenta")))
     if facts["adapter"]:
         dataset.add(line("digest sha256 ", facts["adapter"]["dataset"]["sha256"]))
@@ -117,7 +117,7 @@ def add_dataset(branch: Tree, facts: dict[str, Any]) -> None:
         reviewers.add(line((reviewer, "bold"), f" gave {count} of them"))
 
 
-def asked(row: dict[str, Any]) -> str:
+def asked(row: JsonObject) -> str:
     messages = json.loads(row["messages"]) if isinstance(row["messages"], str) else row["messages"]
     text = messages[-1]["content"] if messages else ""
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

@@ -1,3 +1,1 @@
-"""`ratchet demo`: the loop closes twice, on real text with a real model, and is measured while it
-does.
-"""
+"""`ratchet demo`: the loop closes twice, on real text with a real model, and is measured."""

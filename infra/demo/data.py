@@ -1,6 +1,4 @@
-"""What the demo sends: labelled messages, from the bundled set or from anyone's CSV, split into the
-phases of the story.
-"""
+"""What the demo sends: labelled messages, from the bundled set or from anyone's CSV."""
 
 from __future__ import annotations
 
@@ -14,12 +12,14 @@ import yaml
 
 from schemas.route import RouteSpec
 from shared.errors import Invalid
-from shared.rules.redaction import redact
+from shared.rules import redact
 
 BUNDLED = Path(__file__).parents[2] / "examples/support"
-LATE_SHARE = 0.6  # of the traffic after the new kinds of requests appeared
-MORE_LATE_SHARE = 0.8  # while the new labels are being learned: the new product is in the news
-# what the story sends when nothing is refused
+# Of the traffic after the new kinds of requests appeared.
+LATE_SHARE = 0.6
+# While the new labels are being learned: the new product is in the news.
+MORE_LATE_SHARE = 0.8
+# What the story sends when nothing is refused
 NEEDED_PER_LABEL = 40
 NEEDED_EVERYDAY = 640
 NEEDED_LATE = 280
@@ -37,9 +37,7 @@ class Sample:
 
 @dataclass
 class DemoData:
-    """Samples of the everyday labels and of the late ones, each shuffled once; `take` never repeats
-    a message.
-    """
+    """Samples of the everyday labels and of the late ones; `take` never repeats a message."""
 
     spec: RouteSpec
     late: dict[str, str]
@@ -47,7 +45,7 @@ class DemoData:
     late_pool: list[Sample]
 
     def take(self, n: int, late_share: float = 0.0) -> list[Sample]:
-        """The next `n` samples, a share of them late ones, mixed; fewer when the data runs out."""
+        """Take the next `n` samples, a share of them late ones; fewer when the data runs out."""
         n_late = min(round(n * late_share), len(self.late_pool))
         chosen = [self.late_pool.pop() for _ in range(n_late)]
         chosen += [
@@ -57,7 +55,7 @@ class DemoData:
         return chosen
 
     def spec_with_late_labels(self) -> RouteSpec:
-        """The route after its owners added the new labels."""
+        """Return the route after its owners added the new labels."""
         return self.spec.model_copy(
             update={
                 "labels": (*self.spec.labels, *self.late),
@@ -66,7 +64,7 @@ class DemoData:
         )
 
     def true_labels(self) -> dict[str, str]:
-        """Right label by the text a reviewer sees, which is redacted."""
+        """Return the right label by the text that a reviewer sees, which is redacted."""
         return {
             redact(sample.text): sample.label for sample in [*self.everyday_pool, *self.late_pool]
         }
@@ -81,8 +79,9 @@ def bundled(seed: int) -> DemoData:
 def from_csv(
     path: Path, text_column: str, label_column: str, late_labels: list[str], labels: int, seed: int
 ) -> DemoData:
-    """Anyone's labelled rows: the most frequent labels, the last of them late unless `late_labels`
-    names them.
+    """Read labelled rows, of the most frequent labels.
+
+    The last of these are the late ones, unless `late_labels` names them.
     """
     samples = read_csv(path, text_column, label_column)
     counts = Counter(sample.label for sample in samples)
@@ -144,7 +143,7 @@ def split(samples: list[Sample], spec: RouteSpec, late: dict[str, str], seed: in
 
 
 def balanced(samples: list[Sample]) -> list[Sample]:
-    """Round-robin over the labels, so that every stretch of traffic holds all of them."""
+    """Order samples label by label, so that every stretch of traffic holds all of them."""
     by_label: dict[str, list[Sample]] = {}
     for sample in samples:
         by_label.setdefault(sample.label, []).append(sample)
@@ -153,7 +152,7 @@ def balanced(samples: list[Sample]) -> list[Sample]:
 
 
 def demo_spec(spec: RouteSpec) -> RouteSpec:
-    """The route's own file, with the windows the length of this demo allows."""
+    """Give a route the windows that the length of this demo allows."""
     return spec.model_copy(
         update={
             "drift": spec.drift.model_copy(
@@ -164,7 +163,7 @@ def demo_spec(spec: RouteSpec) -> RouteSpec:
 
 
 def generic_spec(labels: list[str]) -> RouteSpec:
-    """A route for labels of which only the names are known."""
+    """Make a route for labels of which only the names are known."""
     longest = max(map(len, labels))
     return demo_spec(
         RouteSpec.model_validate(
@@ -181,7 +180,6 @@ def generic_spec(labels: list[str]) -> RouteSpec:
                 "max_tokens": max(8, longest // 2),
                 "review": {"rate": 0.2, "audit_rate": 0.2, "unsure_rate": 1.0},
                 "retrain": {"min_new_verdicts": 270, "min_new_after_drift": 150},
-                "targets": {"accuracy": 0.6},
                 "minimum_per_label": 10,
             }
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TypeVar
 
 import httpx
 
 from shared.errors import RatchetError
 
 PATIENCE_SECONDS = 120.0
+Found = TypeVar("Found")
 
 
 class GaveUp(RatchetError):
@@ -31,31 +32,26 @@ class Refused(RatchetError):
 
 
 async def patiently(call: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
-    """Repeat a call while its service is away (connection refused, 5xx); other refusals raise at
-    once.
-    """
+    """Repeat a call while its service is away (connection refused, 5xx); refusals raise at once."""
     began = time.monotonic()
     while True:
         try:
             response = await call()
+            said = str(response.status_code)
+            if response.status_code < 400:
+                return response
             if response.status_code < 500:
-                break
+                raise Refused(response)
         except httpx.TransportError:
-            response = None
+            said = "unreachable"
         if time.monotonic() - began > PATIENCE_SECONDS:
-            raise GaveUp(
-                f"no answer ({response.status_code if response is not None else 'unreachable'})",
-                PATIENCE_SECONDS,
-            )
+            raise GaveUp(f"no answer ({said})", PATIENCE_SECONDS)
         await asyncio.sleep(0.5)
-    if response.status_code >= 400:
-        raise Refused(response)
-    return response
 
 
 async def until(
-    condition: Callable[[], Awaitable[Any]], what: str, seconds: float, every: float = 0.4
-) -> Any:
+    condition: Callable[[], Awaitable[Found | None]], what: str, seconds: float, every: float = 0.4
+) -> Found:
     """Wait for `condition` to return something true and return it."""
     began = time.monotonic()
     while not (found := await condition()):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import httpx
 
 from infra.demo.patience import patiently
+from schemas.base import JsonObject
 from schemas.route import RouteSpec
 
 
@@ -21,15 +20,15 @@ class Platform:
         body = spec.model_dump(mode="json")
         await patiently(lambda: self.client.post(f"{self.urls['router']}/v1/routes", json=body))
 
-    async def route(self, name: str) -> dict[str, Any]:
+    async def route(self, name: str) -> JsonObject:
         return await self._get("router", f"/v1/routes/{name}")
 
     async def champion(self, name: str) -> str | None:
         champion = (await self.route(name)).get("champion")
         return champion["adapter_id"] if champion else None
 
-    async def datasets(self, name: str) -> list[dict[str, Any]]:
-        return (await self._get("dataset-builder", "/v1/datasets", route=name))["items"]
+    async def datasets(self, name: str) -> list[JsonObject]:
+        return await self._items("dataset-builder", "/v1/datasets", route=name)
 
     async def order_dataset(self, name: str, reason: str) -> None:
         await patiently(
@@ -38,19 +37,24 @@ class Platform:
             )
         )
 
-    async def readiness(self, name: str) -> dict[str, Any]:
+    async def readiness(self, name: str) -> JsonObject:
         return await self._get("dataset-builder", f"/v1/routes/{name}/readiness")
 
-    async def training_jobs(self) -> list[dict[str, Any]]:
-        return (await self._get("trainer", "/v1/jobs"))["items"]
+    async def training_jobs(self) -> list[JsonObject]:
+        return await self._items("trainer", "/v1/jobs")
 
-    async def evaluations(self, name: str) -> list[dict[str, Any]]:
-        return (await self._get("evaluator", "/v1/evaluations", route=name))["items"]
+    async def evaluations(self, name: str) -> list[JsonObject]:
+        return await self._items("evaluator", "/v1/evaluations", route=name)
 
-    async def drift_alarms(self, name: str) -> list[dict[str, Any]]:
-        return (await self._get("evaluator", "/v1/drift", route=name))["items"]
+    async def drift_alarms(self, name: str) -> list[JsonObject]:
+        return await self._items("evaluator", "/v1/drift", route=name)
 
-    async def _get(self, service: str, path: str, **query: str) -> Any:
-        return (
-            await patiently(lambda: self.client.get(f"{self.urls[service]}{path}", params=query))
-        ).json()
+    async def _items(self, service: str, path: str, **query: str) -> list[JsonObject]:
+        items: list[JsonObject] = (await self._get(service, path, **query))["items"]
+        return items
+
+    async def _get(self, service: str, path: str, **query: str) -> JsonObject:
+        url = f"{self.urls[service]}{path}"
+        response = await patiently(lambda: self.client.get(url, params=query))
+        answer: JsonObject = response.json()
+        return answer

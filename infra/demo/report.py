@@ -1,6 +1,4 @@
-"""The demo's results: a table on the terminal and one self-contained HTML page with the
-accuracy-over-time plot.
-"""
+"""The demo's results: tables on the terminal, and one HTML page with the plot of accuracy."""
 
 from __future__ import annotations
 
@@ -10,13 +8,17 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from infra.demo.story import Phase, Story
-from infra.demo.traffic import Answered, accuracy
+from infra.demo.record import Moment, Phase, Step, late
+from infra.demo.story import Story
+from infra.demo.traffic import AnsweredMessage, accuracy
 
-WINDOW = 40  # requests in the moving average of the plot
+# Requests in the moving average of the plot.
+WINDOW = 40
 QUIET_SECONDS = 15
 MARKS = {"promotion": "#1a7f4b", "drift": "#c0392b", "labels": "#8a6d1a"}
 
@@ -24,12 +26,12 @@ MARKS = {"promotion": "#1a7f4b", "drift": "#c0392b", "labels": "#8a6d1a"}
 def phase_row(phase: Phase) -> dict[str, str]:
     answered = phase.answered
     n = len(phase.answered)
-    late = [one for one in answered if one.late]
+    late_ones = late(answered)
     return {
         "phase": phase.name,
         "requests": str(n),
         "accuracy": f"{accuracy(answered):.0%}",
-        "late": f"{accuracy(late):.0%}" if late else "–",
+        "late": f"{accuracy(late_ones):.0%}" if late_ones else "–",
         "fallback": f"{sum(one.outcome != 'confident' for one in answered) / n:.0%}",
         "human": f"{sum(one.outcome == 'unsure' for one in answered) / n:.0%}",
         "reviewed": str(phase.reviewed),
@@ -53,33 +55,30 @@ def print_tables(console: Console, story: Story, total_seconds: float) -> None:
     table = Table(title="What happened", title_justify="left")
     for key, title in COLUMNS.items():
         table.add_column(title, justify="left" if key == "phase" else "right")
-    for phase in story.phases:
+    for phase in story.record.phases:
         table.add_row(*phase_row(phase).values())
     console.print(table)
     steps = Table(title="How long each step took", title_justify="left")
     steps.add_column("step")
     steps.add_column("seconds", justify="right")
-    for step, seconds in [*story.steps, ("everything", total_seconds)]:
-        steps.add_row(step, f"{seconds:.1f}")
+    for step in [*story.record.steps, Step("everything", total_seconds)]:
+        steps.add_row(step.name, f"{step.seconds:.1f}")
     console.print(steps)
-    for act, passed, words in story.verdicts():
-        console.print(
-            f"[bold {'green' if passed else 'red'}]{'PASSED' if passed else 'FAILED'}[/] {act}:"
-            f" {words}",
-            highlight=False,
-        )
+    for result in story.record.results():
+        mark = "[bold green]PASSED[/]" if result.passed else "[bold red]FAILED[/]"
+        console.print(f"{mark} {result.act}: {result.words}", highlight=False)
 
 
 def write_html(path: Path, story: Story, lineage: str, total_seconds: float, machine: str) -> None:
-    plot = Markup(accuracy_plot(story))  # noqa: S704 - matplotlib escapes what it draws
+    plot = Markup(accuracy_plot(story))  # noqa: S704  matplotlib escapes what it draws
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
     path.write_text(
         environment.get_template("report.html.j2").render(
             columns=COLUMNS,
-            rows=[phase_row(phase) for phase in story.phases],
-            steps=[*story.steps, ("everything", total_seconds)],
-            verdicts=story.verdicts(),
-            evaluations=story.evaluations,
+            rows=[phase_row(phase) for phase in story.record.phases],
+            steps=[*story.record.steps, Step("everything", total_seconds)],
+            results=story.record.results(),
+            evaluations=story.record.evaluations,
             plot=plot,
             lineage=lineage,
             machine=machine,
@@ -93,46 +92,41 @@ def write_html(path: Path, story: Story, lineage: str, total_seconds: float, mac
 
 
 def accuracy_plot(story: Story) -> str:
-    """An inline SVG: moving accuracy over time, all requests and late labels, with every promotion
-    and drift event.
-    """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
+    """Draw accuracy over time as an inline SVG, with every promotion and drift event."""
     answered = sorted(story.app.answered, key=lambda one: one.at)
-    figure, axes = plt.subplots(figsize=(10, 4.2))
+    figure = Figure(figsize=(10, 4.2))
+    axes = figure.add_subplot()
     for rows, label, style in (
         (answered, "all requests", "-"),
-        ([a for a in answered if a.late], "late labels only", "--"),
+        (late(answered), "late labels only", "--"),
     ):
         times, values = moving_accuracy(rows)
         axes.plot(times, values, style, label=f"{label} (moving average of {WINDOW})", linewidth=2)
-    for i, (at, kind, text) in enumerate(story.happened):
-        axes.axvline(at, color=MARKS[kind], linewidth=1.4)
-        axes.annotate(
-            text,
-            (at, 1.02 + 0.05 * (i % 3)),
-            xycoords=("data", "axes fraction"),
-            fontsize=8,
-            color=MARKS[kind],
-        )
+    for i, moment in enumerate(story.record.happened):
+        draw_moment(axes, moment, 1.02 + 0.05 * (i % 3))
     axes.set(xlabel="seconds since the start", ylabel="accuracy", ylim=(0, 1))
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, frameon=False)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", bbox_inches="tight")
-    plt.close(figure)
     return buffer.getvalue()[buffer.getvalue().index("<svg") :]
 
 
-def moving_accuracy(answered: list[Answered]) -> tuple[list[float], list[float]]:
-    """Breaks (NaN) where nothing was asked for a while: the line must not draw what nobody
-    measured.
-    """
-    times = []
-    values = []
+def draw_moment(axes: Axes, moment: Moment, height: float) -> None:
+    axes.axvline(moment.at, color=MARKS[moment.kind], linewidth=1.4)
+    axes.annotate(
+        moment.text,
+        (moment.at, height),
+        xycoords=("data", "axes fraction"),
+        fontsize=8,
+        color=MARKS[moment.kind],
+    )
+
+
+def moving_accuracy(answered: list[AnsweredMessage]) -> tuple[list[float], list[float]]:
+    """Return times and values; NaN breaks the line where nothing was asked for a while."""
+    times: list[float] = []
+    values: list[float] = []
     for end in range(min(10, len(answered)), len(answered) + 1):
         window = answered[max(0, end - WINDOW) : end]
         if times and window[-1].at - times[-1] > QUIET_SECONDS:

@@ -1,6 +1,4 @@
-"""Simulated reviewers: they know the true label, err at a set rate, and work through review's API
-like any client.
-"""
+"""Simulated reviewers: they know the true label, and err at a set rate."""
 
 from __future__ import annotations
 
@@ -34,7 +32,10 @@ class Reviewers:
         self.error_rate = error_rate
         self.random = random.Random(seed)
         self._busy = time.monotonic()
-        self.done = self.corrected = self.rejected = self.erred = 0
+        self.done = 0
+        self.corrected = 0
+        self.rejected = 0
+        self.erred = 0
 
     async def run(self) -> None:
         await asyncio.gather(*(self._work(key) for key in self.keys.values()))
@@ -48,7 +49,7 @@ class Reviewers:
                     await asyncio.sleep(1.0)
 
     async def _one(self, client: httpx.AsyncClient) -> bool:
-        """Review one item; False when the queue was empty."""
+        """Review one item; return False when the queue was empty."""
         claimed = await patiently(
             lambda: client.post("/v1/queue/next", json={"route": self.spec.name})
         )
@@ -57,9 +58,8 @@ class Reviewers:
         self._busy = time.monotonic()
         item = claimed.json()
         answer = self._opinion(next(m["content"] for m in item["messages"] if m["role"] == "user"))
-        if (
-            answer in self.spec.labels and answer not in item["labels"]
-        ):  # review has not heard of the new labels yet
+        # Review has not heard of the new labels yet.
+        if answer in self.spec.labels and answer not in item["labels"]:
             await patiently(lambda: client.post(f"/v1/items/{item['item_id']}/release"))
             return False
         approved = same_answer(answer, item["answer"], self.spec)
@@ -75,7 +75,7 @@ class Reviewers:
         return True
 
     def idle_seconds(self) -> float:
-        """Since the last item any of them got."""
+        """Return the seconds since the last item that any of them got."""
         return time.monotonic() - self._busy
 
     def _opinion(self, text: str) -> str:

@@ -1,6 +1,4 @@
-"""Runs the whole demo: start the system, tell the story, print and write what was measured, stop
-everything.
-"""
+"""Runs the demo: starts the system, tells the story, reports what was measured, stops it."""
 
 from __future__ import annotations
 
@@ -20,10 +18,11 @@ from infra.cli.client import Client
 from infra.cli.tree import lineage_tree
 from infra.demo.data import DemoData
 from infra.demo.platform import Platform
+from infra.demo.record import Record
 from infra.demo.report import print_tables, write_html
 from infra.demo.reviewers import Reviewers
 from infra.demo.story import Story
-from infra.demo.traffic import Answered, App
+from infra.demo.traffic import AnsweredMessage, App
 from infra.demo.view import View
 from infra.lineage import gather
 from infra.local.home import AlreadyRunning, Home
@@ -51,7 +50,7 @@ class Options:
 
 
 async def run_demo(data: DemoData, options: Options, console: Console) -> bool:
-    """True when both acts succeeded by measurement."""
+    """Return whether both acts succeeded by measurement."""
     started = time.monotonic()
     clear(options.home)
     view = View(console)
@@ -60,9 +59,8 @@ async def run_demo(data: DemoData, options: Options, console: Console) -> bool:
     )
     async with Supervisor(config) as system:
         with view.spinner("starting the event log, six services and vLLM"):
-            await system.wait_ready(
-                *(part for part in system.parts if part != "vllm-evaluation")
-            )  # not needed before a training ended
+            # Not needed before a training ended.
+            await system.wait_ready(*(part for part in system.parts if part != "vllm-evaluation"))
         view.note(
             f"everything runs after {time.monotonic() - started:.0f} s; reviewers' pages:"
             f" {system.urls['review']}, logs: {system.home.logs}"
@@ -86,13 +84,11 @@ async def run_demo(data: DemoData, options: Options, console: Console) -> bool:
             working.cancel()
             with suppress(asyncio.CancelledError):
                 await working
-    return all(passed for _, passed, _ in story.verdicts())
+    return all(result.passed for result in story.record.results())
 
 
 def clear(folder: Path) -> None:
-    """Every demo starts from nothing; a folder that something runs in, or that is not a demo's, is
-    left alone.
-    """
+    """Empty the demo's folder; raise where something runs in it, or it is not a demo's."""
     if Home(folder).is_running():
         raise AlreadyRunning(folder, Home(folder).state()["pid"])
     if folder.exists() and any(folder.iterdir()) and not (folder / "lock").exists():
@@ -111,7 +107,7 @@ def make_story(
         data=data,
         platform=Platform(system.urls, system.credentials["admin"]),
         view=view,
-        started=started,
+        record=Record(started),
         reviewers=Reviewers(
             system.urls["review"],
             keys,
@@ -123,10 +119,8 @@ def make_story(
     )
 
 
-async def until_told(story: Story, working: asyncio.Task) -> None:
-    """Tell the story; a reviewer that breaks ends it with the reviewer's error instead of a long
-    silence.
-    """
+async def until_told(story: Story, working: asyncio.Task[None]) -> None:
+    """Tell the story; a reviewer that breaks ends it at once, with the reviewer's error."""
     telling = asyncio.create_task(story.tell())
     await asyncio.wait({telling, working}, return_when=asyncio.FIRST_COMPLETED)
     if not telling.done():
@@ -135,19 +129,17 @@ async def until_told(story: Story, working: asyncio.Task) -> None:
     telling.result()
 
 
-def last_tuned(answered: list[Answered]) -> Answered:
-    """The last answer that an adapter gave; of those, a confident and right one where there is
-    one.
-    """
+def last_tuned(answered: list[AnsweredMessage]) -> AnsweredMessage:
+    """Return the last answer of an adapter, a confident and right one where there is one."""
     tuned = [one for one in answered if one.arm != "base"] or answered
     return max(reversed(tuned), key=lambda one: (one.outcome == "confident", one.correct))
 
 
-def lineage_of(system: Supervisor, answered: Answered) -> str:
+def lineage_of(system: Supervisor, answered: AnsweredMessage) -> str:
     facts = gather(Client(system.urls, system.credentials["admin"]), answered.inference_id)
-    paper = Console(file=io.StringIO(), width=150)
-    paper.print(lineage_tree(facts))
-    return paper.file.getvalue()
+    text = io.StringIO()
+    Console(file=text, width=150).print(lineage_tree(facts))
+    return text.getvalue()
 
 
 def finish(console: Console, story: Story, lineage: str, page: Path, seconds: float) -> None:

@@ -1,34 +1,37 @@
-"""The two acts. Each step waits for what the system really did; nothing is assumed to have
-happened.
-"""
+"""The two acts. Each step waits for what the system really did."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from infra.demo.data import LATE_SHARE, MORE_LATE_SHARE, DemoData, Sample
 from infra.demo.patience import until
 from infra.demo.platform import Platform
+from infra.demo.record import BASE, FIRST, LABELS_ADDED, NEW_REQUESTS, SECOND, Record
 from infra.demo.reviewers import Reviewers
-from infra.demo.traffic import Answered, App, accuracy
+from infra.demo.traffic import App, accuracy
 from infra.demo.view import View
+from schemas.base import JsonObject
 from shared.errors import RatchetError
 
+# Requests before anything is trained.
 BASELINE = 370
+# Requests with each new version.
 AFTER = 90
+# Requests between two looks for drift, and how often that goes on.
 CHUNK = 30
 MAX_CHUNKS = 6
+# Requests after the late labels were added.
 MORE_LATE = 200
+# Requests after the gate refused an adapter, and how many adapters it may refuse.
 CORRECTIONS = 90
-CANARY = 8
 TRIES = 3
+# Requests at a time while a canary runs.
+CANARY = 8
+# Reviewers without a new item for so long are through.
 QUIET_SECONDS = 3
-ACT_1_POINTS = 30
-ACT_2_POINTS = 20
 BUILD_SECONDS = 90
 TRAIN_SECONDS = 900
 EVALUATE_SECONDS = 400
@@ -42,29 +45,15 @@ class StoryStopped(RatchetError):
 
 
 @dataclass
-class Phase:
-    name: str
-    answered: list[Answered]
-    reviewed: int
-
-
-@dataclass
 class Story:
-    """Everything the report needs: phases, what happened when (seconds since the start), how long
-    each step took.
-    """
-
     app: App
     data: DemoData
     platform: Platform
     reviewers: Reviewers
     view: View
-    started: float
-    phases: list[Phase] = field(default_factory=list)
-    happened: list[tuple[float, str, str]] = field(default_factory=list)
-    steps: list[tuple[str, float]] = field(default_factory=list)
-    evaluations: list[dict[str, Any]] = field(default_factory=list)
-    followed: int = 0  # datasets whose adapter was judged
+    record: Record
+    # Datasets whose adapter was judged.
+    followed: int = 0
 
     async def tell(self) -> None:
         await self.act_one()
@@ -75,9 +64,9 @@ class Story:
             "Act 1: the base model is weak; corrections arrive; version 1 is trained, proven and"
             " promoted"
         )
-        await self._traffic("1 base model", self.data.take(BASELINE))
+        await self._traffic(BASE, self.data.take(BASELINE))
         await self._promotion(number=1, late_share=0.0)
-        await self._traffic("2 version 1", self.data.take(AFTER))
+        await self._traffic(FIRST, self.data.take(AFTER))
 
     async def act_two(self) -> None:
         self.view.act(
@@ -86,38 +75,30 @@ class Story:
         )
         await self._drift()
         await self._add_labels()
-        await self._traffic("4 labels added", self.data.take(MORE_LATE, MORE_LATE_SHARE))
+        await self._traffic(LABELS_ADDED, self.data.take(MORE_LATE, MORE_LATE_SHARE))
         await self._promotion(number=2, late_share=LATE_SHARE)
-        await self._traffic("5 version 2", self.data.take(AFTER, LATE_SHARE))
+        await self._traffic(SECOND, self.data.take(AFTER, LATE_SHARE))
 
     async def _traffic(self, phase: str, samples: list[Sample]) -> None:
         with (
-            self._timed(f"traffic: {phase}"),
+            self.record.timed(f"traffic: {phase}"),
             self.view.bar(f"{phase}: {len(samples)} requests", len(samples)) as bar,
         ):
             before = self.reviewers.done
             answered = await self.app.send(phase, samples, bar.advance)
         await asyncio.sleep(0.5)
-        self._keep(phase, answered, self.reviewers.done - before)
+        self.record.keep(phase, answered, self.reviewers.done - before)
         self.view.measured(phase, accuracy(answered))
-
-    def _keep(self, phase: str, answered: list[Answered], reviewed: int) -> None:
-        known = next((one for one in self.phases if one.name == phase), None)
-        if known:
-            known.answered += answered
-            known.reviewed += reviewed
-        else:
-            self.phases.append(Phase(phase, answered, reviewed))
 
     async def _drift(self) -> None:
         """Send new kinds of requests until the evaluator says that something changed."""
-        with self._timed("drift detected after"):
+        with self.record.timed("drift detected after"):
             for _ in range(MAX_CHUNKS):
-                await self._traffic("3 new requests", self.data.take(CHUNK, LATE_SHARE))
+                await self._traffic(NEW_REQUESTS, self.data.take(CHUNK, LATE_SHARE))
                 if await self._alarm(seconds=5):
                     break
             alarm = await until(lambda: self._alarm(seconds=0.1), "drift", DRIFT_SECONDS)
-        self._mark("drift", "drift detected")
+        self.record.mark("drift", "drift detected")
         fired = [
             f"{s['name']} p={s['p_value']:.2g}" if s["p_value"] is not None else s["name"]
             for s in alarm["statistics"]
@@ -125,7 +106,7 @@ class Story:
         ]
         self.view.note(f"drift detected ({alarm['monitor']}): {', '.join(fired)}")
 
-    async def _alarm(self, seconds: float) -> dict[str, Any] | None:
+    async def _alarm(self, seconds: float) -> JsonObject | None:
         deadline = time.monotonic() + seconds
         while (
             not (alarms := await self.platform.drift_alarms(self.data.spec.name))
@@ -137,16 +118,18 @@ class Story:
     async def _add_labels(self) -> None:
         spec = self.data.spec_with_late_labels()
         await self.platform.put_route(spec)
-        self.app.spec = self.reviewers.spec = spec
-        self._mark("labels", "labels added")
+        self.app.spec = spec
+        self.reviewers.spec = spec
+        self.record.mark("labels", "labels added")
         self.view.note(
             f"reviewers found no label for {self.reviewers.rejected} answers; the team adds"
             f" {', '.join(self.data.late)}"
         )
 
     async def _promotion(self, number: int, late_share: float) -> None:
-        """Follow a version from the last correction to serving. A refused one is not the end:
-        corrections go on, the next is tried.
+        """Follow a version from the last correction to serving.
+
+        After a refusal corrections go on, and the next one is tried.
         """
         evaluation = await self._candidate(f"version {number}")
         for again in range(2, TRIES + 1):
@@ -165,29 +148,27 @@ class Story:
             )
         await self._serving(number, late_share)
 
-    async def _candidate(self, name: str) -> dict[str, Any]:
-        """Dataset, training and verdict; the loop itself is not helped along."""
-        with self._timed(f"{name}: dataset"):
+    async def _candidate(self, name: str) -> JsonObject:
+        """Wait for a dataset, its training and the gate's verdict; nothing is helped along."""
+        with self.record.timed(f"{name}: dataset"):
             dataset = await until(self._dataset, await self._why_no_dataset(), BUILD_SECONDS)
         self.view.note(f"dataset {dataset['dataset_id']}: {dataset['rows']}")
-        with self._timed(f"{name}: training"):
+        with self.record.timed(f"{name}: training"):
             await self._watch_training(dataset["dataset_id"])
         with (
-            self._timed(f"{name}: evaluation"),
+            self.record.timed(f"{name}: evaluation"),
             self.view.spinner("evaluating base, champion and challenger on held-out rows"),
         ):
             evaluation = await until(
                 lambda: self._evaluation(dataset["dataset_id"]), "the evaluation", EVALUATE_SECONDS
             )
         self.followed += 1
-        self.evaluations.append(evaluation)
+        self.record.evaluations.append(evaluation)
         self.view.gate(evaluation)
         return evaluation
 
     async def _correct_more(self, late_share: float) -> None:
-        """As an ML engineer would: let corrections come in, and order a dataset unless the route's
-        rule has built one.
-        """
+        """Let corrections come in, and order a dataset unless the route's rule has built one."""
         await self._traffic("more corrections", self.data.take(CORRECTIONS, late_share))
         await until(self._reviewed, "the end of the reviews", REVIEW_SECONDS)
         if not await self._dataset():
@@ -201,15 +182,15 @@ class Story:
 
     async def _serving(self, number: int, late_share: float) -> None:
         name = self.data.spec.name
-        with self._timed(f"version {number}: canary"):
+        with self.record.timed(f"version {number}: canary"):
             await until(
                 lambda: self._canary(number, late_share), "the promotion", CANARY_SECONDS, every=0
             )
-        self._mark("promotion", f"version {number} serves")
+        self.record.mark("promotion", f"version {number} serves")
         self.view.note(f"{await self.platform.champion(name)} serves all traffic of {name}")
 
-    async def _dataset(self) -> dict[str, Any] | None:
-        """The newest, when it is one that was not followed yet."""
+    async def _dataset(self) -> JsonObject | None:
+        """Return the newest dataset, when it was not followed yet."""
         found = await self.platform.datasets(self.data.spec.name)
         return found[0] if len(found) > self.followed else None
 
@@ -223,91 +204,28 @@ class Story:
         with self.view.bar("training", None) as bar:
 
             async def finished() -> bool:
-                job = next(
-                    (
-                        j
-                        for j in await self.platform.training_jobs()
-                        if j["dataset_id"] == dataset_id
-                    ),
-                    None,
-                )
+                jobs = await self.platform.training_jobs()
+                job = next((job for job in jobs if job["dataset_id"] == dataset_id), None)
                 if job is None:
                     return False
                 if job["state"] == "failed":
                     raise StoryStopped(f"training failed: {job['error']}")
                 bar.training(job["progress"], job["attempt"])
-                return job["state"] == "finished"
+                return bool(job["state"] == "finished")
 
             await until(finished, "training", TRAIN_SECONDS)
 
-    async def _evaluation(self, dataset_id: str) -> dict[str, Any] | None:
-        return next(
-            (
-                e
-                for e in await self.platform.evaluations(self.data.spec.name)
-                if e["dataset_id"] == dataset_id
-            ),
-            None,
-        )
+    async def _evaluation(self, dataset_id: str) -> JsonObject | None:
+        found = await self.platform.evaluations(self.data.spec.name)
+        return next((one for one in found if one["dataset_id"] == dataset_id), None)
 
     async def _canary(self, number: int, late_share: float) -> bool:
-        """Live traffic while the new version answers only a share of it."""
+        """Send live traffic while the new version answers a share; say whether it serves all."""
         if (
             await self.platform.champion(self.data.spec.name)
-            == self.evaluations[-1]["adapter"]["adapter_id"]
+            == self.record.evaluations[-1]["adapter"]["adapter_id"]
         ):
             return True
         answered = await self.app.send("canary", self.data.take(CANARY, late_share), lambda: None)
-        self._keep(f"canary of version {number}", answered, 0)
+        self.record.keep(f"canary of version {number}", answered, 0)
         return False
-
-    def _mark(self, kind: str, text: str) -> None:
-        self.happened.append((time.monotonic() - self.started, kind, text))
-
-    def _timed(self, step: str) -> Stopwatch:
-        return Stopwatch(lambda seconds: self.steps.append((step, seconds)))
-
-    def verdicts(self) -> list[tuple[str, bool, str]]:
-        """Did each act succeed, by measurement."""
-        base, tuned = (accuracy(self._phase(n).answered) for n in ("1 base model", "2 version 1"))
-        low = accuracy(
-            [
-                a
-                for n in ("3 new requests", "4 labels added")
-                for a in self._phase(n).answered
-                if a.late
-            ]
-        )
-        recovered = accuracy([a for a in self._phase("5 version 2").answered if a.late])
-        return [
-            (
-                "act 1",
-                (tuned - base) * 100 >= ACT_1_POINTS,
-                (
-                    f"accuracy {base:.0%} -> {tuned:.0%} ({(tuned - base) * 100:+.0f} points, at"
-                    f" least +{ACT_1_POINTS} needed)"
-                ),
-            ),
-            (
-                "act 2",
-                (recovered - low) * 100 >= ACT_2_POINTS,
-                (
-                    f"accuracy on the late labels {low:.0%} -> {recovered:.0%}"
-                    f" ({(recovered - low) * 100:+.0f} points, at least +{ACT_2_POINTS} needed)"
-                ),
-            ),
-        ]
-
-    def _phase(self, name: str) -> Phase:
-        return next(phase for phase in self.phases if phase.name == name)
-
-
-class Stopwatch:
-    def __init__(self, done: Callable[[float], None]) -> None:
-        self.done = done
-
-    def __enter__(self) -> None:
-        self.began = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        self.done(time.monotonic() - self.began)

@@ -1,6 +1,4 @@
-"""The production app of the demo: it asks the router through the official `openai` client, as any
-app would.
-"""
+"""The app of the demo: it asks the router through the official `openai` client."""
 
 from __future__ import annotations
 
@@ -16,11 +14,12 @@ from schemas.answers import same_answer
 from schemas.route import RouteSpec
 
 CONCURRENCY = 16
-RETRIES = 12  # the client backs off up to 8 s: rides out a killed router or vLLM
+# The client backs off up to 8 s, which rides out a killed router or vLLM.
+RETRIES = 12
 
 
 @dataclass(frozen=True)
-class Answered:
+class AnsweredMessage:
     """One answered request, as the app saw it, and whether it was right."""
 
     inference_id: str
@@ -46,15 +45,15 @@ class App:
         self.spec = spec
         self.late = late
         self.started = started
-        self.answered: list[Answered] = []
+        self.answered: list[AnsweredMessage] = []
 
     async def send(
         self, phase: str, samples: list[Sample], advance: Callable[[], None]
-    ) -> list[Answered]:
+    ) -> list[AnsweredMessage]:
         """Ask all samples, a few at a time; calls `advance` after each."""
         gate = asyncio.Semaphore(CONCURRENCY)
 
-        async def one(sample: Sample) -> Answered:
+        async def one(sample: Sample) -> AnsweredMessage:
             async with gate:
                 answered = await self._ask(phase, sample)
             advance()
@@ -62,14 +61,14 @@ class App:
 
         return list(await asyncio.gather(*(one(sample) for sample in samples)))
 
-    async def _ask(self, phase: str, sample: Sample) -> Answered:
+    async def _ask(self, phase: str, sample: Sample) -> AnsweredMessage:
         began = time.monotonic()
         completion = await self.client.chat.completions.create(
             model=self.spec.name, messages=[{"role": "user", "content": sample.text}]
         )
-        ratchet = completion.model_extra["ratchet"]
+        ratchet = (completion.model_extra or {})["ratchet"]
         answer = completion.choices[0].message.content or ""
-        answered = Answered(
+        answered = AnsweredMessage(
             inference_id=ratchet["inference_id"],
             at=time.monotonic() - self.started,
             phase=phase,
@@ -86,5 +85,5 @@ class App:
         return answered
 
 
-def accuracy(answered: list[Answered]) -> float:
+def accuracy(answered: list[AnsweredMessage]) -> float:
     return sum(one.correct for one in answered) / len(answered) if answered else float("nan")

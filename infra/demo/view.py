@@ -1,12 +1,9 @@
-"""What the demo shows while it runs: one progress bar at a time, and a line for every thing that
-happened.
-"""
+"""What the demo shows while it runs: a progress bar, and a line for all that happened."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -14,13 +11,16 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
 )
 
+from schemas.base import JsonObject
+
 
 class Bar:
-    def __init__(self, progress: Progress, task: Any, name: str) -> None:
+    def __init__(self, progress: Progress, task: TaskID, name: str) -> None:
         self._progress = progress
         self._task = task
         self._name = name
@@ -28,7 +28,7 @@ class Bar:
     def advance(self) -> None:
         self._progress.advance(self._task)
 
-    def training(self, job: dict[str, Any], attempt: int) -> None:
+    def training(self, job: JsonObject, attempt: int) -> None:
         loss = job.get("loss")
         again = f" (attempt {attempt})" if attempt > 1 else ""
         words = f"{self._name}{again}" + (
@@ -55,7 +55,7 @@ class View:
     def measured(self, phase: str, accuracy: float) -> None:
         self.note(f"{phase}: accuracy [bold]{accuracy:.0%}[/]")
 
-    def gate(self, evaluation: dict[str, Any]) -> None:
+    def gate(self, evaluation: JsonObject) -> None:
         arms = ", ".join(f"{arm['arm']} {arm['accuracy']:.0%}" for arm in evaluation["arms"])
         self.note(
             f"gate: [bold]{evaluation['verdict']}[/] ({arms}; n={evaluation['arms'][0]['n']})"

@@ -1,3 +1,1 @@
-"""Runs the whole of Ratchet on one machine: the supervisor, its event log, keys, ports and
-databases.
-"""
+"""Runs all of Ratchet on one machine: supervisor, event log, keys, ports and databases."""

@@ -1,6 +1,4 @@
-"""The event log on this machine: one that already runs, a Kafka under KAFKA_HOME, or the embedded
-one.
-"""
+"""The event log on this machine: one that runs, a Kafka under KAFKA_HOME, or the embedded one."""
 
 from __future__ import annotations
 
@@ -16,6 +14,7 @@ from pathlib import Path
 from infra.local.home import Home
 from infra.local.part import Part, port_is_open
 from infra.local.ports import free_port
+from infra.topics import BrokerAway, provision
 from shared.errors import RatchetError
 
 PATIENCE_SECONDS = 15
@@ -40,9 +39,7 @@ class EmbeddedMissing(RatchetError):
 
 
 def broker_part(home: Home, port: int, environment: Mapping[str, str]) -> Part:
-    """Ready means: it answers and every topic exists; after a restart the topics are looked at
-    again.
-    """
+    """Return the event log as a part, which is ready when it answers and has every topic."""
     if servers := environment.get("KAFKA_BOOTSTRAP_SERVERS"):
         return Part(
             "broker",
@@ -61,9 +58,8 @@ def embedded(home: Home, port: int, environment: Mapping[str, str]) -> Part:
     spec = importlib.util.find_spec("noida_db")
     if spec is None or not spec.origin:
         raise EmbeddedMissing
-    binary = Path(spec.origin).with_name(
-        "noida-db"
-    )  # its Python wrapper would stay between us and the broker's signals
+    # Its Python wrapper would stay between us and the broker's signals.
+    binary = Path(spec.origin).with_name("noida-db")
     if not os.access(binary, os.X_OK):
         binary.chmod(0o755)
     servers = f"127.0.0.1:{port}"
@@ -126,9 +122,7 @@ def apache(home: Home, kafka: Path, port: int, environment: Mapping[str, str]) -
 
 
 async def format_storage(kafka: Path, folder: Path, port: int, env: Mapping[str, str]) -> None:
-    """KRaft, one node that is broker and controller. Formatted once; the ports may change from
-    start to start.
-    """
+    """Format one node that is broker and controller, once; its ports may change later."""
     properties = write_properties(folder, port)
     if is_formatted(folder):
         return
@@ -185,9 +179,7 @@ def one_node(data: Path, port: int, controller_port: int) -> str:
 
 
 async def wait_for_kafka(servers: str) -> None:
-    """One that somebody else runs should answer now, or at least soon."""
-    from infra.topics import BrokerAway
-
+    """Wait a little for a Kafka that somebody else runs; raise BrokerAway where none answers."""
     for _ in range(int(PATIENCE_SECONDS / 0.5)):
         if await any_answers(servers):
             return
@@ -201,14 +193,13 @@ async def any_answers(servers: str) -> bool:
 
 
 async def provisioned(servers: str, environment: Mapping[str, str]) -> bool:
-    from infra.topics import BrokerAway, provision
-
     if not await any_answers(servers):
         return False
     try:
         await asyncio.to_thread(
             provision, servers, int(environment.get("KAFKA_REPLICATION_FACTOR", "1"))
         )
-    except BrokerAway:  # the port opens before the controller has elected itself
+    # The port opens before the controller has elected itself.
+    except BrokerAway:
         return False
     return True

@@ -1,8 +1,10 @@
-"""One database per service: a SQLite file in the home folder, or a database on the Postgres of
-RATCHET_DATABASE_URL.
-"""
+"""One database per service: a SQLite file in the home folder, or one on a given Postgres."""
 
 from __future__ import annotations
+
+import asyncpg
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from infra.local.home import Home
 from schemas.topics import SERVICES
@@ -26,14 +28,12 @@ class PostgresAway(RatchetError):
 
 
 def database_urls(home: Home, server: str | None) -> dict[str, str]:
-    """By service; `server` is RATCHET_DATABASE_URL, whose path, if any, begins the databases' names
-    (default `ratchet`).
+    """Return the databases' URLs by service.
+
+    `server` is RATCHET_DATABASE_URL, whose path, if any, begins their names (else `ratchet`).
     """
     if not server:
         return {service: f"sqlite+aiosqlite:///{home.path}/{service}.db" for service in SERVICES}
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
     try:
         url = make_url(server)
     except ArgumentError as error:
@@ -50,14 +50,9 @@ def database_urls(home: Home, server: str | None) -> dict[str, str]:
 
 
 async def create_missing_databases(urls: dict[str, str]) -> None:
-    """On Postgres; SQLite makes its files itself. Tables are made by each service when it
-    starts.
-    """
+    """Make what is missing on Postgres; SQLite makes its files itself, services their tables."""
     if any(url.startswith("sqlite") for url in urls.values()):
         return
-    import asyncpg
-    from sqlalchemy.engine import make_url
-
     first = make_url(next(iter(urls.values())))
     try:
         connection = await asyncpg.connect(

@@ -1,14 +1,14 @@
-"""Writes .env.example from the settings themselves, so that it is complete.   python -m
-infra.local.env_example > .env.example
+"""Writes .env.example from the settings themselves, so that it is complete.
+
+python -m infra.local.env_example > .env.example
 """
 
 from __future__ import annotations
 
 import importlib
 import textwrap
-from typing import Any
 
-from pydantic import AliasChoices, SecretStr
+from pydantic import AliasChoices, AliasPath, SecretStr
 from pydantic.fields import FieldInfo
 
 from schemas.topics import SERVICES
@@ -81,7 +81,9 @@ def env_example() -> str:
 
 
 def settings_of(service: str) -> type[ServiceSettings]:
-    return importlib.import_module(f"services.{service.replace('-', '_')}.settings").Settings
+    module = importlib.import_module(f"services.{service.replace('-', '_')}.settings")
+    settings: type[ServiceSettings] = module.Settings
+    return settings
 
 
 def section(title: str, settings: type[ServiceSettings], leave_out: dict[str, FieldInfo]) -> str:
@@ -101,7 +103,7 @@ def described(name: str, field: FieldInfo) -> list[str]:
     return [*comment, f"#{spelled(name, field.validation_alias)}={shown(field)}"]
 
 
-def spelled(name: str, alias: Any) -> str:
+def spelled(name: str, alias: str | AliasPath | AliasChoices | None) -> str:
     first = alias.choices[0] if isinstance(alias, AliasChoices) else alias
     return first if isinstance(first, str) else name
 
@@ -110,9 +112,8 @@ def shown(field: FieldInfo) -> str:
     if field.is_required() or field.default is None or isinstance(field.default, SecretStr):
         return ""
     value = str(field.default)
-    return (
-        "" if value.startswith("/") else value
-    )  # a path of the machine that writes this means nothing to its reader
+    # A path of the machine that writes this means nothing to its reader
+    return "" if value.startswith("/") else value
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Kills what the supervisor started when the supervisor itself is killed.   python guard.py < pipe
+"""Kills what the supervisor started when the supervisor itself is killed.
 
 Reads "+PID" and "-PID" (leaders of process groups) from a pipe whose other end only the supervisor
 holds. The end of the pipe means that it is gone, and every group it still had is killed: prctl

@@ -1,5 +1,4 @@
-"""The folder everything local lives in (`.ratchet`), and the state file by which other commands
-find a running system.
+"""The folder that everything local lives in, and the state file that tells what runs there.
 
 Whoever supervises holds a lock on `home/lock`; the kernel drops it when the supervisor dies, so a
 stale state file is told from a live one without guessing by process id.
@@ -13,13 +12,12 @@ import os
 import secrets
 import shutil
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TypedDict
 
 from shared.errors import RatchetError
 
-MIN_FREE_BYTES = (
-    1024**3
-)  # an adapter is some MB, but SQLite and the event log must never meet a full disk
+# An adapter is some MB, but SQLite and the event log must never meet a full disk
+MIN_FREE_BYTES = 1024**3
 
 
 class AlreadyRunning(RatchetError):
@@ -44,6 +42,29 @@ class DiskFull(RatchetError):
             f"only {free / 1024**3:.1f} GiB are free at {home}, 1 GiB is needed: free some, or"
             " choose another disk with --home"
         )
+
+
+class PartEntry(TypedDict):
+    """What the state file says of one part; `since` is the time of its last change of state."""
+
+    name: str
+    state: str
+    detail: str
+    pid: int | None
+    url: str
+    restarts: int
+    since: float
+    ours: bool
+
+
+class StateFile(TypedDict):
+    """The state file, as long as a supervisor runs; `started` in seconds since 1970."""
+
+    pid: int
+    started: float
+    urls: dict[str, str]
+    kafka: str
+    parts: list[PartEntry]
 
 
 class Home:
@@ -73,13 +94,14 @@ class Home:
             raise DiskFull(self.path, free)
 
     def lock(self) -> IO[str]:
-        """Held until closed; refuses when somebody else supervises this folder."""
+        """Take the lock, which is held until closed; raise where somebody else has it."""
         file = (self.path / "lock").open("a")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.close()
-            raise AlreadyRunning(self.path, self._read().get("pid")) from None
+            state = self._read()
+            raise AlreadyRunning(self.path, state["pid"] if state else None) from None
         return file
 
     def is_running(self) -> bool:
@@ -92,36 +114,40 @@ class Home:
                 return True
         return False
 
-    def state(self) -> dict[str, Any]:
-        """What runs here now. A state file that a killed supervisor left is not believed."""
-        if not self.is_running():
+    def state(self) -> StateFile:
+        """Say what runs here now; a state file that a killed supervisor left does not count."""
+        if not self.is_running() or (state := self._read()) is None:
             raise NotRunning(self.path)
-        return self._read()
+        return state
 
-    def write_state(self, state: dict[str, Any]) -> None:
+    def write_state(self, state: StateFile) -> None:
         write_atomically(self._state_file, json.dumps(state, indent=1))
 
     def forget_state(self) -> None:
         self._state_file.unlink(missing_ok=True)
 
     def credentials(self) -> dict[str, str]:
-        return (
-            json.loads(self.credentials_file.read_text()) if self.credentials_file.exists() else {}
-        )
+        if not self.credentials_file.exists():
+            return {}
+        secrets_by_role: dict[str, str] = json.loads(self.credentials_file.read_text())
+        return secrets_by_role
 
     def secret(self, name: str) -> str:
-        """A random secret, made on first use and the same from then on."""
+        """Return a random secret, made on first use and the same from then on."""
         file = self.path / f"{name}.secret"
         if not file.exists():
             write_atomically(file, secrets.token_urlsafe(32), 0o600)
         return file.read_text()
 
-    def _read(self) -> dict[str, Any]:
-        return json.loads(self._state_file.read_text()) if self._state_file.exists() else {}
+    def _read(self) -> StateFile | None:
+        if not self._state_file.exists():
+            return None
+        state: StateFile = json.loads(self._state_file.read_text())
+        return state
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:
-    """Readers see the old file or the new one, never half of it."""
+    """Replace a file so that readers see the old one or the new one, never half of it."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.touch(mode)
     partial.write_text(text)

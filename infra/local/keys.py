@@ -1,15 +1,15 @@
-"""API keys on this machine: a file of digests that the services read, and the secrets of the
-development keys.
-"""
+"""API keys on this machine: digests for the services, and the secrets of development keys."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from infra.local.home import Home, write_atomically
+from schemas.base import JsonObject
 from shared.errors import RatchetError
+from shared.http import Scope, new_key
 
 TENANT = "acme"
 DEVELOPMENT = {
@@ -44,24 +44,28 @@ class KeyFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def all(self) -> list[dict[str, Any]]:
-        return json.loads(self.path.read_text())["keys"] if self.path.exists() else []
+    def all(self) -> list[JsonObject]:
+        if not self.path.exists():
+            return []
+        keys: list[JsonObject] = json.loads(self.path.read_text())["keys"]
+        return keys
 
     def create(self, name: str, tenant: str, scopes: set[str]) -> str:
-        """Adds a key and returns its secret, which is stored nowhere."""
-        from shared.http.auth import Scope, new_key
-
+        """Add a key and return its secret, which is stored nowhere."""
         for scope in sorted(scopes - set(get_args(Scope))):
             raise UnknownScope(scope, get_args(Scope))
-        secret, key = new_key(name, tenant, scopes)  # type: ignore[arg-type]
+        secret, key = new_key(name, tenant, scopes)  # type: ignore[arg-type]  # checked above
         self._write([*self.all(), key.model_dump(mode="json")])
         return secret
 
     def revoke(self, key: str) -> str:
-        """Removes a key by id, or by name where the name is unique; services notice within a
-        second.
+        """Remove a key by id, or by name where the name is unique, and return its id.
+
+        Services notice within a second.
         """
-        matching = [entry["id"] for entry in self.all() if key in (entry["id"], entry["name"])]
+        matching: list[str] = [
+            entry["id"] for entry in self.all() if key in (entry["id"], entry["name"])
+        ]
         if not matching:
             raise UnknownKey(key, self.path)
         if len(matching) > 1:
@@ -69,16 +73,16 @@ class KeyFile:
         self._write([entry for entry in self.all() if entry["id"] != matching[0]])
         return matching[0]
 
-    def _write(self, keys: list[dict[str, Any]]) -> None:
+    def _write(self, keys: list[JsonObject]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(
-            self.path, json.dumps({"keys": keys}, indent=1)
-        )  # digests of 256-bit secrets: nothing to hide from the services' user
+        # Digests of 256-bit secrets: nothing to hide from the services' user
+        write_atomically(self.path, json.dumps({"keys": keys}, indent=1))
 
 
 def development_credentials(home: Home) -> dict[str, str]:
-    """One secret per role, made on the first start and kept in `credentials.json`, readable by its
-    owner alone.
+    """Return one secret per role, made on the first start.
+
+    They are kept in `credentials.json`, readable by its owner alone.
     """
     credentials = home.credentials() if home.keys_file.exists() else {}
     missing = set(DEVELOPMENT) - set(credentials)

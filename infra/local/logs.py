@@ -1,6 +1,4 @@
-"""Where the parts' output goes: a file each, and one coloured stream with the part's name in
-front.
-"""
+"""Where the parts' output goes: a file each, and one coloured stream for all."""
 
 from __future__ import annotations
 
@@ -13,7 +11,8 @@ from rich.text import Text
 from infra.local.part import Part
 from infra.local.process import Supervised
 
-MAX_BYTES = 32 * 1024 * 1024  # then the file becomes NAME.log.1, and what that held is gone
+# Beyond it the file becomes NAME.log.1, and what that held is gone.
+MAX_BYTES = 32 * 1024 * 1024
 COLOURS = {
     "router": "cyan",
     "capture": "blue",
@@ -43,7 +42,7 @@ class Watcher(Protocol):
 
 
 class LogFiles:
-    """home/logs/<part>.log, appended to from start to start."""
+    """Appends to HOME/logs/<part>.log, from start to start."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -76,9 +75,7 @@ class LogFiles:
 
 
 class LogStream:
-    """The stream of `ratchet up`. `quiet` shows state changes alone. `rich` leaves colours out for
-    NO_COLOR and for pipes.
-    """
+    """Prints the stream of `ratchet up`, or with `quiet` only what starts, stops and breaks."""
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
         self.console = console

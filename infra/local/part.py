@@ -25,8 +25,11 @@ class PartUnknown(RatchetError):
 
 @dataclass(frozen=True)
 class Part:
-    """`argv` empty: somebody else runs it, we only wait for it. `stage`: lower stages are stopped
-    first.
+    """A process to supervise, or with an empty `argv` one that somebody else runs.
+
+    `probe` says whether it is ready. `alive` is asked for as long as it lives: a part that stops
+    saying yes is killed and started again. Lower stages are stopped first. The log of a `chatty`
+    part goes to its file, and the stream shows only its warnings.
     """
 
     name: str
@@ -35,24 +38,19 @@ class Part:
     probe: Probe
     env: dict[str, str] = field(default_factory=dict)
     ports: tuple[int, ...] = ()
-    alive: Probe | None = (
-        # asked for as long as it lives; a part that stops saying yes is killed and started again
-        None
-    )
+    alive: Probe | None = None
     after: str | None = None
     prepare: Prepare | None = None
     nice: int = 0
     stage: int = 0
     stop_seconds: float = 10.0
-    chatty: bool = False  # its log goes to its file; the stream shows only its warnings
+    chatty: bool = False
 
 
 async def answers(
     url: str, check: Callable[[httpx.Response], bool] = lambda response: response.is_success
 ) -> bool:
-    """Whether a GET succeeds. Proxies of the environment are ignored: everything local is on
-    loopback.
-    """
+    """Say whether a GET succeeds, without the environment's proxies: all local is on loopback."""
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=5, verify=NO_TLS) as client:
             return check(await client.get(url))

@@ -1,6 +1,4 @@
-"""From what the user asked for to the list of parts: who runs, where, with which environment, after
-whom.
-"""
+"""Turns what the user asked for into parts: what runs, where, with which environment."""
 
 from __future__ import annotations
 
@@ -17,22 +15,27 @@ from infra.local.databases import database_urls
 from infra.local.home import Home
 from infra.local.part import Part, PartUnknown, answers, service_is_alive, service_is_ready
 from infra.local.ports import DEFAULT_BASE, HOST, plan_ports
+from infra.setup import base_model_dir, vllm_python
+from infra.vllm import vllm_command
 from schemas.topics import SERVICES
 from shared.errors import RatchetError
 
 VLLM = ("vllm-serving", "vllm-evaluation")
 PART_NAMES = ("broker", *VLLM, *SERVICES)
+# Neither may slow the answers that production waits for
 NICE = {
     "trainer": 5,
     "vllm-evaluation": 5,
-}  # neither may slow the answers that production waits for
+}
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class LocalConfig:
-    """`base_model`: a folder or a hub id, None for the laptop's own. `only`: these parts (and the
-    event log), empty for all.
+    """What the user asked for.
+
+    `base_model` is a folder or a hub id, None for the laptop's own; `only` names the parts to run
+    beside the event log, empty for all.
     """
 
     home: Path = Path(".ratchet")
@@ -111,7 +114,7 @@ def service_part(name: str, url: str, port: int, environment: dict[str, str]) ->
 def service_environment(
     name: str, home: Home, urls: Mapping[str, str], database: str, port: int, base_model: str
 ) -> dict[str, str]:
-    """Every name here is a field of the service's settings: a test compares them."""
+    """Return what the service is told; a test compares the names with its settings."""
     common = {
         "KAFKA_BOOTSTRAP_SERVERS": urls["broker"],
         "KAFKA_INSTANCE_ID": instance_id(home),
@@ -141,7 +144,7 @@ def service_environment(
 
 
 def instance_id(home: Home) -> str:
-    """The same from start to start, another for each home that shares an event log."""
+    """Return a name that stays from start to start, and differs between homes on one log."""
     return f"{socket.gethostname()}-{hashlib.sha256(str(home.path).encode()).hexdigest()[:8]}"
 
 
@@ -164,18 +167,14 @@ class ModelMissing(RatchetError):
 def vllm_part(
     name: str, config: LocalConfig, url: str, port: int, environment: Mapping[str, str]
 ) -> Part:
-    from infra.setup import vllm_python
-    from infra.vllm import vllm_command
-
     if not vllm_python().exists():
         raise VllmMissing(vllm_python())
     model = base_model_of(config)
     if model.startswith(("/", ".", "~")) and not Path(model).expanduser().is_dir():
         raise ModelMissing(model, ours=not config.base_model)
     argv, env = vllm_command(model, port)
-    clean = {
-        key: value for key, value in environment.items() if key != "PYTHONPATH"
-    }  # its virtual environment is another
+    # Its virtual environment is another.
+    clean = {key: value for key, value in environment.items() if key != "PYTHONPATH"}
     return Part(
         name,
         tuple(argv),
@@ -196,13 +195,11 @@ def base_model_of(config: LocalConfig) -> str:
     if config.base_model:
         folder = Path(config.base_model).expanduser()
         return str(folder.absolute()) if folder.is_dir() else config.base_model
-    from infra.setup import base_model_dir
-
     return str(base_model_dir())
 
 
 def vllm_elsewhere(config: LocalConfig) -> dict[str, str]:
-    """With --no-vllm, the servers that the environment names (on a GPU machine, say)."""
+    """Return the vLLM servers that the environment names, where --no-vllm was said."""
     named = {
         "vllm-serving": config.environment.get("ROUTER_VLLM_URL"),
         "vllm-evaluation": config.environment.get("EVALUATOR_VLLM_URL"),
@@ -211,7 +208,7 @@ def vllm_elsewhere(config: LocalConfig) -> dict[str, str]:
 
 
 def loopback_without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
-    """Our parts talk to each other on loopback; a company's proxy must not be asked for that."""
+    """Keep a company's proxy out of what our parts say to each other on loopback."""
     listed = [
         name
         for name in environment.get("NO_PROXY", environment.get("no_proxy", "")).split(",")

@@ -16,7 +16,8 @@ OFFSETS = {
     "evaluator": 5,
     "vllm-serving": 100,
     "vllm-evaluation": 101,
-    "broker": 992,  # 9092 from the default base
+    # 9092 from the default base.
+    "broker": 992,
 }
 HOST = "127.0.0.1"
 
@@ -38,7 +39,10 @@ class BadPortBase(RatchetError):
 
 
 def plan_ports(base: int) -> dict[str, int]:
-    """The event log alone may move to another port: nobody but our own parts connects to it."""
+    """Return each part's port, from `base` on.
+
+    The event log alone may move to another port: nobody but our own parts connects to it.
+    """
     if not 1024 <= base <= 65535 - max(OFFSETS.values()):
         raise BadPortBase(base)
     ports = {part: base + offset for part, offset in OFFSETS.items()}
@@ -58,7 +62,8 @@ def is_free(port: int) -> bool:
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind((HOST, 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def require_free(port: int, part: str) -> None:

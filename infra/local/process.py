@@ -1,6 +1,4 @@
-"""One part under supervision: started, watched until it is ready, restarted when it dies, stopped
-on request.
-"""
+"""Supervises one part: starts it, watches it, restarts it when it dies, stops it on request."""
 
 from __future__ import annotations
 
@@ -14,15 +12,17 @@ from contextlib import suppress
 from typing import Literal
 
 from infra.local.part import Part
+from shared.child import die_with_parent
 from shared.errors import RatchetError
-from shared.jobs.child import die_with_parent
 
 State = Literal["waiting", "starting", "ready", "restarting", "stopping", "stopped", "failed"]
-FIRST_BACKOFF = 0.2  # seconds; doubles
+# Seconds, doubling.
+FIRST_BACKOFF = 0.2
 LONGEST_BACKOFF = 30.0
-HEALTHY_SECONDS = 60.0  # a part that lived this long starts again at the first back-off
+# A part that lived this long starts again at the first back-off.
+HEALTHY_SECONDS = 60.0
 PROBE_SECONDS = 0.2
-# a part that is stuck, or stopped, for half a minute is started again
+# A part that is stuck, or stopped, for half a minute is started again.
 ALIVE_SECONDS = 5.0
 ALIVE_FAILURES = 6
 TAIL_LINES = 30
@@ -45,18 +45,21 @@ class Supervised:
         self.state: State = "waiting"
         self.detail = ""
         self.process: asyncio.subprocess.Process | None = None
-        self.restarts = self.crashes = 0  # crashes: in a row, without a healthy minute between them
-        self.since = self.born = time.time()
+        self.restarts = 0
+        # In a row, without a healthy minute between them.
+        self.crashes = 0
+        self.since = time.time()
+        self.born = time.time()
         self.first_ready = asyncio.Event()
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._pumping: asyncio.Task | None = None
+        self._pumping: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int | None:
         return self.process.pid if self.process and self.process.returncode is None else None
 
     async def run(self) -> None:
-        """For ever: live, die, back off. Ends only by being cancelled."""
+        """Start the part again whenever it dies, until cancelled."""
         await self._started.wait()
         if self.part.prepare:
             await self.part.prepare()
@@ -73,15 +76,16 @@ class Supervised:
             await asyncio.sleep(delay)
 
     def kill(self) -> None:
-        """As `kill -9` of its process would."""
+        """Kill its process as `kill -9` does."""
         if self.pid:
             os.kill(self.pid, signal.SIGKILL)
 
     async def stop(self) -> None:
-        """Politely, then by force after the part's deadline; what it started goes with it. `run`
-        must be cancelled before.
+        """Stop it politely, then by force after its deadline; what it started goes with it.
+
+        `run` must be cancelled before.
         """
-        if self.pid:
+        if self.pid and self.process:
             self._set("stopping")
             with suppress(ProcessLookupError):
                 self.process.terminate()
@@ -94,24 +98,21 @@ class Supervised:
         self._set("stopped", self.detail if "killed" in self.detail else "")
 
     async def bury(self) -> None:
-        """Kill whatever is left of its process group (vLLM's engine, a trainer's child), and read
-        its last words.
-        """
-        if self.process is None:
+        """Kill what is left of its process group (vLLM's engine, say), and read its last output."""
+        if self.process is None or self._pumping is None:
             return
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         await self.process.wait()
         self._tell_guard(f"-{self.process.pid}")
-        with suppress(
-            TimeoutError
-        ):  # not wait_for, which in Python 3.11 can swallow a cancellation
+        # Not wait_for, which in Python 3.11 can swallow a cancellation
+        with suppress(TimeoutError):
             async with asyncio.timeout(2):
                 await self._pumping
         self.process = None
 
     async def _live(self) -> tuple[int, float]:
-        """From start to death; returns the exit code and how many seconds it lived."""
+        """Run it from start to death; return the exit code and how many seconds it lived."""
         self.process = await asyncio.create_subprocess_exec(
             *self.part.argv,
             env=self.part.env,
@@ -153,21 +154,18 @@ class Supervised:
         try:
             while not await self.part.probe():
                 await asyncio.sleep(PROBE_SECONDS)
-        except RatchetError as error:  # the part answers, and says that it will never do
+        # The part answers, and says that it will never do.
+        except RatchetError as error:
             self._set("failed", str(error))
             return
-        self._set(
-            "ready",
-            (
-                f"after {time.time() - self.born:.1f} s"
-                if not self.restarts
-                else f"again, restart {self.restarts}"
-            ),
-        )
+        first = f"after {time.time() - self.born:.1f} s"
+        self._set("ready", f"again, restart {self.restarts}" if self.restarts else first)
         self.first_ready.set()
 
-    async def _pump(self, stream: asyncio.StreamReader) -> None:
+    async def _pump(self, stream: asyncio.StreamReader | None) -> None:
         """Split by hand: a line longer than the reader's limit must not end the log."""
+        if stream is None:
+            return
         rest = b""
         while chunk := await stream.read(65536):
             *lines, rest = (rest + chunk).split(b"\n")

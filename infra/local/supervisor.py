@@ -1,5 +1,4 @@
-"""Starts the parts, keeps them running, and leaves nothing behind. `ratchet up` and `ratchet demo`
-are both built on it.
+"""Starts the parts, keeps them running, and leaves nothing behind.
 
 async with Supervisor(LocalConfig(home=Path(".ratchet"))) as system:
     await system.wait_ready()
@@ -15,11 +14,11 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Self
 
 from infra.local import guard
 from infra.local.databases import create_missing_databases
-from infra.local.home import Home
+from infra.local.home import Home, PartEntry
 from infra.local.keys import development_credentials
 from infra.local.logs import LogFiles, Watcher
 from infra.local.part import Part, PartUnknown
@@ -28,9 +27,8 @@ from infra.local.ports import require_free
 from infra.local.process import Supervised
 from shared.errors import RatchetError
 
-GIVE_UP_CRASHES = (
-    5  # a part that never was ready and died this often in a row will not come up by waiting
-)
+# A part that never was ready and died this often in a row will not come up by waiting.
+GIVE_UP_CRASHES = 5
 
 
 class PartFailed(RatchetError):
@@ -56,18 +54,16 @@ class Supervisor:
         self.credentials: dict[str, str] = {}
         self.parts: dict[str, Supervised] = {}
         self._watchers: list[Watcher] = list(watchers)
-        self._tasks: dict[str, asyncio.Task] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._changed = asyncio.Condition()
 
     @property
     def urls(self) -> dict[str, str]:
-        """By part: http URLs, and for `broker` its bootstrap servers."""
+        """Return http URLs by part, and for `broker` its bootstrap servers."""
         return self.plan.urls
 
     async def __aenter__(self) -> Self:
-        """Checks everything that can be checked first, then starts the parts; returns before they
-        are ready.
-        """
+        """Check what can be checked, then start the parts; return before they are ready."""
         self.home.path.mkdir(parents=True, exist_ok=True)
         self._lock: IO[str] = self.home.lock()
         try:
@@ -98,6 +94,9 @@ class Supervisor:
             stdin=asyncio.subprocess.PIPE,
             start_new_session=True,
         )
+        if self._guard.stdin is None:
+            raise RuntimeError("the guard has no standard input")
+        self._guard_input = self._guard.stdin
         for part in self.plan.parts:
             self._supervise(part)
         self._write_state()
@@ -112,8 +111,9 @@ class Supervisor:
         self._tasks[part.name] = task
 
     async def wait_ready(self, *names: str, seconds: float = 300) -> None:
-        """Until these parts (all by default) were ready once. Raises PartFailed as soon as one
-        cannot come up.
+        """Wait until these parts (all by default) were ready once.
+
+        Raises PartFailed as soon as one cannot come up.
         """
         chosen = [self._part(name) for name in names or self.parts]
         try:
@@ -132,11 +132,11 @@ class Supervisor:
         return all(part.first_ready.is_set() for part in chosen)
 
     def kill(self, name: str) -> None:
-        """`kill -9`, to see that it only delays things: the part is started again."""
+        """Kill a part as `kill -9` does; it is started again."""
         self._part(name).kill()
 
     async def stop(self) -> None:
-        """Services first, then vLLM, the event log last; each part has a deadline."""
+        """Stop services first, then vLLM, the event log last; each part has a deadline."""
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -144,7 +144,7 @@ class Supervisor:
             await asyncio.gather(
                 *(part.stop() for part in self.parts.values() if part.part.stage == stage)
             )
-        self._guard.stdin.close()
+        self._guard_input.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(5):
                 await self._guard.wait()
@@ -153,7 +153,7 @@ class Supervisor:
         self._lock.close()
 
     def kill_all(self) -> None:
-        """For the impatient second Ctrl-C."""
+        """Kill every part at once: the second Ctrl-C."""
         for part in self.parts.values():
             part.kill()
 
@@ -176,7 +176,7 @@ class Supervisor:
         async with self._changed:
             self._changed.notify_all()
 
-    def _on_end(self, supervised: Supervised, done: asyncio.Task) -> None:
+    def _on_end(self, supervised: Supervised, done: asyncio.Task[None]) -> None:
         if not done.cancelled() and (error := done.exception()):
             supervised.state = "failed"
             supervised.detail = (
@@ -187,8 +187,8 @@ class Supervisor:
             self._on_change(supervised)
 
     def _tell_guard(self, message: str) -> None:
-        if not self._guard.stdin.is_closing():
-            self._guard.stdin.write(f"{message}\n".encode())
+        if not self._guard_input.is_closing():
+            self._guard_input.write(f"{message}\n".encode())
 
     def _write_state(self) -> None:
         self.home.write_state(
@@ -201,7 +201,7 @@ class Supervisor:
             }
         )
 
-    def _row(self, part: Supervised) -> dict[str, Any]:
+    def _row(self, part: Supervised) -> PartEntry:
         return {
             "name": part.part.name,
             "state": part.state,

@@ -1,21 +1,18 @@
-"""The promise, counted: of each topic and each of its consumers, accepted = handled + dead-lettered
-+ dropped + pending.
-"""
+"""Counts by topic and consumer: accepted = handled + dead-lettered + dropped + pending."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
 
 from infra.operations.log import Span
-from shared.events.log_guard import Partition
-from shared.events.outbox import DEAD_LETTERED, DROPPED, HANDLED
+from schemas.base import JsonObject
+from shared.events import DEAD_LETTERED, DROPPED, HANDLED, Partition
 
 
 def digest(event_id: str) -> bytes:
-    """16 bytes for an id: a set of 1,000,000 takes about 120 MB instead of 200."""
+    """Shorten an id to 16 bytes: a set of 1,000,000 takes about 120 MB instead of 200."""
     return blake2b(event_id.encode(), digest_size=16).digest()
 
 
@@ -49,7 +46,7 @@ class Account:
     def touched(self) -> bool:
         return bool(self.accepted or any(self.outcomes.values()) or self.strangers or self.older)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         return {
             "topic": self.topic,
             "consumer": self.consumer,
@@ -68,9 +65,7 @@ class Account:
 
 @dataclass
 class OnLog:
-    """A topic as the log holds it. `vanished`: acknowledged, kept in an outbox, and not in the log
-    any more.
-    """
+    """A topic as the log holds it; `vanished` were acknowledged, and are gone from it."""
 
     topic: str
     records: int = 0
@@ -79,7 +74,7 @@ class OnLog:
     older: int = 0
     vanished: int = 0
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         return vars(self)
 
 
@@ -110,7 +105,7 @@ class Balance:
     def holds(self) -> bool:
         return not self.wrong and not self.undecided
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         return {
             "holds": self.holds,
             "lost": self.lost,
@@ -124,15 +119,18 @@ class Balance:
         }
 
 
-def unread(
-    row: Any, spans: Mapping[Partition, Span], topic: str, committed: Mapping[int, int]
+def is_unread(
+    partition: int | None,
+    offset: int | None,
+    spans: Mapping[Partition, Span],
+    topic: str,
+    committed: Mapping[int, int],
 ) -> bool:
-    """Whether a group still has this published event before it: at or after its offset, and not
-    forgotten by the log before it came there.
+    """Say whether a group has yet to read the event that was published at this place.
+
+    One that the log forgot before the group came there is not: nobody will read it any more.
     """
-    if row.log_partition is None:
+    if partition is None or offset is None:
         return False
-    span = spans.get(Partition(topic, row.log_partition))
-    return span is not None and row.log_offset >= max(
-        committed.get(row.log_partition, 0), span.begin
-    )
+    span = spans.get(Partition(topic, partition))
+    return span is not None and offset >= max(committed.get(partition, 0), span.begin)

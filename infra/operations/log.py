@@ -1,5 +1,4 @@
-"""The event log as an operator reads it: whole topics between two offsets, one record, and how far
-each consumer group came.
+"""Reads the event log as an operator does: spans of topics, one record, the groups' offsets.
 
 Records are read with aiokafka (190,000 a second on one core; kafka-python: 10,000), groups and
 offsets with kafka-python's admin client, which knows them.
@@ -8,10 +7,8 @@ offsets with kafka-python's admin client, which knows them.
 from __future__ import annotations
 
 import asyncio
-import heapq
 import logging
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -22,12 +19,9 @@ from kafka.admin import OffsetSpec
 
 from infra.topics import BrokerAway, admin, committed_offsets, offsets, partitions_of
 from schemas.topics import TOPICS
-from shared.events.kafka_sender import LARGEST_MESSAGE
-from shared.events.log_guard import Partition
+from shared.events import LARGEST_MESSAGE, Partition
 
-READ_AHEAD = 500  # records of one partition that wait for another's, where all are merged
 CONNECT_SECONDS = 10.0
-COMPACTED = {topic.name for topic in TOPICS if topic.compacted}
 
 
 @dataclass(frozen=True)
@@ -46,9 +40,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Survey:
-    """What the log holds, and by consumer group the next offset it will read; both at one
-    moment.
-    """
+    """What the log holds, and by consumer group the next offset it will read, at one moment."""
 
     spans: Mapping[Partition, Span] = field(default_factory=dict)
     committed: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
@@ -62,8 +54,9 @@ def every_group() -> list[str]:
 
 
 def survey(servers: str, topics: Iterable[str], groups: Iterable[str] = ()) -> Survey:
-    """`groups` are named `<service>.<topic>`. Their offsets are read first: who came further since
-    only did more than we think.
+    """Read where the topics begin and end, and how far the groups (`<service>.<topic>`) came.
+
+    The groups' offsets are read first: who came further since only did more than we think.
     """
     with admin(servers) as client:
         committed = {
@@ -88,9 +81,7 @@ def survey(servers: str, topics: Iterable[str], groups: Iterable[str] = ()) -> S
 async def survey_if_there(
     servers: str | None, topics: Iterable[str], groups: Iterable[str] = ()
 ) -> Survey | None:
-    """None while the event log is away, or nobody knows where it is: the databases still say most
-    of it.
-    """
+    """Return None while the event log is away or unknown: the databases still say most of it."""
     if servers is None:
         return None
     try:
@@ -101,7 +92,7 @@ async def survey_if_there(
 
 @asynccontextmanager
 async def reading(servers: str, spans: Mapping[Partition, Span]) -> AsyncIterator[AIOKafkaConsumer]:
-    """A consumer of no group, at the beginning of each span: reading moves nobody's offsets."""
+    """Make a consumer of no group, at the beginning of each span: it moves nobody's offsets."""
     quiet()
     consumer = AIOKafkaConsumer(
         bootstrap_servers=servers,
@@ -123,8 +114,10 @@ async def reading(servers: str, spans: Mapping[Partition, Span]) -> AsyncIterato
         await consumer.stop()
 
 
-async def records(servers: str, spans: Mapping[Partition, Span]) -> AsyncIterator[ConsumerRecord]:
-    """Every record of the spans, in order within a partition and in none across partitions."""
+async def records(
+    servers: str, spans: Mapping[Partition, Span]
+) -> AsyncGenerator[ConsumerRecord, None]:
+    """Yield every record of the spans, in order within a partition, in none across partitions."""
     left = {at: span for at, span in spans.items() if len(span)}
     if not left:
         return
@@ -143,55 +136,8 @@ async def records(servers: str, spans: Mapping[Partition, Span]) -> AsyncIterato
                 del left[at]
 
 
-async def in_order(
-    servers: str, spans: Mapping[Partition, Span], when: Callable[[ConsumerRecord], float]
-) -> AsyncIterator[ConsumerRecord]:
-    """Every record of the spans: in order within a partition, by `when` across them, states before
-    events.
-    """
-    left = {at: span for at, span in spans.items() if len(span)}
-    if not left:
-        return
-    waiting: dict[Partition, deque[ConsumerRecord]] = {at: deque() for at in left}
-    async with reading(servers, left) as consumer:
-        while left or any(waiting.values()):
-            while any(not waiting[at] for at in left):
-                await read_ahead(consumer, left, waiting)
-            heads = [
-                (when(queue[0]), at.topic not in COMPACTED, at)
-                for at, queue in waiting.items()
-                if queue
-            ]
-            heapq.heapify(heads)
-            while heads:  # until a partition that may hold more has shown all it had
-                _, event, at = heads[0]
-                yield waiting[at].popleft()
-                if not waiting[at] and at in left:
-                    break
-                if waiting[at]:
-                    heapq.heapreplace(heads, (when(waiting[at][0]), event, at))
-                else:
-                    heapq.heappop(heads)
-
-
-async def read_ahead(
-    consumer: AIOKafkaConsumer,
-    left: dict[Partition, Span],
-    waiting: dict[Partition, deque[ConsumerRecord]],
-) -> None:
-    """Fetch where little waits; forget in `left` the partitions that were read to their end."""
-    hungry = [TopicPartition(*at) for at in left if len(waiting[at]) < READ_AHEAD]
-    for at, some in (await consumer.getmany(*hungry, timeout_ms=200)).items():
-        here = Partition(at.topic, at.partition)
-        waiting[here].extend(record for record in some if record.offset < left[here].end)
-    for at in [
-        at for at, span in left.items() if await consumer.position(TopicPartition(*at)) >= span.end
-    ]:
-        del left[at]
-
-
 async def record_at(servers: str, at: Partition, offset: int) -> ConsumerRecord | None:
-    """The record that stands there; None when none does any more."""
+    """Return None when no record stands there any more."""
     span = (await asyncio.to_thread(survey, servers, [at.topic])).spans.get(at)
     if span is None or offset not in span:
         return None
@@ -221,5 +167,5 @@ async def publishing(servers: str) -> AsyncIterator[AIOKafkaProducer]:
 
 
 def quiet() -> None:
-    """aiokafka logs each refused connection; we raise instead."""
+    """Keep aiokafka from logging each refused connection; we raise instead."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

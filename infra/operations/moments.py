@@ -31,8 +31,9 @@ def moment(text: str) -> datetime:
 
 
 def born(event_id: str) -> datetime | None:
-    """When an id was made: ours begin with the time in milliseconds, as UUIDs of version 7 do;
-    capture's say `inf_` before.
+    """Return when an id was made; None where it does not say.
+
+    Ours begin with the time in milliseconds, as UUIDs of version 7 do, capture's after `inf_`.
     """
     try:
         value = UUID(event_id.removeprefix(CAPTURED))

@@ -1,5 +1,4 @@
-"""`ratchet reconcile`: every kept event is looked for at every consumer, topic by topic, in
-streams.
+"""Looks for every kept event at every consumer, topic by topic, in streams (`ratchet reconcile`).
 
 The order of reading is what makes it right while the system runs: the groups' offsets and the ends
 of the log first, then the outboxes, then the inboxes. An event below a committed offset was in the
@@ -14,14 +13,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from infra.operations.accounts import Account, Balance, OnLog, digest, unread
+from infra.operations.accounts import Account, Balance, OnLog, digest, is_unread
 from infra.operations.books import Book, Books
 from infra.operations.log import Survey, every_group, records, survey_if_there
 from infra.operations.moments import born
 from schemas.topics import TOPICS, Topic
 from shared.clock import now, utc
-from shared.events.housekeeping import INBOX_KEEP
-from shared.events.log_guard import Partition, event_id_of
+from shared.events import INBOX_KEEP, Partition, event_id_of
 
 Progress = Callable[[str, int], None]
 """Told what is being read, and how many rows or records were read since last time."""
@@ -57,9 +55,7 @@ async def reconcile(
 
 
 class TopicLedger:
-    """One topic: what its producers accepted, held against what each consumer did and what the log
-    holds.
-    """
+    """Compares what a topic's producers accepted to what consumers did and what the log holds."""
 
     def __init__(
         self, topic: Topic, books: Books, seen: Survey | None, window: datetime, progress: Progress
@@ -69,15 +65,14 @@ class TopicLedger:
         self.seen = seen
         self.window = window
         self.progress = progress
-        self.began = (
-            now() - MARKED_WITHIN
-        )  # what was sent later may stand behind the end that we surveyed
+        # What was sent later may stand behind the end that we surveyed.
+        self.began = now() - MARKED_WITHIN
         self.spans = seen.of(topic.name) if seen else {}
         self.accepted: set[bytes] = set()
         self.unsent = 0
 
     async def read_accepted(self) -> list[str]:
-        """Fills `accepted`; returns the ids that stand there twice."""
+        """Fill `accepted`, and return the ids that stand there twice."""
         doubled = []
         for producer in self.producers:
             table = producer.outbox
@@ -85,17 +80,17 @@ class TopicLedger:
             rows = select(table.c.id, table.c.sent_at.is_(None).label("unsent")).where(
                 table.c.aggregatetype == self.topic.name
             )
-            async for event_id, unsent in producer.rows(rows):
+            async for row in producer.rows(rows):
                 counted.one()
-                self.unsent += bool(unsent)
-                if (known := digest(event_id)) in self.accepted:
-                    doubled.append(event_id)
+                self.unsent += bool(row.unsent)
+                if (known := digest(row.id)) in self.accepted:
+                    doubled.append(row.id)
                 self.accepted.add(known)
             counted.done()
         return doubled
 
     def unheard(self) -> Account:
-        """A topic that people watch and no service consumes: published is all that is promised."""
+        """Account for a topic that no service consumes: published is all that is promised."""
         return Account(self.topic.name, "", accepted=len(self.accepted), unsent=self.unsent)
 
     async def account(self, service: str) -> Account:
@@ -113,12 +108,13 @@ class TopicLedger:
             inbox.c.topic == self.topic.name
         )
         unknown = []
-        async for event_id, outcome, received_at in book.rows(rows):
+        async for row in book.rows(rows):
             counted.one()
+            event_id = row.event_id
             if (known := digest(event_id)) in self.accepted:
-                account.outcomes[outcome] = account.outcomes.get(outcome, 0) + 1
+                account.outcomes[row.outcome] = account.outcomes.get(row.outcome, 0) + 1
                 missing.discard(known)
-            elif (born(event_id) or utc(received_at)) < self.window:
+            elif (born(event_id) or utc(row.received_at)) < self.window:
                 account.older += 1
             else:
                 unknown.append(event_id)
@@ -127,24 +123,18 @@ class TopicLedger:
         account.strangers = [event_id for event_id in unknown if event_id not in late]
 
     async def _accepted_since(self, event_ids: list[str]) -> set[str]:
-        """Which of them an outbox holds now: accepted after we read it, and handled before we read
-        the inbox.
-        """
+        """Return those that an outbox holds by now: accepted after we had read it."""
         wanted = set(event_ids)
         found = set()
         for producer in self.producers if wanted else ():
-            async for (event_id,) in producer.rows(
-                select(producer.outbox.c.id).where(
-                    producer.outbox.c.aggregatetype == self.topic.name
-                )
-            ):
-                found |= wanted & {event_id}
+            outbox = producer.outbox
+            rows = select(outbox.c.id).where(outbox.c.aggregatetype == self.topic.name)
+            async for row in producer.rows(rows):
+                found |= wanted & {row.id}
         return found
 
     async def _place_missing(self, account: Account, missing: set[bytes]) -> None:
-        """Of the events that the consumer has not seen: which are on their way, which were replaced
-        by newer ones, which are lost.
-        """
+        """Tell which unseen events are on their way, which were replaced, and which are lost."""
         if not missing:
             return
         committed = (
@@ -171,7 +161,9 @@ class TopicLedger:
                     continue
                 if row.sent_at is None:
                     account.unsent += 1
-                elif unread(row, self.spans, self.topic.name, committed):
+                elif is_unread(
+                    row.log_partition, row.log_offset, self.spans, self.topic.name, committed
+                ):
                     account.unread += 1
                 else:
                     left.append((row.aggregateid, row.id))
@@ -206,9 +198,7 @@ class TopicLedger:
         return found
 
     async def _vanished(self, there: set[bytes]) -> int:
-        """Compaction takes records on purpose, and retention takes the oldest; whatever else is
-        missing, the log lost.
-        """
+        """Count what the log lost: missing, and taken neither by compaction nor by retention."""
         if self.topic.compacted or self.accepted <= there:
             return 0
         vanished = 0
@@ -219,10 +209,12 @@ class TopicLedger:
                 table.c.log_partition.is_not(None),
                 table.c.sent_at < self.began,
             )
-            async for event_id, partition, offset in producer.rows(rows):
-                span = self.spans.get(Partition(self.topic.name, partition))
+            async for row in producer.rows(rows):
+                span = self.spans.get(Partition(self.topic.name, row.log_partition))
                 vanished += (
-                    span is not None and offset >= span.begin and digest(event_id) not in there
+                    span is not None
+                    and row.log_offset >= span.begin
+                    and digest(row.id) not in there
                 )
         return vanished
 
@@ -232,7 +224,7 @@ class TopicLedger:
 
 
 class Counted:
-    """Tells of progress now and then: telling of each row would cost more than reading it."""
+    """Counts rows, and reports them in steps: a report per row would cost more than reading it."""
 
     def __init__(self, progress: Progress, what: str) -> None:
         self.progress = progress

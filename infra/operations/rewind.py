@@ -1,12 +1,9 @@
-"""Re-delivery: a stopped service's consumer groups set back, so that it reads a part of the log
-once more when it starts.
-"""
+"""Sets a stopped service's consumer groups back, so that it reads a part of the log again."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import MemberToRemove, OffsetSpec, OffsetTimestamp
@@ -15,9 +12,10 @@ from kafka.structs import OffsetAndMetadata
 
 from infra.operations.moments import moment
 from infra.topics import admin, committed_offsets, offsets, partitions_of
+from schemas.base import JsonObject
 from schemas.topics import consumed_by
 from shared.errors import Conflict, Invalid
-from shared.events.log_guard import Partition
+from shared.events import Partition
 
 
 class StillReading(Conflict):
@@ -65,11 +63,10 @@ def start_of(text: str, service: str) -> Start:
 def rewind(
     service: str, servers: str, start: Start, dry_run: bool, stopped: bool = False
 ) -> dict[str, int]:
-    """How many events of each topic will be read again. Nothing is set forward: what was never read
-    stays to be read.
+    """Set the groups back and return how many events of each topic will be read again.
 
-    `stopped`: members that a group still lists are dead ones (the embedded log never forgets those
-    by itself); put them out.
+    Nothing is set forward: what was never read stays to be read. `stopped` says that members which
+    a group still lists are dead, and puts them out: the embedded log never does so by itself.
     """
     again: dict[str, int] = {}
     groups = {topic.name: f"{service}.{topic.name}" for topic in consumed_by(service)}
@@ -102,11 +99,13 @@ def refuse_members(client: KafkaAdminClient, service: str, group: str, stopped: 
         raise StillReading(service, group)
 
 
-def members_of(client: KafkaAdminClient, group: str) -> list[dict[str, Any]]:
+def members_of(client: KafkaAdminClient, group: str) -> list[JsonObject]:
     try:
-        return client.describe_groups([group])[group]["members"]
-    except CoordinatorNotAvailableError:  # a fresh cluster in which no group ever committed
+        members: list[JsonObject] = client.describe_groups([group])[group]["members"]
+    # A fresh cluster, in which no group ever committed.
+    except CoordinatorNotAvailableError:
         return []
+    return members
 
 
 def wanted_offsets(
@@ -120,9 +119,8 @@ def wanted_offsets(
     if start.at is None:
         return first
     found = offsets(client, every, OffsetTimestamp(int(start.at.timestamp() * 1000)))
-    return {
-        at: offset for at, offset in found.items() if offset >= 0
-    }  # -1: nothing was written since
+    # -1: nothing was written since
+    return {at: offset for at, offset in found.items() if offset >= 0}
 
 
 def set_back(

@@ -13,7 +13,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from faststream.kafka import KafkaRouter
 from sqlalchemy import MetaData
 from typer.testing import CliRunner, Result
 
@@ -23,13 +22,10 @@ from infra.local.home import Home
 from infra.operations.accounts import Account, Balance
 from infra.operations.books import open_books
 from infra.operations.letters import Letter, Wanted, gather
-from infra.operations.log import survey
-from infra.operations.proof import Proof, prove
 from infra.operations.reconcile import reconcile
 from infra.operations.settling import Outcome, replay
 from infra.operations.trace import trace
-from schemas.base import Event
-from schemas.topics import SERVICES, dead_letter_topic
+from schemas.base import Event, JsonObject
 from shared.events.outbox import Outbox
 from shared.service import Service
 from shared.settings import ServiceSettings
@@ -87,7 +83,8 @@ class System:
         metadata = MetaData()
         settings = self.settings(ServiceSettings, name)
         db = Database(settings.database_url)
-        return Service(name, settings, metadata, KafkaRouter(), [], db, Outbox(name, metadata))
+        outbox = Outbox(name, metadata)
+        return Service(name, settings, metadata, {}, [], db, outbox, parts=None)
 
     def settings(self, kind: type[ServiceSettings], name: str, **more: object) -> ServiceSettings:
         return kind(
@@ -118,20 +115,13 @@ class System:
         async with open_books(self.urls) as books:
             return await reconcile(books, self.broker.servers)
 
-    async def proven(self, service: str) -> Proof:
-        return await prove(
-            service, self.urls[service], self.broker.servers, self.home, lambda *_: None
-        )
-
-    async def traced(self, wanted: str) -> list[dict[str, Any]]:
+    async def traced(self, wanted: str) -> list[JsonObject]:
         async with open_books(self.urls) as books:
             return await trace(books, self.broker.servers, wanted, keep_hours=72)
 
     async def letters(self, **wanted: Any) -> list[Letter]:
         async with open_books(self.urls) as books:
-            topics = [dead_letter_topic(service) for service in SERVICES]
-            seen = await asyncio.to_thread(survey, self.broker.servers, topics)
-            return await gather(books, self.broker.servers, Wanted(**wanted), seen)
+            return await gather(books, Wanted(**wanted))
 
     async def replayed(self, letters: list[Letter]) -> list[Outcome]:
         async with open_books(self.urls) as books:

@@ -109,7 +109,7 @@ def run(services: Services, folder: Path, *arguments: str, **environment: str):
         "NO_COLOR": "1",
         "COLUMNS": "220",
         "RATCHET_HOME": str(folder),
-        "RATCHET_API_KEY": "rk_x",
+        "RATCHET_API_KEY": "rk_x",  # pragma: allowlist secret
         "RATCHET_URL": services.url,
     } | urls
     return CliRunner().invoke(app, ["jobs", *arguments], env=everything | environment)

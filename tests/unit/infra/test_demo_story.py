@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from infra.demo.data import Sample
+from infra.demo.record import Record
 from infra.demo.story import Story, StoryStopped
 from infra.demo.view import View
 
@@ -85,9 +86,8 @@ def story(monkeypatch: pytest.MonkeyPatch) -> Any:
             take=lambda n, _share=0.0: [Sample("text", "label")] * n,
         )
         reviewers = SimpleNamespace(done=0, idle_seconds=lambda: 0.0)
-        return Story(
-            App(platform), data, platform, reviewers, View(Console(file=io.StringIO())), started=0.0
-        )
+        view = View(Console(file=io.StringIO()))
+        return Story(App(platform), data, platform, reviewers, view, Record(started=0.0))
 
     return told
 
@@ -99,20 +99,22 @@ async def test_after_a_refusal_corrections_go_on_and_the_next_adapter_is_tried(
     platform = Platform(["reject", "promote"], rule_met)
     told = story(platform)
     await told._promotion(number=2, late_share=0.6)
-    assert platform.ordered == ordered and [phase.name for phase in told.phases] == [
+    assert platform.ordered == ordered and [phase.name for phase in told.record.phases] == [
         "more corrections"
     ]
-    assert [name for name, _ in told.steps if "training" in name] == [
+    assert [step.name for step in told.record.steps if "training" in step.name] == [
         "version 2: training",
         "version 2, try 2: training",
     ]
-    assert [text for _, kind, text in told.happened if kind == "promotion"] == ["version 2 serves"]
+    assert [one.text for one in told.record.happened if one.kind == "promotion"] == [
+        "version 2 serves"
+    ]
 
 
 async def test_an_adapter_that_is_promoted_at_once_needs_no_more_corrections(story: Any) -> None:
     told = story(Platform(["promote"]))
     await told._promotion(number=1, late_share=0.0)
-    assert not told.phases and told.followed == 1
+    assert not told.record.phases and told.followed == 1
 
 
 async def test_the_demo_ends_when_three_adapters_were_refused(story: Any) -> None:

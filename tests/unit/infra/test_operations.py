@@ -1,4 +1,4 @@
-"""The operator's tools without a broker: what is compared, what is counted, and what is said."""
+"""The operator's tools without a broker: what is counted, and what is said."""
 
 from __future__ import annotations
 
@@ -8,51 +8,30 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Boolean,
-    Column,
-    DateTime,
-    Float,
-    LargeBinary,
     MetaData,
-    String,
-    Table,
     insert,
 )
 
 from infra.operations.accounts import Account
 from infra.operations.books import Book, Books, NoBooks, open_books
-from infra.operations.compare import compare
-from infra.operations.derived import REBUILDS, Derived, tables_of
-from infra.operations.letters import Letter, ServiceUnknown, TopicUnknown, Wanted, newest
+from infra.operations.letters import Letter, Wanted, letters_of
 from infra.operations.log import Span, Survey
 from infra.operations.moments import NoMoment, born, moment
-from infra.operations.rebuild import build
+from infra.operations.names import ServiceUnknown, TopicUnknown
 from infra.operations.reconcile import TopicLedger, silent
 from infra.operations.rewind import NoSuchPlace, start_of
 from infra.operations.trace import named, speaking_of
 from schemas.base import uuid7
-from schemas.topics import DATASET_BUILT, ROUTE_CHANGED, SERVICES, Topic
+from schemas.topics import DATASET_BUILT, ROUTE_CHANGED, Topic
 from shared.clock import now
 from shared.events.log_guard import Partition
-from shared.events.outbox import outbox_tables
+from shared.events.tables import EventTables, event_tables
 from shared.storage.db import Database
 from tests import factories
 
-TABLE = Derived("things", ("id",), ("value",))
 
-
-@pytest.mark.parametrize("service", SERVICES)
-def test_every_table_of_a_service_is_proven_or_says_why_not(
-    service: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", f"sqlite+aiosqlite:///{tmp_path}/x.db")
-    monkeypatch.setenv("TRAINER_BASE_MODEL", "none")
-    made = build(service).metadata.tables
-    assert tables_of(service).keys() == made.keys()
-    for derived in REBUILDS[service].derived:
-        assert {*derived.key, *derived.columns} <= set(made[derived.table].columns.keys())
+def book_of(service: str, db: Database, tables: EventTables) -> Book:
+    return Book(service, db, tables.inbox, tables.outbox, tables.dead_letters, tables.pauses)
 
 
 class Ledgers:
@@ -69,10 +48,10 @@ class Ledgers:
 
     async def book(self, service: str) -> Book:
         metadata = MetaData()
-        inbox, outbox = outbox_tables(metadata)
+        tables = event_tables(metadata)
         db = Database(f"sqlite+aiosqlite:///{self.folder}/{service}.db")
         await db.create_tables(metadata)
-        self.books[service] = book = Book(service, db, inbox, outbox)
+        self.books[service] = book = book_of(service, db, tables)
         return book
 
     async def accepted(
@@ -179,71 +158,9 @@ async def test_who_is_handled_and_was_accepted_by_nobody_is_a_stranger_unless_it
     assert (found.strangers, found.older, doubled) == ([recent], 1, ["twice"])
 
 
-async def test_two_databases_are_compared_by_value_and_rows_are_named_not_shown(
-    tmp_path: Path,
-) -> None:
-    live = await things(tmp_path / "a.db", {"1": "x", "2": "secret", "3": "x"})
-    scratch = await things(tmp_path / "b.db", {"1": "x", "2": "y", "4": "x"})
-    found = await compare(live, scratch, TABLE)
-    assert (found.equal, found.differ, found.only_live, found.only_rebuilt) == (
-        1,
-        ["2"],
-        ["3"],
-        ["4"],
-    )
-    assert "secret" not in json.dumps(found.as_json())
-    assert (await compare(live, live, TABLE)).same
-    settled = await compare(
-        live, scratch, Derived("things", ("id",), ("value",), settled="id <> '1'")
-    )
-    assert (settled.differ, settled.only_live, settled.only_rebuilt) == ([], [], ["4"])
-    for db in (live, scratch):
-        await db.close()
-
-
-async def test_postgres_and_sqlite_say_the_same_of_the_same_values(
-    db: Database, tmp_path: Path
-) -> None:
-    """The live database may be either; the rebuilt one is SQLite."""
-    metadata = MetaData()
-    table = Table(
-        "kinds",
-        metadata,
-        Column("id", String, primary_key=True),
-        Column("flag", Boolean),
-        Column("at", DateTime(timezone=True)),
-        Column("number", Float(53)),
-        Column("whole", BigInteger),
-        Column("body", LargeBinary),
-        Column("facts", JSON),
-    )
-    scratch = Database(f"sqlite+aiosqlite:///{tmp_path}/scratch.db")
-    at = datetime(2026, 11, 25, 3, tzinfo=UTC)
-    for each in (db, scratch):
-        await each.create_tables(metadata)
-        async with each.transaction() as tx:
-            await tx.execute(
-                insert(table).values(
-                    id="1",
-                    flag=True,
-                    at=at,
-                    number=0.1,
-                    whole=2**40,
-                    body=b"\0x",
-                    facts={"b": 1, "a": [None]},
-                )
-            )
-            await tx.execute(insert(table).values(id="2"))
-    found = await compare(
-        db, scratch, Derived("kinds", ("id",), ("flag", "at", "number", "whole", "body", "facts"))
-    )
-    assert (found.same, found.equal) == (True, 2)
-    await scratch.close()
-
-
 async def test_events_that_speak_of_an_inference_are_found_in_their_bodies(db: Database) -> None:
     metadata = MetaData()
-    inbox, outbox = outbox_tables(metadata)
+    tables = event_tables(metadata)
     await db.create_tables(metadata)
     answer = factories.inference(inference_id="inf_1")
     async with db.transaction() as tx:
@@ -259,37 +176,16 @@ async def test_events_that_speak_of_an_inference_are_found_in_their_bodies(db: D
                 "headers": "{}",
                 "created_at": now(),
             }
-            await tx.execute(insert(outbox).values(payload=event.model_dump_json().encode(), **row))
-    book = Book("router", db, inbox, outbox)
+            await tx.execute(
+                insert(tables.outbox).values(payload=event.model_dump_json().encode(), **row)
+            )
+    book = book_of("router", db, tables)
     assert [row.type async for row in speaking_of(book, {"inf_1"})] == [
         "InferenceRecorded",
         "ReviewCompleted",
     ]
     assert await named(Books({"router": book}), answer.event_id) == [answer.event_id]
     assert len(await named(Books({"router": book}), "inf_1")) == 2
-
-
-async def test_only_rows_that_are_old_enough_may_have_been_forgotten(tmp_path: Path) -> None:
-    young = uuid7()
-    live = await things(tmp_path / "a.db", {})
-    scratch = await things(tmp_path / "b.db", {young: "x", "of no age": "x"})
-    found = await compare(
-        live,
-        scratch,
-        Derived("things", ("id",), ("value",), forgets="old ones", forgets_after=timedelta(days=1)),
-    )
-    assert (found.only_rebuilt, found.forgotten) == ([young], 1)
-    for db in (live, scratch):
-        await db.close()
-
-
-async def things(path: Path, rows: dict[str, str]) -> Database:
-    db = Database(f"sqlite+aiosqlite:///{path}")
-    async with db.transaction() as tx:
-        await tx.exec_driver_sql("create table things (id text primary key, value text)")
-        for key, value in rows.items():
-            await tx.exec_driver_sql("insert into things values (?, ?)", (key, value))
-    return db
 
 
 async def test_no_database_is_made_by_looking(tmp_path: Path) -> None:
@@ -299,24 +195,58 @@ async def test_no_database_is_made_by_looking(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def letter(event_id: str = "e1", at: str = "2026-11-25T03:00:00+00:00", **changes: str) -> Letter:
-    headers = {
-        "x-origin-topic": "dataset-built",
-        "x-failed-at": at,
-        "x-error-type": "ValidationError",
-        "ce_id": event_id,
-    } | changes
-    return Letter("trainer", event_id, headers, b"{}", "outbox")
-
-
-def test_a_letter_that_failed_twice_is_one_and_keeps_its_own_headers() -> None:
-    (found,) = newest([letter(), letter(at="2026-11-25T04:00:00+00:00"), letter()])
-    assert (found.times, found.headers["x-failed-at"][11:13], found.original_headers) == (
-        2,
-        "04",
-        {"ce_id": "e1"},
+def letter(event_id: str = "e1") -> Letter:
+    return Letter(
+        service="trainer",
+        topic="dataset-built",
+        event_id=event_id,
+        state="open",
+        key=None,
+        body=b"{}",
+        body_is_kept=True,
+        headers={"ce_id": event_id},
+        partition=0,
+        offset=1,
+        cause="unreadable",
+        error_type="ValidationError",
+        error="",
+        attempts=1,
+        failed_at=datetime(2026, 11, 25, 3, tzinfo=UTC),
     )
-    assert (letter().key, letter(**{"x-origin-key": "6b"}).key) == (None, b"k")
+
+
+async def test_a_letter_that_failed_twice_is_one_and_keeps_its_own_headers(db: Database) -> None:
+    metadata = MetaData()
+    tables = event_tables(metadata)
+    await db.create_tables(metadata)
+    async with db.transaction() as tx:
+        for event_id, key, hour in (("e1", None, 3), ("e1", None, 4), ("e2", b"k", 5)):
+            await tx.execute(
+                insert(tables.dead_letters).values(
+                    topic="dataset-built",
+                    event_id=event_id,
+                    key=key,
+                    body=b"{}",
+                    headers=json.dumps({"ce_id": event_id}),
+                    log_partition=0,
+                    log_offset=hour,
+                    cause="unreadable",
+                    error_type="ValidationError",
+                    error="",
+                    attempts=1,
+                    failed_at=datetime(2026, 11, 25, hour, tzinfo=UTC),
+                )
+            )
+        for event_id, outcome in (("e1", "dead-lettered"), ("e2", "handled")):
+            await tx.execute(
+                insert(tables.inbox).values(
+                    topic="dataset-built", event_id=event_id, received_at=now(), outcome=outcome
+                )
+            )
+    found, other = await letters_of(book_of("trainer", db, tables))
+    assert (found.times, found.failed_at.hour, found.headers) == (2, 4, {"ce_id": "e1"})
+    assert (found.state, other.state, other.times) == ("open", "replayed", 1)
+    assert (found.key, other.key) == (None, b"k")
 
 
 @pytest.mark.parametrize(

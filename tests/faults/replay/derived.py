@@ -1,5 +1,4 @@
-"""Which of a service's tables follow from the log alone, in which columns; and why the others do
-not.
+"""Which tables of a service follow from the log alone, in which columns; why the others do not.
 
 A test holds this list against every table that the services make, so that a new table is either
 proven or says why not.
@@ -38,8 +37,9 @@ class Derived:
 
 @dataclass(frozen=True)
 class Rebuild:
-    """How a service's state is proven. `seeds`: tables that its handlers read and that came over
-    HTTP; copied from the live database first.
+    """How a service's state is proven.
+
+    `seeds` are tables that its handlers read and that came over HTTP; they are copied first.
     """
 
     derived: tuple[Derived, ...]
@@ -51,6 +51,8 @@ KEPT = timedelta(days=float(os.environ.get("REVIEW_KEEP_DAYS", "30")))
 FORGOTTEN = "answers that nobody was asked to review, after REVIEW_KEEP_DAYS"
 PLUMBING = {
     "inbox": "bookkeeping of delivery: 'ratchet reconcile' checks it",
+    "dead_letters": "what was undone, which is not fed",
+    "consumer_pauses": "when our own code failed, and who let it go on",
     "outbox": (
         "what this service says itself, under new ids each time: 'ratchet reconcile' checks it"
     ),
@@ -92,7 +94,7 @@ REBUILDS: Mapping[str, Rebuild] = {
             ),
             Derived("drift_batches", ("route",), ("drift_id", "remaining")),
         ),
-        {"secrets": "made at random"},
+        {"secrets": "made at random"},  # pragma: allowlist secret
     ),
     "dataset-builder": Rebuild(
         (
@@ -202,6 +204,6 @@ REBUILDS: Mapping[str, Rebuild] = {
 
 
 def tables_of(service: str) -> dict[str, str]:
-    """Every table that is spoken for: '' where it is compared, else the reason why not."""
+    """Return '' for each table that is compared, and for the others the reason why not."""
     found = REBUILDS[service]
     return {derived.table: "" for derived in found.derived} | dict(found.others) | PLUMBING

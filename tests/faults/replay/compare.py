@@ -1,6 +1,4 @@
-"""Two databases, table by table: each row by a digest of its derived columns, found by its key.
-Content is never shown.
-"""
+"""Compares two databases, each row by a digest of its derived columns; content is never shown."""
 
 from __future__ import annotations
 
@@ -14,10 +12,11 @@ from typing import Any
 from sqlalchemy import MetaData, Select, Table, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from infra.operations.derived import Derived
 from infra.operations.moments import born
+from schemas.base import JsonObject
 from shared.clock import now, utc
-from shared.storage.db import Database
+from shared.storage import Database
+from tests.faults.replay.derived import Derived
 
 ROWS = 2000
 SHOWN = 10
@@ -42,7 +41,7 @@ class Compared:
     def same(self) -> bool:
         return not (self.differ or self.only_live or self.only_rebuilt)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         keys = {
             name: getattr(self, name)[:SHOWN] for name in ("differ", "only_live", "only_rebuilt")
         }
@@ -86,7 +85,7 @@ async def compare(live: Database, scratch: Database, derived: Derived) -> Compar
 
 
 def may_be_forgotten(key: str, derived: Derived) -> bool:
-    """An id that does not tell its age may be of any."""
+    """Say whether the live service may have deleted the row; where its id tells no age, it may."""
     made = born(key.rpartition("/")[2])
     return derived.forgets is not None and (made is None or now() - made >= derived.forgets_after)
 
@@ -98,7 +97,7 @@ async def keys(db: Database, derived: Derived, where: str) -> set[str]:
 
 
 async def digests(db: Database, derived: Derived, without: set[str]) -> dict[str, bytes]:
-    """By key; about 250 bytes a row in memory."""
+    """Return a digest of each row by its key: about 250 bytes a row in memory."""
     table = await reflected(db, derived.table)
     width = len(derived.key)
     wanted = select(*(table.c[name] for name in (*derived.key, *derived.columns)))
@@ -125,7 +124,7 @@ def digest(values: Sequence[Any]) -> bytes:
 
 
 def plain(value: Any) -> Any:
-    """As JSON says it, so that SQLite and Postgres say the same of the same value."""
+    """Make a value plain JSON, which is the same from SQLite and from Postgres."""
     if isinstance(value, bytes | memoryview):
         return bytes(value).hex()
     if isinstance(value, datetime):
@@ -150,14 +149,14 @@ async def reflected(db: Database, name: str) -> Table:
 
 
 async def copy_table(live: Database, scratch: Database, name: str) -> None:
-    """What the handlers must find there, since it came over HTTP."""
+    """Copy a table that came over HTTP, and that the handlers must find."""
     source = await reflected(live, name)
     target = await reflected(scratch, name)
     async with scratch.transaction(wake=False) as tx:
-        rows = [dict(row._mapping) async for row in stream(live, select(source))]  # noqa: SLF001
+        rows = [dict(row._mapping) async for row in stream(live, select(source))]
         await fill(tx, target, rows)
 
 
-async def fill(tx: AsyncConnection, table: Table, rows: list[dict[str, Any]]) -> None:
+async def fill(tx: AsyncConnection, table: Table, rows: list[JsonObject]) -> None:
     if rows:
         await tx.execute(insert(table), rows)

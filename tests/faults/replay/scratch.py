@@ -1,6 +1,4 @@
-"""Where a service is rebuilt: a database that nobody else knows of, and the child process that
-fills it (rebuild.py).
-"""
+"""Where a service is rebuilt: a database that nobody else knows of, filled by a child process."""
 
 from __future__ import annotations
 
@@ -19,8 +17,8 @@ from infra.local.home import Home
 from infra.local.plan import ROOT, loopback_without_proxy, service_environment
 from infra.operations.log import Span
 from shared.errors import RatchetError
-from shared.events.log_guard import Partition
-from shared.storage.db import Database
+from shared.events import Partition
+from shared.storage import Database
 
 
 class RebuildFailed(RatchetError):
@@ -30,9 +28,7 @@ class RebuildFailed(RatchetError):
 
 @dataclass(frozen=True)
 class Scratch:
-    """A database of the same service that nobody else knows of, and the child process that fills
-    it.
-    """
+    """A database that nobody else knows of, and the child process that fills it."""
 
     service: str
     servers: str
@@ -51,7 +47,7 @@ class Scratch:
             sys.executable,
             "-P",
             "-m",
-            "infra.operations.rebuild",
+            "tests.faults.replay.rebuild",
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,
@@ -75,9 +71,7 @@ class Scratch:
 
 @asynccontextmanager
 async def scratch_of(service: str, url: str, servers: str, home: Home) -> AsyncIterator[Scratch]:
-    """SQLite in a folder that is removed at the end, also where the live database is Postgres:
-    values are compared, not bytes.
-    """
+    """Make a SQLite database that is removed at the end; Postgres compares with it by value."""
     with tempfile.TemporaryDirectory(prefix="ratchet-replay-") as folder:
         database = f"sqlite+aiosqlite:///{folder}/{service}.db"
         live = Database(url)
@@ -98,8 +92,9 @@ async def scratch_of(service: str, url: str, servers: str, home: Home) -> AsyncI
 def child_environment(
     service: str, home: Home, folder: Path, servers: str, database: str
 ) -> dict[str, str]:
-    """As the running service's, but for the database and the folders that it writes to. The
-    sampling coin must fall as it fell.
+    """Return the running service's environment, with another database and other folders.
+
+    Review's salt stays, so that the sampling coin falls as it fell.
     """
     nowhere = dict.fromkeys(("broker", "vllm-serving", "vllm-evaluation"), "http://127.0.0.1:9") | {
         "broker": servers

@@ -1,12 +1,10 @@
-"""Feeds a part of the log to a service's real handlers over a scratch database: a child process of
-`ratchet replay`.
+"""Feeds a part of the log to a service's real handlers over a scratch database.
 
-    python -m infra.operations.rebuild < order.json      says {"fed": N} on stdout from time to time
+    python -m tests.faults.replay.rebuild < order.json
 
-A process of its own, because infra and services know nothing of each other in code (decision 0015):
-the service is found by its name, as `ratchet up` finds it, and nothing of the parent's is shared
-with it. Its handlers, its bus, its inbox and its rules are those of production; its relay, its
-workers and its HTTP are not started, so that it publishes nothing and does no job.
+It says {"fed": N} on stdout from time to time. It is a process of its own, so that nothing of the
+parent's is shared with the service. Handlers, bus, inbox and rules are those of production; relay,
+workers and HTTP are not started, so that nothing is published and no job is done.
 """
 
 from __future__ import annotations
@@ -14,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import math
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,28 +23,39 @@ from faststream._internal.endpoint.subscriber import SubscriberUsecase
 from sqlalchemy import MetaData, select
 
 from infra.operations.accounts import digest
-from infra.operations.log import Span, in_order, records
+from infra.operations.log import Span, records
+from schemas.base import JsonObject
 from shared.clock import utc
-from shared.events import consume
-from shared.events.bus import BATCH
-from shared.events.log_guard import Partition, event_id_of
-from shared.events.outbox import DEAD_LETTERED, HANDLED, outbox_tables
+from shared.events import (
+    BATCH,
+    DEAD_LETTERED,
+    HANDLED,
+    Partition,
+    brake,
+    consume,
+    event_id_of,
+    event_tables,
+)
 from shared.service import Service
-from shared.storage.db import Database
+from shared.storage import Database
 from shared.telemetry import configure_logging
+from tests.faults.replay.order import in_order
 
 Feed = Callable[[tuple[ConsumerRecord, ...]], Awaitable[Any]]
 
 
-async def rebuild(order: dict[str, Any]) -> None:
+async def rebuild(order: JsonObject) -> None:
     service = build(order["service"])
     memory = await remembered(order["live"])
     # A handler that waits for an event of another topic would wait in vain: nothing comes but what
     # we feed.
     consume.MAX_ATTEMPTS = 1
+    # Those that came before what they need are fed again at the end; nothing pauses meanwhile.
+    brake.RUN = math.inf
+    brake.SHARE = math.inf
     await service.db.create_tables(service.metadata)
-    # the first half of `start`; the second would connect
-    service.broker._setup_logger()  # noqa: SLF001
+    # The first half of `start`; the second would connect.
+    service.broker._setup_logger()
     try:
         feeds = {
             topic: feed
@@ -65,20 +75,21 @@ async def rebuild(order: dict[str, Any]) -> None:
 
 @dataclass(frozen=True)
 class Memory:
-    """What the live inbox says of each event: when it was read, which is the order that holds
-    across topics; and what had no effect.
+    """What the live inbox says of each event: when it was read, and whether it had an effect.
+
+    When they were read is the order that holds across topics.
     """
 
     read_at: Mapping[bytes, float]
     undone: frozenset[bytes]
 
     def when(self, record: ConsumerRecord) -> float:
-        """By the log's clock where the inbox forgot it, or never had it."""
+        """Return when it was read; by the log's clock where the inbox does not know it."""
         return self.read_at.get(name_of(record), record.timestamp / 1000)
 
 
 async def remembered(url: str) -> Memory:
-    inbox, _ = outbox_tables(MetaData())
+    inbox = event_tables(MetaData()).inbox
     db = Database(url)
     read_at = {}
     undone = set()
@@ -115,17 +126,15 @@ async def feed_all(
 async def feed_again(
     feeds: dict[str, Feed], found: AsyncIterator[ConsumerRecord], names: set[bytes], service: str
 ) -> None:
-    """What came before an event of another topic that it needed: in production it is tried again
-    until that has come.
-    """
+    """Feed again what came before an event of another topic that it needed, as retries do."""
     again = ("x-replay", service.encode())
     async for record in found:
         if name_of(record) in names:
             await feeds[record.topic]((replace(record, headers=(*record.headers, again)),))
 
 
-async def dead_letters(service: Service) -> set[bytes]:
-    inbox = service.outbox.inbox
+async def dead_letters(service: Service[Any]) -> set[bytes]:
+    inbox = service.outbox.tables.inbox
     async with service.db.read() as connection:
         rows = await connection.execute(
             select(inbox.c.topic, inbox.c.event_id).where(inbox.c.outcome == DEAD_LETTERED)
@@ -136,7 +145,7 @@ async def dead_letters(service: Service) -> set[bytes]:
 async def batches(
     records: AsyncIterator[ConsumerRecord],
 ) -> AsyncIterator[Sequence[ConsumerRecord]]:
-    """Neighbours of one topic share a transaction, as they do in production."""
+    """Group neighbours of one topic, which share a transaction, as they do in production."""
     some: list[ConsumerRecord] = []
     async for record in records:
         if some and (record.topic != some[0].topic or len(some) == BATCH):
@@ -147,16 +156,14 @@ async def batches(
         yield some
 
 
-def build(name: str) -> Service:
+def build(name: str) -> Service[Any]:
     package = f"services.{name.replace('-', '_')}"
     settings = importlib.import_module(f"{package}.settings").Settings()
     return importlib.import_module(f"{package}.app").build(settings)
 
 
 async def started(subscriber: Any) -> dict[str, Feed]:
-    """All that FastStream does to start a subscriber, but for its consumer: what it commits goes
-    nowhere.
-    """
+    """Start a subscriber as FastStream does, but without its consumer, so that nothing commits."""
     await SubscriberUsecase.start(subscriber)
     return dict.fromkeys(subscriber.topic_names_for_subscribe, subscriber.process_message)
 

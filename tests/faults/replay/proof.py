@@ -1,6 +1,4 @@
-"""`ratchet replay SERVICE`: its state rebuilt from the log in a scratch database, and held against
-the live one.
-"""
+"""Rebuilds a service's state from the log in a scratch database, and compares the two."""
 
 from __future__ import annotations
 
@@ -8,25 +6,24 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import MetaData, func, select
 
 from infra.local.home import Home
 from infra.operations.books import NoBooks, is_missing_file
-from infra.operations.compare import Compared, compare, copy_table
-from infra.operations.derived import REBUILDS
 from infra.operations.log import Span, Survey, survey
-from infra.operations.scratch import Scratch, scratch_of
+from schemas.base import JsonObject
 from schemas.topics import consumed_by
 from shared.errors import Conflict
-from shared.events.log_guard import Partition
-from shared.events.outbox import HANDLED, outbox_tables
-from shared.storage.db import Database
+from shared.events import HANDLED, Partition, event_tables
+from shared.storage import Database
+from tests.faults.replay.compare import Compared, compare, copy_table
+from tests.faults.replay.derived import REBUILDS
+from tests.faults.replay.scratch import Scratch, scratch_of
 
 ROUNDS = 5
+# Told how many events were fed, of how many.
 Progress = Callable[[int, int], None]
-"""Told how many events were fed, of how many."""
 
 
 class TooBusy(Conflict):
@@ -39,11 +36,11 @@ class TooBusy(Conflict):
 
 @dataclass
 class Proof:
-    """`forgotten`: events by topic that the log does not hold any more; what came from them cannot
-    be proven.
+    """What was compared, and which events were not fed.
 
-    `skipped`: the live service dead-lettered or dropped them, so they have no effect. `failed`: it
-    handled them, and would not now.
+    The log does not hold the `forgotten` any more, by topic: what came from them cannot be proven.
+    The live service dead-lettered or dropped the `skipped`, so that they have no effect. It handled
+    the `failed`, and would not now.
     """
 
     service: str
@@ -64,7 +61,7 @@ class Proof:
     def proven(self) -> bool:
         return self.equal and not self.forgotten and not self.failed
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> JsonObject:
         return {
             "service": self.service,
             "proven": self.proven,
@@ -81,9 +78,7 @@ class Proof:
 
 
 async def prove(service: str, url: str, servers: str, home: Home, progress: Progress) -> Proof:
-    """Feeds what the live service has read, again and again until it stands still, then
-    compares.
-    """
+    """Feed what the live service has read until it stands still, then compare."""
     if is_missing_file(url):
         raise NoBooks([url])
     rule = REBUILDS[service]
@@ -91,7 +86,8 @@ async def prove(service: str, url: str, servers: str, home: Home, progress: Prog
     proof = Proof(service, others=rule.others, seeds=rule.seeds)
     async with scratch_of(service, url, servers, home) as scratch:
         if rule.seeds:
-            await scratch.feed({}, lambda _: None)  # makes the tables
+            # Makes the tables.
+            await scratch.feed({}, lambda _: None)
         for name in rule.seeds:
             await copy_table(scratch.live, scratch.db, name)
         read = await follow(scratch, proof, progress)
@@ -103,7 +99,7 @@ async def prove(service: str, url: str, servers: str, home: Home, progress: Prog
 
 
 async def follow(scratch: Scratch, proof: Proof, progress: Progress) -> dict[Partition, Span]:
-    """Until the live service has read nothing more while we compared."""
+    """Feed and compare until the live service has read nothing more meanwhile."""
     read: dict[Partition, Span] = {}
     for _ in range(ROUNDS):
         known = read
@@ -127,7 +123,7 @@ async def follow(scratch: Scratch, proof: Proof, progress: Progress) -> dict[Par
 
 
 async def what_was_read(service: str, servers: str) -> dict[Partition, Span]:
-    """Up to where the live service's groups committed: what it has digested for sure."""
+    """Return the log up to where the live service's groups committed: what it has digested."""
     topics = [topic.name for topic in consumed_by(service)]
     seen: Survey = await asyncio.to_thread(
         survey, servers, topics, [f"{service}.{topic}" for topic in topics]
@@ -141,7 +137,10 @@ async def what_was_read(service: str, servers: str) -> dict[Partition, Span]:
 
 
 def forgotten(service: str, read: Mapping[Partition, Span]) -> dict[str, int]:
-    """A compacted topic keeps the newest of each key, which is all that such a table holds."""
+    """Count the events that the log holds no more, by topic.
+
+    Compacted topics keep the newest of each key, which is all that such a table holds.
+    """
     plain = {topic.name for topic in consumed_by(service) if not topic.compacted}
     counts: dict[str, int] = {}
     for at, span in read.items():
@@ -151,8 +150,9 @@ def forgotten(service: str, read: Mapping[Partition, Span]) -> dict[str, int]:
 
 
 async def undone(db: Database) -> int:
-    """How many events came and have no effect."""
-    inbox, _ = outbox_tables(MetaData())
+    """Count the events that came and had no effect."""
+    inbox = event_tables(MetaData()).inbox
     async with db.read() as connection:
         counted = select(func.count()).select_from(inbox).where(inbox.c.outcome != HANDLED)
-        return (await connection.execute(counted)).scalar_one()
+        found: int = (await connection.execute(counted)).scalar_one()
+        return found
