@@ -142,7 +142,7 @@ def test_without_the_lock_they_get_in_each_others_way(
     postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The control."""
-    monkeypatch.setattr("shared.storage.migrations.func", NoLock())
+    monkeypatch.setattr("shared.storage.postgres.func", NoLock())
     assert any(at_once(postgres_server.new_database()))
 
 
@@ -160,7 +160,7 @@ async def test_who_uses_a_table_is_waited_for_and_holds_up_nobody_else(
     """On Postgres a waiting ALTER would close the table to all who come later: it gives way and
     tries again.
     """
-    monkeypatch.setattr("shared.storage.migrations.TABLE_LOCK_WAIT", "200ms")
+    monkeypatch.setattr("shared.storage.postgres.TABLE_LOCK_WAIT", "200ms")
     before = await tables_at(SERVICE, db, RELEASED)
     other = Database(str(db.engine.url))
     later = Database(str(db.engine.url))
