@@ -34,9 +34,8 @@ class PostgresServer:
 
     def __init__(self, folder: Path, durable: bool = False) -> None:
         self.fsync = "on" if durable else "off"
-        self.data = (
-            Path("/tmp") / f"ratchet-pg-{uuid.uuid4().hex[:8]}"
-        )  # pytest's own folders are closed to other users
+        # pytest's own folders are closed to other users
+        self.data = Path("/tmp") / f"ratchet-pg-{uuid.uuid4().hex[:8]}"
         self.log = folder / "postgres.log"
         self.port = free_port()
 

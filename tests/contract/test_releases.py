@@ -35,9 +35,8 @@ JSON = ROOT / "schemas" / "json"
 LAST = releases(JSON)[-1]
 OLD = released(JSON, LAST)
 patiently = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
-until_found = settings(
-    patiently, max_examples=100, phases=[Phase.generate], database=None
-)  # the smallest example is not wanted
+# the smallest example is not wanted
+until_found = settings(patiently, max_examples=100, phases=[Phase.generate], database=None)
 every_event = pytest.mark.parametrize(
     "event",
     [event for event in EVENTS if event.schema_name() in OLD],

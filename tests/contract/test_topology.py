@@ -5,14 +5,12 @@ schemas/topics.py.
 from __future__ import annotations
 
 import ast
-import importlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from faststream import AckPolicy
-from faststream.kafka import KafkaRouter
 
+from infra.migrations import built
 from schemas.events import EVENTS
 from schemas.topics import SERVICES, consumed_by, published_by
 
@@ -24,18 +22,17 @@ def package(service: str) -> str:
     return service.replace("-", "_")
 
 
-def handlers_of(service: str) -> Iterator[tuple[str, str, str, AckPolicy]]:
+async def subscriptions_of(
+    service: str, folder: Path
+) -> list[tuple[str, str | None, str, AckPolicy]]:
     """(topic, consumer group, name of the handler, what happens on errors) of every subscriber."""
-    module = importlib.import_module(f"services.{package(service)}.handlers")
-    for router in (value for value in vars(module).values() if isinstance(value, KafkaRouter)):
-        for subscriber in router.subscribers:
-            for topic in subscriber.topic_names:
-                yield (
-                    topic,
-                    subscriber.group_id,
-                    subscriber.calls[0].handler._original_call.__name__,
-                    subscriber.ack_policy,
-                )
+    made = await built(service, folder)
+    names = {topic.name: handler.__name__ for topic, handler in made.handlers.items()}
+    return [
+        (topic, subscriber.group_id, names[topic], subscriber.ack_policy)
+        for subscriber in made.broker.subscribers
+        for topic in subscriber.topic_names
+    ]
 
 
 def events_made_in(source: str) -> set[str]:
@@ -52,15 +49,18 @@ def events_made_in(source: str) -> set[str]:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_service_subscribes_to_what_the_map_says(service: str) -> None:
-    assert sorted(topic for topic, *_ in handlers_of(service)) == sorted(
+async def test_a_service_subscribes_to_what_the_map_says(service: str, tmp_path: Path) -> None:
+    found = await subscriptions_of(service, tmp_path)
+    assert sorted(topic for topic, *_ in found) == sorted(
         topic.name for topic in consumed_by(service)
     )
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_each_subscriber_has_its_own_group_and_name_and_loses_nothing(service: str) -> None:
-    for topic, group, name, policy in handlers_of(service):
+async def test_each_subscriber_has_its_own_group_and_name_and_loses_nothing(
+    service: str, tmp_path: Path
+) -> None:
+    for topic, group, name, policy in await subscriptions_of(service, tmp_path):
         assert group == f"{service}.{topic}"
         assert name == f"on_{topic.replace('-', '_')}"
         assert policy is AckPolicy.NACK_ON_ERROR

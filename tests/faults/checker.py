@@ -240,9 +240,8 @@ def order_holds(evidence: Evidence, numbers: Counter[str]) -> Iterator[Finding]:
     them.
     """
     first: dict[EventKey, int] = {}
-    for position, record in enumerate(
-        evidence.log
-    ):  # in order within each partition, and a key has one partition
+    # in order within each partition, and a key has one partition
+    for position, record in enumerate(evidence.log):
         first.setdefault((record.topic, record.event_id), position)
     for service, outbox in evidence.outboxes.items():
         last: dict[tuple[str, str | None], tuple[int, str]] = {}

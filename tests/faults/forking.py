@@ -15,7 +15,7 @@ import threading
 from pathlib import Path
 from typing import Self
 
-from shared.jobs.child import die_with_parent
+from shared.child import die_with_parent
 from tests.faults.life import Life
 
 ROOT = Path(__file__).parents[2]
@@ -88,9 +88,8 @@ class Zygote:
         for line in self.process.stdout:
             message = json.loads(line)
             if "forked" in message:
-                self.ended.pop(
-                    message["forked"], None
-                )  # numbers come round again: 1,000 kills use up half of them
+                # numbers come round again: 1,000 kills use up half of them
+                self.ended.pop(message["forked"], None)
                 self.stopped.discard(message["forked"])
                 self.alive.add(message["forked"])
                 self._forked.put(message["forked"])

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from shared import failpoints
+from shared.events import bus
 from shared.jobs.store import JobStore
 from shared.service import Service
 from tests.faults.life import Life
@@ -59,27 +60,15 @@ def live(life: Life) -> None:
         SWITCHES[switch]()
     if life.job_lease:
         JobStore.__init__.__defaults__ = (life.job_lease,)
-    service = build(life)
     if life.session:
-        shorten_sessions(service, round(1000 * life.session))
+        bus.SESSION_TIMEOUT_MS = round(1000 * life.session)
+    service = build(life)
     note_what_fires(life.fired)
     for armed in life.armed:
         failpoints.arm(armed.point, armed.action, armed.nth)
     if life.file_limit is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (life.file_limit, life.file_limit))
     service.run()
-
-
-def shorten_sessions(service: Service, milliseconds: int) -> None:
-    """Subscribers are declared when their module is imported, long before anybody knows this
-    life.
-    """
-    for subscriber in service.broker.subscribers:
-        subscriber._connection_args |= {
-            "session_timeout_ms": milliseconds,
-            "heartbeat_interval_ms": milliseconds // 5,
-            "rebalance_timeout_ms": milliseconds,
-        }
 
 
 def build(life: Life) -> Service:

@@ -34,13 +34,11 @@ class Life:
     training_seconds: float = 0.2
     job_lease: float | None = None  # seconds
     session: float | None = None  # seconds after which a silent consumer loses its partitions
-    constants: dict[str, float] = field(
-        default_factory=dict
-    )  # "shared.events.relay.LEASE_SECONDS": 2.0
+    # "shared.events.relay.LEASE_SECONDS": 2.0
+    constants: dict[str, float] = field(default_factory=dict)
     slow: float = 0.0  # seconds that each event takes longer
-    detours: dict[str, int] = field(
-        default_factory=dict
-    )  # port of a broker: the port of the proxy in front of it
+    # port of a broker: the port of the proxy in front of it
+    detours: dict[str, int] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -11,16 +11,17 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from aiokafka.conn import AIOKafkaConnection
 from sqlalchemy import and_, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import clock, failpoints
-from shared.events import consume, kafka_sender, log_guard, outbox, relay
+from shared.events import consume, kafka_sender, outbox, relay, seams
 from shared.events.outbox import OutboxRow, Place
 from shared.jobs import store as job_store
 from shared.storage import db
@@ -33,26 +34,23 @@ _saw = text("insert into witness values (:service, :topic, :event_id)")
 
 
 def witness_effects(service: str, slow: float = 0.0) -> None:
-    original = consume.ReliableConsume.consume_scope
+    original = consume.TopicConsumer._act
 
-    async def consume_scope(
-        self: consume.ReliableConsume, call_next: Callable[[Any], Awaitable[Any]], msg: Any
-    ) -> Any:
-        async def witnessed(message: Any) -> Any:
-            result = await call_next(message)
+    async def act(
+        self: consume.TopicConsumer, tx: AsyncConnection, received: consume.Received
+    ) -> str:
+        outcome = await original(self, tx, received)
+        if outcome == "handled":
             await asyncio.sleep(slow)
-            record = message.raw_message
             seen = {
                 "service": service,
-                "topic": record.topic,
-                "event_id": log_guard.event_id_of(record),
+                "topic": received.record.topic,
+                "event_id": received.event_id,
             }
-            await self.context.get("tx").execute(_saw, seen)
-            return result
+            await tx.execute(_saw, seen)
+        return outcome
 
-        return await original(self, witnessed, msg)
-
-    consume.ReliableConsume.consume_scope = consume_scope
+    consume.TopicConsumer._act = act
 
 
 def note_what_fires(path: str) -> None:
@@ -164,7 +162,7 @@ def no_resend() -> None:
     """A relay that trusts the log to keep what it acknowledged."""
 
     async def find_losses(self: relay.Relay) -> None:
-        self._intact = relay.losses_suspected()
+        self._verified = seams.broken_connections()
 
     relay.Relay.find_losses = find_losses
 

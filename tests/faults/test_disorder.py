@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import inspect
 import json
 from collections import deque
 from collections.abc import Sequence
@@ -56,6 +55,7 @@ EVENTS: list[Event] = [
     factories.review(review_id="r-3", inference_id="inf-3", audit=True),
 ]
 PLUMBING = {"inbox", "outbox", "relay_lease", "alembic_version", "job_history"}
+# made at arrival, or the turn that follows from it
 OWN = {
     "item_id",
     "recorded_at",
@@ -64,7 +64,7 @@ OWN = {
     "claimed_until",
     "seq",
     "rank",
-}  # made at arrival, or the turn that follows from it
+}
 
 
 def service_of(name: str, folder: Path) -> Service:
@@ -91,7 +91,7 @@ async def state_after(name: str, events: Sequence[Event], folder: Path) -> dict[
         event = waiting.popleft()
         patience = patience - 1
         try:
-            await deliver(service, name, event)
+            await deliver(service, event)
         except RatchetError as error:
             if not error.retryable:
                 raise
@@ -103,19 +103,11 @@ async def state_after(name: str, events: Sequence[Event], folder: Path) -> dict[
         await service.db.close()
 
 
-async def deliver(service: Service, name: str, event: Event) -> None:
-    topic = event.topic_name()
-    handler = getattr(
-        importlib.import_module(f"services.{name}.handlers"), f"on_{topic.replace('-', '_')}"
-    )
+async def deliver(service: Service, event: Event) -> None:
+    topic = topic_of(type(event))
     async with service.db.transaction() as tx:
-        if await service.outbox.first_time(tx, topic, event.event_id):
-            context = {
-                key: value
-                for key, value in service.context.items()
-                if key in inspect.signature(handler._original_call).parameters
-            }
-            await handler(event, tx=tx, **context)
+        if await service.outbox.first_time(tx, topic.name, event.event_id):
+            await service.handlers[topic](tx, event)
 
 
 async def what_it_knows(service: Service) -> dict[str, list[str]]:

@@ -21,13 +21,14 @@ from tests.faults.world import World
 from tests.kafka import Broker
 
 NewWorld = Callable[..., World]
+# and of jobs, the lease that is renewed
 PLUMBING = {
     "inbox",
     "outbox",
     "witness",
     "relay_lease",
     "alembic_version",
-}  # and of jobs, the lease that is renewed
+}
 READ_SECONDS = 60.0
 
 

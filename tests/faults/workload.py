@@ -43,13 +43,23 @@ def spec(number: int = 0, **changes: Any) -> RouteSpec:
 
 
 class Clients:
-    """`pause`: seconds between the operations of one client."""
+    """`pause`: seconds between the operations of one client. `first_turn` tells the names of these
+    operations from those of an earlier run over the same world.
+    """
 
-    def __init__(self, world: World, history: History, seed: int, pause: float = 0.1) -> None:
+    def __init__(
+        self,
+        world: World,
+        history: History,
+        seed: int,
+        pause: float = 0.1,
+        first_turn: int = 0,
+    ) -> None:
         self.world = world
         self.history = history
         self.seed = seed
         self.pause = pause
+        self.first_turn = first_turn
         self.stopping = False
         self.refused: list[str] = []
 
@@ -79,7 +89,7 @@ class Clients:
         self, role: Callable[[random.Random, int], Awaitable[None]], number: int
     ) -> None:
         rng = random.Random(f"{self.seed}/{number}")
-        turn = 0
+        turn = self.first_turn
         while not self.stopping:
             await role(rng, number * 1_000_000 + turn)
             turn += 1
@@ -148,9 +158,8 @@ class Clients:
             if answer and answer.status_code == 200:
                 return self.history.ok(operation, item["item_id"])
             if answer and 400 <= answer.status_code < 500:
-                return self._refused(
-                    operation, answer
-                )  # its claim expired and somebody else decided
+                # its claim expired and somebody else decided
+                return self._refused(operation, answer)
             await asyncio.sleep(RETRY_SECONDS)
         return None
 

@@ -16,7 +16,7 @@ import sys
 import traceback
 from typing import Any
 
-from shared.jobs.child import die_with_parent
+from shared.child import die_with_parent
 from tests.faults.incarnation import import_everything, live
 from tests.faults.life import Life
 

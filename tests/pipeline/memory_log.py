@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 from faststream.kafka import TestKafkaBroker
-from faststream.kafka.message import FAKE_CONSUMER
 
 from shared.events.outbox import OutboxRow, Place
 from shared.service import Service
@@ -68,10 +67,6 @@ class Running:
         for service in self.log.services:
             await service.db.create_tables(service.metadata)
             await self.stack.enter_async_context(TestKafkaBroker(service.broker))
-            # a test before this one may have run them on a real log, whose consumer they would
-            # commit to
-            for subscriber in service.broker.subscribers:
-                subscriber.parser._setup(FAKE_CONSUMER)
         return self.log
 
     async def __aexit__(self, *_: object) -> None:

@@ -44,9 +44,8 @@ async def test_a_stall_is_felt_by_all_that_fall_due_in_it() -> None:
         outcome = await load.open_loop(port, [REQUEST] * 200, rate=200, connections=4)
     assert outcome.statuses == {202: 200}
     assert outcome.percentile(0.99) > 0.4
-    assert (
-        sum(latency > 0.1 for latency in outcome.latencies) > 40
-    )  # of the hundred that fell due; the control below feels four
+    # of the hundred that fell due; the control below feels four
+    assert sum(latency > 0.1 for latency in outcome.latencies) > 40
 
 
 async def test_a_closed_loop_hides_it() -> None:
