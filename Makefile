@@ -1,9 +1,12 @@
 # The verbs of this repository. `make help` lists them.
 PYTHON ?= python3
 RATCHET = .venv/bin/ratchet
+# Digests are no secrets; those two files hold made-up ones for redaction to find.
+SECRETS = --disable-plugin HexHighEntropyString --disable-plugin Base64HighEntropyString \
+  --exclude-lines 'user:password@' --exclude-files '^(constraints.*|tests/unit/shared/(test_redaction|redaction_corpus)\.py)$$'
 export PYTHONDONTWRITEBYTECODE =# many images set it, and then every command compiles its imports again
 .DEFAULT_GOAL := help
-.PHONY: help setup venv up down demo test test-faults lint types schemas flow migration lock clean
+.PHONY: help setup venv up down demo test test-faults check format house schemas flow migration env-example lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -21,17 +24,26 @@ test: venv ## unit, contract and pipeline tests (ARGS="tests/unit -k gate")
 	.venv/bin/python -m pytest $(ARGS)
 test-faults: venv ## kill, stop, cut off and poison everything (FAULT_KILLS=1000 FAULT_SEED=7 ARGS="-k kills")
 	.venv/bin/python -m pytest tests/faults tests/integration/test_training.py -m "faults or not faults" $(ARGS)
-lint: venv ## ruff and the import contracts
-	.venv/bin/ruff check . && .venv/bin/lint-imports
-types: venv ## mypy
-	.venv/bin/mypy services shared schemas infra
+check: venv ## format, lint, import contracts, types, spelling, secrets: what CI runs first
+	.venv/bin/ruff format --check --quiet . || { echo "next: make format"; exit 1; }
+	.venv/bin/ruff check --quiet .
+	.venv/bin/lint-imports --no-timings >/dev/null || .venv/bin/lint-imports
+	.venv/bin/mypy
+	.venv/bin/typos
+	git ls-files -z | xargs -0 .venv/bin/detect-secrets-hook $(SECRETS)
+format: venv ## lay out every file, and mend what the linter can
+	.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
+house: venv ## print the figures the house is kept by (ARGS="FOLDER" measures another checkout)
+	@.venv/bin/python -m tests.architecture.house $(ARGS)
 schemas: venv ## regenerate schemas/json from the events
 	.venv/bin/python -m infra.contracts schemas
 flow: venv ## redraw docs/flow.md from schemas/topics.py
 	.venv/bin/python -m infra.contracts flow
 migration: venv ## write the next migration of each service whose tables changed (MESSAGE="what changes")
 	.venv/bin/python -m infra.migrations "$(MESSAGE)"
-lock: venv ## write constraints.txt from what .venv holds
-	@{ head -1 constraints.txt; .venv/bin/python -m pip freeze --all --exclude-editable | sed -n '/^pip==/d; s/+cpu$$//; /==/p' | LC_ALL=C sort -f; } > constraints.new && mv constraints.new constraints.txt
+env-example: venv ## write .env.example from the settings
+	.venv/bin/python -m infra.local.env_example > .env.example
+lock: venv ## write the lock lists: constraints.txt from what .venv holds, all with hashes
+	.venv/bin/python -m infra.setup.lock write && .venv/bin/python -m infra.setup.lock rehash
 clean: ## remove caches and build outputs (not .venv, not .ratchet)
 	rm -rf .pytest_cache .ruff_cache .mypy_cache .import_linter_cache .hypothesis dist build && find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
