@@ -1,3 +1,1 @@
-"""What the bars of DESIGN section 5 are checked with; each folder is a program: `python -m
-benchmarks.<name>`.
-"""
+"""What the speed that we promise is checked with: `python -m benchmarks.<name>`."""

@@ -27,7 +27,7 @@ from rich.table import Table
 
 from schemas.base import Event, uuid7
 from schemas.events import InferenceRecorded
-from shared.events.rendering import cloudevent_headers
+from shared.events import cloudevent_headers
 from tests import factories
 from tests.kafka import ApacheKafka, apache_missing, free_port
 from tests.postgres import PostgresServer, postgres_missing
