@@ -28,6 +28,9 @@ CONSUMER_LAG = Gauge(
     "Events in the log that this consumer has not read",
     ["topic", "partition"],
 )
+CONSUMER_PAUSED = Gauge(
+    "ratchet_consumer_paused", "1 while our own code's failures keep a consumer paused", ["topic"]
+)
 OUTBOX_PENDING = Gauge(
     "ratchet_outbox_pending",
     "Events of the next batch: committed here, not yet acknowledged by the broker",

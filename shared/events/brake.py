@@ -19,7 +19,7 @@ from shared.clock import now, utc
 from shared.errors import Retryable
 from shared.events.tables import DEAD_LETTERED, FAILED, EventTables
 from shared.storage import Database, upsert
-from shared.telemetry import log
+from shared.telemetry import CONSUMER_PAUSED, log
 
 RUN = 10  # failures in a row
 WINDOW = 100  # events of a partition, the last ones, of which a share may fail
@@ -49,8 +49,7 @@ class Brake:
     async def check(self) -> None:
         """Raise ConsumerPaused while this consumer is paused; looks every LOOK_SECONDS."""
         if time.monotonic() - self._looked > LOOK_SECONDS:
-            self.because = await self._reason()
-            self._looked = time.monotonic()
+            self._set(await self._reason())
         if self.because is not None:
             raise ConsumerPaused(self.topic, self.because)
 
@@ -77,9 +76,13 @@ class Brake:
             "resumed_at": None,
         }
         await upsert(tx, self.tables.pauses, pause)
+        self._set(because)
+        log("bus").error("consumer paused", topic=self.topic, because=because)
+
+    def _set(self, because: str | None) -> None:
         self.because = because
         self._looked = time.monotonic()
-        log("bus").error("consumer paused", topic=self.topic, because=because)
+        CONSUMER_PAUSED.labels(self.topic).set(because is not None)
 
     async def _reason(self) -> str | None:
         pauses = self.tables.pauses
