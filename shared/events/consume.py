@@ -117,7 +117,7 @@ class TopicConsumer:
             message.consumer, {Partition(record.topic, record.partition) for record in records}
         )
         batch = [
-            received(self.topic, record)
+            read_record(self.topic, record)
             for record in records
             if Partition(record.topic, record.partition) not in lost
         ]
@@ -227,7 +227,7 @@ class TopicConsumer:
                     await self.brake.count(tx, letter.partition)
 
 
-def received(topic: Topic, record: ConsumerRecord) -> Received:
+def read_record(topic: Topic, record: ConsumerRecord) -> Received:
     """Read one record of a batch.
 
     Headers that are not UTF-8 are made so: only their original bytes are poison.

@@ -9,7 +9,7 @@ from sqlalchemy import delete, exists
 from shared.clock import hourly, now
 from shared.events.relay import Relay
 from shared.events.tables import DEAD_LETTERED, HANDLED
-from shared.events.takeover import take_over_letters
+from shared.events.takeover import letters_left, take_over
 
 # Longer than any topic keeps its events: one that came again after that would act again.
 INBOX_KEEP = timedelta(days=30)
@@ -37,8 +37,11 @@ class Housekeeping:
             inbox.c.event_id == letters.c.event_id,
             inbox.c.outcome == DEAD_LETTERED,
         )
+        async with self.relay.db.read() as connection:
+            left = await connection.run_sync(letters_left, self.relay.outbox.service)
         async with self.relay.db.transaction(wake=False) as tx:
-            await tx.run_sync(take_over_letters, self.relay.outbox.service)
+            if left:
+                await tx.run_sync(take_over, left)
             await tx.execute(delete(letters).where(letters.c.failed_at < before, ~is_open))
             await tx.execute(
                 delete(inbox).where(inbox.c.received_at < before, inbox.c.outcome == HANDLED)

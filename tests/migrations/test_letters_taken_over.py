@@ -13,7 +13,7 @@ from infra.migrations import migrations_of
 from schemas.topics import SERVICES
 from shared.clock import now
 from shared.events import event_tables
-from shared.events.takeover import take_over_letters
+from shared.events.takeover import letters_left, take_over
 from shared.storage.db import Database
 from tests.migrations.databases import tables_at
 
@@ -50,7 +50,7 @@ async def test_the_letters_of_release_0_1_are_taken_over(service: str, db: Datab
         await tx.run_sync(as_release_0_1_wrote_them, service, before)
     await migrations.upgrade(db)
     async with db.transaction() as tx:
-        await tx.run_sync(take_over_letters, service)
+        await tx.run_sync(take_over, await tx.run_sync(letters_left, service))
     letters = event_tables(sa.MetaData()).dead_letters
     async with db.read() as connection:
         rows = (await connection.execute(select(letters).order_by(letters.c.event_id))).all()
@@ -69,7 +69,7 @@ async def test_what_a_replica_of_release_0_1_writes_after_the_upgrade_is_taken_o
     tables = event_tables(sa.MetaData())
     async with db.transaction() as tx:
         await tx.run_sync(as_release_0_1_wrote_them, "trainer", tables.inbox.metadata)
-        for _ in range(2):
-            await tx.run_sync(take_over_letters, "trainer")
+        await tx.run_sync(take_over, await tx.run_sync(letters_left, "trainer"))
+        assert await tx.run_sync(letters_left, "trainer") == []
         found = (await tx.execute(select(tables.dead_letters.c.event_id))).scalars().all()
     assert found == ["kept"]
