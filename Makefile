@@ -27,7 +27,7 @@ test-faults: venv ## kill, stop, cut off and poison everything (FAULT_KILLS=1000
 check: venv ## format, lint, import contracts, types, spelling, secrets: what CI runs first
 	.venv/bin/ruff format --check --quiet . || { echo "next: make format"; exit 1; }
 	.venv/bin/ruff check --quiet .
-	.venv/bin/lint-imports --no-timings >/dev/null || .venv/bin/lint-imports
+	.venv/bin/lint-imports --no-logo >/dev/null || .venv/bin/lint-imports
 	.venv/bin/mypy
 	.venv/bin/typos
 	git ls-files -z | xargs -0 .venv/bin/detect-secrets-hook $(SECRETS)

@@ -82,7 +82,9 @@ def configure_logging(level: str, form: str) -> None:
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for noisy in ("aiokafka", "httpx", "httpcore", "uvicorn.access", "aiosqlite"):
+    # While a topic is missing it says so many times a second; the relay says it once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+    for noisy in ("httpx", "httpcore", "uvicorn.access", "aiosqlite"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 

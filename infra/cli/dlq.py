@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from infra.cli import parked
 from infra.cli.console import print_json
 from infra.cli.letters import print_letter, print_letters, print_outcomes
 from infra.cli.operations import database_urls, servers_of
@@ -27,6 +28,7 @@ app = typer.Typer(
 
 Their bodies are personal data of your users' users. Only [bold]show --payload[/] prints one.""",
 )
+app.add_typer(parked.app, name="parked")
 Settle = Callable[[Books, list[Letter]], Awaitable[list[Outcome]]]
 
 Service = Annotated[str | None, typer.Option(help="The service that could not digest them.")]

@@ -31,6 +31,7 @@ def system_status(home: Home) -> JsonObject:
             for part in parts
             for topic, because in paused(part).items()
         ),
+        *(problem for part in parts for problem in outbox_problems(part)),
     ]
     return {
         "ok": not problems,
@@ -48,6 +49,16 @@ def paused(part: JsonObject) -> dict[str, str]:
     """Return why its consumers are paused, by topic; `ratchet consumers resume` lets them go on."""
     topics: dict[str, str] = (part["health"] or {}).get("paused", {})
     return topics
+
+
+def outbox_problems(part: JsonObject) -> list[str]:
+    """Say which of a service's events wait for a person."""
+    said: JsonObject = part["health"] or {}
+    closed = [f"{part['name']}: {because}" for because in said.get("topics_closed", {}).values()]
+    parked = said.get("outbox_parked")
+    return closed + (
+        [f"{part['name']} has {parked} parked events: 'ratchet dlq parked list'"] if parked else []
+    )
 
 
 async def all_health(parts: list[PartEntry]) -> list[JsonObject]:

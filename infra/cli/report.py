@@ -47,8 +47,7 @@ def parts_table(status: JsonObject) -> Table:
     table = plain_table("part", "state", "since", "pid", "restarts", "where", "lag")
     for part in status["parts"]:
         state = part["state"]
-        pending = (part["health"] or {}).get("outbox_pending")
-        details = [f"{pending} to publish"] if pending else []
+        details = outbox_details(part["health"] or {})
         details += [f"[red]paused: {topic}[/]" for topic in paused(part)]
         detail = f" ({', '.join(details)})" if details else ""
         table.add_row(
@@ -61,6 +60,19 @@ def parts_table(status: JsonObject) -> Table:
             lag_of(status["lag"].get(part["name"])),
         )
     return table
+
+
+def outbox_details(health: JsonObject) -> list[str]:
+    """Say what the outbox of a service holds back, and why."""
+    pending = health.get("outbox_pending")
+    parked = health.get("outbox_parked")
+    details = []
+    if pending:
+        age = span(health.get("outbox_oldest_seconds", 0.0))
+        details.append(f"{pending} to publish, the oldest for {age}")
+    if parked:
+        details.append(f"[red]{parked} parked[/]")
+    return details + [f"[red]closed: {topic}[/]" for topic in health.get("topics_closed", {})]
 
 
 def lag_of(behind: dict[str, int] | None) -> str:

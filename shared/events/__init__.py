@@ -9,7 +9,7 @@ from shared.events.log_guard import ConsumerGuard, KafkaLogReader, Partition, ev
 from shared.events.outbox import DEAD_LETTER, EventTooLarge, Outbox
 from shared.events.relay import Relay, lease_table
 from shared.events.rendering import Rendered, Renderer, cloudevent_headers, rendered
-from shared.events.sending import Place, Sender
+from shared.events.sending import Delivery, OutboxRow, Place, Sender
 from shared.events.tables import (
     DEAD_LETTERED,
     DROPPED,
@@ -32,6 +32,7 @@ __all__ = [
     "LARGEST_MESSAGE",
     "UNREADABLE",
     "ConsumerGuard",
+    "Delivery",
     "EventTables",
     "EventTooLarge",
     "Handlers",
@@ -40,6 +41,7 @@ __all__ = [
     "KafkaLogReader",
     "KafkaSender",
     "Outbox",
+    "OutboxRow",
     "Partition",
     "Place",
     "Relay",

@@ -24,6 +24,8 @@ class Housekeeping:
         self.relay = relay
         self.db = relay.db
         self.outbox = relay.outbox
+        # At the start, and once more for what an old replica wrote while they were being replaced.
+        self._takeovers_left = 2
         self.outbox_keep = timedelta(hours=outbox_keep_hours)
 
     async def run(self) -> None:
@@ -31,13 +33,18 @@ class Housekeeping:
         await hourly(self.once)
 
     async def once(self) -> None:
+        if self._takeovers_left:
+            self._takeovers_left -= 1
+            await self._take_over_letters()
+        await self._forget_sent(now() - self.outbox_keep)
+        await self._forget_digested(now() - INBOX_KEEP)
+
+    async def _take_over_letters(self) -> None:
         async with self.db.read() as connection:
             left = await connection.run_sync(letters_left, self.outbox.service)
         if left:
             async with self.db.transaction(wake=False) as tx:
                 await tx.run_sync(take_over, left)
-        await self._forget_sent(now() - self.outbox_keep)
-        await self._forget_digested(now() - INBOX_KEEP)
 
     async def _forget_sent(self, before: datetime) -> None:
         """Drop sent events; a log that loses them later cannot be filled from here.

@@ -1,7 +1,8 @@
 """Takes over the dead letters of release 0.1, which kept them in the outbox and on the DLQ topic.
 
 The migration lists them by their place alone; this fills in what the outbox still has. It runs at
-the start and hourly: while replicas are replaced, one of the old release may still write letters.
+the start and an hour later: while replicas are replaced, one of the old release may still write
+letters.
 It can go with release 0.3.
 """
 
@@ -36,7 +37,10 @@ def letters_left(connection: Connection, service: str) -> list[JsonObject]:
     )
     left = [
         row.seq
-        for state in (outbox.c.sent_at.is_not(None), outbox.c.sent_at.is_(None))
+        for state in (
+            outbox.c.sent_at.is_not(None),
+            and_(outbox.c.sent_at.is_(None), outbox.c.parked_at.is_(None)),
+        )
         for row in connection.execute(copies.where(state)).all()
         if not is_known(connection, tables, row.id, row.headers)
     ]
