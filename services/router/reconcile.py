@@ -88,7 +88,9 @@ class Reconciler:
                     "round failed", error=f"{type(error).__name__}: {error}"[:300]
                 )
             try:
-                await asyncio.wait_for(self.table.changed.wait(), self.every)
+                # Not `wait_for`: it loses a cancellation that meets a change.
+                async with asyncio.timeout(self.every):
+                    await self.table.changed.wait()
             except TimeoutError:
                 pass
 

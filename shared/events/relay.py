@@ -273,10 +273,10 @@ class Relay:
 
     async def _next_commit(self) -> None:
         pause = self.lanes.pause
+        seconds = POLL_SECONDS if pause is None else min(max(pause, PACE_SECONDS), POLL_SECONDS)
         try:
-            await asyncio.wait_for(
-                self.db.committed.wait(),
-                POLL_SECONDS if pause is None else min(max(pause, PACE_SECONDS), POLL_SECONDS),
-            )
+            # Not `wait_for`: it loses a cancellation that meets a commit, and then nothing stops.
+            async with asyncio.timeout(seconds):
+                await self.db.committed.wait()
         except TimeoutError:
             pass

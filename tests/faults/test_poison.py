@@ -38,7 +38,10 @@ VALID: dict[str, Callable[..., Any]] = {
 }
 
 
-def corpus(topic: str) -> dict[str, tuple[bytes | None, bytes | None, list[tuple[str, bytes]]]]:
+Headers = list[tuple[str, bytes | None]]
+
+
+def corpus(topic: str) -> dict[str, tuple[bytes | None, bytes | None, Headers]]:
     """By name: key, value, headers. All of it can be written to a topic by anybody who may write
     there.
     """
@@ -67,6 +70,21 @@ def corpus(topic: str) -> dict[str, tuple[bytes | None, bytes | None, list[tuple
             b"null",
             [("ce_type", b"\xff\xfe"), ("\u00fc", b"\x00")],
         ),
+        # What PostgreSQL stores in no column of text, or not in so short a one.
+        "NUL in the id": (key, b"1", [("id", f"{topic}\0id".encode())]),
+        "NUL in CloudEvents' id": (key, b"2", [("ce_id", f"\0{topic}".encode())]),
+        "a long id": (key, b"3", [("id", f"{topic}-{'x' * 4000}".encode())]),
+        "a long id like the last": (key, b"4", [("id", f"{topic}-{'x' * 4001}".encode())]),
+        "an id of no text": (key, b"5", [("id", topic.encode() + b"\xff")]),
+        "another id of no text": (key, b"6", [("id", topic.encode() + b"\xfe")]),
+        "a long id of letters of two bytes": (key, b"7", [("id", f"{topic}-{'ü' * 125}".encode())]),
+        "NUL in the key": (b"a\0b", b"8", ids),
+        "a long key": (b"k" * 300_000, b"9", ids),
+        "a long key of no text": (b"\xff" * 300, b"10", ids),
+        "a header without a value": (key, b"11", [("id", None), ("x-nothing", None)]),
+        "many headers": (key, b"12", [(f"x-{n}", b"v" * 100) for n in range(2000)]),
+        "a NUL in a header": (key, b"13", [("x-nul", b"a\0b")]),
+        "a body at the limit": (key, b"b" * 1_000_000, [("x-much", b"v" * 20_000)]),
     }
 
 
@@ -88,13 +106,23 @@ async def feed(servers: str, topic: Topic) -> dict[str, bytes | None]:
 async def letters(world: World, service: str) -> dict[str, bytes | None]:
     (rows,) = await query(
         world.databases[service],
-        f"select payload, headers from outbox where aggregatetype = '{dead_letter_topic(service)}'",
+        "select body, headers from dead_letters",
     )
     marks = [json.loads(row["headers"]).get("x-mark") for row in rows]
     assert not [mark for mark, times in Counter(marks).items() if times > 1], (
         "a letter was written twice"
     )
-    return {mark: row["payload"] for mark, row in zip(marks, rows, strict=True) if mark}
+    return {mark: row["body"] for mark, row in zip(marks, rows, strict=True) if mark}
+
+
+async def copies(world: World, service: str) -> int:
+    """Count the letters that the DLQ topic has a copy of, with or without its body."""
+    (rows,) = await query(
+        world.databases[service],
+        f"select seq from outbox where aggregatetype = '{dead_letter_topic(service)}'"
+        " and parked_at is null",
+    )
+    return len(rows)
 
 
 def expected(service: str, given: dict[str, dict[str, bytes | None]]) -> dict[str, bytes | None]:
@@ -108,7 +136,11 @@ def expected(service: str, given: dict[str, dict[str, bytes | None]]) -> dict[st
 
 @pytest.mark.faults
 @pytest.mark.timeout(400)
-async def test_poison_on_every_topic(broker: Broker, new_world: NewWorld) -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgres"])
+async def test_poison_on_every_topic(
+    broker: Broker, new_world: NewWorld, database: str, request: pytest.FixtureRequest
+) -> None:
+    postgres = request.getfixturevalue("postgres_server") if database == "postgres" else None
     consumed: list[Topic] = [topic for topic in TOPICS if topic.consumers]
     took: list[float] = []
 
@@ -128,7 +160,7 @@ async def test_poison_on_every_topic(broker: Broker, new_world: NewWorld) -> Non
         await next_event(clients)
 
     given: dict[str, dict[str, bytes | None]] = {}
-    async with new_world(broker.servers) as world:
+    async with new_world(broker.servers, postgres) as world:
         outcome = await run_scenario(world, seed_of_this_run(14), during)
         for service in SERVICES:
             wanted = expected(service, given)
@@ -139,6 +171,7 @@ async def test_poison_on_every_topic(broker: Broker, new_world: NewWorld) -> Non
             assert {mark for mark in wanted if found[mark] is None} == {
                 mark for mark, body in wanted.items() if body is None
             }, "a tombstone stays one"
+            assert await copies(world, service) >= len(wanted)
     strange = [finding for finding in outcome.verdict.findings if finding.kind != "orphan"]
     assert not strange, outcome.explain()
     print(
