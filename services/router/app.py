@@ -14,6 +14,7 @@ from services.router.chat import ChatLimits
 from services.router.fleet import Fleet
 from services.router.gateway import Gateway
 from services.router.handlers import RouteHandlers
+from services.router.openai_route import refusal
 from services.router.reconcile import Reconciler
 from services.router.rollout import CanaryRule
 from services.router.routes_api import routes_api
@@ -64,7 +65,7 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         drain=settings.drain_seconds,
     )
     limits = ChatLimits(settings.max_messages, settings.max_characters)
-    return Service(
+    service = Service(
         name="router",
         settings=settings,
         metadata=metadata,
@@ -83,3 +84,5 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         on_stop=[upstream.close],
         migrations=Path(__file__).with_name("migrations"),
     )
+    service.api.state.refusal = refusal
+    return service

@@ -2,6 +2,8 @@
 
 from shared.http.app import create_api
 from shared.http.auth import Forbidden, Keyring, Principal, Scope, keyring_of, new_key, require
+from shared.http.connections import connection_class
+from shared.http.errors import as_response, problems_of
 from shared.http.paging import Limit, Offset, page
 
 __all__ = [
@@ -11,9 +13,12 @@ __all__ = [
     "Offset",
     "Principal",
     "Scope",
+    "as_response",
+    "connection_class",
     "create_api",
     "keyring_of",
     "new_key",
     "page",
+    "problems_of",
     "require",
 ]
