@@ -13,16 +13,15 @@ from typing import Annotated, Any
 
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, Request
-from pydantic import BaseModel
 
-from shared.http import Principal, connection_class, create_api, require
+from shared.http import Principal, RequestBody, connection_class, create_api, require
 from shared.settings import ServiceSettings
 
 Caller = Annotated[Principal, Depends(require("infer"))]
 router = APIRouter()
 
 
-class Body(BaseModel):
+class Body(RequestBody):
     text: str
 
 
