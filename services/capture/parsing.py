@@ -10,14 +10,19 @@ from typing import Generic
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from services.capture.shapes import Shape
+from services.capture.shapes import MAX_FIELDS, MAX_LENGTH, Shape, is_swollen
 from shared.errors import Invalid, RatchetError
+from shared.http import is_too_dense
 
 # zlib's window bits for a gzip member
 GZIP = 31
 # Each member costs a copy of the rest of the body: 200,000 empty ones fit into 4 MiB and would
 # take a minute.
 MAX_MEMBERS = 500
+SWOLLEN = (
+    f"an item has at most {MAX_FIELDS} fields, and at most {MAX_LENGTH} members in one of them:"
+    " send less"
+)
 
 
 class MalformedBody(RatchetError):
@@ -92,6 +97,8 @@ def parse(
     is unusable then. `max_bytes` bounds what it unpacks to.
     """
     sent = items_of(unpack(body, encoding, max_bytes), name, max_items)
+    if any(map(is_swollen, sent)):
+        return one_by_one(sent, shape)
     try:
         return Parsed(dict(enumerate(together(shape).validate_python(sent))))
     except ValidationError:
@@ -108,6 +115,9 @@ def together(shape: type[Shape]) -> TypeAdapter[list[Shape]]:
 def one_by_one(sent: list[object], shape: type[Shape]) -> Parsed[Shape]:
     parsed: Parsed[Shape] = Parsed()
     for index, item in enumerate(sent):
+        if is_swollen(item):
+            parsed.rejected.append(Rejection(index, SWOLLEN))
+            continue
         try:
             parsed.items[index] = shape.model_validate(item)
         except ValidationError as error:
@@ -144,6 +154,8 @@ def unpack(body: bytes, encoding: str, limit: int) -> bytes:
 
 def items_of(body: bytes, name: str, limit: int) -> list[object]:
     """Return the items of a request, not yet validated; an object without `name` is one item."""
+    if is_too_dense(body):
+        raise MalformedBody("more lists and objects than a request has")
     try:
         sent = from_json(body, allow_inf_nan=False)
     # Also for nesting beyond 200 levels and lone surrogates.

@@ -5,7 +5,7 @@ Unknown fields are refused: they are typos.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
@@ -21,6 +21,16 @@ from pydantic import (
 from shared.clock import now
 
 MAX_MESSAGES = 500
+# Parts of one message's content.
+MAX_PARTS = 500
+# Of one text; what is too large for an event goes by reference, and a body is bounded as a whole.
+MAX_TEXT = 4 * 1024 * 1024
+# Well beyond every valid shape: pydantic makes an error of each unknown field and each bad member of
+# a list, and 4 MiB of them took 7.5 s.
+MAX_FIELDS = 32
+MAX_LENGTH = 2000
+# No model was asked before; and a date in the year 1 leaves the calendar in another time zone.
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 CLOCK_SKEW = timedelta(minutes=10)
 # OpenAI's newer and older names.
 ROLES = {"developer": "system", "function": "tool"}
@@ -38,6 +48,8 @@ def _text_of(content: object) -> object:
     Null is what an assistant says beside tool calls.
     """
     if isinstance(content, list):
+        if len(content) > MAX_PARTS:
+            raise ValueError(f"more than {MAX_PARTS} parts; join them")
         if not all(
             isinstance(part, dict)
             and part.get("type") == "text"
@@ -58,14 +70,26 @@ def _as_text(value: object) -> object:
 def _past(at: AwareDatetime) -> AwareDatetime:
     if at > now() + CLOCK_SKEW:
         raise ValueError("lies in the future; check the clock of the sender")
+    if at < EARLIEST:
+        raise ValueError("lies before the year 2000; check the clock of the sender")
     return at
 
 
-Text = Annotated[str, AfterValidator(_no_nul)]
+def is_swollen(item: object) -> bool:
+    """Say whether an item has more members than any that is valid: each would cost an error."""
+    if not isinstance(item, dict):
+        return False
+    return len(item) > MAX_FIELDS or any(
+        isinstance(value, list | dict) and len(value) > MAX_LENGTH for value in item.values()
+    )
+
+
+Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_no_nul)]
 ModelName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_no_nul)]
 Comment = Annotated[str, Field(min_length=1, max_length=16_384), AfterValidator(_no_nul)]
 Correction = Annotated[str, Field(min_length=1, max_length=131_072), AfterValidator(_no_nul)]
-MetadataName = Annotated[str, Field(min_length=1, max_length=64)]
+Outcome = Annotated[str, Field(max_length=16_384), AfterValidator(_no_nul)]
+MetadataName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
 MetadataValue = Annotated[
     str, BeforeValidator(_as_text), Field(max_length=1024), AfterValidator(_no_nul)
 ]
@@ -79,6 +103,7 @@ RouteName = Annotated[
 Occurred = Annotated[AwareDatetime, AfterValidator(_past)]
 Tokens = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Metadata = Annotated[dict[MetadataName, MetadataValue], Field(max_length=32)]
+Milliseconds = Annotated[float, Field(ge=0, le=1e10)]
 
 
 class Sent(BaseModel):
@@ -114,7 +139,7 @@ class SentInference(Sent):
     input: Text | None = Field(default=None, description="instead of messages: what the user said")
     answer: Text
     model: ModelName = "external"
-    latency_ms: float | None = Field(default=None, ge=0)
+    latency_ms: Milliseconds | None = None
     prompt_tokens: Tokens | None = None
     completion_tokens: Tokens | None = None
     metadata: Metadata = {}
@@ -149,7 +174,7 @@ class SentFeedback(Sent):
     correction: Correction | None = Field(
         default=None, description="what the answer should have been"
     )
-    outcome: float | Text | None = Field(
+    outcome: float | Outcome | None = Field(
         default=None, description="what came of it: a number, true, false, or a word"
     )
 

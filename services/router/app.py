@@ -24,6 +24,7 @@ from services.router.store.recorder import Recorder
 from services.router.store.routes import RouteDatabase
 from services.router.store.views import RouteViews
 from services.router.table import RouteTable
+from services.router.turns import Turns
 from services.router.upstream import Upstream
 from shared.events import Outbox, Sender
 from shared.rules import redact
@@ -49,9 +50,10 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     routes = RouteDatabase(metadata, outbox)
     table = RouteTable(db, RouteViews(routes.tables))
     fleet = Fleet()
-    upstream = Upstream(settings.vllm_url, settings.vllm_timeout)
+    upstream = Upstream(settings.vllm_url, settings.vllm_timeout, settings.vllm_at_once)
     recorder = Recorder(db, outbox, routes.tables.decisions, blobs, redact)
-    gateway = Gateway(table, fleet, upstream, recorder, settings.base_model)
+    turns = Turns(settings.vllm_at_once, settings.vllm_waiting, settings.vllm_timeout)
+    gateway = Gateway(table, fleet, upstream, recorder, settings.base_model, turns)
     rule = CanaryRule(settings.canary_share, settings.canary_requests, settings.canary_seconds)
     handlers = RouteHandlers(routes, rule)
     reconciler = Reconciler(

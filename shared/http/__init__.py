@@ -12,6 +12,7 @@ from shared.http.fields import (
     Wanted,
     check_text,
     encoded_size,
+    is_too_dense,
 )
 from shared.http.paging import Limit, Offset, page
 
@@ -32,6 +33,7 @@ __all__ = [
     "connection_class",
     "create_api",
     "encoded_size",
+    "is_too_dense",
     "keyring_of",
     "new_key",
     "page",

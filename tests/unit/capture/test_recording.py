@@ -107,7 +107,9 @@ def test_large_contents_go_by_reference_and_the_event_is_still_valid(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "small"),
     [
-        ("a" * INLINE_BYTES, True),
+        ("a" * (INLINE_BYTES - 100), True),
+        ("\x01" * (INLINE_BYTES // 6 - 100), True),
+        ("\x01" * (INLINE_BYTES // 6 + 1), False),
         ("a" * (INLINE_BYTES + 1), False),
         ("ä" * (INLINE_BYTES // 2 + 1), False),
     ],

@@ -1,4 +1,4 @@
-"""The key comes before the body, an allowance before the work, and no mishap tells what was sent."""
+"""The key comes before the body, an allowance before the work, and a mishap tells nothing of it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def test_where_no_key_is_needed_only_a_small_body_is_read(client: httpx.As
     "body",
     [
         b"[" * 100_000,
-        b'{"text":' * 100_000,
+        b'{"text":' * 50_000,
         b'{"text": ' + b"9" * 100_000 + b"}",
         b'{"text": NaN}',
         b'{"text": "\\ud800"}',
