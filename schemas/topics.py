@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from schemas import events
 from schemas.base import Event
 
+# Of an event with its key and headers. Kafka's own limit (max.message.bytes) is 1,048,588 for a
+# batch, of which its framing takes less than 200.
+LARGEST_EVENT_BYTES = 1_000_000
+
 SERVICES = ("capture", "review", "dataset-builder", "trainer", "evaluator", "router")
 
 

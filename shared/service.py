@@ -76,7 +76,7 @@ class Service(Generic[Parts]):
         guard = ConsumerGuard(self.db, self.outbox, reader)
         self.broker = make_broker(self.settings, self.name)
         consumers = subscribe(self.broker, self.handlers, self.db, self.outbox, guard, instance)
-        self.health = Health(self.broker, guard, consumers)
+        self.outbox.backlog.most = self.settings.outbox_budget_bytes
         self.relay = Relay(
             self.db,
             self.outbox,
@@ -85,6 +85,7 @@ class Service(Generic[Parts]):
             lease_table(self.metadata),
             instance or uuid7(),
         )
+        self.health = Health(self.broker, guard, consumers, self.relay)
         self.housekeeping = Housekeeping(self.relay, self.settings.outbox_keep_hours)
         self.consuming = False
         self.alone = False  # whether nothing else runs in this process
@@ -100,11 +101,15 @@ class Service(Generic[Parts]):
     async def ready(self) -> JsonObject:
         async with self.db.read() as connection:
             await connection.execute(select(1))
+        outbox = await self.relay.state()
         common = {
             "service": self.name,
             "database": "up",
             "consuming": self.consuming,
-            "outbox_pending": await self.relay.pending(),
+            "outbox_pending": outbox.pending,
+            "outbox_oldest_seconds": round(outbox.oldest_seconds, 1),
+            "outbox_parked": outbox.parked,
+            "topics_closed": outbox.closed,
             "paused": self.health.paused(),
         }
         return common | (self.report() if self.report else {})
@@ -135,8 +140,7 @@ class Service(Generic[Parts]):
             for stop in self.on_stop:
                 await stop()
             with suppress(Retryable):
-                await self.relay.stand_down()
-            await self.relay.sender.close()
+                await self.relay.stop()
             await self.db.close()
 
     async def prepare_database(self) -> None:

@@ -31,6 +31,16 @@ class ServiceSettings(BaseSettings):
         validation_alias="OUTBOX_KEEP_HOURS",
         description="how long sent events are kept, to fill a log that lost them",
     )
+    outbox_budget_bytes: int = Field(
+        1024**3,
+        ge=1024,
+        # The second name is what capture alone had in release 0.1.
+        validation_alias=AliasChoices("OUTBOX_BUDGET_BYTES", "CAPTURE_DISK_BUDGET_BYTES"),
+        description=(
+            "events that may wait on disk while the event log does not take them; beyond that"
+            " requests get 503 and Retry-After, and nothing more is read from the log"
+        ),
+    )
     artifacts_url: str = Field(
         "file://.ratchet/artifacts", validation_alias="ARTIFACTS_URL", description="fsspec URL"
     )

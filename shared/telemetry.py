@@ -44,6 +44,17 @@ OUTBOX_PENDING = Gauge(
     "ratchet_outbox_pending",
     "Events of the next batch: committed here, not yet acknowledged by the broker",
 )
+OUTBOX_HELD = Gauge(
+    "ratchet_outbox_topic_closed",
+    "1 while a topic is missing or forbidden, so that its events wait here",
+    ["topic"],
+)
+OUTBOX_PARKED = Gauge(
+    "ratchet_outbox_parked", "Events that the log refuses for good and that wait for a person"
+)
+EVENTS_PARKED = Counter(
+    "ratchet_events_parked_total", "Events that were parked because the log refused them", ["topic"]
+)
 OUTBOX_AGE = Gauge(
     "ratchet_outbox_oldest_seconds",
     "Age of the oldest event committed here and not yet acknowledged by the broker",

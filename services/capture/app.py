@@ -28,7 +28,7 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     db = Database(settings.database_url)
     outbox = Outbox("capture", metadata)
     routes = RouteBook(metadata)
-    ledger = Ledger(db, metadata, outbox, routes, settings.disk_budget_bytes)
+    ledger = Ledger(db, metadata, outbox, routes)
     limits = IntakeLimits(settings.max_items, settings.max_unpacked_bytes)
     intake = Intake(ledger, BlobStore(settings.artifacts_url), limits)
     return Service(

@@ -16,11 +16,3 @@ class Settings(ServiceSettings):
     max_unpacked_bytes: int = Field(
         16 * 1024 * 1024, ge=1024, description="size of a gzip body once unpacked"
     )
-    disk_budget_bytes: int = Field(
-        1024**3,
-        ge=1024,
-        description=(
-            "events that may wait on disk while the event log is away; beyond that clients get 503"
-            " and Retry-After"
-        ),
-    )

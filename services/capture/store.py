@@ -10,7 +10,7 @@ from sqlalchemy import Column, MetaData, String, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.capture.recording import Entry
-from shared.events import Outbox, size_of
+from shared.events import Outbox
 from shared.rules import RouteBook
 from shared.storage import Database, GroupCommit, insert_many
 
@@ -46,13 +46,10 @@ class Batch:
 class Ledger:
     """Remembers each id once: one transaction for all requests that arrive together."""
 
-    def __init__(
-        self, db: Database, metadata: MetaData, outbox: Outbox, book: RouteBook, disk_budget: int
-    ) -> None:
+    def __init__(self, db: Database, metadata: MetaData, outbox: Outbox, book: RouteBook) -> None:
         self.db = db
         self.outbox = outbox
         self.book = book
-        self.disk_budget = disk_budget
         self.table = Table(
             "ledger",
             metadata,
@@ -67,7 +64,7 @@ class Ledger:
 
     async def check_room(self) -> None:
         """Raise BacklogFull when so much waits for the event log that no more may be taken."""
-        await self.outbox.backlog.check(self.db, self.disk_budget, "CAPTURE_DISK_BUDGET_BYTES")
+        await self.outbox.backlog.check(self.db)
 
     async def record(self, entries: Sequence[Entry]) -> list[Kept]:
         """Record entries and their events: durable on return.
@@ -75,24 +72,7 @@ class Ledger:
         A key seen before keeps its first public id, and its events are not published again.
         """
         batch = Batch(entries)
-        backlog = self.outbox.backlog
-        size = sum(size_of(event) for entry in entries for event in entry.events)
-        # Before the commit: a caller that gives up in the middle may have stored its events all
-        # the same.
-        backlog.added(size)
-        try:
-            await self._group.commit(batch)
-        except Exception:
-            backlog.added(-size)
-            raise
-        backlog.added(
-            -sum(
-                size_of(event)
-                for entry, kept in zip(entries, batch.kept, strict=True)
-                if not kept.fresh
-                for event in entry.events
-            )
-        )
+        await self._group.commit(batch)
         return batch.kept
 
     async def owners(self, public_ids: Sequence[str]) -> dict[str, Owner]:

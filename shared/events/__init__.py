@@ -6,9 +6,10 @@ from shared.events.health import Health
 from shared.events.housekeeping import INBOX_KEEP, Housekeeping
 from shared.events.kafka_sender import LARGEST_MESSAGE, KafkaSender
 from shared.events.log_guard import ConsumerGuard, KafkaLogReader, Partition, event_id_of
-from shared.events.outbox import DEAD_LETTER, Outbox, Place, Sender
+from shared.events.outbox import DEAD_LETTER, EventTooLarge, Outbox
 from shared.events.relay import Relay, lease_table
 from shared.events.rendering import Rendered, Renderer, cloudevent_headers, rendered
+from shared.events.sending import Place, Sender
 from shared.events.tables import (
     DEAD_LETTERED,
     DROPPED,
@@ -32,6 +33,7 @@ __all__ = [
     "UNREADABLE",
     "ConsumerGuard",
     "EventTables",
+    "EventTooLarge",
     "Handlers",
     "Health",
     "Housekeeping",

@@ -18,36 +18,43 @@ from shared.storage import Database
 # at most this often; a gigabyte of waiting events is a million rows, and reading their sizes takes
 # 0.7 s
 READ_SECONDS = 10.0
+DEFAULT_MOST = 1024**3
 UNSENT_BYTES = Gauge(
     "ratchet_outbox_unsent_bytes",
     "Bytes of events committed here and not yet acknowledged by the broker, about",
 )
 
 
+SETTING = "OUTBOX_BUDGET_BYTES"
+
+
 class BacklogFull(Retryable):
     retry_after = 30
 
-    def __init__(self, waiting: int, most: int, setting: str) -> None:
+    def __init__(self, waiting: int, most: int) -> None:
         super().__init__(
             f"the event log does not take events: {waiting} bytes of them wait on disk, and the"
-            f" budget is {most}. Nothing of this request was stored. It is taken again when the"
-            f" event log is back: start it, or raise {setting}"
+            f" budget is {most}. Nothing of this was stored. It is taken again when the event log"
+            " is back: start it, release or drop what is parked (ratchet dlq parked), or raise"
+            f" {SETTING}"
         )
 
 
 class Backlog:
-    """A running estimate. What other replicas add and send is not seen, so it is read anew from the
-    database before anyone is refused for long.
+    """A running estimate, and how much there may be. What other replicas add and send is not seen,
+    nor a transaction that is rolled back, so it is read anew from the database before anyone is
+    refused for long.
     """
 
     def __init__(self, table: Table) -> None:
         self.table = table
+        self.most = DEFAULT_MOST
         self.waiting = 0
         self._read_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
 
-    def added(self, size: int) -> None:
-        self._set(self.waiting + size)
+    def added(self, events: Iterable[Any]) -> None:
+        self._set(self.waiting + sum(size_of(event) for event in events))
 
     def sent(self, rows: Iterable[Any]) -> None:
         self._set(self.waiting - sum(size_of(row) for row in rows))
@@ -56,16 +63,16 @@ class Backlog:
         """Something changed that was not counted, as when a lost log is filled again."""
         self._read_at = float("-inf")
 
-    async def check(self, db: Database, most: int, setting: str) -> None:
-        """Raises BacklogFull when there is no room. Reads the database after a restart, and now and
+    async def check(self, db: Database) -> None:
+        """Raise BacklogFull when there is no room. Reads the database after a restart, and now and
         then when half is used.
         """
         if self._read_at == float("-inf"):
             await self._read_once(db)
-        elif self.waiting * 2 >= most and time.monotonic() - self._read_at > READ_SECONDS:
+        elif self.waiting * 2 >= self.most and time.monotonic() - self._read_at > READ_SECONDS:
             self._start(db)
-        if self.waiting >= most:
-            raise BacklogFull(self.waiting, most, setting)
+        if self.waiting >= self.most:
+            raise BacklogFull(self.waiting, self.most)
 
     async def _read_once(self, db: Database) -> None:
         await asyncio.shield(self._start(db))
@@ -84,7 +91,15 @@ class Backlog:
         async with db.read() as connection:
             found = (
                 await connection.execute(
-                    select(func.coalesce(func.sum(size), 0)).where(table.c.sent_at.is_(None))
+                    # Two parts, since each has an index of its own.
+                    select(
+                        select(func.coalesce(func.sum(size), 0))
+                        .where(table.c.sent_at.is_(None), table.c.parked_at.is_(None))
+                        .scalar_subquery()
+                        + select(func.coalesce(func.sum(size), 0))
+                        .where(table.c.parked_at.is_not(None))
+                        .scalar_subquery()
+                    )
                 )
             ).scalar_one()
         self._read_at = time.monotonic()

@@ -27,10 +27,12 @@ from schemas.topics import Topic
 from shared import failpoints
 from shared.clock import now
 from shared.errors import Fatal, RatchetError, Retryable
+from shared.events.backlog import BacklogFull
 from shared.events.brake import LOOK_SECONDS, Brake, ConsumerPaused
 from shared.events.dead_letters import letter_of
 from shared.events.log_guard import ConsumerGuard, Partition, event_id_of
-from shared.events.outbox import Outbox, Place
+from shared.events.outbox import Outbox
+from shared.events.sending import Place
 from shared.storage import Database
 from shared.telemetry import COMMIT_FAILURES, EVENT_SECONDS, EVENTS_HANDLED, log
 
@@ -111,6 +113,7 @@ class TopicConsumer:
         Only a failure to commit (or to dead-letter) is raised, and nacks: the batch comes again. So
         it does while this consumer is paused.
         """
+        await self._wait_for_room()
         await self._wait_while_paused()
         records: Sequence[ConsumerRecord] = message.raw_message
         lost = await self.guard.lost(
@@ -130,6 +133,14 @@ class TopicConsumer:
             outcomes = await self._together(batch) or await self._one_by_one(batch)
         for outcome in outcomes:
             EVENTS_HANDLED.labels(self.topic.name, outcome).inc()
+
+    async def _wait_for_room(self) -> None:
+        """Read no more while what follows from it could not be kept."""
+        try:
+            await self.outbox.backlog.check(self.db)
+        except BacklogFull:
+            await asyncio.sleep(LOOK_SECONDS)
+            raise
 
     async def _wait_while_paused(self) -> None:
         try:
@@ -230,9 +241,11 @@ class TopicConsumer:
 def read_record(topic: Topic, record: ConsumerRecord) -> Received:
     """Read one record of a batch.
 
-    Headers that are not UTF-8 are made so: only their original bytes are poison.
+    Headers that are not UTF-8, or have no value, are made so: only their original bytes are poison.
     """
-    headers = {name: value.decode("utf-8", "replace") for name, value in record.headers or ()}
+    headers = {
+        name: (value or b"").decode("utf-8", "replace") for name, value in record.headers or ()
+    }
     event_id = event_id_of(record)
     try:
         event = topic.event.model_validate_json(record.value or b"")

@@ -6,13 +6,24 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from aiokafka import ConsumerRecord
 
 from schemas.base import JsonObject
-from shared.events.tables import FAILED, UNREADABLE
+from schemas.topics import LARGEST_EVENT_BYTES
+from shared.events.tables import FAILED, KEY_CHARACTERS, UNREADABLE
 
 ERROR_CHARACTERS = 500
+LEFT_OUT = {"x-left-out": "body and headers are too large for this topic: 'ratchet dlq show'"}
+
+
+class Copy(NamedTuple):
+    """A row for the outbox: a dead letter as the DLQ topic has it."""
+
+    key: str | None
+    body: bytes | None
+    headers: str
 
 
 @dataclass(frozen=True)
@@ -49,16 +60,29 @@ class DeadLetter:
             "failed_at": self.failed_at,
         }
 
-    def exported_headers(self) -> dict[str, str]:
+    def copy(self) -> Copy:
+        """Return what the DLQ topic gets: a copy that the log takes, whatever came.
+
+        Where body and headers are too large together they stay in the table, and that is said.
+        """
+        headers = json.dumps(self._exported_headers(self.headers))
+        key = self.key.decode("utf-8", "replace") if self.key else None
+        key = key if key and key.isprintable() and len(key) <= KEY_CHARACTERS else None
+        if len(self.body or b"") + len(headers) <= LARGEST_EVENT_BYTES:
+            return Copy(key, self.body, headers)
+        return Copy(key, None, json.dumps(self._exported_headers(LEFT_OUT)))
+
+    def _exported_headers(self, came: Mapping[str, str]) -> dict[str, str]:
         """Return the headers of the copy on the DLQ topic: what came, from where, and why."""
         origin = {
             "topic": self.topic,
             "partition": str(self.partition),
             "offset": str(self.offset),
         }
-        origin |= {"key": self.key.hex()} if self.key is not None else {}
+        if self.key is not None and len(self.key) <= KEY_CHARACTERS:
+            origin["key"] = self.key.hex()
         return {
-            **self.headers,
+            **came,
             **{f"x-origin-{name}": value for name, value in origin.items()},
             "x-attempts": str(self.attempts),
             "x-error-type": self.error_type,
@@ -88,7 +112,12 @@ def letter_of(
         offset=record.offset,
         is_unreadable=is_unreadable,
         error_type=type(error).__name__,
-        error=description[:ERROR_CHARACTERS],
+        error=storable(description)[:ERROR_CHARACTERS],
         attempts=attempts,
         failed_at=failed_at,
     )
+
+
+def storable(text: str) -> str:
+    """Return text that every database takes: Postgres has no NUL, and no UTF-8 has half a pair."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

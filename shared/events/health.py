@@ -1,4 +1,4 @@
-"""Tells whether the consumers of a service get on.
+"""Tells whether the consumers and the relay of a service get on.
 
 One that is alive and stuck must fail its probe; a ping to the event log would not tell.
 """
@@ -13,8 +13,10 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 
+from shared.errors import Retryable
 from shared.events.consume import TopicConsumer
 from shared.events.log_guard import ConsumerGuard
+from shared.events.relay import Relay
 from shared.telemetry import CONSUMER_LAG, log
 
 LOOK_SECONDS = 1.0
@@ -32,6 +34,7 @@ class Progress:
         self._clock = clock
         self._standing: dict[TopicPartition, tuple[int, float]] = {}
         self._joining: dict[str, float] = {}
+        self._waiting: tuple[int, float] | None = None
 
     def saw(self, partition: TopicPartition, position: int, end: int) -> None:
         """Take note of a consumer's next offset to read, and of the log's next one to write."""
@@ -49,6 +52,15 @@ class Progress:
             if partition in set(assigned)
         }
 
+    def waits(self, row: int | None) -> None:
+        """Take note of the oldest outbox row that waits for the log; None while none does, or while
+        nobody can be blamed.
+        """
+        if row is None:
+            self._waiting = None
+        elif self._waiting is None or self._waiting[0] != row:
+            self._waiting = (row, self._clock())
+
     def joins(self, groups: Iterable[str]) -> None:
         """Take note of the groups that are still rebalancing; all others have their partitions."""
         self._joining = {group: self._joining.get(group, self._clock()) for group in groups}
@@ -64,17 +76,27 @@ class Progress:
                     f"{partition.topic}/{partition.partition} stands at {position} for"
                     f" {self._clock() - since:.0f} s with events left to read"
                 )
+        if self._waiting and self._clock() - self._waiting[1] > STUCK_SECONDS:
+            return (
+                f"the oldest event to publish (outbox row {self._waiting[0]}) has not moved for"
+                f" {self._clock() - self._waiting[1]:.0f} s while the event log answers"
+            )
         return None
 
 
 class Health:
-    """Watches the consumers of one service: lag, progress, and a log that lost events."""
+    """Watches one service: the lag and progress of consumers and relay, a log that lost events."""
 
     def __init__(
-        self, broker: KafkaBroker, guard: ConsumerGuard, consumers: Sequence[TopicConsumer]
+        self,
+        broker: KafkaBroker,
+        guard: ConsumerGuard,
+        consumers: Sequence[TopicConsumer],
+        relay: Relay,
     ) -> None:
         self.broker = broker
         self.guard = guard
+        self.relay = relay
         self.topic_consumers = consumers
         self.progress = Progress()
         self.dead_loops: list[str] = []
@@ -103,6 +125,7 @@ class Health:
             await self.guard.sweep(self.consumers())
             if time.monotonic() - measured > MEASURE_SECONDS:
                 await self._measure()
+                await self._measure_outbox()
                 measured = time.monotonic()
 
     def consumers(self) -> Iterator[AIOKafkaConsumer]:
@@ -129,6 +152,22 @@ class Health:
             except (KafkaError, OSError, TimeoutError) as error:
                 log("health").debug("lag unknown", error=type(error).__name__)
         self.progress.keep(assigned)
+
+    async def _measure_outbox(self) -> None:
+        """Note whether the oldest event that waits for an open topic moves.
+
+        While the log or the database is away, or another replica publishes, a restart of this
+        process would not help.
+        """
+        oldest = None
+        try:
+            if not await self.relay.is_led_elsewhere():
+                oldest = await self.relay.oldest()
+            if oldest is not None and not await self.broker.ping(MEASURE_SECONDS):
+                oldest = None
+        except Retryable as error:
+            log("health").debug("outbox unknown", error=error.name)
+        self.progress.waits(None if oldest is None else oldest.seq)
 
     def _note(self, partition: TopicPartition, position: int, end: int) -> None:
         CONSUMER_LAG.labels(partition.topic, partition.partition).set(max(end - position, 0))

@@ -11,6 +11,7 @@ its id. Reading one record costs a few ms, and nothing at all while connections 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol
@@ -19,12 +20,15 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from shared.errors import Retryable
-from shared.events.outbox import BrokerUnavailable, Outbox
+from shared.events.outbox import Outbox
 from shared.events.seams import broken_connections
+from shared.events.sending import BrokerUnavailable
+from shared.events.tables import ID_CHARACTERS
 from shared.storage import Database
 from shared.telemetry import LOG_REWINDS, log
 
 READ_SECONDS = 10.0
+NEWEST_SECONDS = 60.0
 COMMIT_SECONDS = 3.0  # nothing is read meanwhile; where it takes longer the group is changing
 
 
@@ -33,18 +37,28 @@ class Partition(NamedTuple):
     number: int
 
 
+class Newest(NamedTuple):
+    """The id of the last event of each key, and where reading ended in each partition."""
+
+    ids: dict[str, str]
+    ends: dict[Partition, int]
+
+
 def event_id_of(record: Any) -> str:
     """Return the id that makes consumers idempotent.
 
-    It is ours, CloudEvents', or for a foreign record its place in the log.
+    It is ours, CloudEvents', or for a foreign record its place in the log. A foreign id that no
+    database would take (too long, not UTF-8, with control characters) goes by its digest: cut or
+    mended, two of them could become one, and the second event would be lost.
     """
     headers = dict(record.headers or ())
-    found = headers.get("id") or headers.get("ce_id")
-    return (
-        found.decode("utf-8", "replace")
-        if found
-        else f"{record.topic}/{record.partition}/{record.offset}"
-    )
+    found: bytes | None = headers.get("id") or headers.get("ce_id")
+    if not found:
+        return f"{record.topic}/{record.partition}/{record.offset}"
+    text = found.decode("utf-8", "replace")
+    if text.isprintable() and len(text) <= ID_CHARACTERS and text.encode() == found:
+        return text
+    return f"sha256:{hashlib.sha256(found).hexdigest()}"
 
 
 class LogReader(Protocol):
@@ -55,8 +69,8 @@ class LogReader(Protocol):
         they should, each with its first offset.
         """
 
-    async def contents(self, partition: Partition) -> tuple[int, set[str]]:
-        """Return the first offset of a partition, and the ids of all events in it."""
+    async def newest(self, places: Mapping[Partition, int]) -> Newest:
+        """Read from an offset of each partition to its end: the last event of each key."""
 
 
 class KafkaLogReader:
@@ -80,17 +94,22 @@ class KafkaLogReader:
             gone += [at for at, (event_id, _) in there.items() if found[at] not in (event_id, None)]
             return {at: starts[TopicPartition(*at)] for at in gone}
 
-    async def contents(self, partition: Partition) -> tuple[int, set[str]]:
-        at = TopicPartition(*partition)
-        ids = set()
-        async with _Reading(self, [partition]) as consumer:
-            start = (await consumer.beginning_offsets([at]))[at]
-            stop = (await consumer.end_offsets([at]))[at]
-            consumer.seek(at, start)
-            while await consumer.position(at) < stop:
-                for records in (await consumer.getmany(timeout_ms=500)).values():
-                    ids |= {event_id_of(record) for record in records}
-        return start, ids
+    async def newest(self, places: Mapping[Partition, int]) -> Newest:
+        ids: dict[str, str] = {}
+        async with _Reading(self, places) as consumer, asyncio.timeout(NEWEST_SECONDS):
+            ends = await consumer.end_offsets(_topic_partitions(places))
+            starts = await consumer.beginning_offsets(_topic_partitions(places))
+            for at, end in ends.items():
+                # A log that was lost begins again.
+                asked = places[Partition(*at)]
+                consumer.seek(at, asked if starts[at] <= asked <= end else starts[at])
+            while waiting := [at for at, end in ends.items() if await consumer.position(at) < end]:
+                for records in (await consumer.getmany(*waiting, timeout_ms=500)).values():
+                    ids |= {
+                        (record.key or b"").decode("utf-8", "replace"): event_id_of(record)
+                        for record in records
+                    }
+        return Newest(ids, {Partition(*at): end for at, end in ends.items()})
 
     async def _at(
         self, consumer: AIOKafkaConsumer, ends: Mapping[Partition, tuple[str, int]]
@@ -245,9 +264,8 @@ class ConsumerGuard:
                 error=type(error).__name__,
             )
             return False
-        async with self.db.transaction(wake=False) as tx:
-            for partition in starts:
-                await self.outbox.forget_places(tx, *partition)
+        for partition in starts:
+            await self.outbox.forget_places(self.db, *partition)
         for partition in starts:
             LOG_REWINDS.labels(partition.topic).inc()
             log("bus").error(

@@ -8,11 +8,10 @@ while: a log that loses its end is filled from them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import (
+    ColumnElement,
     MetaData,
     and_,
     insert,
@@ -22,28 +21,37 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import Event
-from schemas.topics import dead_letter_topic, published_by
+from schemas.topics import LARGEST_EVENT_BYTES, dead_letter_topic, published_by
 from shared.clock import now
-from shared.errors import Retryable
+from shared.errors import RatchetError
 from shared.events.backlog import Backlog
 from shared.events.dead_letters import DeadLetter
 from shared.events.rendering import Rendered, rendered
+from shared.events.sending import Place
 from shared.events.tables import DEAD_LETTERED, HANDLED, event_tables
-from shared.storage import insert_many, insert_once, stored
+from shared.storage import Database, insert_many, insert_once, stored
 
+# Rows that one transaction changes: some 10 ms of SQLite's write lock.
+CHUNK = 500
 DEAD_LETTER = "dead-letter"  # outbox.type of the copy on the DLQ topic
-
-
-class Place(NamedTuple):
-    """Where a record stands in the log."""
-
-    partition: int
-    offset: int
 
 
 class UndeclaredEvent(Exception):
     def __init__(self, service: str, event: str) -> None:
         super().__init__(f"{service} may not publish {event}: declare it in schemas/topics.py")
+
+
+class EventTooLarge(RatchetError):
+    """The log takes no event of this size, and none is stored that could never be sent."""
+
+    status = 413
+
+    def __init__(self, kind: str, size: int) -> None:
+        super().__init__(
+            f"this makes an event of {size} bytes ({kind}), and the event log takes"
+            f" {LARGEST_EVENT_BYTES}: send less text. A character that JSON escapes counts as up to"
+            " six bytes. Nothing was stored"
+        )
 
 
 class Outbox:
@@ -67,10 +75,14 @@ class Outbox:
         """Publish events that are rendered to bytes already, if the transaction commits."""
         for undeclared in {event.type for event in events} - self._declared:
             raise UndeclaredEvent(self.service, undeclared)
+        for event in events:
+            if (size := encoded_size(event)) > LARGEST_EVENT_BYTES:
+                raise EventTooLarge(event.type, size)
         at = stored(self.table.c.created_at, now(), tx.dialect)
         await insert_many(
             tx, self.table, (*Rendered._fields, "created_at"), [(*event, at) for event in events]
         )
+        self.backlog.added(events)
 
     async def dead_letter(self, tx: AsyncConnection, letter: DeadLetter) -> None:
         """Store an event that `first_time` let in as a dead letter, and publish a copy of it.
@@ -83,14 +95,15 @@ class Outbox:
             .values(outcome=DEAD_LETTERED)
         )
         await tx.execute(insert(self.tables.dead_letters).values(letter.row()))
+        copy = letter.copy()
         await tx.execute(
             insert(self.table).values(
                 id=letter.event_id,
                 aggregatetype=dead_letter_topic(self.service),
-                aggregateid=letter.key.decode("utf-8", "replace") if letter.key else None,
+                aggregateid=copy.key,
                 type=DEAD_LETTER,
-                payload=letter.body,
-                headers=json.dumps(letter.exported_headers()),
+                payload=copy.body,
+                headers=copy.headers,
                 created_at=letter.failed_at,
             )
         )
@@ -146,37 +159,29 @@ class Outbox:
         ).first()
         return (row.event_id, row.log_offset) if row else None
 
-    async def forget_places(self, tx: AsyncConnection, topic: str, partition: int) -> None:
-        """Forget the offsets of a partition that is no longer the one they were read from."""
-        here = and_(self.inbox.c.topic == topic, self.inbox.c.log_partition == partition)
-        await tx.execute(update(self.inbox).where(here).values(log_partition=None, log_offset=None))
+    async def forget_places(self, db: Database, topic: str, partition: int) -> None:
+        """Forget the offsets of a partition that is no longer the one they were read from.
 
-    def _this(self, topic: str, event_id: str) -> Any:
+        From the lowest on: whoever is killed in between finds the loss again.
+        """
+        table = self.inbox
+        here = and_(
+            table.c.topic == topic,
+            table.c.log_partition == partition,
+            table.c.log_offset.is_not(None),
+        )
+        lowest = select(table.c.event_id).where(here).order_by(table.c.log_offset).limit(CHUNK)
+        forgotten = CHUNK
+        while forgotten == CHUNK:
+            async with db.transaction(wake=False) as tx:
+                some = and_(table.c.topic == topic, table.c.event_id.in_(lowest))
+                forget = update(table).where(some).values(log_partition=None, log_offset=None)
+                forgotten = (await tx.execute(forget)).rowcount
+
+    def _this(self, topic: str, event_id: str) -> ColumnElement[bool]:
         return and_(self.inbox.c.topic == topic, self.inbox.c.event_id == event_id)
 
 
-class OutboxRow(Protocol):
-    """What a sender needs of an outbox row."""
-
-    seq: int
-    id: str
-    aggregatetype: str
-    aggregateid: str | None
-    payload: bytes | None
-    headers: str
-
-
-class Sender(Protocol):
-    """Publishes rows in order and returns when the log has acknowledged all of them, with the place
-    of each.
-
-    Each message carries the row's id in the header `id`, as Debezium's event router does.
-    """
-
-    async def send(self, rows: Sequence[OutboxRow]) -> Sequence[Place]: ...
-    async def close(self) -> None: ...
-
-
-class BrokerUnavailable(Retryable):
-    def __init__(self, cause: BaseException) -> None:
-        super().__init__(f"the event log did not answer: {type(cause).__name__}: {cause}")
+def encoded_size(event: Rendered) -> int:
+    """Return the most bytes that an event takes in the log: JSON with its escapes, headers, key."""
+    return len(event.payload) + len(event.headers) + 4 * len(event.aggregateid)

@@ -10,33 +10,39 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    Float,
-    MetaData,
-    String,
-    Table,
-    and_,
-    delete,
-    func,
-    literal,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Column, Float, MetaData, Row, String, Table, and_, or_, select, update
 
-from schemas.topics import TOPICS, dead_letter_topic, published_by
+from schemas.topics import dead_letter_topic, published_by
 from shared import failpoints
 from shared.clock import now, utc
 from shared.errors import Retryable
-from shared.events.log_guard import LogReader, Partition
-from shared.events.outbox import Outbox, OutboxRow, Place, Sender
+from shared.events.healing import HEAL_SECONDS, Healing
+from shared.events.lanes import Lanes, Sent
+from shared.events.log_guard import LogReader
+from shared.events.losses import Losses
+from shared.events.outbox import Outbox
 from shared.events.seams import broken_connections
+from shared.events.sending import OutboxRow, Sender
+from shared.events.waiting import (
+    count_parked,
+    count_waiting,
+    oldest_waiting,
+    park,
+    waiting_rows,
+)
 from shared.storage import Database, insert_once, stored, update_many
-from shared.telemetry import EVENTS_PUBLISHED, EVENTS_RESENT, OUTBOX_AGE, OUTBOX_PENDING, log
+from shared.telemetry import (
+    EVENTS_PARKED,
+    EVENTS_PUBLISHED,
+    OUTBOX_AGE,
+    OUTBOX_PARKED,
+    OUTBOX_PENDING,
+    log,
+)
 
 BATCH = 500
 # from one look to the next while events keep coming: several in one batch; after a pause the first
@@ -47,8 +53,6 @@ POLL_SECONDS = (
 )
 LEASE_SECONDS = 10.0
 RENEW_SECONDS = 3.0
-CHUNK = 500  # ids in one IN (...)
-COMPACTED = {topic.name for topic in TOPICS if topic.compacted}
 
 
 def lease_table(metadata: MetaData) -> Table:
@@ -59,6 +63,18 @@ def lease_table(metadata: MetaData) -> Table:
         Column("owner", String(200), nullable=False),
         Column("lease_until", Float(53), nullable=False),
     )
+
+
+@dataclass(frozen=True)
+class OutboxState:
+    """What an outbox holds back: counts up to COUNT_AT_MOST, the age of the oldest in seconds, and
+    why topics are closed.
+    """
+
+    pending: int
+    oldest_seconds: float
+    parked: int
+    closed: dict[str, str]
 
 
 class Relay:
@@ -82,13 +98,16 @@ class Relay:
         self.lease = lease
         self.owner = owner
         self.log = log("relay")
-        self._held_until = 0.0  # by our own clock, and sooner than the database's
-        # How many connections had broken when the log was last found to be whole.
-        self._verified = -1
-        table = outbox.table
-        self._unsent = (
-            select(table).where(table.c.sent_at.is_(None)).order_by(table.c.seq).limit(BATCH)
+        self.lanes = Lanes(sender, db.committed.set)
+        service = outbox.service
+        self.topics = (
+            *(topic.name for topic in published_by(service)),
+            dead_letter_topic(service),
         )
+        self._losses = Losses(db, outbox, reader, self.topics) if reader else None
+        self._healing = Healing(db, outbox, reader) if reader else None
+        self._healed_at = float("-inf")
+        self._held_until = 0.0  # by our own clock, and sooner than the database's
 
     async def run(self) -> None:
         """Publish, then wait for the next commit, until cancelled; back off while the log or the
@@ -101,8 +120,9 @@ class Relay:
                 began = time.monotonic()
                 if await self.leads():
                     await self.find_losses()
-                    while await self.drain_once() == BATCH and await self.leads():
+                    while await self.drain_once() >= BATCH and await self.leads():
                         pass
+                    await self._heal_now_and_then()
                 delay = 0.2
                 await self._next_commit()
                 await asyncio.sleep(began + PACE_SECONDS - time.monotonic())
@@ -133,8 +153,21 @@ class Relay:
         self._held_until = asked + RENEW_SECONDS if taken.rowcount else 0.0
         return taken.rowcount == 1
 
-    async def stand_down(self) -> None:
-        """End the lease at a clean stop, so that the next relay need not wait for it."""
+    async def is_led_elsewhere(self) -> bool:
+        """Say whether another relay holds a lease that has not ended."""
+        if self.lease is None:
+            return False
+        table = self.lease
+        theirs = and_(table.c.owner != self.owner, table.c.lease_until > self.db.clock())
+        async with self.db.read() as connection:
+            return (
+                await connection.execute(select(table.c.name).where(theirs))
+            ).first() is not None
+
+    async def stop(self) -> None:
+        """Give up what is on its way, and end the lease so that the next relay need not wait."""
+        await self.lanes.stop()
+        await self.sender.close()
         if self.lease is not None and self._held_until:
             async with self.db.transaction(wake=False) as tx:
                 await tx.execute(
@@ -144,133 +177,106 @@ class Relay:
                 )
 
     async def drain_once(self) -> int:
-        """Publish one batch; returns how many events it held."""
+        """Publish one batch of each topic; return how many rows are published or parked."""
         async with self.db.read() as connection:
-            rows = (await connection.execute(self._unsent)).all()
+            rows = await waiting_rows(
+                connection, self.outbox.table, self.lanes.open(self.topics), BATCH
+            )
         OUTBOX_PENDING.set(len(rows))
-        OUTBOX_AGE.set((now() - utc(rows[0].created_at)).total_seconds() if rows else 0)
-        if not rows:
+        oldest = min((utc(row.created_at) for row in rows), default=None)
+        OUTBOX_AGE.set((now() - oldest).total_seconds() if oldest else 0)
+        if rows:
+            failpoints.reach("relay.before-send")
+        done = await self.lanes.send(rows)
+        if not done:
             return 0
-        failpoints.reach("relay.before-send")
-        places = await self.sender.send(rows)
         failpoints.reach("relay.after-send")
-        if self.reader and broken_connections() != self._verified:
-            # the log broke meanwhile: what it acknowledged may be gone, so this batch is sent again
+        kept = [sent for sent in done if self.reader is None or sent.broken == broken_connections()]
+        if len(kept) < len(done):
+            # The log broke meanwhile: what it acknowledged may be gone, so these are sent again.
             await self.find_losses()
             self.db.committed.set()
-            return len(rows)
-        await self._mark_sent(rows, places)
+        settled = await self._settle(kept)
         if len(rows) < BATCH:
             OUTBOX_PENDING.set(0)
             OUTBOX_AGE.set(0)
         failpoints.reach("relay.after-mark")
-        return len(rows)
+        return settled
 
-    async def _mark_sent(self, rows: Sequence[OutboxRow], places: Sequence[Place]) -> None:
+    async def _settle(self, done: Iterable[Sent]) -> int:
+        """Mark what was published, and park what was refused; return how many rows that is."""
+        published = [
+            (row, sent.delivery.places[row.seq])
+            for sent in done
+            for row in sent.rows
+            if row.seq in sent.delivery.places
+        ]
+        refused = {seq: why for sent in done for seq, why in sent.delivery.refused.items()}
+        if not published and not refused:
+            return 0
+        table = self.outbox.table
         async with self.db.transaction(wake=False) as tx:
-            at = stored(self.outbox.table.c.sent_at, now(), tx.dialect)
-            marks = [
-                (at, place.partition, place.offset, row.seq)
-                for row, place in zip(rows, places, strict=True)
-            ]
-            await update_many(
-                tx, self.outbox.table, ("sent_at", "log_partition", "log_offset"), "seq", marks
-            )
-        self.outbox.backlog.sent(rows)
-        for topic, count in Counter(row.aggregatetype for row in rows).items():
+            at = stored(table.c.sent_at, now(), tx.dialect)
+            marks = [(at, place.partition, place.offset, row.seq) for row, place in published]
+            names = ("sent_at", "log_partition", "log_offset")
+            await update_many(tx, table, names, "seq", marks)
+            await park(tx, table, refused)
+        self._count([row for row, _ in published])
+        for sent in done:
+            for row in sent.rows:
+                if row.seq in refused:
+                    EVENTS_PARKED.labels(row.aggregatetype).inc()
+                    self.log.error(
+                        "the log refuses an event; it is parked: see 'ratchet dlq parked'",
+                        topic=row.aggregatetype,
+                        event_id=row.id,
+                        because=refused[row.seq],
+                    )
+        return len(published) + len(refused)
+
+    def _count(self, published: Sequence[OutboxRow]) -> None:
+        self.outbox.backlog.sent(published)
+        for topic, count in Counter(row.aggregatetype for row in published).items():
             EVENTS_PUBLISHED.labels(topic).inc(count)
 
     async def find_losses(self) -> None:
-        """Mark as unsent what the log lost.
+        """Mark as unsent what the log lost, after a connection to it broke."""
+        if self._losses:
+            await self._losses.find()
 
-        After a connection broke, the log may no longer end where it was acknowledged to end.
-        """
-        suspected = broken_connections()
-        if self.reader is None or suspected == self._verified:
-            return
-        for partition in await self.reader.lost(await self._ends()):
-            await self._send_again(self.reader, partition)
-        self._verified = suspected
+    async def _heal_now_and_then(self) -> None:
+        if self._healing and time.monotonic() - self._healed_at > HEAL_SECONDS:
+            self._healed_at = time.monotonic()
+            await self._healing.once(self.lanes.is_busy)
 
-    async def _ends(self) -> dict[Partition, tuple[str, int]]:
-        """Return, by partition, the id and offset of the last event that the log acknowledged."""
-        table = self.outbox.table
-        ends = {}
-        topics = [
-            *(topic.name for topic in published_by(self.outbox.service)),
-            dead_letter_topic(self.outbox.service),
-        ]
+    async def oldest(self) -> Row[Any] | None:
+        """Return the oldest row that waits for a topic which is open."""
+        topics = [topic for topic in self.topics if topic not in self.lanes.closed]
         async with self.db.read() as connection:
-            for topic in topics:
-                sent = and_(table.c.sent_at.is_not(None), table.c.aggregatetype == topic)
-                for (number,) in await connection.execute(
-                    select(table.c.log_partition)
-                    .where(sent, table.c.log_partition.is_not(None))
-                    .distinct()
-                ):
-                    last = (
-                        select(table.c.id, table.c.log_offset)
-                        .where(sent, table.c.log_partition == number)
-                        .order_by(table.c.log_offset.desc())
-                        .limit(1)
-                    )
-                    row = (await connection.execute(last)).one()
-                    ends[Partition(topic, number)] = (row.id, row.log_offset)
-        return ends
+            return await oldest_waiting(connection, self.outbox.table, topics)
 
-    async def _send_again(self, reader: LogReader, partition: Partition) -> None:
-        start, held = await reader.contents(partition)
+    async def state(self) -> OutboxState:
+        """Return what waits here, for probes and for people."""
         table = self.outbox.table
-        here = and_(
-            table.c.sent_at.is_not(None),
-            table.c.aggregatetype == partition.topic,
-            table.c.log_partition == partition.number,
-        )
-        kept = (
-            select(table.c.seq, table.c.id, table.c.aggregateid)
-            .where(here, or_(table.c.log_offset >= start, literal(start) == 0))
-            .order_by(table.c.seq)
-        )
         async with self.db.read() as connection:
-            rows = (await connection.execute(kept)).all()
-        # an older state sent after a newer one would become the state
-        if partition.topic in COMPACTED:
-            rows = list({row.aggregateid: row for row in rows}.values())
-        missing = [row.seq for row in rows if row.id not in held]
-        async with self.db.transaction() as tx:
-            for begin in range(0, len(missing), CHUNK):
-                these = table.c.seq.in_(missing[begin : begin + CHUNK])
-                await tx.execute(
-                    update(table)
-                    .where(these)
-                    .values(sent_at=None, log_partition=None, log_offset=None)
-                )
-        self.outbox.backlog.distrust()
-        EVENTS_RESENT.labels(partition.topic).inc(len(missing))
-        self.log.error(
-            "the log lost events; sending them again",
-            topic=partition.topic,
-            partition=partition.number,
-            events=len(missing),
-        )
-
-    async def forget_sent(self, before: Any) -> int:
-        """Drop sent rows older than the time they are kept for; a log that loses them later cannot
-        be filled from here.
-        """
-        table = self.outbox.table
-        async with self.db.transaction(wake=False) as tx:
-            return (await tx.execute(delete(table).where(table.c.sent_at < before))).rowcount
+            pending = await count_waiting(connection, table)
+            parked = await count_parked(connection, table)
+            oldest = await oldest_waiting(connection, table, self.topics)
+        OUTBOX_PARKED.set(parked)
+        age = (now() - utc(oldest.created_at)).total_seconds() if oldest else 0.0
+        return OutboxState(pending, age, parked, dict(self.lanes.closed))
 
     async def pending(self) -> int:
-        table = self.outbox.table
+        """Count the rows that wait, up to COUNT_AT_MOST."""
         async with self.db.read() as connection:
-            return (
-                await connection.execute(select(func.count()).where(table.c.sent_at.is_(None)))
-            ).scalar_one()
+            return await count_waiting(connection, self.outbox.table)
 
     async def _next_commit(self) -> None:
+        pause = self.lanes.pause
         try:
-            await asyncio.wait_for(self.db.committed.wait(), POLL_SECONDS)
+            await asyncio.wait_for(
+                self.db.committed.wait(),
+                POLL_SECONDS if pause is None else min(max(pause, PACE_SECONDS), POLL_SECONDS),
+            )
         except TimeoutError:
             pass

@@ -18,6 +18,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    and_,
     true,
 )
 
@@ -27,6 +28,9 @@ from shared.storage import timestamp
 HANDLED = "handled"
 DEAD_LETTERED = "dead-lettered"
 DROPPED = "dropped"
+
+ID_CHARACTERS = 128
+KEY_CHARACTERS = 256
 
 # Whose fault a dead letter is (dead_letters.cause).
 UNREADABLE = "unreadable"  # its bytes are no event of this topic
@@ -51,17 +55,21 @@ def event_tables(metadata: MetaData) -> EventTables:
 
 
 def inbox_table(metadata: MetaData) -> Table:
-    return Table(
+    inbox = Table(
         "inbox",
         metadata,
         Column("topic", String(128), primary_key=True),
-        Column("event_id", String(128), primary_key=True),
+        Column("event_id", String(ID_CHARACTERS), primary_key=True),
         timestamp("received_at", nullable=False),
         Column("outcome", String(16), nullable=False),
         Column("log_partition", Integer),
         Column("log_offset", BigInteger),
         Index("inbox_place", "topic", "log_partition", "log_offset"),
     )
+    # Housekeeping asks for the oldest that nobody will ask for again.
+    handled = inbox.c.outcome == HANDLED
+    Index("inbox_received", inbox.c.received_at, sqlite_where=handled, postgresql_where=handled)
+    return inbox
 
 
 def outbox_table(metadata: MetaData) -> Table:
@@ -69,9 +77,9 @@ def outbox_table(metadata: MetaData) -> Table:
         "outbox",
         metadata,
         Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-        Column("id", String(128), nullable=False),
+        Column("id", String(ID_CHARACTERS), nullable=False),
         Column("aggregatetype", String(128), nullable=False),
-        Column("aggregateid", String(256)),
+        Column("aggregateid", String(KEY_CHARACTERS)),
         Column("type", String(128), nullable=False),
         Column("payload", LargeBinary),
         Column("headers", String, nullable=False),
@@ -79,9 +87,10 @@ def outbox_table(metadata: MetaData) -> Table:
         timestamp("sent_at"),
         Column("log_partition", Integer),
         Column("log_offset", BigInteger),
+        # The log refuses this row for good: it waits for a person, and nothing waits for it.
+        timestamp("parked_at"),
+        Column("parked_because", String),
     )
-    unsent = outbox.c.sent_at.is_(None)
-    Index("outbox_unsent", outbox.c.seq, sqlite_where=unsent, postgresql_where=unsent)
     sent = outbox.c.sent_at.is_not(None)
     Index(
         "outbox_place",
@@ -91,6 +100,17 @@ def outbox_table(metadata: MetaData) -> Table:
         sqlite_where=sent,
         postgresql_where=sent,
     )
+    waits = and_(outbox.c.sent_at.is_(None), outbox.c.parked_at.is_(None))
+    Index(
+        "outbox_waiting",
+        outbox.c.aggregatetype,
+        outbox.c.seq,
+        sqlite_where=waits,
+        postgresql_where=waits,
+    )
+    Index("outbox_sent", outbox.c.sent_at, sqlite_where=sent, postgresql_where=sent)
+    parked = outbox.c.parked_at.is_not(None)
+    Index("outbox_parked", outbox.c.seq, sqlite_where=parked, postgresql_where=parked)
     return outbox
 
 
@@ -103,7 +123,7 @@ def dead_letters_table(metadata: MetaData) -> Table:
         metadata,
         Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
         Column("topic", String(128), nullable=False),
-        Column("event_id", String(128), nullable=False),
+        Column("event_id", String(ID_CHARACTERS), nullable=False),
         Column("key", LargeBinary),
         Column("body", LargeBinary),  # unchanged; NULL for a tombstone, and where it is gone
         Column("body_is_kept", Boolean, nullable=False, server_default=true()),
@@ -116,6 +136,7 @@ def dead_letters_table(metadata: MetaData) -> Table:
         Column("attempts", Integer, nullable=False),
         timestamp("failed_at", nullable=False),
         Index("dead_letters_event", "topic", "event_id"),
+        Index("dead_letters_failed", "failed_at"),
     )
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import clock, failpoints
 from shared.events import consume, kafka_sender, outbox, relay, seams
-from shared.events.outbox import OutboxRow, Place
+from shared.events.sending import Delivery, OutboxRow, Place
 from shared.jobs import store as job_store
 from shared.storage import db
 
@@ -111,13 +111,13 @@ def no_acknowledgement() -> None:
     original = kafka_sender.KafkaSender.send
     sending: set[asyncio.Task] = set()
 
-    async def send(self: kafka_sender.KafkaSender, rows: Sequence[OutboxRow]) -> list[Place]:
+    async def send(self: kafka_sender.KafkaSender, rows: Sequence[OutboxRow]) -> Delivery:
         async def later() -> None:
             await asyncio.sleep(0.2)
             await original(self, rows)
 
         sending.add(asyncio.create_task(later()))
-        return [Place(None, None) for _ in rows]
+        return Delivery({row.seq: Place(None, None) for row in rows})
 
     kafka_sender.KafkaSender.send = send
 

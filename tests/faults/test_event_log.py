@@ -149,7 +149,7 @@ async def test_a_full_disk_budget(embedded: Broker, new_world: NewWorld) -> None
         await asyncio.sleep(3)
 
     async with new_world(embedded.servers) as world:
-        world.own_settings["capture"]["disk_budget_bytes"] = 300_000
+        world.own_settings["capture"]["outbox_budget_bytes"] = 300_000
         outcome = await run_scenario(world, seed_of_this_run(25), during, patience=120)
     outcome.must_hold()
     assert statuses[202] > 20, statuses

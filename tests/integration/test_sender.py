@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer
 from schemas.topics import FEEDBACK_RECORDED
 from shared.events import kafka_sender
 from shared.events.kafka_sender import KafkaSender
-from shared.events.outbox import BrokerUnavailable
+from shared.events.sending import BrokerUnavailable, Place
 from tests.integration.test_bus import everything_on
 from tests.kafka import Broker, EmbeddedBroker
 
@@ -48,15 +48,14 @@ async def test_each_key_keeps_its_order_and_each_place_is_true(
     sender = KafkaSender(broker.servers, "test")
     sent = rows(200, keys=7)
     try:
-        places = await sender.send(sent) + await sender.send(
-            [
-                Row(999, None, b"unkeyed", id="row-999"),
-                Row(1000, "key-1", b"x" * 2000, id="row-1000"),
-            ]
-        )
+        more = [
+            Row(999, None, b"unkeyed", id="row-999"),
+            Row(1000, "key-1", b"x" * 2000, id="row-1000"),
+        ]
+        places = await placed(sender, sent) + await placed(sender, more)
     finally:
         await sender.close()
-    sent += [Row(999, None, b"unkeyed"), Row(1000, "key-1", b"x" * 2000)]
+    sent += more
     stands = {
         (record.partition, record.offset): record
         for record in await everything_on(broker.servers, TOPIC)
@@ -76,7 +75,8 @@ async def test_a_key_goes_where_every_other_client_puts_it(broker: Broker) -> No
     sender = KafkaSender(broker.servers, "test")
     keys = [f"inf_{number}" for number in range(50)]
     try:
-        places = await sender.send([Row(number, key, b"ours") for number, key in enumerate(keys)])
+        ours = [Row(number, key, b"ours") for number, key in enumerate(keys)]
+        places = await placed(sender, ours)
     finally:
         await sender.close()
     async with AIOKafkaProducer(bootstrap_servers=broker.servers) as producer:
@@ -92,14 +92,14 @@ async def test_a_log_that_gives_a_producer_id_twice_swallows_nothing(tmp_path: P
         old = KafkaSender(broker.servers, "old")
         new = KafkaSender(broker.servers, "new")
         try:
-            await old.send([Row(0, "key-0", b"before the crash")])
+            await placed(old, [Row(0, "key-0", b"before the crash")])
             broker.kill()
             await asyncio.to_thread(broker.start)
             await sent_at_last(
                 old, [Row(number, "key-1", b"old", id=f"old-{number}") for number in range(20)]
             )
             for number in range(10):
-                await new.send([Row(number, "key-1", b"new", id=f"new-{number}")])
+                await placed(new, [Row(number, "key-1", b"new", id=f"new-{number}")])
             held = [record.value for record in await everything_on(broker.servers, TOPIC)]
         finally:
             await old.close()
@@ -107,12 +107,20 @@ async def test_a_log_that_gives_a_producer_id_twice_swallows_nothing(tmp_path: P
     assert held.count(b"new") == 10
 
 
+async def placed(sender: KafkaSender, some: list[Row]) -> list[Place]:
+    delivery = await sender.send(some)
+    if delivery.error:
+        raise delivery.error
+    assert not delivery.refused
+    return [delivery.places[row.seq] for row in some]
+
+
 async def sent_at_last(sender: KafkaSender, some: list[Row]) -> None:
     """As a relay does."""
     while True:
         try:
             for row in some:
-                await sender.send([row])
+                await placed(sender, [row])
             return
         except BrokerUnavailable:
             await asyncio.sleep(0.2)

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 
 from faststream.kafka import TestKafkaBroker
 
-from shared.events.outbox import OutboxRow, Place
+from shared.events.sending import Delivery, OutboxRow, Place
 from shared.service import Service
 
 
@@ -23,7 +23,7 @@ class MemoryLog:
         self.services: list[Service] = []
         self.history: list[tuple[str, dict]] = []
 
-    async def send(self, rows: Sequence[OutboxRow]) -> list[Place]:
+    async def send(self, rows: Sequence[OutboxRow]) -> Delivery:
         for row in rows:
             self.history.append((row.aggregatetype, json.loads(row.payload)))
             for service in self.services:
@@ -34,7 +34,7 @@ class MemoryLog:
                         key=row.aggregateid.encode(),
                         headers=json.loads(row.headers),
                     )
-        return [Place(0, row.seq) for row in rows]
+        return Delivery({row.seq: Place(0, row.seq) for row in rows})
 
     async def close(self) -> None: ...
 

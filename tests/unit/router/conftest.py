@@ -30,7 +30,7 @@ class NoSender:
     """The event log is away: what is published stays in the outbox."""
 
     async def send(self, rows: Any) -> None:
-        from shared.events.outbox import BrokerUnavailable
+        from shared.events.sending import BrokerUnavailable
 
         raise BrokerUnavailable(ConnectionError())
 

@@ -4,8 +4,9 @@ import pytest
 from sqlalchemy import MetaData, insert
 from sqlalchemy.exc import DBAPIError
 
-from shared.events.outbox import Outbox, Place, UndeclaredEvent
+from shared.events.outbox import Outbox, UndeclaredEvent
 from shared.events.relay import Relay
+from shared.events.sending import Delivery, Place
 from shared.storage.db import Database
 from tests import factories
 
@@ -14,9 +15,9 @@ class RecordingSender:
     def __init__(self) -> None:
         self.sent: list[str] = []
 
-    async def send(self, rows) -> list[Place]:
+    async def send(self, rows) -> Delivery:
         self.sent += [row.id for row in rows]
-        return [Place(0, row.seq) for row in rows]
+        return Delivery({row.seq: Place(0, row.seq) for row in rows})
 
     async def close(self) -> None: ...
 

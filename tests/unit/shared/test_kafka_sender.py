@@ -58,5 +58,5 @@ async def test_what_follows_a_batch_that_failed_is_not_sent_before_it() -> None:
     ]
     producer = FailingProducer()
     with pytest.raises(KafkaTimeoutError):
-        await KafkaSender("", "test")._send_to(producer, ("topic", 0), rows)
+        await KafkaSender("", "test")._send_to(producer, ("topic", 0), rows, {}, {})
     assert producer.queued == 1

@@ -13,8 +13,9 @@ from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from sqlalchemy import MetaData
 
-from shared.events.log_guard import ConsumerGuard, Partition
-from shared.events.outbox import Outbox, Place
+from shared.events.log_guard import ConsumerGuard, Newest, Partition
+from shared.events.outbox import Outbox
+from shared.events.sending import Place
 from shared.storage.db import Database
 
 HERE = Partition("dataset-built", 3)
@@ -31,8 +32,8 @@ class ForgetfulLog:
         self.readings += 1
         return dict.fromkeys(ends, FIRST_OFFSET)
 
-    async def contents(self, _: Partition) -> tuple[int, set[str]]:
-        return FIRST_OFFSET, set()
+    async def newest(self, places) -> Newest:
+        return Newest({}, dict(places))
 
 
 class Consumer:

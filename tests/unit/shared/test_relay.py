@@ -11,9 +11,10 @@ from schemas.events import RouteChanged
 from shared.clock import now
 from shared.events.dead_letters import DeadLetter
 from shared.events.housekeeping import INBOX_KEEP, Housekeeping
-from shared.events.log_guard import Partition
-from shared.events.outbox import Outbox, Place
+from shared.events.log_guard import Newest, Partition
+from shared.events.outbox import Outbox
 from shared.events.relay import LEASE_SECONDS, Relay, lease_table
+from shared.events.sending import Delivery, Place
 from shared.events.tables import DEAD_LETTERED
 from shared.storage.db import Database
 from tests import factories
@@ -28,9 +29,10 @@ class MemoryLog:
         self.ids: list[str] = []
         self.start = 0
 
-    async def send(self, rows) -> list[Place]:
+    async def send(self, rows) -> Delivery:
         self.ids += [row.id for row in rows]
-        return [Place(0, len(self.ids) - len(rows) + i) for i in range(len(rows))]
+        first = len(self.ids) - len(rows)
+        return Delivery({row.seq: Place(0, first + i) for i, row in enumerate(rows)})
 
     async def lost(self, ends) -> dict[Partition, int]:
         return {
@@ -39,8 +41,8 @@ class MemoryLog:
             if offset >= self.start and self.ids[offset : offset + 1] != [event_id]
         }
 
-    async def contents(self, _: Partition) -> tuple[int, set[str]]:
-        return self.start, set(self.ids[self.start :])
+    async def newest(self, places) -> Newest:
+        return Newest({}, dict(places))
 
     async def close(self) -> None: ...
 
@@ -97,7 +99,7 @@ async def test_one_relay_leads_and_its_own_restart_need_not_wait(rig: Rig) -> No
     assert await first.leads()
     assert not await second.leads()
     assert await rig.relay("one").leads(), "a restarted process has its lease again at once"
-    await first.stand_down()
+    await first.stop()
     assert await second.leads()
 
 
