@@ -25,8 +25,8 @@ MAX_MESSAGES = 500
 MAX_PARTS = 500
 # Of one text; what is too large for an event goes by reference, and a body is bounded as a whole.
 MAX_TEXT = 4 * 1024 * 1024
-# Well beyond every valid shape: pydantic makes an error of each unknown field and each bad member of
-# a list, and 4 MiB of them took 7.5 s.
+# Well beyond every valid shape: pydantic makes an error of each unknown field and each bad member
+# of a list, and 4 MiB of them took 7.5 s.
 MAX_FIELDS = 32
 MAX_LENGTH = 2000
 # No model was asked before; and a date in the year 1 leaves the calendar in another time zone.

@@ -84,9 +84,7 @@ class Reconciler:
                 self._went_away()
             # The loop outlives whatever one round meets.
             except Exception as error:  # noqa: BLE001
-                log("reconcile").error(
-                    "round failed", error=described(error)
-                )
+                log("reconcile").error("round failed", error=described(error))
             try:
                 await asyncio.wait_for(self.table.changed.wait(), self.every)
             except TimeoutError:
