@@ -37,7 +37,8 @@ def unbounded(schema: JsonObject, all_of: JsonObject, where: str) -> Iterator[st
         yield from unbounded(part, all_of, where)
     if "enum" not in schema and "const" not in schema:
         yield from endless(schema, where)
-    yield from unbounded(schema.get("items", {}), all_of, f"{where}[]")
+    if "items" in schema:
+        yield from unbounded(schema["items"], all_of, f"{where}[]")
     if isinstance(extra := schema.get("additionalProperties"), dict):
         yield from unbounded(extra, all_of, f"{where}{{}}")
     for name, part in schema.get("properties", {}).items():
