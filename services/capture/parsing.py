@@ -88,15 +88,12 @@ class Parsed(Generic[Shape]):
     rejected: list[Rejection] = field(default_factory=list)
 
 
-def parse(
-    body: bytes, encoding: str, shape: type[Shape], name: str, max_items: int, max_bytes: int
-) -> Parsed[Shape]:
+def parse(body: bytes, shape: type[Shape], name: str, max_items: int) -> Parsed[Shape]:
     """Read one object or the list `name` of them, each of `shape`.
 
-    Raises MalformedBody, WrongShape, TooManyItems, and the errors of `unpack`: the body as a whole
-    is unusable then. `max_bytes` bounds what it unpacks to.
+    Raises MalformedBody, WrongShape, TooManyItems: the body as a whole is unusable then.
     """
-    sent = items_of(unpack(body, encoding, max_bytes), name, max_items)
+    sent = items_of(body, name, max_items)
     if any(map(is_swollen, sent)):
         return one_by_one(sent, shape)
     try:

@@ -5,6 +5,7 @@ recorded.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections import Counter
 
@@ -51,4 +52,23 @@ async def test_one_large_body_is_always_admitted(
     small: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(intake, "MOST_BYTES", 10)
+    assert (await small.post(PATH, sent())).status_code == 202
+
+
+async def test_a_packed_body_counts_as_what_it_unpacks_to(
+    small: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = sent(input="x" * 200_000)
+    packed = gzip.compress(json.dumps(large).encode())
+    monkeypatch.setattr(intake, "MOST_BYTES", 500_000)
+    async with small.service.db.transaction():  # nobody can commit meanwhile
+        replies = [
+            asyncio.create_task(small.post(PATH, packed, **{"content-encoding": "gzip"}))
+            for _ in range(6)
+        ]
+        async with asyncio.timeout(20):
+            while sum(reply.done() for reply in replies) < 4:
+                await asyncio.sleep(0.01)
+    statuses = Counter([(await reply).status_code for reply in replies])
+    assert statuses == {202: 2, 503: 4}
     assert (await small.post(PATH, sent())).status_code == 202

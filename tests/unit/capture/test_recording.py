@@ -91,7 +91,7 @@ def test_it_is_the_same_to_the_byte(item: dict) -> None:
 def test_a_batch_parsed_in_one_call_is_the_items_parsed_one_by_one(items: list[dict]) -> None:
     body = json.dumps({"inferences": items}).encode()
     assert (
-        parse(body, "", SentInference, "inferences", 10, 10**6).items
+        parse(body, SentInference, "inferences", 10).items
         == one_by_one(json.loads(body)["inferences"], SentInference).items
     )
 
