@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from prometheus_client import Counter as Metric
 
+from services.capture.load import Load
 from services.capture.parsing import Parsed, Rejection, parse, unpack
 from services.capture.recording import Entry, InferenceEntries, feedback_entry
 from services.capture.shapes import SentFeedback, SentInference, Shape
 from services.capture.store import Kept, Ledger, Owner
-from shared.errors import Invalid, NotFound, RatchetError, Retryable
+from shared.errors import Invalid, NotFound, RatchetError
 from shared.http import Principal
 from shared.rules import RouteUnknown
 from shared.storage import BlobStore
 
 # Parsing and redacting more than this takes some 10 ms: not on the event loop.
 SLOW_BYTES = 64 * 1024
-# Half a second of work.
-MOST_REQUESTS = 1000
-MOST_BYTES = 64 * 1024 * 1024
 CAPTURED = Metric(
     "ratchet_captured_total", "Items sent to capture, by kind and outcome", ["kind", "outcome"]
 )
@@ -40,15 +38,6 @@ class RouteNeeded(Invalid):
 class InferenceUnknown(NotFound):
     def __init__(self, inference_id: str) -> None:
         super().__init__(f"no inference '{inference_id}'")
-
-
-class Busy(Retryable):
-    retry_after = 1
-
-    def __init__(self, requests: int) -> None:
-        super().__init__(
-            f"{requests} requests are being recorded: nothing of this one was stored, send it again"
-        )
 
 
 @dataclass(frozen=True)
@@ -85,9 +74,7 @@ class Intake:
         self.limits = limits
         self._routes: dict[str, set[str]] = {}
         self._counts: dict[str, Counter[str]] = {}
-        # Of the requests that are being recorded.
-        self._requests = 0
-        self._bytes = 0
+        self._load = Load()
 
     def stats(self, tenant: str) -> dict[str, int]:
         counts = self._counts.get(tenant, Counter())
@@ -99,45 +86,27 @@ class Intake:
         Raises Busy and BacklogFull when nothing more can be taken now, and the errors of `parse`
         when the body as a whole is unusable.
         """
-        async with self._unpacked(body, encoding) as plain:
+        async with self._unpacked(principal.tenant, body, encoding) as plain:
             return await self._record_inferences(principal, plain)
 
     async def record_feedback(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
         """Record what was thought of answers. Raises what `record_inferences` raises."""
-        async with self._unpacked(body, encoding) as plain:
+        async with self._unpacked(principal.tenant, body, encoding) as plain:
             return await self._record_feedback(principal, plain)
 
     @asynccontextmanager
-    async def _unpacked(self, body: bytes, encoding: str) -> AsyncIterator[bytes]:
+    async def _unpacked(self, tenant: str, body: bytes, encoding: str) -> AsyncIterator[bytes]:
         """Admit a request and unpack it; what it unpacks to counts as well.
 
         Two thousand of 16 KB each would be 16 MiB in memory until they are recorded.
         """
-        with self._admitted(len(body)):
+        with self._load.admitted(tenant, len(body)):
             if not encoding:
                 yield body
                 return
             plain = await asyncio.to_thread(unpack, body, encoding, self.limits.unpacked_bytes)
-            with self._admitted(len(plain) - len(body), requests=0):
+            with self._load.admitted(tenant, len(plain) - len(body), requests=0):
                 yield plain
-
-    @contextmanager
-    def _admitted(self, size: int, requests: int = 1) -> Iterator[None]:
-        """Count a request as being recorded. Raises Busy at the limit.
-
-        More than that would only wait, in memory, for longer than clients do. One body is always
-        admitted, however large.
-        """
-        others = self._requests - (1 - requests)
-        if others >= MOST_REQUESTS or (others and self._bytes + size > MOST_BYTES):
-            raise Busy(others)
-        self._requests += requests
-        self._bytes += size
-        try:
-            yield
-        finally:
-            self._requests -= requests
-            self._bytes -= size
 
     async def _record_inferences(self, principal: Principal, body: bytes) -> Receipt:
         await self.ledger.check_room()

@@ -118,25 +118,28 @@ class Doors:
 
 
 async def whole_log(servers: str) -> dict[str, list[dict[str, Any]]]:
+    """Return all events by topic, each read by a consumer of its own."""
+    return {topic.name: await whole_topic(servers, topic) for topic in topics.TOPICS}
+
+
+async def whole_topic(servers: str, topic: topics.Topic) -> list[dict[str, Any]]:
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=servers, max_partition_fetch_bytes=4 * 1024 * 1024
+        bootstrap_servers=servers,
+        max_partition_fetch_bytes=FETCH_BYTES,
+        auto_offset_reset="earliest",
     )
+    events = []
     await consumer.start()
-    log: dict[str, list[dict[str, Any]]] = {}
     try:
-        for topic in topics.TOPICS:
-            log[topic.name] = []
-            parts = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
-            consumer.assign(parts)
-            ends = await consumer.end_offsets(parts)
-            await consumer.seek_to_beginning(*parts)
-            for part in parts:
-                while await consumer.position(part) < ends[part]:
-                    record = await consumer.getone(part)
-                    log[topic.name].append(json.loads(record.value))
+        parts = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
+        consumer.assign(parts)
+        ends = await consumer.end_offsets(parts)
+        starts = await consumer.beginning_offsets(parts)
+        for _ in range(sum(ends.values()) - sum(starts.values())):
+            events.append(json.loads((await consumer.getone()).value))
     finally:
         await consumer.stop()
-    return log
+    return events
 
 
 @asynccontextmanager
