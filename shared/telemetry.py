@@ -63,15 +63,16 @@ BROKER_UP = Gauge("ratchet_broker_up", "1 while the consumers are started")
 
 
 def described(error: BaseException) -> str:
-    """Name an error for a log: with its message where that is our own, and so free of values."""
+    """Name an error for a log: with its message where that quotes our code and no value."""
     name = type(error).__name__
-    if isinstance(error, RatchetError):
+    if isinstance(error, RatchetError | AttributeError | NameError | ImportError):
         return f"{name}: {error}"
     if isinstance(error, OSError):
         return f"{name}: {error.strerror}" if error.strerror else name
-    # what a driver of PostgreSQL says of an error without quoting the row
-    state = getattr(getattr(error, "orig", None), "sqlstate", None)
-    return f"{name}: SQLSTATE {state}" if state else name
+    # of a database's error its code; its text quotes the row
+    driver = getattr(error, "orig", None)
+    code = getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None)
+    return f"{name}: {code}" if code else name
 
 
 def trace_of(error: BaseException) -> str:
@@ -107,6 +108,14 @@ def without_values(
     return event
 
 
+def first_line(record: logging.LogRecord) -> bool:
+    """Cut what asyncio says of a task nobody waited for: the lines below show its exception whole
+    (a filter of logging).
+    """
+    record.msg = str(record.msg).partition("\n")[0]
+    return True
+
+
 def configure_logging(level: str, form: str) -> None:
     """`console` for people, `json` for machines; the standard library's loggers go the same way."""
     renderer = (
@@ -136,6 +145,7 @@ def configure_logging(level: str, form: str) -> None:
         )
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.getLogger("asyncio").addFilter(first_line)
     for noisy in ("aiokafka", "httpx", "httpcore", "uvicorn.access", "aiosqlite"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
 

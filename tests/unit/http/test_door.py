@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import time
@@ -239,8 +240,28 @@ async def test_a_database_error_prints_no_value(
 
     await provoke(keys, mishap)
     said = "".join(capfd.readouterr())
-    assert "IntegrityError" in said
+    assert "IntegrityError: " in said
     assert MARKER not in said
+
+
+async def test_a_task_that_nobody_waits_for_prints_no_value(
+    keys: dict[str, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    async def failing() -> None:
+        a_validation_error()
+
+    async def mishap() -> None:
+        task = asyncio.create_task(failing())
+        await asyncio.sleep(0.01)
+        del task
+        gc.collect()
+        raise RuntimeError(MARKER)
+
+    await provoke(keys, mishap)
+    said = "".join(capfd.readouterr())
+    assert "Task exception was never retrieved" in said
+    assert MARKER not in said
+    assert "input_value" not in said
 
 
 async def provoke(keys: dict[str, str], mishap: Callable[[], Any]) -> None:
