@@ -10,7 +10,7 @@ from typing import Generic
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from services.capture.shapes import MAX_FIELDS, MAX_LENGTH, Shape, is_swollen
+from services.capture.shapes import MAX_FIELDS, Shape, is_swollen
 from shared.errors import Invalid, RatchetError
 from shared.http import is_too_dense
 
@@ -19,10 +19,7 @@ GZIP = 31
 # Each member costs a copy of the rest of the body: 200,000 empty ones fit into 4 MiB and would
 # take a minute.
 MAX_MEMBERS = 500
-SWOLLEN = (
-    f"an item has at most {MAX_FIELDS} fields, and at most {MAX_LENGTH} members in one of them:"
-    " send less"
-)
+SWOLLEN = f"has more than {MAX_FIELDS} fields; an item has fewer than that"
 
 
 class MalformedBody(RatchetError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from sqlalchemy import MetaData
@@ -73,5 +72,5 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     )
     service.api.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     service.api.add_middleware(SecurityHeaders)
-    service.api.state.visitor = partial(sessions.visitor, service.api.state.keyring)
+    service.api.state.visitor = sessions.visitor
     return service

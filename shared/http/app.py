@@ -36,15 +36,9 @@ def create_api(
         redoc_url=None,
         exception_handlers=EXCEPTION_HANDLERS,
     )
-    keyring = Keyring(settings.keys_file)
-    api.state.keyring = keyring
-    api.add_middleware(
-        Door,
-        api=api,
-        keyring=keyring,
-        allowances=Allowances(settings),
-        most=settings.max_body_bytes,
-    )
+    api.state.keyring = Keyring(settings.keys_file)
+    allowances = Allowances(settings)
+    api.add_middleware(Door, api=api, allowances=allowances, most=settings.max_body_bytes)
     for router in routers:
         api.include_router(router)
     api.include_router(_operations(ready, trouble))

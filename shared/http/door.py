@@ -37,7 +37,7 @@ SMALL_BODY_BYTES = 1024 * 1024
 # More digits than any size has; `int` refuses thousands of them with an error of its own.
 SIZE_DIGITS = 15
 
-Visitor = Callable[[Mapping[str, str]], Awaitable[Principal | None]]
+Visitor = Callable[[Keyring, Mapping[str, str]], Awaitable[Principal | None]]
 """Finds who is behind the cookies of a request: for pages, which have sessions in place of keys."""
 Refusal = Callable[[str, RatchetError], Response]
 """Renders an error for a path; the router's chat endpoints have OpenAI's shape."""
@@ -55,12 +55,9 @@ class Door:
     where a client that left is no error.
     """
 
-    def __init__(
-        self, app: ASGIApp, api: FastAPI, keyring: Keyring, allowances: Allowances, most: int
-    ) -> None:
+    def __init__(self, app: ASGIApp, api: FastAPI, allowances: Allowances, most: int) -> None:
         self.app = app
         self.api = api
-        self.keyring = keyring
         self.allowances = allowances
         self.most = most
 
@@ -91,13 +88,14 @@ class Door:
         if "\0" in path or b"%00" in scope["query_string"]:
             raise NulInAddress
         secret, size = credentials_and_size(scope)
-        principal = self.keyring.authenticate(secret) if secret else None
+        keyring: Keyring = self.api.state.keyring
+        principal = keyring.authenticate(secret) if secret else None
         if principal is None and path.startswith(KEYED):
             raise Unauthenticated
         visitor: Visitor | None = getattr(self.api.state, "visitor", None)
         who = principal
         if who is None and visitor:
-            who = await visitor(HTTPConnection(scope).cookies)
+            who = await visitor(keyring, HTTPConnection(scope).cookies)
         scope.setdefault("state", {})["principal"] = principal
         most = OPEN_BODY_BYTES if who is None else SMALL_BODY_BYTES
         if who and path.startswith(LARGE):
