@@ -34,10 +34,10 @@ from shared.events import (
     make_broker,
     subscribe,
 )
-from shared.http import create_api
+from shared.http import connection_class, create_api
 from shared.settings import ServiceSettings
 from shared.storage import Database, Migrations
-from shared.telemetry import BROKER_UP, configure_logging, log
+from shared.telemetry import BROKER_UP, configure_logging, described, log
 
 Worker = Callable[[], Coroutine[Any, Any, None]]
 REQUEST_SECONDS = 10  # what open requests get when the service is told to stop
@@ -190,6 +190,8 @@ class Service(Generic[Parts]):
         configure_logging(self.settings.log_level, self.settings.log_format)
         uvicorn.run(
             self.api,
+            http=connection_class(self.settings),
+            ws="none",
             host=self.settings.host,
             port=self.settings.port,
             log_config=None,
@@ -204,7 +206,7 @@ class Service(Generic[Parts]):
             log(self.name).error(
                 "a background loop died",
                 loop=task.get_name(),
-                error=f"{type(error).__name__}: {error}",
+                error=described(error),
                 exc_info=error,
             )
 

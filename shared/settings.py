@@ -49,4 +49,46 @@ class ServiceSettings(BaseSettings):
     port: int = Field(8000, validation_alias=AliasChoices("PORT", "port"), ge=1, le=65535)
     log_format: str = Field("console", validation_alias="LOG_FORMAT", pattern="^(console|json)$")
     log_level: str = Field("INFO", validation_alias="LOG_LEVEL")
-    max_body_bytes: int = Field(4 * 1024 * 1024, validation_alias="MAX_BODY_BYTES")
+    max_body_bytes: int = Field(4 * 1024 * 1024, ge=1, validation_alias="MAX_BODY_BYTES")
+    max_connections: int = Field(
+        2000,
+        ge=8,
+        validation_alias="MAX_CONNECTIONS",
+        description="open at once; never more than half the descriptors this process may have",
+    )
+    head_seconds: float = Field(
+        10.0,
+        gt=0,
+        validation_alias="HTTP_HEAD_SECONDS",
+        description="what a client has to send the head of a request",
+    )
+    body_seconds: float = Field(
+        30.0,
+        gt=0,
+        validation_alias="HTTP_BODY_SECONDS",
+        description="what a client has to send a body, and to take what it was answered",
+    )
+    tenant_requests_per_second: float = Field(
+        5000.0,
+        ge=1,
+        validation_alias="TENANT_REQUESTS_PER_SECOND",
+        description="of one tenant, to one process; beyond it 429 and Retry-After",
+    )
+    tenant_requests_at_once: int = Field(
+        512,
+        ge=1,
+        validation_alias="TENANT_REQUESTS_AT_ONCE",
+        description="of one tenant, being answered by one process; beyond it 429 and Retry-After",
+    )
+    key_requests_per_second: float = Field(
+        5000.0,
+        ge=1,
+        validation_alias="KEY_REQUESTS_PER_SECOND",
+        description="as for a tenant, of one key",
+    )
+    key_requests_at_once: int = Field(
+        512,
+        ge=1,
+        validation_alias="KEY_REQUESTS_AT_ONCE",
+        description="as for a tenant, of one key",
+    )

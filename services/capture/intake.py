@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from prometheus_client import Counter as Metric
 
-from services.capture.parsing import Parsed, Rejection, parse
+from services.capture.load import Load
+from services.capture.parsing import Parsed, Rejection, parse, unpack
 from services.capture.recording import Entry, InferenceEntries, feedback_entry
 from services.capture.shapes import SentFeedback, SentInference, Shape
 from services.capture.store import Kept, Ledger, Owner
-from shared.errors import Invalid, NotFound, RatchetError, Retryable
+from shared.errors import Invalid, NotFound, RatchetError
 from shared.http import Principal
 from shared.rules import RouteUnknown
 from shared.storage import BlobStore
 
 # Parsing and redacting more than this takes some 10 ms: not on the event loop.
 SLOW_BYTES = 64 * 1024
-# Half a second of work.
-MOST_REQUESTS = 1000
-MOST_BYTES = 64 * 1024 * 1024
 CAPTURED = Metric(
     "ratchet_captured_total", "Items sent to capture, by kind and outcome", ["kind", "outcome"]
 )
@@ -40,15 +38,6 @@ class RouteNeeded(Invalid):
 class InferenceUnknown(NotFound):
     def __init__(self, inference_id: str) -> None:
         super().__init__(f"no inference '{inference_id}'")
-
-
-class Busy(Retryable):
-    retry_after = 1
-
-    def __init__(self, requests: int) -> None:
-        super().__init__(
-            f"{requests} requests are being recorded: nothing of this one was stored, send it again"
-        )
 
 
 @dataclass(frozen=True)
@@ -85,9 +74,7 @@ class Intake:
         self.limits = limits
         self._routes: dict[str, set[str]] = {}
         self._counts: dict[str, Counter[str]] = {}
-        # Of the requests that are being recorded.
-        self._requests = 0
-        self._bytes = 0
+        self._load = Load()
 
     def stats(self, tenant: str) -> dict[str, int]:
         counts = self._counts.get(tenant, Counter())
@@ -99,35 +86,32 @@ class Intake:
         Raises Busy and BacklogFull when nothing more can be taken now, and the errors of `parse`
         when the body as a whole is unusable.
         """
-        with self._admitted(len(body)):
-            return await self._record_inferences(principal, body, encoding)
+        async with self._unpacked(principal.tenant, body, encoding) as plain:
+            return await self._record_inferences(principal, plain)
 
     async def record_feedback(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
         """Record what was thought of answers. Raises what `record_inferences` raises."""
-        with self._admitted(len(body)):
-            return await self._record_feedback(principal, body, encoding)
+        async with self._unpacked(principal.tenant, body, encoding) as plain:
+            return await self._record_feedback(principal, plain)
 
-    @contextmanager
-    def _admitted(self, size: int) -> Iterator[None]:
-        """Count a request as being recorded. Raises Busy at the limit.
+    @asynccontextmanager
+    async def _unpacked(self, tenant: str, body: bytes, encoding: str) -> AsyncIterator[bytes]:
+        """Admit a request and unpack it; what it unpacks to counts as well.
 
-        More than that would only wait, in memory, for longer than clients do. One body is always
-        admitted, however large.
+        Two thousand of 16 KB each would be 16 MiB in memory until they are recorded.
         """
-        if self._requests >= MOST_REQUESTS or (self._requests and self._bytes + size > MOST_BYTES):
-            raise Busy(self._requests)
-        self._requests += 1
-        self._bytes += size
-        try:
-            yield
-        finally:
-            self._requests -= 1
-            self._bytes -= size
+        with self._load.admitted(tenant, len(body)):
+            if not encoding:
+                yield body
+                return
+            plain = await asyncio.to_thread(unpack, body, encoding, self.limits.unpacked_bytes)
+            with self._load.admitted(tenant, len(plain) - len(body), requests=0):
+                yield plain
 
-    async def _record_inferences(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
+    async def _record_inferences(self, principal: Principal, body: bytes) -> Receipt:
         await self.ledger.check_room()
-        slow = is_slow(body, encoding)
-        parsed = await self._parse(body, encoding, SentInference, "inferences", slow)
+        slow = len(body) > SLOW_BYTES
+        parsed = await self._parse(body, SentInference, "inferences", slow)
         tenant = principal.tenant
         known = await self._known_routes(tenant, parsed)
         entry = InferenceEntries(tenant, len(parsed.items), self.blobs).entry
@@ -136,10 +120,10 @@ class Intake:
         )
         return await self._record("inference", tenant, entries, parsed.rejected)
 
-    async def _record_feedback(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
+    async def _record_feedback(self, principal: Principal, body: bytes) -> Receipt:
         await self.ledger.check_room()
-        slow = is_slow(body, encoding)
-        parsed = await self._parse(body, encoding, SentFeedback, "feedback", slow)
+        slow = len(body) > SLOW_BYTES
+        parsed = await self._parse(body, SentFeedback, "feedback", slow)
         tenant = principal.tenant
         known = await self._known_routes(tenant, parsed)
         owners = await self.ledger.owners(
@@ -154,11 +138,9 @@ class Intake:
         )
         return await self._record("feedback", tenant, entries, parsed.rejected)
 
-    async def _parse(
-        self, body: bytes, encoding: str, shape: type[Shape], name: str, slow: bool
-    ) -> Parsed[Shape]:
+    async def _parse(self, body: bytes, shape: type[Shape], name: str, slow: bool) -> Parsed[Shape]:
         def parsed() -> Parsed[Shape]:
-            return parse(body, encoding, shape, name, self.limits.items, self.limits.unpacked_bytes)
+            return parse(body, shape, name, self.limits.items)
 
         return await asyncio.to_thread(parsed) if slow else parsed()
 
@@ -179,11 +161,6 @@ class Intake:
         for outcome, count in receipt.counts().items():
             CAPTURED.labels(kind, outcome).inc(count)
         return receipt
-
-
-def is_slow(body: bytes, encoding: str) -> bool:
-    """Say whether a body would hold up the event loop; a compressed one may be of any size."""
-    return len(body) > SLOW_BYTES or bool(encoding)
 
 
 async def make_entries(

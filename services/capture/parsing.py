@@ -10,14 +10,16 @@ from typing import Generic
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from services.capture.shapes import Shape
+from services.capture.shapes import MAX_FIELDS, Shape, is_swollen
 from shared.errors import Invalid, RatchetError
+from shared.http import is_too_dense
 
 # zlib's window bits for a gzip member
 GZIP = 31
 # Each member costs a copy of the rest of the body: 200,000 empty ones fit into 4 MiB and would
 # take a minute.
 MAX_MEMBERS = 500
+SWOLLEN = f"has more than {MAX_FIELDS} fields; an item has fewer than that"
 
 
 class MalformedBody(RatchetError):
@@ -83,15 +85,14 @@ class Parsed(Generic[Shape]):
     rejected: list[Rejection] = field(default_factory=list)
 
 
-def parse(
-    body: bytes, encoding: str, shape: type[Shape], name: str, max_items: int, max_bytes: int
-) -> Parsed[Shape]:
+def parse(body: bytes, shape: type[Shape], name: str, max_items: int) -> Parsed[Shape]:
     """Read one object or the list `name` of them, each of `shape`.
 
-    Raises MalformedBody, WrongShape, TooManyItems, and the errors of `unpack`: the body as a whole
-    is unusable then. `max_bytes` bounds what it unpacks to.
+    Raises MalformedBody, WrongShape, TooManyItems: the body as a whole is unusable then.
     """
-    sent = items_of(unpack(body, encoding, max_bytes), name, max_items)
+    sent = items_of(body, name, max_items)
+    if any(map(is_swollen, sent)):
+        return one_by_one(sent, shape)
     try:
         return Parsed(dict(enumerate(together(shape).validate_python(sent))))
     except ValidationError:
@@ -108,6 +109,9 @@ def together(shape: type[Shape]) -> TypeAdapter[list[Shape]]:
 def one_by_one(sent: list[object], shape: type[Shape]) -> Parsed[Shape]:
     parsed: Parsed[Shape] = Parsed()
     for index, item in enumerate(sent):
+        if is_swollen(item):
+            parsed.rejected.append(Rejection(index, SWOLLEN))
+            continue
         try:
             parsed.items[index] = shape.model_validate(item)
         except ValidationError as error:
@@ -144,6 +148,8 @@ def unpack(body: bytes, encoding: str, limit: int) -> bytes:
 
 def items_of(body: bytes, name: str, limit: int) -> list[object]:
     """Return the items of a request, not yet validated; an object without `name` is one item."""
+    if is_too_dense(body):
+        raise MalformedBody("more lists and objects than a request has")
     try:
         sent = from_json(body, allow_inf_nan=False)
     # Also for nesting beyond 200 levels and lone surrogates.

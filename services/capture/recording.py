@@ -16,12 +16,17 @@ from schemas.events import FeedbackRecorded, InferenceRecorded
 from services.capture.shapes import SentFeedback, SentInference
 from shared.clock import now
 from shared.events import Rendered, Renderer, rendered
-from shared.rules import INLINE_BYTES, fits_in_event, redact, store_content
+from shared.rules import (
+    ESCAPED_BYTES,
+    FRAME_BYTES,
+    INLINE_BYTES,
+    fits_in_event,
+    redact,
+    store_content,
+)
 from shared.storage import BlobStore
 
 SERVICE = "capture"
-# Of a character in UTF-8, at most.
-UTF8_BYTES = 4
 
 
 class Entry(NamedTuple):
@@ -97,11 +102,11 @@ def renderer(tenant: str, route: str) -> Renderer:
 
 
 def is_small(messages: list[dict[str, str]], answer: str) -> bool:
-    """Say whether an event can carry these; counts bytes only where characters leave a doubt."""
-    characters = len(answer)
+    """Say whether an event can carry these; makes models only where characters leave a doubt."""
+    characters = len(answer) + len(messages) * FRAME_BYTES
     for message in messages:
         characters += len(message["content"])
-    return characters * UTF8_BYTES <= INLINE_BYTES or fits_in_event(as_models(messages), answer)
+    return characters * ESCAPED_BYTES <= INLINE_BYTES or fits_in_event(as_models(messages), answer)
 
 
 def as_models(messages: list[dict[str, str]]) -> list[Message]:

@@ -5,7 +5,7 @@ Unknown fields are refused: they are typos.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import (
@@ -21,6 +21,15 @@ from pydantic import (
 from shared.clock import now
 
 MAX_MESSAGES = 500
+# Parts of one message's content.
+MAX_PARTS = 500
+# Of one text; what is too large for an event goes by reference, and a body is bounded as a whole.
+MAX_TEXT = 4 * 1024 * 1024
+# Well beyond every shape: pydantic makes an error of each unknown field. Of wrong members of a list
+# it would, too, 7.5 s of them in 4 MiB; so lists end at the first (`fail_fast`).
+MAX_FIELDS = 32
+# No model was asked before; and a date in the year 1 leaves the calendar in another time zone.
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 CLOCK_SKEW = timedelta(minutes=10)
 # OpenAI's newer and older names.
 ROLES = {"developer": "system", "function": "tool"}
@@ -38,6 +47,8 @@ def _text_of(content: object) -> object:
     Null is what an assistant says beside tool calls.
     """
     if isinstance(content, list):
+        if len(content) > MAX_PARTS:
+            raise ValueError(f"more than {MAX_PARTS} parts; join them")
         if not all(
             isinstance(part, dict)
             and part.get("type") == "text"
@@ -58,14 +69,21 @@ def _as_text(value: object) -> object:
 def _past(at: AwareDatetime) -> AwareDatetime:
     if at > now() + CLOCK_SKEW:
         raise ValueError("lies in the future; check the clock of the sender")
+    if at < EARLIEST:
+        raise ValueError("lies before the year 2000; check the clock of the sender")
     return at
 
 
-Text = Annotated[str, AfterValidator(_no_nul)]
+def is_swollen(item: object) -> bool:
+    return isinstance(item, dict) and len(item) > MAX_FIELDS
+
+
+Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_no_nul)]
 ModelName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_no_nul)]
 Comment = Annotated[str, Field(min_length=1, max_length=16_384), AfterValidator(_no_nul)]
 Correction = Annotated[str, Field(min_length=1, max_length=131_072), AfterValidator(_no_nul)]
-MetadataName = Annotated[str, Field(min_length=1, max_length=64)]
+Outcome = Annotated[str, Field(max_length=16_384), AfterValidator(_no_nul)]
+MetadataName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
 MetadataValue = Annotated[
     str, BeforeValidator(_as_text), Field(max_length=1024), AfterValidator(_no_nul)
 ]
@@ -78,7 +96,8 @@ RouteName = Annotated[
 ]
 Occurred = Annotated[AwareDatetime, AfterValidator(_past)]
 Tokens = Annotated[int, Field(ge=0, le=2**31 - 1)]
-Metadata = Annotated[dict[MetadataName, MetadataValue], Field(max_length=32)]
+Metadata = Annotated[dict[MetadataName, MetadataValue], Field(max_length=32, fail_fast=True)]
+Milliseconds = Annotated[float, Field(ge=0, le=1e10)]
 
 
 class Sent(BaseModel):
@@ -109,12 +128,15 @@ class SentInference(Sent):
 
     route: RouteName
     messages: (
-        Annotated[tuple[SentMessage, ...], Field(min_length=1, max_length=MAX_MESSAGES)] | None
+        Annotated[
+            tuple[SentMessage, ...], Field(min_length=1, max_length=MAX_MESSAGES, fail_fast=True)
+        ]
+        | None
     ) = None
     input: Text | None = Field(default=None, description="instead of messages: what the user said")
     answer: Text
     model: ModelName = "external"
-    latency_ms: float | None = Field(default=None, ge=0)
+    latency_ms: Milliseconds | None = None
     prompt_tokens: Tokens | None = None
     completion_tokens: Tokens | None = None
     metadata: Metadata = {}
@@ -149,7 +171,7 @@ class SentFeedback(Sent):
     correction: Correction | None = Field(
         default=None, description="what the answer should have been"
     )
-    outcome: float | Text | None = Field(
+    outcome: float | Outcome | None = Field(
         default=None, description="what came of it: a number, true, false, or a word"
     )
 

@@ -10,13 +10,22 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.base import BlobRef, JsonObject
 from services.dataset_builder.ledger import Ledger
 from services.dataset_builder.readiness import Readiness
 from services.dataset_builder.store.datasets import DatasetStore
-from shared.http import Limit, Offset, Principal, page, require
+from shared.http import (
+    Id,
+    Limit,
+    Offset,
+    Principal,
+    Reason,
+    RequestBody,
+    Wanted,
+    page,
+    require,
+)
 from shared.jobs import Job
 from shared.rules import RouteUnknown
 from shared.storage import BlobStore, Database
@@ -28,9 +37,8 @@ ReadRows = Callable[[BlobStore, BlobRef, JsonObject, str, int, int], list[JsonOb
 """Reads a page of one split: store, folder, manifest, split, offset, limit."""
 
 
-class BuildCommand(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    reason: str = Field(min_length=1, max_length=300)
+class BuildCommand(RequestBody):
+    reason: Reason
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class DatasetsApi:
     async def list_datasets(
         self,
         principal: Reader,
-        route: str | None = None,
+        route: Wanted = None,
         offset: Offset = 0,
         limit: Limit = 50,
     ) -> JsonObject:
@@ -58,7 +66,7 @@ class DatasetsApi:
             found = await self.datasets.page(connection, principal.tenant, route, offset, limit)
         return page(found, offset, limit)
 
-    async def show_dataset(self, principal: Reader, dataset_id: str) -> JsonObject:
+    async def show_dataset(self, principal: Reader, dataset_id: Id) -> JsonObject:
         """Return a version: the event that announced it, and its manifest."""
         async with self.db.read() as connection:
             found = await self.datasets.get(connection, principal.tenant, dataset_id)
@@ -67,7 +75,7 @@ class DatasetsApi:
     async def list_rows(
         self,
         principal: Reader,
-        dataset_id: str,
+        dataset_id: Id,
         split: Split = "train",
         offset: Offset = 0,
         limit: Limit = 50,
@@ -80,7 +88,7 @@ class DatasetsApi:
         )
         return page(rows, offset, limit)
 
-    async def readiness(self, principal: Reader, tenant: str, name: str) -> JsonObject:
+    async def readiness(self, principal: Reader, tenant: Id, name: Id) -> JsonObject:
         """Say how many verdicts the next dataset still needs, label by label.
 
         Also why the last build was refused.
@@ -90,7 +98,7 @@ class DatasetsApi:
             return await self.readings.of_route(connection, route)
 
     async def build_dataset(
-        self, principal: Admin, tenant: str, name: str, command: BuildCommand
+        self, principal: Admin, tenant: Id, name: Id, command: BuildCommand
     ) -> JsonObject:
         """Build now, whatever the route's rule says. The minimum for the task still holds."""
         route = owned(principal, tenant, name)

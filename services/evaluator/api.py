@@ -14,7 +14,7 @@ from services.evaluator.monitor import Monitor
 from services.evaluator.store.evaluations import EvaluationStore
 from services.evaluator.store.monitors import MonitorStore
 from shared.errors import NotFound
-from shared.http import Limit, Offset, Principal, page, require
+from shared.http import Id, Limit, Offset, Principal, Wanted, page, require
 from shared.jobs import Job
 from shared.storage import BlobStore, Database
 
@@ -49,8 +49,8 @@ class EvaluationsApi:
     async def list_evaluations(
         self,
         principal: Reader,
-        adapter_id: str | None = None,
-        route: str | None = None,
+        adapter_id: Wanted = None,
+        route: Wanted = None,
         offset: Offset = 0,
         limit: Limit = 50,
     ) -> JsonObject:
@@ -61,12 +61,12 @@ class EvaluationsApi:
             )
         return page(found, offset, limit)
 
-    async def show_evaluation(self, principal: Reader, evaluation_id: str) -> JsonObject:
+    async def show_evaluation(self, principal: Reader, evaluation_id: Id) -> JsonObject:
         """Return one verdict, and the calibrations published with it."""
         async with self.db.read() as connection:
             return await self.evaluations.get(connection, principal.tenant, evaluation_id)
 
-    async def show_report(self, principal: Reader, evaluation_id: str) -> HTMLResponse:
+    async def show_report(self, principal: Reader, evaluation_id: Id) -> HTMLResponse:
         """Return the HTML report: arms, tests, confusion, reliability, failures, decision."""
         event = await self.show_evaluation(principal, evaluation_id)
         return await self._report(event, evaluation_id, PLAIN)
@@ -74,7 +74,7 @@ class EvaluationsApi:
     async def show_drift(
         self,
         principal: Reader,
-        route: str | None = None,
+        route: Wanted = None,
         offset: Offset = 0,
         limit: Limit = 50,
     ) -> JsonObject:
@@ -91,7 +91,7 @@ class EvaluationsApi:
         ]
         return {"monitors": shown} | page(alarms, offset, limit)
 
-    async def show_evidence(self, principal: Reader, drift_id: str) -> HTMLResponse:
+    async def show_evidence(self, principal: Reader, drift_id: Id) -> HTMLResponse:
         """Evidently's report of the window that raised the alarm."""
         async with self.db.read() as connection:
             event = await self.monitors.alarm(connection, principal.tenant, drift_id)

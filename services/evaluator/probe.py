@@ -11,7 +11,7 @@ from schemas.events import Probe
 from schemas.route import RouteSpec
 from services.evaluator.heldout import ArmAnswers, HeldOutRow
 from services.evaluator.ports import Generator
-from shared.rules import Completion
+from shared.rules import Completion, fits_in_event
 
 # Questions to the base model with the tuned prompt, each under a second.
 TRIES = 8
@@ -29,7 +29,7 @@ class ProbeCandidate:
 
 def candidates(rows: Sequence[HeldOutRow], challenger: ArmAnswers, base: ArmAnswers) -> list[int]:
     """Return the rows to try, by index: first those where the challenger differs from the base
-    model, then the well-formed ones, then the most confident.
+    model, then the well-formed ones, then the most confident. None is too large for an event.
     """
 
     def rank(i: int) -> tuple[bool, bool, float]:
@@ -40,7 +40,11 @@ def candidates(rows: Sequence[HeldOutRow], challenger: ArmAnswers, base: ArmAnsw
             marked.reply.confidence.score,
         )
 
-    spoken = [i for i in range(len(rows)) if challenger.replies[i].reply.confidence.tokens]
+    spoken = [
+        i
+        for i, row in enumerate(rows)
+        if challenger.replies[i].reply.confidence.tokens and fits_in_event(row.messages, "")
+    ]
     return sorted(spoken, key=rank, reverse=True)[:TRIES]
 
 

@@ -28,7 +28,7 @@ from services.evaluator.store.monitors import MonitorStore
 from services.evaluator.store.streams import StreamStore
 from shared.events import Outbox
 from shared.storage import Database
-from shared.telemetry import log
+from shared.telemetry import described, log
 
 POLL_SECONDS = 1.0
 # Verdicts that the error report shows as "current".
@@ -53,7 +53,7 @@ class Watch:
                     pass
             # A monitor must outlive a locked database or a bad row.
             except Exception as error:  # noqa: BLE001
-                log("watch").error("monitor trouble", error=f"{type(error).__name__}: {error}")
+                log("watch").error("monitor trouble", error=described(error))
             await asyncio.sleep(POLL_SECONDS)
 
     async def look(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from schemas.events import Verdict
 from services.review.desk import Desk
@@ -14,19 +14,17 @@ from services.review.store.queue import Queue
 from services.review.store.statistics import Statistics
 from services.review.verdicts import MAX_ANSWER
 from services.review.views import CardView, ItemView, QueueView, StatsView
-from shared.http import Limit, Offset, Principal, require
+from shared.http import Id, Limit, Offset, Principal, RequestBody, Wanted, require
 from shared.storage import Database
 
 Reviewer = Annotated[Principal, Depends(require("review"))]
 
 
-class NextRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    route: str | None = None
+class NextRequest(RequestBody):
+    route: Annotated[str, Field(max_length=200)] | None = None
 
 
-class VerdictRequest(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+class VerdictRequest(RequestBody):
     verdict: Verdict
     answer: str | None = Field(
         default=None, max_length=MAX_ANSWER, description="the right answer, when corrected"
@@ -41,7 +39,7 @@ class ReviewApi:
     statistics: Statistics
 
     async def list_queue(
-        self, who: Reviewer, route: str | None = None, limit: Limit = 50, offset: Offset = 0
+        self, who: Reviewer, route: Wanted = None, limit: Limit = 50, offset: Offset = 0
     ) -> QueueView:
         """List what waits, in the order in which it will be handed out."""
         async with self.db.read() as connection:
@@ -64,17 +62,17 @@ class ReviewApi:
         card = await self.desk.take(who, body.route if body else None)
         return as_json(CardView.of_card(card)) if card else Response(status_code=204)
 
-    async def item(self, item_id: str, who: Reviewer) -> CardView:
+    async def item(self, item_id: Id, who: Reviewer) -> CardView:
         return CardView.of_card(await self.desk.find(who, item_id))
 
-    async def verdict(self, item_id: str, body: VerdictRequest, who: Reviewer) -> Response:
+    async def verdict(self, item_id: Id, body: VerdictRequest, who: Reviewer) -> Response:
         """Decide an item. The same verdict again is answered the same; a different one is refused
         with 409.
         """
         done = await self.desk.give_verdict(who, item_id, body.verdict, body.answer)
         return as_json(ItemView.of(done))
 
-    async def release(self, item_id: str, who: Reviewer) -> None:
+    async def release(self, item_id: Id, who: Reviewer) -> None:
         """Give an item back unanswered: it comes again after all others."""
         await self.desk.put_back(who, item_id)
 

@@ -72,4 +72,5 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     )
     service.api.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     service.api.add_middleware(SecurityHeaders)
+    service.api.state.visitor = sessions.visitor
     return service

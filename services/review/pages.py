@@ -21,14 +21,14 @@ from services.review.store.queue import Queue
 from services.review.store.statistics import Statistics
 from services.review.verdicts import MAX_ANSWER
 from services.review.views import StatsView
-from shared.http import Forbidden, Keyring, keyring_of
+from shared.http import Forbidden, Id, Keyring, Storable, Wanted, keyring_of
 from shared.rules import RouteBook
 from shared.storage import Database
 
 PER_PAGE = 50
 UNKNOWN_KEY = "This key is not known. Copy it again, or ask for a new one: it was shown once."
 
-FormText = Annotated[str, Form(max_length=MAX_ANSWER)]
+FormText = Annotated[str, Form(max_length=MAX_ANSWER), Storable]
 
 
 async def keys_of(request: Request) -> Keyring:
@@ -103,13 +103,13 @@ class Pages:
             routes = await self._routes(connection, here.who.tenant)
         return render("queue.html", visit=here, stats=StatsView.of(counts), routes=routes)
 
-    async def count(self, here: Visiting, route: str | None = None) -> Response:
+    async def count(self, here: Visiting, route: Wanted = None) -> Response:
         """Say how many items this reviewer could take now; the page asks while it waits."""
         async with self.db.read() as connection:
             takeable = await self.statistics.takeable_count(connection, here.who, route or None)
         return JSONResponse({"open": takeable})
 
-    async def review(self, here: Visiting, route: str = "", saved: str = "") -> Response:
+    async def review(self, here: Visiting, route: Wanted = None, saved: Wanted = None) -> Response:
         """Show the item this reviewer holds, or the next one; `saved` says what became of the last.
 
         When none is left, the page says what fills the queue.
@@ -127,15 +127,15 @@ class Pages:
             visit=here,
             card=card,
             routes=routes,
-            route=route,
-            saved=saved,
+            route=route or "",
+            saved=saved or "",
             waiting=waiting,
             done=done,
         )
 
     async def give_verdict(
         self,
-        item_id: str,
+        item_id: Id,
         here: Visiting,
         csrf: FormText,
         verdict: Annotated[Verdict, Form()],
@@ -149,7 +149,7 @@ class Pages:
         return to_next_item(route, str(done.verdict))
 
     async def skip(
-        self, item_id: str, here: Visiting, csrf: FormText, route: FormText = ""
+        self, item_id: Id, here: Visiting, csrf: FormText, route: FormText = ""
     ) -> Response:
         here.session.check(csrf)
         await self.desk.put_back(here.who, item_id)

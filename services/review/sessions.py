@@ -5,12 +5,14 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from services.review.store.secrets import KeptSecrets
 from shared.errors import RatchetError
+from shared.http import Keyring, Principal
 
 COOKIE = "ratchet_review"
 
@@ -57,6 +59,11 @@ class Sessions:
             return Session(**(await self._signer()).loads(cookie, max_age=self.seconds))
         except (BadSignature, TypeError):
             return None
+
+    async def visitor(self, keyring: Keyring, cookies: Mapping[str, str]) -> Principal | None:
+        """Return who is behind the cookies of a request, for the door."""
+        session = await self.open(cookies.get(COOKIE))
+        return keyring.by_id(session.key_id) if session and session.key_id else None
 
     async def _signer(self) -> URLSafeTimedSerializer:
         return URLSafeTimedSerializer(await self.secrets.session_secret(), salt="review-session")

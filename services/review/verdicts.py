@@ -25,6 +25,14 @@ class ApprovedUnusable(Invalid):
         )
 
 
+class AnswerTooLong(Invalid):
+    def __init__(self) -> None:
+        super().__init__(
+            f"the model's answer has more than {MAX_ANSWER} characters, so that no verdict can hold"
+            " it: correct or reject it"
+        )
+
+
 class CorrectionMissing(Invalid):
     def __init__(self) -> None:
         super().__init__(
@@ -53,7 +61,7 @@ def check_verdict(
     """Return the verdict that counts, with a label spelled as the route does.
 
     Correcting to the model's own answer approves it. Raises CorrectionMissing, UnknownLabel,
-    MalformedAnswer, ApprovedUnusable.
+    MalformedAnswer, ApprovedUnusable, AnswerTooLong.
     """
     if verdict == "rejected":
         return CheckedVerdict("rejected", None)
@@ -61,6 +69,8 @@ def check_verdict(
         return _corrected(answer, model_answer, spec)
     if not well_formed(model_answer, spec):
         raise ApprovedUnusable(_form(spec))
+    if len(model_answer) > MAX_ANSWER:
+        raise AnswerTooLong
     return CheckedVerdict("approved", as_spelled(model_answer, spec))
 
 

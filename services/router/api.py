@@ -14,7 +14,7 @@ from services.router.gateway import Gateway
 from services.router.openai_route import OpenAIRoute
 from services.router.state import RouteView
 from services.router.table import RouteTable
-from shared.http import Principal, require
+from shared.http import Id, Principal, require
 
 Caller = Annotated[Principal, Depends(require("infer"))]
 
@@ -40,7 +40,7 @@ class ChatApi:
         views = await self.table.owned_by(caller.tenant)
         return {"object": "list", "data": [as_model(view) for view in views]}
 
-    async def model(self, name: str, caller: Caller) -> JsonObject:
+    async def model(self, name: Id, caller: Caller) -> JsonObject:
         return as_model(await self.table.of(name, caller.tenant))
 
 

@@ -14,6 +14,7 @@ from services.router.chat import ChatLimits
 from services.router.fleet import Fleet
 from services.router.gateway import Gateway
 from services.router.handlers import RouteHandlers
+from services.router.openai_route import refusal
 from services.router.reconcile import Reconciler
 from services.router.rollout import CanaryRule
 from services.router.routes_api import routes_api
@@ -23,6 +24,7 @@ from services.router.store.recorder import Recorder
 from services.router.store.routes import RouteDatabase
 from services.router.store.views import RouteViews
 from services.router.table import RouteTable
+from services.router.turns import Turns
 from services.router.upstream import Upstream
 from shared.events import Outbox, Sender
 from shared.rules import redact
@@ -48,9 +50,10 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     routes = RouteDatabase(metadata, outbox)
     table = RouteTable(db, RouteViews(routes.tables))
     fleet = Fleet()
-    upstream = Upstream(settings.vllm_url, settings.vllm_timeout)
+    upstream = Upstream(settings.vllm_url, settings.vllm_timeout, settings.vllm_at_once)
     recorder = Recorder(db, outbox, routes.tables.decisions, blobs, redact)
-    gateway = Gateway(table, fleet, upstream, recorder, settings.base_model)
+    turns = Turns(settings.vllm_at_once, settings.vllm_waiting, settings.vllm_timeout)
+    gateway = Gateway(table, fleet, upstream, recorder, settings.base_model, turns)
     rule = CanaryRule(settings.canary_share, settings.canary_requests, settings.canary_seconds)
     handlers = RouteHandlers(routes, rule)
     reconciler = Reconciler(
@@ -64,7 +67,7 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         drain=settings.drain_seconds,
     )
     limits = ChatLimits(settings.max_messages, settings.max_characters)
-    return Service(
+    service = Service(
         name="router",
         settings=settings,
         metadata=metadata,
@@ -83,3 +86,5 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         on_stop=[upstream.close],
         migrations=Path(__file__).with_name("migrations"),
     )
+    service.api.state.refusal = refusal
+    return service

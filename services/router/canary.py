@@ -12,7 +12,7 @@ from services.router.state import RouteState, RouteView
 from services.router.store.routes import RouteDatabase
 from services.router.table import RouteTable
 from shared.storage import Database
-from shared.telemetry import log
+from shared.telemetry import described, log
 
 # Seconds; the database is asked only while a canary runs.
 EVERY = 0.25
@@ -34,7 +34,7 @@ class Canaries:
                     await self.look(view)
             # The loop outlives a database that is away.
             except Exception as error:  # noqa: BLE001
-                log("canary").error("round failed", error=f"{type(error).__name__}: {error}"[:300])
+                log("canary").error("round failed", error=described(error))
             await asyncio.sleep(EVERY)
 
     async def look(self, view: RouteView) -> None:

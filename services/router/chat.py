@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.base import Attempt, JsonObject, Message
 from shared.errors import Invalid, NotFound, RatchetError
+from shared.http import is_too_dense
 
 Outcome = Literal["confident", "fell_back", "unsure"]
 # What each role of OpenAI's API is here; the roles of tools are not supported.
@@ -49,14 +50,27 @@ class RouteNotServed(NotFound):
         self.param = "model"
 
 
+# Bounds beyond every setting: how much is taken in all says `ChatLimits`. The first wrong member of
+# a list ends the reading: 4 MiB of them would each cost an error.
+MOST_MESSAGES = 10_000
+MOST_PARTS = 1000
+MOST_CHARACTERS = 16 * 1024 * 1024
+# Of the place of a mistake: it may hold a name that the client chose.
+WHERE_CHARACTERS = 100
+Content = Annotated[str, Field(max_length=MOST_CHARACTERS)]
+Modality = Annotated[str, Field(max_length=100)]
+
+
 class Part(BaseModel):
-    type: str
-    text: str | None = None
+    type: Annotated[str, Field(max_length=100)]
+    text: Content | None = None
 
 
 class ChatMessage(BaseModel):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[Part] | None = None
+    content: (
+        Content | Annotated[list[Part], Field(max_length=MOST_PARTS, fail_fast=True)] | None
+    ) = None
 
 
 class ChatRequest(BaseModel):
@@ -67,17 +81,21 @@ class ChatRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
     model: str = Field(min_length=1, max_length=200)
-    messages: list[ChatMessage]
+    messages: Annotated[list[ChatMessage], Field(max_length=MOST_MESSAGES, fail_fast=True)]
     user: Annotated[str, Field(max_length=1000)] | None = None
     metadata: (
-        dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]] | None
-    ) = Field(None, max_length=16)
+        Annotated[
+            dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
+            Field(max_length=16, fail_fast=True),
+        ]
+        | None
+    ) = None
     stream: bool | None = None
     n: int | None = None
-    tools: list[object] | None = None
-    functions: list[object] | None = None
-    modalities: list[str] | None = None
-    response_format: JsonObject | None = None
+    tools: Annotated[list[object], Field(max_length=1000)] | None = None
+    functions: Annotated[list[object], Field(max_length=1000)] | None = None
+    modalities: Annotated[list[Modality], Field(max_length=10, fail_fast=True)] | None = None
+    response_format: Annotated[JsonObject, Field(max_length=100)] | None = None
 
 
 @dataclass(frozen=True)
@@ -102,18 +120,27 @@ class ChatQuestion:
 
 def parse(body: bytes, session: str | None, limits: ChatLimits) -> ChatQuestion:
     """Read a request. Raises BadRequest, which says what to change."""
+    if is_too_dense(body):
+        raise BadRequest("more lists and objects than a request has: send less")
     try:
         request = ChatRequest.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"])[:WHERE_CHARACTERS]
         raise BadRequest(
             f"{where}: {first['msg']}" if where else first["msg"], where or None
         ) from error
     _refuse_unsupported(request)
+    if len(request.messages) > limits.messages:
+        raise BadRequest(
+            f"{len(request.messages)} messages are too many: send at most {limits.messages}",
+            "messages",
+        )
     messages = tuple(_message(message, number) for number, message in enumerate(request.messages))
     _refuse_absurd(messages, limits)
     metadata = request.metadata or {}
+    if any("\0" in text for text in (*metadata, *metadata.values())):
+        raise BadRequest("a NUL character cannot be kept: remove it", "metadata")
     session_key = (
         request.user
         or session
@@ -169,10 +196,8 @@ def _message(message: ChatMessage, number: int) -> Message:
 def _refuse_absurd(messages: tuple[Message, ...], limits: ChatLimits) -> None:
     if not any(message.role == "user" and message.content.strip() for message in messages):
         raise BadRequest("messages must hold at least one user message with text", "messages")
-    if len(messages) > limits.messages:
-        raise BadRequest(
-            f"{len(messages)} messages are too many: send at most {limits.messages}", "messages"
-        )
+    if any("\0" in message.content for message in messages):
+        raise BadRequest("a NUL character cannot be kept: remove it", "messages")
     if (length := sum(len(message.content) for message in messages)) > limits.characters:
         raise BadRequest(
             f"{length} characters are too many: send at most {limits.characters}", "messages"

@@ -18,6 +18,7 @@ from services.router.state import RouteView
 from services.router.store.recorder import Recorder
 from services.router.table import RouteTable
 from services.router.tries import Try, choose
+from services.router.turns import Turns
 from services.router.upstream import ModelMissing, Upstream, UpstreamFailed, UpstreamRefused
 
 ANSWERS = Counter("ratchet_router_answers_total", "Answers by outcome and arm", ["outcome", "arm"])
@@ -41,13 +42,15 @@ class Gateway:
     upstream: Upstream
     recorder: Recorder
     base_model: str
+    turns: Turns
 
     async def answer(self, tenant: str, asked: ChatQuestion) -> ChatAnswer:
         """Return the answer once it is durable."""
         started = time.perf_counter()
         view = await self.table.of(asked.route, tenant)
         pick = pick_arm(view.state, asked.session, self.fleet.serving)
-        tries, note = await self._ask(view, pick, asked)
+        async with self.turns.turn(tenant):
+            tries, note = await self._ask(view, pick, asked)
         stands_in = tries[-1].attempt.arm == "base" and (
             pick.arm != "base" or pick.waiting_for is not None
         )

@@ -9,10 +9,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from services.router.chat import error_body, error_code
 from shared.errors import RatchetError
+from shared.http import as_response, problems_of
 from shared.telemetry import log
+
+OPENAI_PATHS = ("/v1/chat/", "/v1/models")
 
 
 class OpenAIRoute(APIRoute):
@@ -23,17 +27,14 @@ class OpenAIRoute(APIRoute):
             try:
                 return await original(request)
             except RatchetError as error:
-                return _failed(
-                    str(error),
-                    error.status,
-                    getattr(error, "param", None),
-                    error_code(error),
-                    error.retry_after,
-                )
+                return _refused(error)
             except RequestValidationError as error:
-                return _failed(str(error.errors()[0]["msg"]), 400)
+                return _failed(problems_of(error)[0], 400)
             except HTTPException as error:
                 return _failed(str(error.detail), error.status_code)
+            # The door knows that nobody is there to be answered.
+            except ClientDisconnect:
+                raise
             # An app must get JSON whatever happened.
             except Exception as error:  # noqa: BLE001
                 log("http").error(
@@ -46,6 +47,21 @@ class OpenAIRoute(APIRoute):
                 )
 
         return handler
+
+
+def refusal(path: str, error: RatchetError) -> Response:
+    """Render what the door refuses: OpenAI's shape where OpenAI's clients call."""
+    return _refused(error) if path.startswith(OPENAI_PATHS) else as_response(path, error)
+
+
+def _refused(error: RatchetError) -> Response:
+    return _failed(
+        str(error),
+        error.status,
+        getattr(error, "param", None),
+        error_code(error),
+        error.retry_after,
+    )
 
 
 def _failed(

@@ -18,7 +18,7 @@ from services.router.state import RouteView
 from services.router.table import RouteTable
 from services.router.upstream import Upstream, UpstreamAway
 from shared.errors import RatchetError
-from shared.telemetry import log
+from shared.telemetry import described, log
 
 # What the trainer names; anything else in vLLM is not ours to unload
 ADAPTER_NAME = re.compile(r"[a-z0-9-]+--[a-z0-9-]+@[0-9a-f]{12}")
@@ -84,9 +84,7 @@ class Reconciler:
                 self._went_away()
             # The loop outlives whatever one round meets.
             except Exception as error:  # noqa: BLE001
-                log("reconcile").error(
-                    "round failed", error=f"{type(error).__name__}: {error}"[:300]
-                )
+                log("reconcile").error("round failed", error=described(error))
             try:
                 # Not `wait_for`: it loses a cancellation that meets a change.
                 async with asyncio.timeout(self.every):

@@ -6,24 +6,25 @@ import time
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends, Response
+from fastapi import APIRouter, Body, Depends, Query, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import AdapterRef, JsonObject
-from schemas.route import RouteSpec
 from services.router.fleet import Fleet
+from services.router.sent_route import SentRoute
 from services.router.state import RouteState, RouteView
 from services.router.store.routes import RouteDatabase
 from services.router.table import RouteTable
 from shared.errors import Conflict, NotFound, RatchetError
-from shared.http import Limit, Offset, Principal, require
+from shared.http import Id, Limit, Offset, Principal, Reason, RequestBody, require
 from shared.rules import RouteUnknown
 from shared.storage import Database
 
 Admin = Annotated[Principal, Depends(require("admin"))]
 Reader = Annotated[Principal, Depends(require("read"))]
+Version = Annotated[int, Query(ge=1, le=2**31 - 1)]
 
 
 class TenantMismatch(RatchetError):
@@ -48,10 +49,9 @@ class InferenceUnknown(NotFound):
         )
 
 
-class Rollback(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    to: str | None = None
-    because: str = "rolled back by hand"
+class Rollback(RequestBody):
+    to: Annotated[str, Field(max_length=200)] | None = None
+    because: Reason = "rolled back by hand"
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,9 @@ class RoutesApi:
     table: RouteTable
     fleet: Fleet
 
-    async def put_route(self, spec: RouteSpec, admin: Admin) -> Response:
+    async def put_route(self, sent: SentRoute, admin: Admin) -> Response:
         """Create a route, or give it a new spec. The same spec again changes nothing."""
+        spec = sent.spec()
         if spec.name.partition("/")[0] != admin.tenant:
             raise TenantMismatch(spec.name, admin.tenant)
         async with self.db.transaction() as tx:
@@ -86,11 +87,11 @@ class RoutesApi:
 
     async def show_route(
         self,
-        tenant: str,
-        name: str,
+        tenant: Id,
+        name: Id,
         reader: Reader,
         limit: Limit = 50,
-        before: int | None = None,
+        before: Version | None = None,
     ) -> JsonObject:
         """Return what serves now and how it came to this: history newest first, older pages with
         `before=<version>`.
@@ -109,8 +110,8 @@ class RoutesApi:
 
     async def roll_back(
         self,
-        tenant: str,
-        name: str,
+        tenant: Id,
+        name: Id,
         admin: Admin,
         body: Annotated[Rollback, Body()] = Rollback(),  # noqa: B008
     ) -> JsonObject:
@@ -125,7 +126,7 @@ class RoutesApi:
         await self.table.refresh()
         return self._shown(await self.table.of(route, admin.tenant))
 
-    async def show_inference(self, inference_id: str, reader: Reader) -> Response:
+    async def show_inference(self, inference_id: Id, reader: Reader) -> Response:
         async with self.db.read() as connection:
             found = await self.routes.inference(connection, reader.tenant, inference_id)
         if found is None:

@@ -18,6 +18,12 @@ class Settings(ServiceSettings):
         "http://127.0.0.1:8200", description="the serving vLLM; nobody else talks to it"
     )
     vllm_timeout: float = Field(60.0, gt=0, description="seconds an answer may take")
+    vllm_at_once: int = Field(
+        256, ge=1, description="questions to vLLM in flight; as many as it runs (--max-num-seqs)"
+    )
+    vllm_waiting: int = Field(
+        1024, ge=1, description="requests that may wait for that, taken from each tenant in turn"
+    )
     base_model: str = Field("base", description="the name vLLM serves the base model under")
     adapter_cache: Path = Field(
         Path(".ratchet/serving"), description="adapters by digest; vLLM must see the same path"

@@ -21,6 +21,8 @@ from shared.rules import (
 CONNECT_SECONDS = 2.0
 # Loading took 35 ms on a CPU; a GPU server compiles nothing either.
 ADMIN_SECONDS = 30.0
+# So that loading and unloading wait for no question.
+ADMIN_CONNECTIONS = 4
 
 
 class UpstreamAway(Retryable):
@@ -74,8 +76,13 @@ class AdapterUnfit(RatchetError):
 class Upstream:
     """The shared client of vLLM; what it raises is told as one of the errors above."""
 
-    def __init__(self, url: str, timeout: float) -> None:
-        self.client = VllmClient(url, Timeouts(timeout, CONNECT_SECONDS, ADMIN_SECONDS))
+    def __init__(self, url: str, timeout: float, at_once: int) -> None:
+        """Make a client: `timeout` in seconds, `at_once` for questions in flight."""
+        self.client = VllmClient(
+            url,
+            Timeouts(timeout, CONNECT_SECONDS, ADMIN_SECONDS),
+            connections=at_once + ADMIN_CONNECTIONS,
+        )
 
     async def ask(
         self, model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()

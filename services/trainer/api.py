@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends
 
 from schemas.base import JsonObject
 from services.trainer.store import Adapters
-from shared.http import Limit, Offset, Principal, page, require
+from shared.http import Id, Limit, Offset, Principal, Wanted, page, require
 from shared.jobs import Job
 from shared.storage import Database
 
@@ -22,13 +22,13 @@ class AdaptersApi:
     adapters: Adapters
 
     async def list_adapters(
-        self, who: Reader, route: str | None = None, offset: Offset = 0, limit: Limit = 50
+        self, who: Reader, route: Wanted = None, offset: Offset = 0, limit: Limit = 50
     ) -> JsonObject:
         async with self.db.read() as connection:
             found = await self.adapters.page(connection, who.tenant, route, limit, offset)
         return page([event.model_dump(mode="json") for event in found], offset, limit)
 
-    async def show_adapter(self, adapter_id: str, who: Reader) -> JsonObject:
+    async def show_adapter(self, adapter_id: Id, who: Reader) -> JsonObject:
         async with self.db.read() as connection:
             event = await self.adapters.get(connection, who.tenant, adapter_id)
         return event.model_dump(mode="json")

@@ -2,18 +2,41 @@
 
 from shared.http.app import create_api
 from shared.http.auth import Forbidden, Keyring, Principal, Scope, keyring_of, new_key, require
+from shared.http.connections import connection_class
+from shared.http.errors import as_response, problems_of
+from shared.http.fields import (
+    Id,
+    Reason,
+    RequestBody,
+    Storable,
+    Wanted,
+    check_text,
+    encoded_size,
+    is_too_dense,
+)
 from shared.http.paging import Limit, Offset, page
 
 __all__ = [
     "Forbidden",
+    "Id",
     "Keyring",
     "Limit",
     "Offset",
     "Principal",
+    "Reason",
+    "RequestBody",
     "Scope",
+    "Storable",
+    "Wanted",
+    "as_response",
+    "check_text",
+    "connection_class",
     "create_api",
+    "encoded_size",
+    "is_too_dense",
     "keyring_of",
     "new_key",
     "page",
+    "problems_of",
     "require",
 ]

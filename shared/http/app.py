@@ -1,4 +1,4 @@
-"""The HTTP side every service has: one JSON error shape, a body limit, health, metrics, no CDN."""
+"""The HTTP side every service has: one JSON error shape, one door, health, metrics, no CDN."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from schemas.base import JsonObject
+from shared.http.allowance import Allowances
 from shared.http.auth import Keyring
+from shared.http.door import Door
 from shared.http.errors import EXCEPTION_HANDLERS, error_response
 from shared.settings import ServiceSettings
 
@@ -36,39 +36,13 @@ def create_api(
         redoc_url=None,
         exception_handlers=EXCEPTION_HANDLERS,
     )
-    api.add_middleware(BodyLimit, most=settings.max_body_bytes)
     api.state.keyring = Keyring(settings.keys_file)
+    allowances = Allowances(settings)
+    api.add_middleware(Door, api=api, allowances=allowances, most=settings.max_body_bytes)
     for router in routers:
         api.include_router(router)
     api.include_router(_operations(ready, trouble))
     return api
-
-
-class BodyLimit:
-    """Refuses a large body where it is read, so that the 413 has the shape of the endpoint
-    (FastAPI's own limit answers in plain text).
-    """
-
-    def __init__(self, app: ASGIApp, most: int) -> None:
-        self.app = app
-        self.most = most
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        declared = dict(scope.get("headers") or ()).get(b"content-length", b"0")
-        size = int(declared) if declared.isdigit() else 0
-        seen = 0
-
-        async def limited() -> Message:
-            nonlocal seen
-            message = await receive() if size <= self.most else {}
-            seen += len(message.get("body", b""))
-            if max(size, seen) > self.most:
-                raise HTTPException(
-                    413, f"the body is larger than {self.most} bytes: send less at once"
-                )
-            return message
-
-        await self.app(scope, limited if scope["type"] == "http" else receive, send)
 
 
 def _operations(ready: Ready, trouble: Callable[[], str | None]) -> APIRouter:

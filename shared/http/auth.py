@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -19,10 +20,12 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, ConfigDict
 
-from shared.errors import Fatal, RatchetError
+from shared.errors import Fatal, Invalid, RatchetError
 
 Scope = Literal["infer", "capture:write", "feedback:write", "review", "admin", "read"]
 CHECK_SECONDS = 1.0
+NAME_CHARACTERS = 100
+TENANT = re.compile("[a-z0-9-]{1,64}")
 bearer = HTTPBearer(auto_error=False, description="an API key of Ratchet: rk_...")
 
 
@@ -40,6 +43,16 @@ class Forbidden(RatchetError):
         super().__init__(f"this key lacks the scope '{scope}'")
 
 
+class UnusableKeyName(Invalid):
+    """A name travels in events, and stands in columns, as who decided."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"a key's name has 1 to {NAME_CHARACTERS} printable characters, and its tenant is named"
+            " like those of routes: up to 64 of a-z, 0-9 and '-'"
+        )
+
+
 class Principal(BaseModel):
     """Who is asking, as the key says."""
 
@@ -55,7 +68,12 @@ class Key(Principal):
 
 
 def new_key(name: str, tenant: str, scopes: set[Scope]) -> tuple[str, Key]:
-    """Make a 256-bit secret, to be shown once, and the record to keep of it."""
+    """Make a 256-bit secret, to be shown once, and the record to keep of it.
+
+    Raises UnusableKeyName.
+    """
+    if not (0 < len(name) <= NAME_CHARACTERS and name.isprintable() and TENANT.fullmatch(tenant)):
+        raise UnusableKeyName
     secret = f"rk_{secrets.token_urlsafe(32)}"
     return secret, Key(
         id=f"key_{secrets.token_hex(6)}",
@@ -119,13 +137,14 @@ def keyring_of(request: Request) -> Keyring:
 
 
 def require(scope: Scope) -> Callable[..., Awaitable[Principal]]:
-    """Make a FastAPI dependency: the principal behind the bearer key, which must hold `scope`."""
+    """Make a FastAPI dependency: the principal that the door found, who must hold `scope`."""
 
     async def principal(
         request: Request,
-        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
+        # Read at the door; here it is what /openapi.json says of the endpoint.
+        _: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
     ) -> Principal:
-        found = keyring_of(request).authenticate(credentials.credentials) if credentials else None
+        found: Principal | None = request.state.principal
         if found is None:
             raise Unauthenticated
         if scope not in found.scopes:

@@ -13,6 +13,11 @@ from starlette.exceptions import HTTPException
 from shared.errors import RatchetError
 from shared.telemetry import log
 
+PLACE_CHARACTERS = 100
+WHY_CHARACTERS = 500
+# What FastAPI says of a body on which the JSON parser failed with anything but a syntax error.
+UNREADABLE_JSON = "There was an error parsing the body"
+
 
 def error_response(
     name: str, detail: str, status: int, retry_after: int | None = None
@@ -22,28 +27,46 @@ def error_response(
     return JSONResponse({"error": name, "detail": detail}, status, headers)
 
 
-async def _expected(_: Request, error: RatchetError) -> Response:
+def as_response(_: str, error: RatchetError) -> Response:
     return error_response(error.name, str(error), error.status, error.retry_after)
 
 
+async def _expected(_: Request, error: RatchetError) -> Response:
+    return as_response("", error)
+
+
 async def _invalid(_: Request, error: RequestValidationError) -> Response:
-    problems = [
-        f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()[:5]
+    return error_response("InvalidRequest", "; ".join(problems_of(error)), 422)
+
+
+def problems_of(error: RequestValidationError) -> list[str]:
+    """Say where a request is wrong, and why, of its first five mistakes.
+
+    A place is cut: it holds names that the client chose, of unknown fields, of any length.
+    """
+    return [
+        f"{'.'.join(map(str, e['loc']))[:PLACE_CHARACTERS]}: {e['msg'][:WHY_CHARACTERS]}"
+        for e in error.errors()[:5]
     ]
-    return error_response("InvalidRequest", "; ".join(problems), 422)
 
 
 async def _http(_: Request, error: HTTPException) -> Response:
+    if error.detail == UNREADABLE_JSON:
+        return error_response(
+            "InvalidRequest",
+            "the body is no JSON that can be read: nested too deeply, a number of thousands of"
+            " digits, or not UTF-8",
+            422,
+        )
     names = {404: "NotFound", 405: "MethodNotAllowed", 413: "BodyTooLarge"}
     return error_response(
         names.get(error.status_code, "HttpError"), str(error.detail), error.status_code
     )
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
-    log("http").error(
-        "unexpected", path=request.url.path, error=type(error).__name__, exc_info=error
-    )
+def unexpected_response(path: str, error: Exception) -> Response:
+    """Answer 500, and log what it was: where in the code, and never with a value of the request."""
+    log("http").error("unexpected", path=path, error=type(error).__name__, exc_info=error)
     return error_response(
         "InternalError", "something broke on our side; the log of this service says what", 500
     )
@@ -55,5 +78,4 @@ EXCEPTION_HANDLERS: dict[
     RatchetError: _expected,
     RequestValidationError: _invalid,
     HTTPException: _http,
-    Exception: _unexpected,
 }

@@ -8,18 +8,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared.errors import Conflict, NotFound
-from shared.http import Principal, require
+from shared.http import Id, Limit, Offset, Principal, Reason, RequestBody, Wanted, require
 from shared.jobs.worker import Ended, Job, JobStore
 
 Reader = Annotated[Principal, Depends(require("read"))]
 Admin = Annotated[Principal, Depends(require("admin"))]
-Offset = Annotated[int, Query(ge=0)]
-Limit = Annotated[int, Query(ge=1, le=200)]
 State = Literal["queued", "running", "finished", "failed", "cancelled"]
 Describe = Callable[[Job], dict[str, Any]]
 Reopen = Callable[[AsyncConnection, Job], Awaitable[None]]
@@ -44,11 +41,8 @@ class NotRetryable(Conflict):
         )
 
 
-class Command(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    reason: str = Field(
-        min_length=1, max_length=300, description="kept with the job, beside who asked"
-    )
+class Command(RequestBody):
+    reason: Reason
 
 
 @dataclass(frozen=True)
@@ -67,7 +61,7 @@ class JobsApi:
         self,
         who: Reader,
         state: State | None = None,
-        route: str | None = None,
+        route: Wanted = None,
         offset: Offset = 0,
         limit: Limit = 50,
     ) -> dict[str, Any]:
@@ -78,12 +72,12 @@ class JobsApi:
             "next": offset + limit if len(found) == limit else None,
         }
 
-    async def show_job(self, job_id: str, who: Reader) -> dict[str, Any]:
+    async def show_job(self, job_id: Id, who: Reader) -> dict[str, Any]:
         """Return one job, and how each of its attempts ended."""
         job = await self._owned(who, job_id)
         return shown(job) | self.describe(job) | {"history": await self.jobs.history(job_id)}
 
-    async def cancel(self, job_id: str, command: Command, who: Admin) -> dict[str, Any]:
+    async def cancel(self, job_id: Id, command: Command, who: Admin) -> dict[str, Any]:
         """Cancel a job at once: nothing of it will be published.
 
         Its worker notices at its next renewal (3 s) and stops.
@@ -98,7 +92,7 @@ class JobsApi:
                 await self.ended(tx, cancelled, reason, False)
         return await self.show_job(job_id, who)
 
-    async def retry(self, job_id: str, command: Command, who: Admin) -> dict[str, Any]:
+    async def retry(self, job_id: Id, command: Command, who: Admin) -> dict[str, Any]:
         """Queue a failed or cancelled job again, with a fresh count of attempts."""
         job = await self._owned(who, job_id)
         async with self.jobs.db.transaction() as tx:

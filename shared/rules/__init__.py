@@ -6,7 +6,15 @@ from shared.rules.adapter_folder import (
     examine_new_adapter,
 )
 from shared.rules.calibration import CLIP, p_correct
-from shared.rules.content import INLINE_BYTES, Content, fits_in_event, read_content, store_content
+from shared.rules.content import (
+    ESCAPED_BYTES,
+    FRAME_BYTES,
+    INLINE_BYTES,
+    Content,
+    fits_in_event,
+    read_content,
+    store_content,
+)
 from shared.rules.redaction import redact
 from shared.rules.routes import RouteBook, RouteUnknown
 from shared.rules.vllm import (
@@ -23,6 +31,8 @@ from shared.rules.vllm import (
 
 __all__ = [
     "CLIP",
+    "ESCAPED_BYTES",
+    "FRAME_BYTES",
     "INLINE_BYTES",
     "AdapterFolderRefused",
     "Completion",

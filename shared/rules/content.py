@@ -10,7 +10,9 @@ from pydantic_core import to_json
 from schemas.base import BlobRef, Message, Value
 from shared.storage import BlobStore
 
-INLINE_BYTES = 256 * 1024  # UTF-8 bytes of messages and answer that an event may carry itself
+INLINE_BYTES = 256 * 1024  # of messages and answer, as JSON, that an event may carry itself
+ESCAPED_BYTES = 6  # of a character in JSON, at most: \\u0001; others take up to 4 in UTF-8
+FRAME_BYTES = 64  # of a message beside its content
 
 
 class Content(Value):
@@ -20,9 +22,16 @@ class Content(Value):
     answer: str
 
 
-def fits_in_event(messages: Sequence[Message], answer: str) -> bool:
-    size = sum(len(message.content.encode()) for message in messages) + len(answer.encode())
-    return size <= INLINE_BYTES
+def fits_in_event(messages: Sequence[Message], answer: str, others: Sequence[str] = ()) -> bool:
+    """Say whether an event can carry these itself, `others` being further answers in it.
+
+    Encodes them only where their characters leave a doubt.
+    """
+    texts = [answer, *others]
+    characters = sum(map(len, texts)) + sum(len(message.content) for message in messages)
+    if characters * ESCAPED_BYTES + len(messages) * FRAME_BYTES <= INLINE_BYTES:
+        return True
+    return characters <= INLINE_BYTES and len(to_json([messages, texts])) <= INLINE_BYTES
 
 
 def store_content(blobs: BlobStore, messages: Sequence[Message], answer: str) -> BlobRef:

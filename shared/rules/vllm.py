@@ -109,12 +109,14 @@ class VllmClient:
         url: str,
         timeouts: Timeouts,
         api_key: str = "",
-        connections: int | None = None,
+        connections: int = 256,
     ) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
         self._answering = httpx.Timeout(timeouts.answer, connect=timeouts.connect)
         self._administering = httpx.Timeout(timeouts.admin, connect=timeouts.connect)
-        self._limits = httpx.Limits(max_connections=connections, max_keepalive_connections=256)
+        self._limits = httpx.Limits(
+            max_connections=connections, max_keepalive_connections=connections
+        )
         self._headers = {"content-type": "application/json"}
         if api_key:
             self._headers["authorization"] = f"Bearer {api_key}"
@@ -189,7 +191,8 @@ def as_completion(body: JsonObject, latency_ms: float) -> Completion:
     usage = body.get("usage") or {}
     reading = read_answer(choice)
     return Completion(
-        answer=choice["message"]["content"] or "",
+        # PostgreSQL holds no NUL. What an app sends is refused for it; a model cannot be told.
+        answer=(choice["message"]["content"] or "").replace("\0", "\ufffd"),
         confidence=reading.confidence,
         logprob=reading.logprob,
         latency_ms=latency_ms,

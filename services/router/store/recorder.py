@@ -9,7 +9,7 @@ from dataclasses import replace
 from sqlalchemy import Table, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.base import Message
+from schemas.base import Attempt, Message
 from schemas.events import InferenceRecorded
 from services.router.served import Served
 from shared.events import Outbox
@@ -18,6 +18,7 @@ from shared.storage import BlobStore, Database, GroupCommit
 
 # Redacting more characters than this takes over a millisecond: not on the event loop.
 SLOW_CHARACTERS = 20_000
+SHORT_CHARACTERS = 4096
 
 
 class Recorder:
@@ -39,7 +40,8 @@ class Recorder:
 
     async def record(self, served: Served) -> None:
         """Return when the request and its events are durable."""
-        size = sum(len(message.content) for message in served.inference.messages)
+        size = len(served.inference.answer)
+        size += sum(len(message.content) for message in served.inference.messages)
         inference = (
             await asyncio.to_thread(self._clean, served.inference)
             if size > SLOW_CHARACTERS
@@ -62,10 +64,18 @@ class Recorder:
                 ),
             }
         )
-        if fits_in_event(redacted.messages, redacted.answer):
+        answers = [attempt.answer for attempt in redacted.attempts]
+        if fits_in_event(redacted.messages, redacted.answer, answers):
             return redacted
         content = store_content(self.blobs, redacted.messages, redacted.answer)
-        return redacted.model_copy(update={"messages": (), "answer": "", "content": content})
+        return redacted.model_copy(
+            update={
+                "messages": (),
+                "answer": "",
+                "content": content,
+                "attempts": tuple(map(without_long_answer, redacted.attempts)),
+            }
+        )
 
     async def _write(self, tx: AsyncConnection, batch: list[Served]) -> None:
         await tx.execute(
@@ -86,3 +96,13 @@ class Recorder:
         await self.outbox.add(
             tx, *(event for served in batch for event in (served.inference, served.review) if event)
         )
+
+
+def without_long_answer(attempt: Attempt) -> Attempt:
+    """Return an attempt that an event can carry: its answer stays where it is as short as a label.
+
+    The monitors compare what a champion said, also where the app got another answer.
+    """
+    if len(attempt.answer) <= SHORT_CHARACTERS:
+        return attempt
+    return attempt.model_copy(update={"answer": ""})

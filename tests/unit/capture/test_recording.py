@@ -91,7 +91,7 @@ def test_it_is_the_same_to_the_byte(item: dict) -> None:
 def test_a_batch_parsed_in_one_call_is_the_items_parsed_one_by_one(items: list[dict]) -> None:
     body = json.dumps({"inferences": items}).encode()
     assert (
-        parse(body, "", SentInference, "inferences", 10, 10**6).items
+        parse(body, SentInference, "inferences", 10).items
         == one_by_one(json.loads(body)["inferences"], SentInference).items
     )
 
@@ -107,7 +107,9 @@ def test_large_contents_go_by_reference_and_the_event_is_still_valid(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "small"),
     [
-        ("a" * INLINE_BYTES, True),
+        ("a" * (INLINE_BYTES - 100), True),
+        ("\x01" * (INLINE_BYTES // 6 - 100), True),
+        ("\x01" * (INLINE_BYTES // 6 + 1), False),
         ("a" * (INLINE_BYTES + 1), False),
         ("ä" * (INLINE_BYTES // 2 + 1), False),
     ],

@@ -180,7 +180,7 @@ async def test_vllm_down_is_a_503_that_says_when_to_come_back(router: Running) -
     await router.create()
     upstream = router.service.parts.upstream
     await upstream.close()
-    upstream.client = Upstream("http://127.0.0.1:1", timeout=5.0).client
+    upstream.client = Upstream("http://127.0.0.1:1", timeout=5.0, at_once=8).client
     answer = await router.chat()
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "5"

@@ -108,7 +108,7 @@ def lora(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def reading(vllm: RealVllm, adapter: AdapterRef, folder: Path) -> Probe:
     """What an evaluator would have seen."""
-    client = Upstream(vllm.url, 60)
+    client = Upstream(vllm.url, 60, 8)
     await client.load(adapter.adapter_id, folder.absolute())
     reply = await client.ask(
         adapter.adapter_id, factories.spec().tuned_messages(factories.USER), 16

@@ -1,0 +1,79 @@
+"""A route as an admin sends it: a `RouteSpec` of which every part has a bound.
+
+The bounds stand here and not in the contract: what was stored before there were any must still be
+read, and a specification travels in four kinds of events, each of at most 1,000,000 bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from schemas.base import JsonObject
+from schemas.route import DriftRule, RetrainRule, ReviewRule, RouteSpec
+from shared.http import RequestBody, encoded_size
+
+MOST_LABELS = 1000
+PROMPT_CHARACTERS = 65_536
+SPEC_BYTES = 256 * 1024
+# Rows and answers are counted in 32 bits by PostgreSQL.
+Count = Annotated[int, Field(le=1_000_000)]
+# One line: labels are shown in menus, logged, and put into prompts.
+Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Description = Annotated[str, Field(max_length=2000)]
+Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_CHARACTERS)]
+RouteName = Annotated[
+    str, Field(pattern=r"^[a-z0-9-]{1,64}/[a-z0-9-]{1,64}$", description="tenant/name")
+]
+
+
+class SentReview(ReviewRule):
+    drift_batch: Count = Field(default=200, ge=0)
+
+
+class SentRetrain(RetrainRule):
+    min_new_verdicts: Count = Field(default=200, ge=1)
+    min_new_after_drift: Count = Field(default=100, ge=1)
+    recipe: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")] = "tiny-cpu"
+
+
+class SentDrift(DriftRule):
+    reference: Count = Field(default=500, ge=30)
+    window: Count = Field(default=200, ge=20)
+
+
+class SentRoute(RequestBody, RouteSpec):
+    name: RouteName
+    labels: tuple[Label, ...] = Field(default=(), max_length=MOST_LABELS)
+    label_descriptions: dict[Label, Description] = Field(default={}, max_length=MOST_LABELS)
+    output_schema: JsonObject | None = Field(default=None, max_length=MOST_LABELS)
+    system_prompt: Prompt
+    detailed_prompt: Prompt
+    review: SentReview = SentReview()
+    retrain: SentRetrain = SentRetrain()
+    drift: SentDrift = SentDrift()
+    minimum_per_label: Count | None = Field(default=None, ge=1)
+    minimum_rows: Count | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def fits(self) -> Self:
+        """Refuse what is too large as a whole, also once the prompt has its labels filled in."""
+        if (size := encoded_size(self)) > SPEC_BYTES:
+            raise ValueError(f"{size} bytes as JSON; a route may have {SPEC_BYTES}")
+        fills = {"{labels}": 2, "{label_descriptions}": 5}
+        described = sum(map(len, (*self.labels, *self.label_descriptions.values())))
+        filled = len(self.detailed_prompt) + sum(
+            self.detailed_prompt.count(fill) * (described + len(self.labels) * more)
+            for fill, more in fills.items()
+        )
+        if filled > SPEC_BYTES:
+            raise ValueError(
+                f"detailed_prompt grows to {filled} characters when its labels are filled in; at"
+                f" most {SPEC_BYTES} are taken"
+            )
+        return self
+
+    def spec(self) -> RouteSpec:
+        """Return the route as events carry it."""
+        return RouteSpec.model_validate(self.model_dump())

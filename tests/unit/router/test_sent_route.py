@@ -1,0 +1,87 @@
+"""What an admin sends has bounds; what was stored before there were any is still read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.events import RouteChanged
+from schemas.route import RouteSpec
+from services.router.sent_route import SPEC_BYTES, SentRoute
+from tests import factories
+
+GOOD: dict[str, Any] = factories.spec().model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        factories.spec(),
+        factories.spec(task="summarisation", labels=(), detailed_prompt="é" * 65_536),
+        factories.spec(
+            labels=tuple(f"label {n}" for n in range(1000)),
+            review={"rate": 0.5, "drift_batch": 1_000_000},
+            retrain={"recipe": "qlora-7b"},
+            output_schema={"type": "object", "properties": {"a": {"enum": [1, 2.5, None]}}},
+        ),
+    ],
+    ids=["small", "long prompts", "many labels"],
+)
+def test_what_fits_becomes_the_route_it_was(spec: RouteSpec) -> None:
+    sent = SentRoute.model_validate(spec.model_dump(mode="json"))
+    assert sent.spec() == spec
+    assert type(sent.spec()) is RouteSpec
+
+
+def nested(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"system_prompt": "x" * 1_500_000}, "system_prompt"),
+        ({"detailed_prompt": "x" * 65_537}, "detailed_prompt"),
+        ({"system_prompt": "\x01" * 50_000}, f"a route may have {SPEC_BYTES}"),
+        ({"detailed_prompt": "{label_descriptions}" * 3000, "labels": ["x" * 200, "y"]}, "grows"),
+        ({"labels": [f"{n}" for n in range(1001)]}, "labels"),
+        ({"labels": ["a", "two\nlines"]}, "labels"),
+        ({"labels": ["a", ""]}, "labels"),
+        ({"label_descriptions": {"refund": "x" * 2001}}, "label_descriptions"),
+        ({"name": f"acme/{'x' * 65}"}, "name"),
+        ({"review": {"drift_batch": 2**31}}, "drift_batch"),
+        ({"retrain": {"min_new_verdicts": 2**63}}, "min_new_verdicts"),
+        ({"retrain": {"recipe": "../../etc/passwd"}}, "recipe"),
+        ({"drift": {"window": 10**30}}, "window"),
+        ({"minimum_rows": 2**31}, "minimum_rows"),
+        ({"output_schema": {"a": float("nan")}}, "NaN"),
+        ({"output_schema": {"\ud800": 1}}, "surrogate"),
+        ({"output_schema": {"a": ["\0"]}}, "NUL"),
+        ({"output_schema": nested(40)}, "nested"),
+        ({"output_schema": {"a": [0] * 30_000}}, "values"),
+        ({"system_prompt": "a\ud800"}, "surrogate"),
+    ],
+    ids=lambda value: str(value)[:30].encode("ascii", "replace").decode(),
+)
+def test_what_does_not_is_refused_in_words(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        SentRoute.model_validate(GOOD | change)
+    said = json.dumps(refused.value.errors(include_input=False, include_context=False))
+    assert says in said
+
+
+def test_a_route_that_was_stored_without_bounds_is_still_read() -> None:
+    event = factories.route_changed(
+        spec=factories.spec(
+            system_prompt="x" * 900_000,
+            labels=("two\nlines", "x" * 5000),
+            review={"drift_batch": 2**40},
+        )
+    )
+    assert RouteChanged.model_validate_json(event.model_dump_json()) == event
