@@ -9,6 +9,7 @@ from shared.storage.blobs import (
     folder_digest,
 )
 from shared.storage.bulk import insert_many, stored, update_many
+from shared.storage.chunks import delete_in_chunks
 from shared.storage.db import Database, DatabaseUnavailable, insert_once, seconds, timestamp, upsert
 from shared.storage.files import private_folder
 from shared.storage.group_commit import GroupCommit
@@ -25,6 +26,7 @@ __all__ = [
     "GroupCommit",
     "Migrations",
     "RevisionUnknown",
+    "delete_in_chunks",
     "file_digest",
     "folder_digest",
     "insert_many",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from sqlalchemy import Column, ColumnElement, Select, Table
+from sqlalchemy import Column, ColumnElement, Delete, Select, Table
 from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.exc import DBAPIError
@@ -48,6 +48,14 @@ class Dialect(Protocol):
 
     def bulk_parameters(self, rows: Sequence[BulkRow]) -> Any:
         """Turn rows into what the driver takes for the two statements above."""
+
+    def delete_first(
+        self, table: Table, chosen: ColumnElement[bool], by: Column[Any], rows: int
+    ) -> Delete:
+        """Delete the first `rows` of what is `chosen`, in the order of `by`, each by its address.
+
+        By its key, Postgres would read a whole table rather than look up 500 rows in it.
+        """
 
     def skip_locked(self, rows: Select[Any]) -> Select[Any]:
         """Lock what is selected and leave out what somebody else has locked."""

@@ -9,13 +9,17 @@ from typing import Any
 from sqlalchemy import (
     Column,
     ColumnElement,
+    Delete,
     LargeBinary,
     Select,
     String,
     Table,
+    any_,
     cast,
+    delete,
     func,
     literal,
+    literal_column,
     select,
     text,
 )
@@ -72,6 +76,15 @@ class Postgres:
 
     def bulk_parameters(self, rows: Sequence[BulkRow]) -> tuple[list[Any], ...]:
         return tuple(list(values) for values in zip(*rows, strict=True))
+
+    def delete_first(
+        self, table: Table, chosen: ColumnElement[bool], by: Column[Any], rows: int
+    ) -> Delete:
+        """Judge a row again by `chosen` where it was changed meanwhile."""
+        address: ColumnElement[Any] = literal_column("ctid")
+        first = select(address).select_from(table).where(chosen).order_by(by).limit(rows)
+        found = func.array(first.correlate(None).scalar_subquery())
+        return delete(table).where(address == any_(found), chosen)
 
     def skip_locked(self, rows: Select[Any]) -> Select[Any]:
         return rows.with_for_update(skip_locked=True)

@@ -8,7 +8,20 @@ from pathlib import Path
 from sqlite3 import Connection as DriverConnection
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, Table, event, func, literal
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Delete,
+    Select,
+    Table,
+    delete,
+    event,
+    func,
+    literal,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
@@ -79,6 +92,13 @@ class Sqlite:
 
     def bulk_parameters(self, rows: Sequence[BulkRow]) -> list[BulkRow]:
         return list(rows)
+
+    def delete_first(
+        self, table: Table, chosen: ColumnElement[bool], by: Column[Any], rows: int
+    ) -> Delete:
+        address: ColumnElement[int] = literal_column("rowid")
+        first = select(address).select_from(table).where(chosen).order_by(by).limit(rows)
+        return delete(table).where(address.in_(first.correlate(None)))
 
     def skip_locked(self, rows: Select[Any]) -> Select[Any]:
         return rows  # there is one writer, so nothing is locked while it looks
