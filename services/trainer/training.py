@@ -21,7 +21,7 @@ from services.trainer.recipe import load_recipe
 from services.trainer.store import Adapters
 from shared.errors import JobFailed
 from shared.events import Outbox
-from shared.jobs import Job, JobStore
+from shared.jobs import Job, JobStore, TurnOver
 from shared.rules import AdapterFolderRefused, examine_new_adapter
 from shared.storage import BlobStore, Database
 from shared.telemetry import log
@@ -52,6 +52,8 @@ class Training:
     work_dir: Path
     recipes_dir: Path
     tracking_uri: str
+    # How long a training goes on while another tenant waits.
+    turn_seconds: float
 
     async def on_dataset_built(self, tx: AsyncConnection, event: DatasetBuilt) -> None:
         await self.jobs.add(tx, JOB, event.event_id, event.model_dump(mode="json"))
@@ -63,7 +65,7 @@ class Training:
         try:
             progress = Reporter(self, job, event)
             await progress.say(TrainingProgress(detail="loading the model"))
-            result = await self.executor.train(order, progress.say)
+            result = await self.executor.train(order, progress)
             await asyncio.to_thread(check_adapter, order.output, order.recipe.rank)
             blob = await asyncio.to_thread(self.blobs.put_folder, order.output, "adapters")
             await self._publish(job, event, order, result, blob, time.monotonic() - started)
@@ -172,6 +174,9 @@ class Reporter:
         self.training = training
         self.job = job
         self.event = event
+        # Where it was when it was claimed: it must have come further before it is paused again.
+        self.known_step = job.progress.get("step", 0)
+        self._began = time.monotonic()
         self._published = 0.0
 
     async def say(self, progress: TrainingProgress) -> None:
@@ -184,6 +189,17 @@ class Reporter:
             await self.training.outbox.add(
                 tx, progressed(self.job, self.event, progress, "running")
             )
+
+    async def saved(self, step: int) -> None:
+        """Raise TurnOver when this job had its turn, another tenant waits, and it can go on here.
+
+        Where its checkpoints stayed on another machine it begins anew: pausing it each time at the
+        same step would never end.
+        """
+        if time.monotonic() - self._began < self.training.turn_seconds or step <= self.known_step:
+            return
+        if await self.training.jobs.turns.anybody_waits(JOB, besides=self.job):
+            raise TurnOver
 
 
 def progressed(

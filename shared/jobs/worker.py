@@ -15,10 +15,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 
 from prometheus_client import Gauge
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import failpoints
 from shared.errors import JobFailed, RatchetError, Retryable
 from shared.jobs.heartbeat import Heartbeat
+from shared.jobs.limits import Limit, TimeUp, TurnOver
 from shared.jobs.records import Job, LeaseLost, as_job
 from shared.jobs.store import LEASE_SECONDS, MAX_ATTEMPTS, Ended, JobStore
 from shared.telemetry import log
@@ -31,6 +33,9 @@ __all__ = [
     "Job",
     "JobStore",
     "LeaseLost",
+    "Limit",
+    "TimeUp",
+    "TurnOver",
     "as_job",
     "run_leased",
     "work",
@@ -67,20 +72,25 @@ class DiskFull(Retryable):
 
 
 async def work(
-    store: JobStore, kind: str, run: Run, on_failure: Ended | None = None, tidy: Tidy | None = None
+    store: JobStore,
+    kind: str,
+    run: Run,
+    on_failure: Ended | None = None,
+    tidy: Tidy | None = None,
+    limit: Limit | None = None,
 ) -> None:
     """Claim jobs and run them until cancelled.
 
     `run` ends with its own transaction that calls `store.finish`. `on_failure(tx, job, reason,
     will_retry)` may publish the failure in the transaction that stores it. `tidy` removes what
-    ended jobs have left on this machine's disk.
+    ended jobs have left on this machine's disk. A job that ran longer than `limit` fails.
     """
     tasks = [asyncio.create_task(watch(store))] + (
         [asyncio.create_task(keep_tidy(tidy))] if tidy else []
     )
     try:
         while True:
-            if not await work_once(store, kind, run, on_failure):
+            if not await work_once(store, kind, run, on_failure, limit):
                 await asyncio.sleep(POLL_SECONDS)
             elif tidy:
                 await tidy_up(tidy)
@@ -89,12 +99,18 @@ async def work(
             task.cancel()
 
 
-async def work_once(store: JobStore, kind: str, run: Run, on_failure: Ended | None = None) -> bool:
+async def work_once(
+    store: JobStore,
+    kind: str,
+    run: Run,
+    on_failure: Ended | None = None,
+    limit: Limit | None = None,
+) -> bool:
     """Run one job; return False when there was nothing to do."""
     try:
         job = await store.claim(kind, on_failure)
         if job:
-            await run_leased(store, job, run, on_failure)
+            await run_leased(store, job, run, on_failure, limit)
         return job is not None
     except LeaseLost as lost:  # nothing to repair: whoever has the job now goes on with it
         log("jobs").info("stopped working", kind=kind, why=str(lost))
@@ -104,20 +120,32 @@ async def work_once(store: JobStore, kind: str, run: Run, on_failure: Ended | No
     return False
 
 
-async def run_leased(store: JobStore, job: Job, run: Run, on_failure: Ended | None = None) -> None:
+async def run_leased(
+    store: JobStore,
+    job: Job,
+    run: Run,
+    on_failure: Ended | None = None,
+    limit: Limit | None = None,
+) -> None:
     """Run one claimed job under a heartbeat. A lost lease cancels the run and raises LeaseLost;
-    being stopped gives the job back.
+    being stopped gives the job back; what is over its limit is cancelled and fails.
     """
+    seconds = limit.left(job) if limit else None
     async with Heartbeat(store, job) as heartbeat:
         running = asyncio.create_task(_run(store, job, run, on_failure))
         lost = asyncio.create_task(heartbeat.lost.wait())
         try:
-            await asyncio.wait({running, lost}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                {running, lost}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
         except asyncio.CancelledError:
             await _ended(running, lost)
             await _give_back(store, job)
             raise
         ended = await _ended(running, lost)
+        if limit and not done and isinstance(ended, asyncio.CancelledError):
+            await _record(store, job, TimeUp(limit), on_failure)
+            return
     if isinstance(ended, asyncio.CancelledError):
         raise LeaseLost(job.job_id)
     if ended:
@@ -144,6 +172,8 @@ async def _run(store: JobStore, job: Job, run: Run, on_failure: Ended | None) ->
         await run(job)
     except LeaseLost:
         raise
+    except TurnOver as pause:
+        await _pause(store, job, str(pause), on_failure)
     except Exception as error:  # noqa: BLE001 - the reason is stored with the job, whatever it was
         await _record(store, job, DiskFull(error) if is_out_of_room(error) else error, on_failure)
     else:
@@ -165,18 +195,38 @@ async def _record(store: JobStore, job: Job, error: Exception, on_failure: Ended
         retry=retry,
         error=reason[:500],
     )
+
+    async def fail(tx: AsyncConnection) -> None:
+        await store.fail(tx, job, reason, retry, backoff, counts=not away)
+        if on_failure:
+            await on_failure(tx, job, reason, retry)
+
+    await _store(store, job, fail, max(POLL_SECONDS, backoff))
+
+
+async def _pause(store: JobStore, job: Job, reason: str, on_failure: Ended | None) -> None:
+    log("jobs").info("paused", kind=job.kind, job_id=job.job_id, why=reason)
+
+    async def pause(tx: AsyncConnection) -> None:
+        await store.pause(tx, job, reason)
+        if on_failure:
+            await on_failure(tx, job, reason, True)
+
+    await _store(store, job, pause, POLL_SECONDS)
+
+
+async def _store(
+    store: JobStore, job: Job, write: Callable[[AsyncConnection], Awaitable[None]], again: float
+) -> None:
+    """Store how an attempt ended; while the database is away, try until it is back."""
     while True:
         try:
             async with store.db.transaction() as tx:
-                await store.fail(tx, job, reason, retry, backoff, counts=not away)
-                if on_failure:
-                    await on_failure(tx, job, reason, retry)
+                await write(tx)
             return
         except Retryable as trouble:
-            log("jobs").warning(
-                "the failure is not stored yet", job_id=job.job_id, error=str(trouble)
-            )
-            await asyncio.sleep(max(POLL_SECONDS, backoff))
+            log("jobs").warning("its end is not stored yet", job_id=job.job_id, error=trouble.name)
+            await asyncio.sleep(again)
 
 
 def is_out_of_room(error: BaseException) -> bool:

@@ -215,7 +215,7 @@ async def test_progress_is_kept_and_published_at_most_every_two_seconds(
 ) -> None:
     async def chatters(order: TrainingOrder, progress: Progress) -> TrainingResult:
         for step in range(1, 50):
-            await progress(TrainingProgress(step=step, steps=100, loss=1.0))
+            await progress.say(TrainingProgress(step=step, steps=100, loss=1.0))
             await asyncio.sleep(0)
         return await succeeds(order, progress)
 
@@ -240,7 +240,7 @@ async def test_a_worker_that_lost_its_lease_says_nothing_more_and_touches_no_fil
         )
         await asyncio.wait_for(begun.wait(), 10)
         with pytest.raises(LeaseLost):
-            await progress(TrainingProgress(step=9, steps=9, loss=0.1))
+            await progress.say(TrainingProgress(step=9, steps=9, loss=0.1))
         successors.append(working)
         raise ChildDied(-9, "killed by its own heartbeat")
 
