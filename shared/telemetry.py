@@ -1,9 +1,17 @@
 """Logs and metrics. Logs carry ids, never content."""
 
+from __future__ import annotations
+
 import logging
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
+
+from shared.errors import describe
 
 EVENTS_HANDLED = Counter("ratchet_events_handled_total", "Events by outcome", ["topic", "outcome"])
 EVENT_SECONDS = Histogram("ratchet_event_seconds", "Time from receipt to commit", ["topic"])
@@ -43,7 +51,14 @@ BROKER_UP = Gauge("ratchet_broker_up", "1 while the consumers are started")
 
 
 def configure_logging(level: str, form: str) -> None:
-    """`console` for people, `json` for machines; the standard library's loggers go the same way."""
+    """`console` for people, `json` for machines; the standard library's loggers go the same way.
+
+    No error's message is printed that is not ours: it may hold what a user wrote.
+    """
+    print_no_values()
+    logging.captureWarnings(True)
+    # Where a line cannot be written, logging would print the error that it is about.
+    logging.raiseExceptions = False
     renderer = (
         structlog.processors.JSONRenderer()
         if form == "json"
@@ -62,10 +77,10 @@ def configure_logging(level: str, form: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, _without_values],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
+                structlog.processors.ExceptionRenderer(_printed),
                 renderer,
             ],
         )
@@ -73,6 +88,73 @@ def configure_logging(level: str, form: str) -> None:
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for noisy in ("aiokafka", "httpx", "httpcore", "uvicorn.access", "aiosqlite"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def print_no_values() -> None:
+    """Print errors that nobody caught as the logs do: where, of which kind, without their words.
+
+    A setting that is refused would be printed with all others, a database's password among them.
+    """
+
+    def uncaught(_: object, error: BaseException, __: object) -> None:
+        sys.stderr.write(quiet_traceback(error) + "\n")
+
+    def in_thread(caught: threading.ExceptHookArgs) -> None:
+        if caught.exc_value:
+            uncaught(None, caught.exc_value, None)
+
+    def unraisable(caught: sys.UnraisableHookArgs) -> None:
+        if caught.exc_value:
+            uncaught(None, caught.exc_value, None)
+
+    sys.excepthook = uncaught
+    threading.excepthook = in_thread
+    sys.unraisablehook = unraisable
+
+
+def quiet_traceback(error: BaseException) -> str:
+    """Return the traceback of an error and of what led to it, with `describe` for their words."""
+    parts = []
+    for cause in reversed(list(led_to(error))):
+        frames = "".join(traceback.format_tb(cause.__traceback__))
+        last = f"{type(cause).__name__}: {describe(cause)}"
+        parts.append(f"Traceback (most recent call last):\n{frames}{last}")
+    return "\n\n".join(parts)
+
+
+def led_to(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, those of its group, and what they were raised from."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting.append(one.__cause__ or (None if one.__suppress_context__ else one.__context__))
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+
+
+def _printed(exc_info: structlog.typing.ExcInfo) -> str:
+    return quiet_traceback(exc_info[1])
+
+
+def _without_values(
+    _: structlog.typing.WrappedLogger, __: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Take from what libraries log the parts that hold the repr of an error, or a value."""
+    record: logging.LogRecord = event["_record"]
+    text = str(event["event"])
+    if record.name == "asyncio":
+        # "Task exception was never retrieved" and a repr, "Exception in callback" and arguments.
+        text = text.split("\n", maxsplit=1)[0]
+        event["event"] = text[:21] if text.startswith("Exception in callback") else text
+    if record.name == "py.warnings":
+        # A path, a line and a category; then the warning itself.
+        event["event"] = ": ".join(text.split(": ", 2)[:2])
+    return event
 
 
 def log(name: str) -> structlog.stdlib.BoundLogger:

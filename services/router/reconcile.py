@@ -17,7 +17,7 @@ from services.router.shelf import Shelf
 from services.router.state import RouteView
 from services.router.table import RouteTable
 from services.router.upstream import Upstream, UpstreamAway
-from shared.errors import RatchetError
+from shared.errors import RatchetError, describe
 from shared.telemetry import log
 
 # What the trainer names; anything else in vLLM is not ours to unload
@@ -85,7 +85,7 @@ class Reconciler:
             # The loop outlives whatever one round meets.
             except Exception as error:  # noqa: BLE001
                 log("reconcile").error(
-                    "round failed", error=f"{type(error).__name__}: {error}"[:300]
+                    "round failed", kind=type(error).__name__, error=describe(error)[:300]
                 )
             try:
                 await asyncio.wait_for(self.table.changed.wait(), self.every)
@@ -119,7 +119,7 @@ class Reconciler:
             log("reconcile").info("adapter proven", adapter_id=adapter_id)
 
     async def _blame(self, adapter_id: str, error: Exception) -> None:
-        strikes = self.fleet.blame(adapter_id, str(error))
+        strikes = self.fleet.blame(adapter_id, describe(error))
         self._not_before[adapter_id] = time.monotonic() + min(2.0 ** (strikes - 1), LONGEST_WAIT)
         log("reconcile").error(
             "adapter not served", adapter_id=adapter_id, strikes=strikes, error=type(error).__name__

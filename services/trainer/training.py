@@ -28,6 +28,8 @@ from shared.telemetry import log
 
 # At most this often progress is published.
 PUBLISH_SECONDS = 2.0
+# How long the last words of a process that died are kept.
+STDERR_SECONDS = 7 * 86_400.0
 # What a job's folder is called: its id, and how often it was begun anew (`Job.name`).
 JOB_FOLDER = re.compile(r"[0-9a-f-]{36}(\.\d+)?")
 JobState = Literal["queued", "running", "finished", "failed"]
@@ -86,6 +88,7 @@ class Training:
         ]
         for name in await self.jobs.finished_runs(found):
             await asyncio.to_thread(shutil.rmtree, self.work_dir / name, ignore_errors=True)
+        await asyncio.to_thread(forget_old, self.work_dir / "stderr")
 
     async def failed(self, tx: AsyncConnection, job: Job, reason: str, retry: bool) -> None:
         """Publish that an attempt failed, in the transaction that stores it.
@@ -214,6 +217,13 @@ def progressed(
         attempt=job.attempt,
         **progress.model_dump(),
     )
+
+
+def forget_old(folder: Path) -> None:
+    """Delete what processes wrote before they died, once it is a week old: it may hold texts."""
+    for path in folder.glob("*.log"):
+        if time.time() - path.stat().st_mtime > STDERR_SECONDS:
+            path.unlink(missing_ok=True)
 
 
 def check_adapter(folder: Path, rank: int) -> None:

@@ -18,7 +18,7 @@ from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import failpoints
-from shared.errors import JobFailed, RatchetError, Retryable
+from shared.errors import JobFailed, RatchetError, Retryable, describe
 from shared.jobs.heartbeat import Heartbeat
 from shared.jobs.limits import Limit, TimeUp, TurnOver
 from shared.jobs.records import Job, LeaseLost, as_job
@@ -67,7 +67,7 @@ Tidy = Callable[[], Awaitable[None]]
 class DiskFull(Retryable):
     def __init__(self, cause: BaseException) -> None:
         super().__init__(
-            f"disk: {cause}; make room, or make it writable: the job goes on by itself"
+            f"disk: {words_of(cause)}; make room, or make it writable: the job goes on by itself"
         )
 
 
@@ -116,7 +116,7 @@ async def work_once(
         log("jobs").info("stopped working", kind=kind, why=str(lost))
         return True
     except Exception as error:  # noqa: BLE001 - a worker must outlive any single job
-        log("jobs").error("worker trouble", kind=kind, error=f"{type(error).__name__}: {error}")
+        log("jobs").error("worker trouble", kind=kind, error=describe(error))
     return False
 
 
@@ -185,7 +185,7 @@ async def _record(store: JobStore, job: Job, error: Exception, on_failure: Ended
     # not the job's fault: it waits as long as it takes
     away = isinstance(error, RatchetError) and error.retryable
     retry = away or (not isinstance(error, JobFailed) and job.strikes + 1 < MAX_ATTEMPTS)
-    reason = str(error) if isinstance(error, RatchetError) else f"{type(error).__name__}: {error}"
+    reason = describe(error)
     backoff = min(2.0 ** min(job.attempt - 1, 10), LONGEST_BACKOFF) if away else 0.0
     log("jobs").error(
         "attempt failed",
@@ -234,10 +234,20 @@ def is_out_of_room(error: BaseException) -> bool:
     then passes.
     """
     return any(
-        (isinstance(cause, OSError) and cause.errno in NO_ROOM)
-        or any(words in str(cause) for words in NO_ROOM_IN_WORDS)
+        (isinstance(cause, OSError) and cause.errno in NO_ROOM) or no_room_in(cause)
         for cause in causes(error)
     )
+
+
+def no_room_in(error: BaseException) -> str | None:
+    """Return the words that say so, in a message or in what a child wrote last."""
+    said = str(error) + getattr(error, "last_words", "")
+    return next((words for words in NO_ROOM_IN_WORDS if words in said), None)
+
+
+def words_of(error: BaseException) -> str:
+    found = filter(None, map(no_room_in, causes(error)))
+    return next(found, None) or describe(error)
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -256,7 +266,7 @@ async def tidy_up(tidy: Tidy) -> None:
     try:
         await tidy()
     except Exception as error:  # noqa: BLE001 - the next round tries again
-        log("jobs").warning("not tidied", error=f"{type(error).__name__}: {error}")
+        log("jobs").warning("not tidied", error=describe(error))
 
 
 async def watch(store: JobStore) -> None:

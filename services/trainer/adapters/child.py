@@ -52,6 +52,7 @@ class ChildExecutor:
             hear,
             ENVIRONMENT,
             SILENCE_SECONDS,
+            order.stderr_file,
         )
         return TrainingResult.model_validate_json(order.result_file.read_text())
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from sqlalchemy import select
 from schemas.events import AdapterTrained, DatasetBuilt
 from services.trainer.order import JOB, TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Progress
-from services.trainer.training import Reporter
+from services.trainer.training import Reporter, forget_old
 from shared.child import ChildDied, run_child
 from shared.errors import JobFailed
 from shared.jobs.limits import TurnOver
@@ -415,3 +416,13 @@ async def test_where_checkpoints_stay_behind_a_training_is_not_paused_again_at_o
     await reporter.saved(3)
     with pytest.raises(TurnOver):
         await reporter.saved(6)
+
+
+def test_what_a_process_wrote_before_it_died_is_kept_for_a_week(tmp_path: Path) -> None:
+    for name, age in (("old.log", 8 * 86_400), ("new.log", 3600)):
+        path = tmp_path / name
+        path.write_text("a row of the dataset")
+        os.utime(path, (time.time() - age, time.time() - age))
+    forget_old(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["new.log"]
+    forget_old(tmp_path / "nothing was written yet")
