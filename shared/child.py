@@ -11,17 +11,18 @@ import os
 import signal
 import sys
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from shared.errors import RatchetError
+from shared.errors import RatchetError, describe
 
 PR_SET_PDEATHSIG = 1
-STDERR_LINES = 40
+STDERR_BYTES = 256 * 1024
+# the key of the message in which a child says what it dies of
+DIED_OF = "died_of"
 # The file that the heartbeat of the current job touches, and the seconds after which silence means
 # that the job is lost.
 LEASE: ContextVar[tuple[str, float] | None] = ContextVar("lease", default=None)
@@ -31,12 +32,21 @@ LEASE_SECONDS = "RATCHET_CHILD_LEASE_SECONDS"
 
 
 class ChildDied(RatchetError):
-    """The child was killed or crashed: worth another attempt."""
+    """The child was killed or crashed: worth another attempt.
 
-    def __init__(self, code: int, last_words: str) -> None:
+    `last_words` is the end of its stderr. It may hold what it worked on, so no message says it: it
+    is in the file `kept`, for whoever runs this machine.
+    """
+
+    def __init__(
+        self, code: int, last_words: str = "", died_of: str = "", kept: Path | None = None
+    ) -> None:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-        super().__init__(f"the child process {how}: {last_words or 'it said nothing'}")
+        of = f" after {died_of}" if died_of else ""
+        where = f"; what it wrote is on its worker in {kept}" if kept else ""
+        super().__init__(f"the child process {how}{of}{where}")
         self.code = code
+        self.last_words = last_words
 
 
 class ChildSilent(RatchetError):
@@ -54,12 +64,13 @@ async def run_child(
     on_message: Callable[[dict[str, Any]], Awaitable[None]],
     env: dict[str, str] | None = None,
     silence: float | None = None,
+    keep_stderr: Path | None = None,
 ) -> None:
     """Run `argv`; each JSON line of its stdout goes to `on_message`. Raises ChildDied unless it
     exits with 0.
 
     Raises ChildSilent after `silence` seconds without a line; without it a child may be silent for
-    ever.
+    ever. What a child that ends otherwise wrote to stderr goes to the file `keep_stderr`.
     """
     process = await asyncio.create_subprocess_exec(
         *argv,
@@ -73,17 +84,38 @@ async def run_child(
     assert process.stdout is not None  # noqa: S101
     assert process.stderr is not None  # noqa: S101
     stderr = asyncio.create_task(_tail(process.stderr))
+    died_of = ""
     try:
         while line := await _next_line(process.stdout, silence):
             if line.startswith(b"{"):
-                await on_message(json.loads(line))
+                message = json.loads(line)
+                if DIED_OF in message:
+                    died_of = message[DIED_OF]
+                else:
+                    await on_message(message)
         if code := await process.wait():
-            raise ChildDied(code, "\n".join(await stderr)[-1500:])
+            last_words = await stderr
+            kept = await asyncio.to_thread(keep, keep_stderr, last_words)
+            raise ChildDied(code, last_words.decode("utf-8", "replace"), died_of, kept)
     finally:
         stderr.cancel()
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+def keep(path: Path | None, stderr: bytes) -> Path | None:
+    """Write what a child said into a file that its owner alone can read; return where it is."""
+    if path is None or not stderr:
+        return None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(stderr)
+    # a full disk must not hide how the child ended
+    except OSError:
+        return None
+    return path
 
 
 async def _next_line(stream: asyncio.StreamReader, silence: float | None) -> bytes:
@@ -144,8 +176,14 @@ def say(**message: Any) -> None:
     sys.stdout.flush()
 
 
-async def _tail(stream: asyncio.StreamReader) -> list[str]:
-    lines: deque[str] = deque(maxlen=STDERR_LINES)
-    async for line in stream:
-        lines.append(line.decode("utf-8", "replace").rstrip())
-    return list(lines)
+def confess(error: Exception) -> None:
+    """Tell the parent what this process dies of, without a value of anybody's."""
+    say(**{DIED_OF: f"{type(error).__name__}: {describe(error)}"})
+
+
+async def _tail(stream: asyncio.StreamReader) -> bytes:
+    """Read a child's stderr to its end and return the last of it, however long its lines are."""
+    tail = b""
+    while block := await stream.read(65_536):
+        tail = (tail + block)[-STDERR_BYTES:]
+    return tail

@@ -18,7 +18,7 @@ from fastapi import APIRouter, FastAPI
 from sqlalchemy import MetaData, select
 
 from schemas.base import JsonObject, uuid7
-from shared.errors import Retryable
+from shared.errors import Retryable, describe
 from shared.events import (
     GRACEFUL_SECONDS,
     ConsumerGuard,
@@ -37,7 +37,7 @@ from shared.events import (
 from shared.http import connection_class, create_api
 from shared.settings import ServiceSettings
 from shared.storage import Database, Migrations
-from shared.telemetry import BROKER_UP, configure_logging, described, log
+from shared.telemetry import BROKER_UP, configure_logging, log, print_no_values
 
 Worker = Callable[[], Coroutine[Any, Any, None]]
 REQUEST_SECONDS = 10  # what open requests get when the service is told to stop
@@ -45,6 +45,7 @@ REQUEST_SECONDS = 10  # what open requests get when the service is told to stop
 STOP_SECONDS = GRACEFUL_SECONDS + 2
 
 Parts = TypeVar("Parts")
+SettingsOf = TypeVar("SettingsOf", bound=ServiceSettings)
 
 
 @dataclass
@@ -206,9 +207,15 @@ class Service(Generic[Parts]):
             log(self.name).error(
                 "a background loop died",
                 loop=task.get_name(),
-                error=described(error),
+                error=describe(error),
                 exc_info=error,
             )
+
+
+def run_service(build: Callable[[SettingsOf], Service[Any]], settings: type[SettingsOf]) -> None:
+    """Run a service with the settings of the environment, until it is told to stop."""
+    print_no_values()
+    build(settings()).run()
 
 
 def keep_what_is_here() -> None:

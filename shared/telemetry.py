@@ -1,18 +1,17 @@
-"""Logs and metrics. Logs carry ids, never content: of an error that is not ours, its type and its
-place in the code, for its message may hold what a user sent (pydantic's `input_value=`, a driver's
-parameters, the key of a KeyError).
-"""
+"""Logs and metrics. Logs carry ids, never content."""
+
+from __future__ import annotations
 
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
-from types import TracebackType
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-from shared.errors import RatchetError
+from shared.errors import describe
 
 EVENTS_HANDLED = Counter("ratchet_events_handled_total", "Events by outcome", ["topic", "outcome"])
 EVENT_SECONDS = Histogram("ratchet_event_seconds", "Time from receipt to commit", ["topic"])
@@ -62,62 +61,15 @@ OUTBOX_AGE = Gauge(
 BROKER_UP = Gauge("ratchet_broker_up", "1 while the consumers are started")
 
 
-def described(error: BaseException) -> str:
-    """Name an error for a log: with its message where that quotes our code and no value."""
-    name = type(error).__name__
-    if isinstance(error, RatchetError | AttributeError | NameError | ImportError):
-        return f"{name}: {error}"
-    if isinstance(error, OSError):
-        return f"{name}: {error.strerror}" if error.strerror else name
-    # of a database's error its code; its text quotes the row
-    driver = getattr(error, "orig", None)
-    code = getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None)
-    return f"{name}: {code}" if code else name
-
-
-def trace_of(error: BaseException) -> str:
-    """Return the traceback of an error and of its causes, described in place of their messages."""
-    parts = [f"{described(one)}\n{frames(one.__traceback__)}" for one in chain(error)]
-    return "\ncaused by ".join(parts)
-
-
-def chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what led to it, the last first."""
-    seen: list[BaseException] = []
-    one: BaseException | None = error
-    while one is not None and one not in seen:
-        seen.append(one)
-        yield one
-        one = one.__cause__ or (None if one.__suppress_context__ else one.__context__)
-
-
-def frames(trace: TracebackType | None) -> str:
-    return "".join(traceback.format_tb(trace)).rstrip()
-
-
-def without_values(
-    _: object, __: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
-    """Put the traceback into a line of the log (a processor of structlog)."""
-    info = event.pop("exc_info", None)
-    if info is True:
-        info = sys.exc_info()
-    error = info[1] if isinstance(info, tuple) else info
-    if isinstance(error, BaseException):
-        event["exception"] = trace_of(error)
-    return event
-
-
-def first_line(record: logging.LogRecord) -> bool:
-    """Cut what asyncio says of a task nobody waited for: the lines below show its exception whole
-    (a filter of logging).
-    """
-    record.msg = str(record.msg).partition("\n")[0]
-    return True
-
-
 def configure_logging(level: str, form: str) -> None:
-    """`console` for people, `json` for machines; the standard library's loggers go the same way."""
+    """`console` for people, `json` for machines; the standard library's loggers go the same way.
+
+    No error's message is printed that is not ours: it may hold what a user wrote.
+    """
+    print_no_values()
+    logging.captureWarnings(True)
+    # Where a line cannot be written, logging would print the error that it is about.
+    logging.raiseExceptions = False
     renderer = (
         structlog.processors.JSONRenderer()
         if form == "json"
@@ -133,14 +85,13 @@ def configure_logging(level: str, form: str) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
-    logging.getLogger("asyncio").addFilter(first_line)
     handler = logging.StreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, _without_values],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                without_values,
+                structlog.processors.ExceptionRenderer(_printed),
                 renderer,
             ],
         )
@@ -150,6 +101,73 @@ def configure_logging(level: str, form: str) -> None:
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     for noisy in ("httpx", "httpcore", "uvicorn.access", "aiosqlite"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def print_no_values() -> None:
+    """Print errors that nobody caught as the logs do: where, of which kind, without their words.
+
+    A setting that is refused would be printed with all others, a database's password among them.
+    """
+
+    def uncaught(_: object, error: BaseException, __: object) -> None:
+        sys.stderr.write(quiet_traceback(error) + "\n")
+
+    def in_thread(caught: threading.ExceptHookArgs) -> None:
+        if caught.exc_value:
+            uncaught(None, caught.exc_value, None)
+
+    def unraisable(caught: sys.UnraisableHookArgs) -> None:
+        if caught.exc_value:
+            uncaught(None, caught.exc_value, None)
+
+    sys.excepthook = uncaught
+    threading.excepthook = in_thread
+    sys.unraisablehook = unraisable
+
+
+def quiet_traceback(error: BaseException) -> str:
+    """Return the traceback of an error and of what led to it, with `describe` for their words."""
+    parts = []
+    for cause in reversed(list(led_to(error))):
+        frames = "".join(traceback.format_tb(cause.__traceback__))
+        last = f"{type(cause).__name__}: {describe(cause)}"
+        parts.append(f"Traceback (most recent call last):\n{frames}{last}")
+    return "\n\n".join(parts)
+
+
+def led_to(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, those of its group, and what they were raised from."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting.append(one.__cause__ or (None if one.__suppress_context__ else one.__context__))
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+
+
+def _printed(exc_info: structlog.typing.ExcInfo) -> str:
+    return quiet_traceback(exc_info[1])
+
+
+def _without_values(
+    _: structlog.typing.WrappedLogger, __: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Take from what libraries log the parts that hold the repr of an error, or a value."""
+    record: logging.LogRecord = event["_record"]
+    text = str(event["event"])
+    if record.name == "asyncio":
+        # "Task exception was never retrieved" and a repr, "Exception in callback" and arguments.
+        text = text.split("\n", maxsplit=1)[0]
+        event["event"] = text[:21] if text.startswith("Exception in callback") else text
+    if record.name == "py.warnings":
+        # A path, a line and a category; then the warning itself.
+        event["event"] = ": ".join(text.split(": ", 2)[:2])
+    return event
 
 
 def log(name: str) -> structlog.stdlib.BoundLogger:

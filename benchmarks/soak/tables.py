@@ -90,13 +90,13 @@ INSERT INTO outbox (seq, id, aggregatetype, aggregateid, type, payload, headers,
 SELECT n, printf('%036d', n), :topic, 'acme/support-triage', 'AdapterEvaluated',
        zeroblob(:payload), '{{}}', {SQLITE_AGE}, {SQLITE_AGE}, n % :partitions, n / :partitions
 FROM numbers
-"""
+"""  # noqa: S608 - our own names
 SQLITE_INBOX = f"""
 INSERT INTO inbox (topic, event_id, received_at, outcome, log_partition, log_offset)
 {SQLITE_NUMBERS}
 SELECT :read, printf('%036d', n), {SQLITE_AGE}, 'handled', n % :partitions, n / :partitions
 FROM numbers
-"""
+"""  # noqa: S608 - our own names
 POSTGRES_AGE = (
     "now() - make_interval(secs => (CASE WHEN n <= :old THEN :old_hours * 3600"
     " ELSE :fresh_hours * 3600 END) - n * 0.0001)"
@@ -108,9 +108,9 @@ SELECT lpad(n::text, 36, '0'), :topic, 'acme/support-triage', 'AdapterEvaluated'
        decode(repeat('00', :payload), 'hex'), '{{}}', {POSTGRES_AGE}, {POSTGRES_AGE},
        n % :partitions, n / :partitions
 FROM generate_series(1, :rows) AS n
-"""
+"""  # noqa: S608 - our own names
 POSTGRES_INBOX = f"""
 INSERT INTO inbox (topic, event_id, received_at, outcome, log_partition, log_offset)
 SELECT :read, lpad(n::text, 36, '0'), {POSTGRES_AGE}, 'handled', n % :partitions, n / :partitions
 FROM generate_series(1, :rows) AS n
-"""
+"""  # noqa: S608 - our own names

@@ -169,7 +169,12 @@ def jobs_table(jobs: list[JsonObject]) -> Table:
 
 
 def progress_of(job: JsonObject) -> str:
-    """Say how many steps or questions are done, and for how long a running job has been silent."""
+    """Say how many steps or questions are done, and for how long a running job has been silent.
+
+    Of a queued one it says how many of the same tenant come before it.
+    """
+    if ahead := job.get("ahead"):
+        return f"{ahead} ahead"
     progress = job["progress"] or {}
     done = progress.get("step", progress.get("asked"))
     of = progress.get("steps", progress.get("of"))

@@ -25,7 +25,7 @@ from infra.local.part import Part, PartUnknown
 from infra.local.plan import LocalConfig, Plan, make_plan
 from infra.local.ports import require_free
 from infra.local.process import Supervised
-from shared.errors import RatchetError
+from shared.errors import RatchetError, describe
 
 # A part that never was ready and died this often in a row will not come up by waiting.
 GIVE_UP_CRASHES = 5
@@ -179,11 +179,7 @@ class Supervisor:
     def _on_end(self, supervised: Supervised, done: asyncio.Task[None]) -> None:
         if not done.cancelled() and (error := done.exception()):
             supervised.state = "failed"
-            supervised.detail = (
-                str(error)
-                if isinstance(error, RatchetError)
-                else f"{type(error).__name__}: {error}"
-            )
+            supervised.detail = describe(error)
             self._on_change(supervised)
 
     def _tell_guard(self, message: str) -> None:

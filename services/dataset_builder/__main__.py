@@ -2,5 +2,6 @@
 
 from services.dataset_builder.app import build
 from services.dataset_builder.settings import Settings
+from shared.service import run_service
 
-build(Settings()).run()
+run_service(build, Settings)

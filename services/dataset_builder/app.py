@@ -21,7 +21,7 @@ from services.dataset_builder.store.feedback import FeedbackStore
 from services.dataset_builder.store.verdicts import VerdictStore
 from services.dataset_builder.worker import Builder
 from shared.events import Outbox, Sender
-from shared.jobs import JobStore, jobs_api, work
+from shared.jobs import JobStore, Limit, jobs_api, work
 from shared.rules import RouteBook
 from shared.service import Service
 from shared.storage import BlobStore, Database
@@ -44,7 +44,8 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     metadata = MetaData()
     db = Database(settings.database_url)
     outbox = Outbox(NAME, metadata)
-    jobs = JobStore(db, metadata)
+    jobs = JobStore(db, metadata, per_tenant=settings.jobs_per_tenant)
+    limit = Limit(settings.job_hours, "DATASET_BUILDER_JOB_HOURS")
     verdicts = VerdictStore(metadata)
     datasets = DatasetStore(metadata)
     feedback = FeedbackStore(metadata, verdicts)
@@ -69,7 +70,7 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         db=db,
         outbox=outbox,
         parts=Parts(jobs, ledger, feedback, builder, blobs),
-        workers=[partial(work, jobs, JOB, builder.run, builder.gave_up)],
+        workers=[partial(work, jobs, JOB, builder.run, builder.gave_up, None, limit)],
         sender=sender,
         migrations=Path(__file__).with_name("migrations"),
     )

@@ -2,5 +2,6 @@
 
 from services.evaluator.app import build
 from services.evaluator.settings import Settings
+from shared.service import run_service
 
-build(Settings()).run()
+run_service(build, Settings)

@@ -22,7 +22,7 @@ from services.evaluator.store.streams import StreamStore
 from services.evaluator.store.transcripts import TranscriptStore
 from services.evaluator.watch import Watch
 from shared.events import Handlers, Outbox, Sender
-from shared.jobs import JobStore, jobs_api, work
+from shared.jobs import JobStore, Limit, jobs_api, work
 from shared.rules import RouteBook
 from shared.service import Service
 from shared.storage import BlobStore, Database
@@ -44,7 +44,8 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     metadata = MetaData()
     db = Database(settings.database_url)
     outbox = Outbox(NAME, metadata)
-    jobs = JobStore(db, metadata)
+    jobs = JobStore(db, metadata, per_tenant=settings.jobs_per_tenant)
+    limit = Limit(settings.job_hours, "EVALUATOR_JOB_HOURS")
     routes = RouteBook(metadata)
     evaluations = EvaluationStore(metadata)
     streams = StreamStore(metadata)
@@ -83,7 +84,7 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         outbox=outbox,
         parts=Parts(jobs, evaluations, monitors, blobs),
         workers=[
-            partial(work, jobs, JOB, evaluation.run, None, evaluation.tidy),
+            partial(work, jobs, JOB, evaluation.run, None, evaluation.tidy, limit),
             watch.run,
         ],
         sender=sender,

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from schemas.answers import read_json
+
 
 @dataclass(frozen=True)
 class ClassScore:
@@ -97,7 +99,7 @@ def field_f1(expected: Sequence[str], answered: Sequence[str]) -> float:
 
 def _fields(answer: str) -> set[tuple[str, str]]:
     try:
-        record = json.loads(answer)
+        record = read_json(answer)
     except ValueError:
         return set()
     return (

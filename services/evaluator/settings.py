@@ -28,3 +28,11 @@ class Settings(ServiceSettings):
         300.0, gt=0, description="an engine that shares its cores may be slow without being away"
     )
     error_arl: float = Field(2000.0, ge=10, description="labels on average to a false error alarm")
+    job_hours: float = Field(
+        6.0, gt=0, description="an evaluation that ran longer, all attempts together, fails"
+    )
+    jobs_per_tenant: int | None = Field(
+        None,
+        ge=1,
+        description="evaluations of one tenant at once; unset: as many as there are workers",
+    )

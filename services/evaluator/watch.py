@@ -26,9 +26,10 @@ from services.evaluator.observed import (
 from services.evaluator.ports import Reports
 from services.evaluator.store.monitors import MonitorStore
 from services.evaluator.store.streams import StreamStore
+from shared.errors import Retryable, describe
 from shared.events import Outbox
 from shared.storage import Database
-from shared.telemetry import described, log
+from shared.telemetry import log
 
 POLL_SECONDS = 1.0
 # Verdicts that the error report shows as "current".
@@ -51,18 +52,30 @@ class Watch:
             try:
                 while await self.look():
                     pass
-            # A monitor must outlive a locked database or a bad row.
+            # It must outlive a locked database.
             except Exception as error:  # noqa: BLE001
-                log("watch").error("monitor trouble", error=described(error))
+                log("watch").error("monitor trouble", error=describe(error))
             await asyncio.sleep(POLL_SECONDS)
 
     async def look(self) -> bool:
         """Take one step for every route; return whether there may be more to do at once."""
         async with self.db.read() as connection:
-            monitors = await self.monitors.all(connection)
-        return any(
-            [await self._errors(monitor) or await self._window(monitor) for monitor in monitors]
-        )
+            routes = await self.monitors.routes(connection)
+        return any([await self._step(route) for route in routes])
+
+    async def _step(self, route: str) -> bool:
+        """Look at one route; what is wrong with it keeps no other from being watched."""
+        try:
+            async with self.db.read() as connection:
+                monitor = await self.monitors.see(connection, route)
+            if monitor is None:
+                return False
+            return await self._errors(monitor) or await self._window(monitor)
+        except Retryable:
+            raise
+        except Exception as error:  # noqa: BLE001
+            log("watch").error("monitor trouble", route=route, error=describe(error))
+            return False
 
     async def _window(self, monitor: Monitor) -> bool:
         """Compare the next window; return False when it is not complete yet."""

@@ -2,5 +2,6 @@
 
 from services.review.app import build
 from services.review.settings import Settings
+from shared.service import run_service
 
-build(Settings()).run()
+run_service(build, Settings)

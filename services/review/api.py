@@ -10,12 +10,14 @@ from pydantic import BaseModel, Field
 
 from schemas.events import Verdict
 from services.review.desk import Desk
+from services.review.items import Card
 from services.review.store.queue import Queue
 from services.review.store.statistics import Statistics
 from services.review.verdicts import MAX_ANSWER
 from services.review.views import CardView, ItemView, QueueView, StatsView
 from shared.http import Id, Limit, Offset, Principal, RequestBody, Wanted, require
 from shared.storage import Database
+from shared.telemetry import log
 
 Reviewer = Annotated[Principal, Depends(require("review"))]
 
@@ -60,10 +62,10 @@ class ReviewApi:
         verdict is given.
         """
         card = await self.desk.take(who, body.route if body else None)
-        return as_json(CardView.of_card(card)) if card else Response(status_code=204)
+        return card_as_json(card) if card else Response(status_code=204)
 
-    async def item(self, item_id: Id, who: Reviewer) -> CardView:
-        return CardView.of_card(await self.desk.find(who, item_id))
+    async def item(self, item_id: Id, who: Reviewer) -> Response:
+        return card_as_json(await self.desk.find(who, item_id))
 
     async def verdict(self, item_id: Id, body: VerdictRequest, who: Reviewer) -> Response:
         """Decide an item. The same verdict again is answered the same; a different one is refused
@@ -73,7 +75,9 @@ class ReviewApi:
         return as_json(ItemView.of(done))
 
     async def release(self, item_id: Id, who: Reviewer) -> None:
-        """Give an item back unanswered: it comes again after all others."""
+        """Give an item back unanswered: it comes again after all others, and one whose content
+        nobody can see in an hour.
+        """
         await self.desk.put_back(who, item_id)
 
     async def stats(self, who: Reviewer) -> StatsView:
@@ -88,11 +92,21 @@ def review_api(db: Database, desk: Desk, queue: Queue, statistics: Statistics) -
     router.post(
         "/queue/next", response_model=CardView, responses={204: {"description": "nothing waits"}}
     )(api.next_item)
-    router.get("/items/{item_id}")(api.item)
+    router.get("/items/{item_id}", response_model=CardView)(api.item)
     router.post("/items/{item_id}/verdict", response_model=ItemView)(api.verdict)
     router.post("/items/{item_id}/release", status_code=204)(api.release)
     router.get("/stats")(api.stats)
     return router
+
+
+def card_as_json(card: Card) -> Response:
+    """Answer with a card; where its content cannot be written, with the card without it."""
+    try:
+        return as_json(CardView.of_card(card))
+    except Exception as error:  # noqa: BLE001 - whatever it was, the item can be released
+        kind = type(error).__name__
+        log("review").error("item not shown", item_id=card.item.item_id, error=kind)
+        return as_json(CardView.hidden(card, f"it cannot be written as JSON ({kind})"))
 
 
 def as_json(view: BaseModel) -> Response:

@@ -4,17 +4,30 @@ at this desk.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, replace
 
 from schemas.events import ReviewCompleted, Verdict
-from services.review.items import AlreadyDecided, Card, ClaimedByOther, Exchange, ReviewItem
+from services.review.items import (
+    ROW_UNREADABLE,
+    AlreadyDecided,
+    Card,
+    ClaimedByOther,
+    ReviewItem,
+)
 from services.review.store.queue import Queue
 from services.review.verdicts import CheckedVerdict, check_verdict
 from shared.events import Outbox
 from shared.http import Principal
 from shared.rules import read_content
-from shared.storage import BlobStore, Database
+from shared.storage import BlobCorrupt, BlobMissing, BlobStore, Database
+from shared.telemetry import log
+
+# How long a store of artifacts may take to give the content of one item.
+CONTENT_SECONDS = 10.0
+# How long a skipped item that nobody can see stays away: its content may come back.
+UNSEEN_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -47,41 +60,67 @@ class Desk:
     ) -> ReviewItem:
         """Decide an item and publish its `review-completed`, both or neither.
 
-        The same verdict again changes nothing. Raises ItemNotFound, ClaimedByOther,
+        The same verdict again changes nothing. Raises ItemNotFound, ContentHidden, ClaimedByOther,
         AlreadyDecided, and the errors of `check_verdict`.
         """
+        exchange, _ = (await self.find(who, item_id)).opened()
         async with self.db.transaction() as tx:
             card = await self.queue.lock(tx, who.tenant, item_id)
-            model_answer = (await self._complete(card.item.exchange)).answer
-            checked = check_verdict(verdict, answer, model_answer, card.spec)
+            _, spec = card.opened()
+            checked = check_verdict(verdict, answer, exchange.answer, spec)
             if card.item.state == "done":
                 return unchanged(card.item, checked)
             done = decided(not_of_another(card.item, who), checked, who)
             await self.queue.finish(tx, done)
-            await self.outbox.add(tx, review_completed(done))
+            await self.outbox.add(tx, review_completed(replace(card, item=done)))
             return done
 
-    async def put_back(self, who: Principal, item_id: str) -> None:
+    async def put_back(self, who: Principal, item_id: str, unseen: bool = False) -> None:
         """End a claim: the item comes back after all others. One that is done stays done.
 
-        Raises ItemNotFound and ClaimedByOther.
+        One that nobody can see (`unseen` says so, or a look does) comes back in an hour: it would
+        be all that is left at the end of the queue. Raises ItemNotFound and ClaimedByOther.
         """
+        unseen = unseen or (await self.find(who, item_id)).trouble is not None
         async with self.db.transaction() as tx:
             card = await self.queue.lock(tx, who.tenant, item_id)
             item = not_of_another(card.item, who)
             if item.state == "open":
-                await self.queue.release(tx, item_id)
+                until = item.read_at + UNSEEN_SECONDS if unseen else 0.0
+                await self.queue.release(tx, item_id, until)
 
     async def _with_content(self, card: Card) -> Card:
-        exchange = await self._complete(card.item.exchange)
-        return replace(card, item=replace(card.item, exchange=exchange))
-
-    async def _complete(self, exchange: Exchange) -> Exchange:
         """Fetch messages and answer where they were too large for the event."""
+        exchange = card.item.exchange
+        if exchange is None or card.spec is None:
+            return troubled(card, ROW_UNREADABLE, "RowUnreadable")
         if exchange.content is None:
-            return exchange
-        content = await read_content(self.blobs, exchange.content)
-        return exchange.model_copy(update={"messages": content.messages, "answer": content.answer})
+            return card
+        try:
+            async with asyncio.timeout(CONTENT_SECONDS):
+                content = await read_content(self.blobs, exchange.content)
+        # whatever it was, a reviewer must be able to go on
+        except Exception as error:  # noqa: BLE001
+            return troubled(card, said_of(error), type(error).__name__)
+        whole = exchange.model_copy(update={"messages": content.messages, "answer": content.answer})
+        return replace(card, item=replace(card.item, exchange=whole))
+
+
+def troubled(card: Card, trouble: str, error: str) -> Card:
+    """Return the card as one that can only be skipped; tell the operator, without its content."""
+    log("review").warning("content cannot be shown", item_id=card.item.item_id, error=error)
+    return replace(card, trouble=trouble)
+
+
+def said_of(error: Exception) -> str:
+    """Say why content cannot be had, in words that carry nothing of it."""
+    if isinstance(error, BlobMissing):
+        return "it is missing from the artifacts store"
+    if isinstance(error, BlobCorrupt):
+        return "it was changed in the artifacts store after it was stored"
+    if isinstance(error, ValueError):
+        return "what the artifacts store holds is not what was asked and answered"
+    return f"the artifacts store did not give it ({type(error).__name__})"
 
 
 def not_of_another(item: ReviewItem, who: Principal) -> ReviewItem:
@@ -111,9 +150,10 @@ def unchanged(item: ReviewItem, checked: CheckedVerdict) -> ReviewItem:
     return item
 
 
-def review_completed(item: ReviewItem) -> ReviewCompleted:
+def review_completed(card: Card) -> ReviewCompleted:
     """Make the event of a decided item; it refers to large content again and never copies it."""
-    exchange = item.exchange
+    exchange, _ = card.opened()
+    item = card.item
     return ReviewCompleted(
         tenant=item.tenant,
         route=item.route,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from schemas.route import RouteSpec
 # Rendered as nothing though Unicode files them under letters and symbols: Hangul fillers, the empty
 # Braille pattern.
 BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800")
+# Only these can be hidden: looking at each character of a long text takes seconds.
+NOT_PLAIN = re.compile(r"[^\n\t\r\x20-\x7e]")
 # a, c, r, s approve, correct, reject, skip; u is left free.
 KEYS = "1234567890bdefghijklmnopqtvwxyz"
 
@@ -37,21 +40,19 @@ class LabelKey:
 def segments(text: str) -> list[Segment]:
     """Split text into plain parts and marks."""
     parts: list[Segment] = []
-    plain = ""
-    for index, char in enumerate(text):
+    begin = 0
+    for found in NOT_PLAIN.finditer(text):
+        index = found.start()
         if is_hidden(text, index):
-            parts += [Segment(plain)] if plain else []
+            char = text[index]
+            parts += [Segment(text[begin:index])] if begin < index else []
             parts.append(Segment(f"U+{ord(char):04X}", unicodedata.name(char, "CONTROL CHARACTER")))
-            plain = ""
-        else:
-            plain += char
-    return parts + ([Segment(plain)] if plain else [])
+            begin = index + 1
+    return parts + ([Segment(text[begin:])] if begin < len(text) else [])
 
 
 def is_hidden(text: str, index: int) -> bool:
     char = text[index]
-    if char in "\n\t\r" or (char.isascii() and char.isprintable()):
-        return False
     # Zero-width joiner, emoji presentation: honest inside an emoji, hidden anywhere else.
     if char in "\u200d\ufe0f":
         return not is_symbol(text[index - 1 : index])
@@ -78,11 +79,12 @@ def is_variation(char: str) -> bool:
 def label_keys(spec: RouteSpec, model_answer: str) -> Sequence[LabelKey]:
     """Give the first 31 labels a key of their own; the others are found by typing."""
     keys = [*KEYS, *([None] * len(spec.labels))]
+    answered = normalise(model_answer, spec)
     return [
         LabelKey(
             label,
             key,
-            normalise(label, spec) == normalise(model_answer, spec),
+            normalise(label, spec) == answered,
             spec.label_descriptions.get(label),
         )
         for label, key in zip(spec.labels, keys, strict=False)
@@ -91,5 +93,5 @@ def label_keys(spec: RouteSpec, model_answer: str) -> Sequence[LabelKey]:
 
 def excerpt(text: str, length: int = 140) -> str:
     """Return at most `length` characters of a text, on one line."""
-    line = " ".join(text.split())
+    line = " ".join(text[: 8 * length].split())
     return line if len(line) <= length else f"{line[: length - 1]}…"

@@ -24,8 +24,7 @@ class Housekeeping:
 
     async def once(self) -> int:
         """Forget what is older than it may be kept; return how many answers that were."""
-        async with self.db.transaction() as tx:
-            forgotten = await self.arrivals.forget(tx, time.time() - self.keep_seconds)
+        forgotten = await self.arrivals.forget(self.db, time.time() - self.keep_seconds)
         if forgotten:
             log("housekeeping").info("forgotten", answers=forgotten)
         return forgotten

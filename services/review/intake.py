@@ -66,7 +66,9 @@ class Intake:
         arrival = await self._meet(tx, event)
         if arrival.state == "done":
             return
-        suggestion = event.text if event.kind == "correction" else None
+        # Postgres stores no text that holds U+0000.
+        text = event.text and event.text.replace("\0", "\ufffd")
+        suggestion = text if event.kind == "correction" else None
         await self.arrivals.mark_complaint(tx, arrival.item_id, suggestion)
         if arrival.state in ("set_aside", "open") and (rule := await self._rule(tx, event.route)):
             await self._place(tx, replace(arrival, complaint=True), rule)

@@ -17,6 +17,7 @@ from shared.errors import Conflict, NotFound
 # awaited: only feedback or a review request has arrived. unrouted: its route is not known yet.
 # set_aside: the coin said no.
 State = Literal["awaited", "unrouted", "set_aside", "open", "done"]
+ROW_UNREADABLE = "what is stored of it cannot be read"
 
 
 class Exchange(Value):
@@ -48,6 +49,14 @@ class Exchange(Value):
     def unpack(cls, packed: bytes) -> Exchange:
         return cls.model_validate_json(zlib.decompress(packed))
 
+    @classmethod
+    def read(cls, packed: bytes | None) -> Exchange | None:
+        """Unpack what a row holds, nothing where it cannot be read: others must get their turn."""
+        try:
+            return cls.unpack(packed or b"")
+        except (zlib.error, ValueError):
+            return None
+
 
 @dataclass(frozen=True)
 class Arrival:
@@ -74,7 +83,8 @@ class ReviewItem:
     audit: bool
     probability: float
     coin: float
-    exchange: Exchange
+    # None: the row of this item cannot be read.
+    exchange: Exchange | None
     suggestion: str | None
     claimed_by: str | None
     claimed_at: float
@@ -98,25 +108,53 @@ class ReviewItem:
 
     @property
     def claimed(self) -> bool:
+        return self.waits and self.claimed_by is not None
+
+    @property
+    def put_off(self) -> bool:
+        """Say whether it is in nobody's hands and handed out to nobody for now."""
+        return self.waits and self.claimed_by is None
+
+    @property
+    def waits(self) -> bool:
         return self.state == "open" and self.claimed_until >= self.read_at
 
 
 @dataclass(frozen=True)
 class Card:
-    """An item with its route, whose newest labels are the ones it can be corrected to."""
+    """An item with its route, whose newest labels are the ones it can be corrected to.
+
+    `trouble` says why its content cannot be shown; such an item can only be skipped.
+    """
 
     item: ReviewItem
-    spec: RouteSpec
+    spec: RouteSpec | None
+    trouble: str | None = None
+
+    def opened(self) -> tuple[Exchange, RouteSpec]:
+        """Return what a verdict is about. Raises ContentHidden where nobody can see it."""
+        if self.trouble or self.item.exchange is None or self.spec is None:
+            raise ContentHidden(self.trouble or ROW_UNREADABLE)
+        return self.item.exchange, self.spec
 
     @property
     def approvable(self) -> bool:
-        return well_formed(self.item.exchange.answer, self.spec)
+        exchange, spec = self.opened()
+        return well_formed(exchange.answer, spec)
 
 
 class ItemNotFound(NotFound):
     def __init__(self, item_id: str) -> None:
         super().__init__(
             f"no item '{item_id}' in this queue; POST /v1/queue/next gives the next one"
+        )
+
+
+class ContentHidden(Conflict):
+    def __init__(self, trouble: str) -> None:
+        super().__init__(
+            f"this item's content cannot be shown: {trouble}; nobody can decide it: skip it (POST"
+            " /v1/items/ID/release), it comes back in an hour"
         )
 
 

@@ -5,6 +5,7 @@ JavaScript, too.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -15,14 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.events import Verdict
 from schemas.route import RouteSpec
 from services.review.desk import Desk
-from services.review.rendering import NotLoggedIn, PageRoute, Visit, render
+from services.review.rendering import NotLoggedIn, PageRoute, Parts, Visit, render
 from services.review.sessions import COOKIE, Session, Sessions
 from services.review.store.queue import Queue
 from services.review.store.statistics import Statistics
 from services.review.verdicts import MAX_ANSWER
 from services.review.views import StatsView
 from shared.http import Forbidden, Id, Keyring, Storable, Wanted, keyring_of
-from shared.rules import RouteBook
+from shared.rules import Content, RouteBook
 from shared.storage import Database
 
 PER_PAGE = 50
@@ -121,16 +122,28 @@ class Pages:
             done = await self.statistics.done_since(
                 connection, who.tenant, who.name, here.session.started
             )
+            put_off = await self.statistics.put_off_count(connection, who.tenant, route or None)
             routes = [] if card else await self._routes(connection, who.tenant)
-        return render(
-            "item.html" if card else "empty.html",
+        page = partial(
+            render,
             visit=here,
-            card=card,
-            routes=routes,
             route=route or "",
             saved=saved or "",
             waiting=waiting,
             done=done,
+        )
+        if card is None:
+            return page("empty.html", routes=routes, put_off=put_off)
+        return page("item.html", item=card.item, parts=Parts.of(card, here, route or ""))
+
+    async def content(self, item_id: Id, here: Visiting) -> Response:
+        """Give all of an item's content as a file, for what is too long for the page."""
+        card = await self.desk.find(here.who, item_id)
+        exchange, _ = card.opened()
+        return Response(
+            Content(messages=exchange.messages, answer=exchange.answer).model_dump_json(),
+            media_type="application/json",
+            headers={"content-disposition": f'attachment; filename="{card.item.item_id}.json"'},
         )
 
     async def give_verdict(
@@ -149,10 +162,16 @@ class Pages:
         return to_next_item(route, str(done.verdict))
 
     async def skip(
-        self, item_id: Id, here: Visiting, csrf: FormText, route: FormText = ""
+        self,
+        item_id: Id,
+        here: Visiting,
+        csrf: FormText,
+        route: FormText = "",
+        unseen: Annotated[bool, Form()] = False,
     ) -> Response:
+        """Go on to the next item; `unseen`: this one's content could not be shown."""
         here.session.check(csrf)
-        await self.desk.put_back(here.who, item_id)
+        await self.desk.put_back(here.who, item_id, unseen)
         return to_next_item(route, "skipped")
 
     async def history(
@@ -203,6 +222,7 @@ def review_pages(
     router.get("/queue")(pages.show_queue)
     router.get("/queue/count")(pages.count)
     router.get("/review")(pages.review)
+    router.get("/review/{item_id}/content")(pages.content)
     router.post("/review/{item_id}/verdict")(pages.give_verdict)
     router.post("/review/{item_id}/skip")(pages.skip)
     router.get("/history")(pages.history)

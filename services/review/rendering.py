@@ -12,12 +12,17 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
+from services.review.cut import Shown
 from services.review.display import excerpt, label_keys, segments
+from services.review.items import Card
 from services.review.sessions import Session
+from services.review.verdicts import MAX_ANSWER
 from services.review.views import WHY, ConfidenceView, moment
 from shared.errors import RatchetError
 from shared.http import Principal
+from shared.telemetry import log
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -47,6 +52,7 @@ TEMPLATES.globals.update(
     why=WHY,
     reasons=REASONS,
     verdicts=VERDICTS,
+    most_of_an_answer=MAX_ANSWER,
 )
 
 
@@ -56,6 +62,45 @@ class Visit:
 
     who: Principal
     session: Session
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What of a page depends on an item's content; with `trouble` there is none of it."""
+
+    work: Markup
+    choices: Markup
+    trouble: str | None
+
+    @classmethod
+    def of(cls, card: Card, visit: Visit, route: str) -> Parts:
+        """Show the content; whatever goes wrong with it, the page around it stands."""
+        if card.trouble:
+            return cls(Markup(), Markup(), card.trouble)
+        try:
+            return cls(*rendered(card, visit, route), None)
+        except Exception as error:  # noqa: BLE001 - a reviewer must be able to go on
+            kind = type(error).__name__
+            log("review").error("item not shown", item_id=card.item.item_id, error=kind)
+            return cls(Markup(), Markup(), f"this page cannot show what it is ({kind})")
+
+
+def rendered(card: Card, visit: Visit, route: str) -> tuple[Markup, Markup]:
+    exchange, spec = card.opened()
+    values = {
+        "visit": visit,
+        "route": route,
+        "item": card.item,
+        "exchange": exchange,
+        "spec": spec,
+        "shown": Shown.of(exchange, card.item.suggestion),
+        "approvable": card.approvable,
+    }
+    work, choices = (
+        Markup(TEMPLATES.get_template(name).render(values))  # noqa: S704 - escaped there
+        for name in ("work.html", "choices.html")
+    )
+    return work, choices
 
 
 class NotLoggedIn(RatchetError):

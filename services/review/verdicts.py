@@ -49,6 +49,13 @@ class MalformedAnswer(Invalid):
         )
 
 
+class AnswerHasNul(Invalid):
+    def __init__(self) -> None:
+        super().__init__(
+            "the answer holds the character U+0000, which cannot be stored; correct it without"
+        )
+
+
 @dataclass(frozen=True)
 class CheckedVerdict:
     verdict: Verdict
@@ -61,7 +68,7 @@ def check_verdict(
     """Return the verdict that counts, with a label spelled as the route does.
 
     Correcting to the model's own answer approves it. Raises CorrectionMissing, UnknownLabel,
-    MalformedAnswer, ApprovedUnusable, AnswerTooLong.
+    MalformedAnswer, ApprovedUnusable, AnswerTooLong, AnswerHasNul.
     """
     if verdict == "rejected":
         return CheckedVerdict("rejected", None)
@@ -71,7 +78,7 @@ def check_verdict(
         raise ApprovedUnusable(_form(spec))
     if len(model_answer) > MAX_ANSWER:
         raise AnswerTooLong
-    return CheckedVerdict("approved", as_spelled(model_answer, spec))
+    return CheckedVerdict("approved", without_nul(as_spelled(model_answer, spec)))
 
 
 def _corrected(answer: str | None, model_answer: str, spec: RouteSpec) -> CheckedVerdict:
@@ -82,8 +89,15 @@ def _corrected(answer: str | None, model_answer: str, spec: RouteSpec) -> Checke
     right = as_spelled(answer, spec)
     return CheckedVerdict(
         "approved" if normalise(right, spec) == normalise(model_answer, spec) else "corrected",
-        right,
+        without_nul(right),
     )
+
+
+def without_nul(answer: str) -> str:
+    """Return the answer. Raises AnswerHasNul: Postgres stores no such text, and SQLite would."""
+    if "\0" in answer:
+        raise AnswerHasNul
+    return answer
 
 
 def as_spelled(answer: str, spec: RouteSpec) -> str:

@@ -4,14 +4,15 @@ coin, nor which model answered.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from schemas.base import Confidence, JsonObject, Message
 from schemas.events import Verdict
-from services.review.items import Card, ReviewItem
+from services.review.items import ROW_UNREADABLE, Card, ReviewItem
 from services.review.store.statistics import Counts
 
 WHY = {
@@ -46,15 +47,17 @@ class ItemView(BaseModel):
     item_id: str
     inference_id: str
     route: str
-    state: Literal["open", "claimed", "done"]
+    state: Literal["open", "claimed", "put_off", "done"]
     reason: str
     why: str
     messages: tuple[Message, ...]
     answer: str
+    trouble: str | None = Field(description="why its content cannot be shown; skip such an item")
     suggestion: str | None
     confidence: ConfidenceView | None
-    asked_at: datetime
+    asked_at: datetime | None
     claimed_until: datetime | None
+    back_at: datetime | None = Field(description="nobody gets it before, where it is put_off")
     verdict: Verdict | None
     right_answer: str | None
     reviewer: str | None
@@ -68,17 +71,29 @@ class ItemView(BaseModel):
 class CardView(ItemView):
     """An item in full, with the answers its route allows."""
 
-    task: str
+    task: str | None
     labels: tuple[str, ...]
     approvable: bool
 
     @classmethod
     def of_card(cls, card: Card) -> CardView:
+        if card.trouble or card.spec is None:
+            return cls.hidden(card, card.trouble or ROW_UNREADABLE)
         return cls(
             **fields_of(card.item),
             task=card.spec.task,
             labels=card.spec.labels,
             approvable=card.approvable,
+        )
+
+    @classmethod
+    def hidden(cls, card: Card, trouble: str) -> CardView:
+        """Return an item whose content cannot be shown."""
+        return cls(
+            **fields_of(replace(card.item, exchange=None), trouble),
+            task=card.spec.task if card.spec else None,
+            labels=card.spec.labels if card.spec else (),
+            approvable=False,
         )
 
 
@@ -92,6 +107,7 @@ class QueueView(BaseModel):
 
 class StatsView(BaseModel):
     open: int
+    put_off: int
     done_today: int
     open_by_route: dict[str, int]
     open_by_reason: dict[str, int]
@@ -103,6 +119,7 @@ class StatsView(BaseModel):
     def of(cls, counts: Counts) -> StatsView:
         return cls(
             open=sum(counts.open_by_route.values()),
+            put_off=counts.put_off,
             done_today=sum(counts.done_today_by_route.values()),
             open_by_route=counts.open_by_route,
             open_by_reason=counts.open_by_reason,
@@ -112,27 +129,36 @@ class StatsView(BaseModel):
         )
 
 
-def fields_of(item: ReviewItem) -> JsonObject:
+def fields_of(item: ReviewItem, trouble: str | None = None) -> JsonObject:
     """Return what every view of an item shows."""
     exchange = item.exchange
+    confidence = exchange.confidence if exchange else None
     return {
         "item_id": item.item_id,
         "inference_id": item.inference_id,
         "route": item.route,
-        "state": "claimed" if item.claimed else item.state,
+        "state": state_of(item),
         "reason": item.shown_reason,
         "why": WHY[item.shown_reason],
-        "messages": exchange.messages,
-        "answer": exchange.answer,
+        "messages": exchange.messages if exchange else (),
+        "answer": exchange.answer if exchange else "",
+        "trouble": trouble or (None if exchange else ROW_UNREADABLE),
         "suggestion": item.suggestion,
-        "confidence": exchange.confidence and ConfidenceView.of(exchange.confidence),
-        "asked_at": exchange.occurred_at,
+        "confidence": confidence and ConfidenceView.of(confidence),
+        "asked_at": exchange.occurred_at if exchange else None,
         "claimed_until": moment(item.claimed_until) if item.claimed else None,
+        "back_at": moment(item.claimed_until) if item.put_off else None,
         "verdict": item.verdict,
         "right_answer": item.answer,
         "reviewer": item.reviewer,
         "decided_at": moment(item.done_at),
     }
+
+
+def state_of(item: ReviewItem) -> str:
+    if item.put_off:
+        return "put_off"
+    return "claimed" if item.claimed else item.state
 
 
 def moment(epoch: float | None) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from services.router.app import build
 from services.router.settings import Settings
+from shared.service import run_service
 
 if __name__ == "__main__":
-    build(Settings()).run()
+    run_service(build, Settings)

@@ -11,8 +11,9 @@ from services.router.rollout import CanaryRule
 from services.router.state import RouteState, RouteView
 from services.router.store.routes import RouteDatabase
 from services.router.table import RouteTable
+from shared.errors import describe
 from shared.storage import Database
-from shared.telemetry import described, log
+from shared.telemetry import log
 
 # Seconds; the database is asked only while a canary runs.
 EVERY = 0.25
@@ -34,7 +35,9 @@ class Canaries:
                     await self.look(view)
             # The loop outlives a database that is away.
             except Exception as error:  # noqa: BLE001
-                log("canary").error("round failed", error=described(error))
+                log("canary").error(
+                    "round failed", kind=type(error).__name__, error=describe(error)[:300]
+                )
             await asyncio.sleep(EVERY)
 
     async def look(self, view: RouteView) -> None:

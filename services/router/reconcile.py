@@ -17,8 +17,8 @@ from services.router.shelf import Shelf
 from services.router.state import RouteView
 from services.router.table import RouteTable
 from services.router.upstream import Upstream, UpstreamAway
-from shared.errors import RatchetError
-from shared.telemetry import described, log
+from shared.errors import RatchetError, describe
+from shared.telemetry import log
 
 # What the trainer names; anything else in vLLM is not ours to unload
 ADAPTER_NAME = re.compile(r"[a-z0-9-]+--[a-z0-9-]+@[0-9a-f]{12}")
@@ -84,7 +84,9 @@ class Reconciler:
                 self._went_away()
             # The loop outlives whatever one round meets.
             except Exception as error:  # noqa: BLE001
-                log("reconcile").error("round failed", error=described(error))
+                log("reconcile").error(
+                    "round failed", kind=type(error).__name__, error=describe(error)[:300]
+                )
             try:
                 # Not `wait_for`: it loses a cancellation that meets a change.
                 async with asyncio.timeout(self.every):
@@ -119,7 +121,7 @@ class Reconciler:
             log("reconcile").info("adapter proven", adapter_id=adapter_id)
 
     async def _blame(self, adapter_id: str, error: Exception) -> None:
-        strikes = self.fleet.blame(adapter_id, str(error))
+        strikes = self.fleet.blame(adapter_id, describe(error))
         self._not_before[adapter_id] = time.monotonic() + min(2.0 ** (strikes - 1), LONGEST_WAIT)
         log("reconcile").error(
             "adapter not served", adapter_id=adapter_id, strikes=strikes, error=type(error).__name__

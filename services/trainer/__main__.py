@@ -2,5 +2,6 @@
 
 from services.trainer.app import build
 from services.trainer.settings import Settings
+from shared.service import run_service
 
-build(Settings()).run()
+run_service(build, Settings)

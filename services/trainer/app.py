@@ -17,7 +17,7 @@ from services.trainer.settings import Settings
 from services.trainer.store import Adapters
 from services.trainer.training import Training
 from shared.events import Outbox, Sender
-from shared.jobs import JobStore, jobs_api, work
+from shared.jobs import JobStore, Limit, jobs_api, work
 from shared.rules import RouteBook
 from shared.service import Service
 from shared.storage import BlobStore, Database
@@ -38,7 +38,8 @@ def build(
     metadata = MetaData()
     db = Database(settings.database_url)
     outbox = Outbox("trainer", metadata)
-    jobs = JobStore(db, metadata)
+    jobs = JobStore(db, metadata, per_tenant=settings.jobs_per_tenant)
+    limit = Limit(settings.job_hours, "TRAINER_JOB_HOURS")
     routes = RouteBook(metadata)
     adapters = Adapters(metadata)
     work_dir = settings.work_dir.absolute()
@@ -53,6 +54,7 @@ def build(
         work_dir=work_dir,
         recipes_dir=settings.recipes_dir,
         tracking_uri=settings.mlflow_tracking_uri or f"sqlite:///{work_dir}/mlflow.db",
+        turn_seconds=settings.turn_minutes * 60.0,
     )
     return Service(
         name="trainer",
@@ -66,7 +68,7 @@ def build(
         db=db,
         outbox=outbox,
         parts=Parts(jobs, adapters, training),
-        workers=[partial(work, jobs, JOB, training.run, training.failed, training.tidy)],
+        workers=[partial(work, jobs, JOB, training.run, training.failed, training.tidy, limit)],
         sender=sender,
         migrations=Path(__file__).with_name("migrations"),
     )

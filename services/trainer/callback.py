@@ -85,6 +85,10 @@ class RunCallback(TrainerCallback):
         control: TrainerControl,
         **kwargs: object,
     ) -> None:
-        """Mark the checkpoint that was just written: `kill -9` can leave a half-written one."""
+        """Mark the checkpoint that was just written: `kill -9` can leave a half-written one.
+
+        The trainer hears of it, and may stop here for another tenant's job.
+        """
         if state.is_world_process_zero and args.output_dir:
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+            say(checkpoint=state.global_step, steps=state.max_steps)

@@ -45,6 +45,15 @@ class TrainingOrder(BaseModel):
         return self.checkpoints / self.recipe.sha256[:12]
 
     @property
+    def stderr_file(self) -> Path:
+        """Return where the last words of a process that died are kept, for the operator.
+
+        Beside the folders of jobs, which go when their job is over.
+        """
+        attempt = self.output.parent
+        return attempt.parent.with_name("stderr") / f"{attempt.parent.name}.{attempt.name}.log"
+
+    @property
     def result_file(self) -> Path:
         """Return where the result is written: beside the adapter, which is known by its digest.
 

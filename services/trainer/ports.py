@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
 
-Progress = Callable[[TrainingProgress], Awaitable[None]]
+
+class Progress(Protocol):
+    """Hears how far a training is."""
+
+    async def say(self, progress: TrainingProgress) -> None:
+        """Keep how far it is."""
+
+    async def saved(self, step: int) -> None:
+        """Note that it can go on from this step. Raises TurnOver where it should stop here."""
 
 
 class Executor(Protocol):

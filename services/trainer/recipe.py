@@ -112,4 +112,12 @@ def load_recipe(folder: Path, name: str) -> TrainingRecipe:
     try:
         return TrainingRecipe.model_validate(yaml.safe_load(path.read_text()) | {"name": name})
     except (ValidationError, yaml.YAMLError, TypeError) as error:
-        raise RecipeUnusable(f"recipe '{name}': {error}") from error
+        raise RecipeUnusable(f"recipe '{name}': {problems_of(error)}") from error
+
+
+def problems_of(error: ValidationError | yaml.YAMLError | TypeError) -> str:
+    """Say what is wrong with a recipe, which its owner wrote: nothing of it is a user's text."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    found = error.errors(include_input=False, include_url=False)
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in found)

@@ -25,3 +25,19 @@ class Settings(ServiceSettings):
     mlflow_tracking_uri: str | None = Field(
         None, description="MLflow server or database; a SQLite file in the work folder by default"
     )
+    job_hours: float = Field(
+        12.0, gt=0, description="a training that ran longer, all attempts together, fails"
+    )
+    jobs_per_tenant: int | None = Field(
+        None,
+        ge=1,
+        description="trainings of one tenant at once; unset: as many as there are workers",
+    )
+    turn_minutes: float = Field(
+        60.0,
+        gt=0,
+        description=(
+            "a training that ran so long pauses at its next checkpoint while another tenant waits;"
+            " trainers on several machines should share the work folder then"
+        ),
+    )

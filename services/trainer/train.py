@@ -50,7 +50,7 @@ from services.trainer.rendering import (
     render,
 )
 from services.trainer.tracking import Tracking
-from shared.child import die_with_parent, say
+from shared.child import confess, die_with_parent, say
 from shared.errors import JobFailed
 from shared.storage import folder_digest
 
@@ -99,6 +99,9 @@ def main() -> None:
     except JobFailed as refusal:
         say(refused=str(refusal))
         sys.exit(2)
+    except Exception as error:
+        confess(error)
+        raise
 
 
 def run(order: TrainingOrder) -> TrainingResult:

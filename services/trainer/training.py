@@ -21,13 +21,15 @@ from services.trainer.recipe import load_recipe
 from services.trainer.store import Adapters
 from shared.errors import JobFailed
 from shared.events import Outbox
-from shared.jobs import Job, JobStore
+from shared.jobs import Job, JobStore, TurnOver
 from shared.rules import AdapterFolderRefused, examine_new_adapter
 from shared.storage import BlobStore, Database
 from shared.telemetry import log
 
 # At most this often progress is published.
 PUBLISH_SECONDS = 2.0
+# How long the last words of a process that died are kept.
+STDERR_SECONDS = 7 * 86_400.0
 # What a job's folder is called: its id, and how often it was begun anew (`Job.name`).
 JOB_FOLDER = re.compile(r"[0-9a-f-]{36}(\.\d+)?")
 JobState = Literal["queued", "running", "finished", "failed"]
@@ -52,6 +54,8 @@ class Training:
     work_dir: Path
     recipes_dir: Path
     tracking_uri: str
+    # How long a training goes on while another tenant waits.
+    turn_seconds: float
 
     async def on_dataset_built(self, tx: AsyncConnection, event: DatasetBuilt) -> None:
         await self.jobs.add(tx, JOB, event.event_id, event.model_dump(mode="json"))
@@ -63,7 +67,7 @@ class Training:
         try:
             progress = Reporter(self, job, event)
             await progress.say(TrainingProgress(detail="loading the model"))
-            result = await self.executor.train(order, progress.say)
+            result = await self.executor.train(order, progress)
             await asyncio.to_thread(check_adapter, order.output, order.recipe.rank)
             blob = await asyncio.to_thread(self.blobs.put_folder, order.output, "adapters")
             await self._publish(job, event, order, result, blob, time.monotonic() - started)
@@ -84,6 +88,7 @@ class Training:
         ]
         for name in await self.jobs.finished_runs(found):
             await asyncio.to_thread(shutil.rmtree, self.work_dir / name, ignore_errors=True)
+        await asyncio.to_thread(forget_old, self.work_dir / "stderr")
 
     async def failed(self, tx: AsyncConnection, job: Job, reason: str, retry: bool) -> None:
         """Publish that an attempt failed, in the transaction that stores it.
@@ -172,6 +177,9 @@ class Reporter:
         self.training = training
         self.job = job
         self.event = event
+        # Where it was when it was claimed: it must have come further before it is paused again.
+        self.known_step = job.progress.get("step", 0)
+        self._began = time.monotonic()
         self._published = 0.0
 
     async def say(self, progress: TrainingProgress) -> None:
@@ -184,6 +192,17 @@ class Reporter:
             await self.training.outbox.add(
                 tx, progressed(self.job, self.event, progress, "running")
             )
+
+    async def saved(self, step: int) -> None:
+        """Raise TurnOver when this job had its turn, another tenant waits, and it can go on here.
+
+        Where its checkpoints stayed on another machine it begins anew: pausing it each time at the
+        same step would never end.
+        """
+        if time.monotonic() - self._began < self.training.turn_seconds or step <= self.known_step:
+            return
+        if await self.training.jobs.turns.anybody_waits(JOB, besides=self.job):
+            raise TurnOver
 
 
 def progressed(
@@ -198,6 +217,13 @@ def progressed(
         attempt=job.attempt,
         **progress.model_dump(),
     )
+
+
+def forget_old(folder: Path) -> None:
+    """Delete what processes wrote before they died, once it is a week old: it may hold texts."""
+    for path in folder.glob("*.log"):
+        if time.time() - path.stat().st_mtime > STDERR_SECONDS:
+            path.unlink(missing_ok=True)
 
 
 def check_adapter(folder: Path, rank: int) -> None:

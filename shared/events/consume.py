@@ -26,7 +26,7 @@ from schemas.base import Event
 from schemas.topics import Topic
 from shared import failpoints
 from shared.clock import now
-from shared.errors import Fatal, RatchetError, Retryable
+from shared.errors import Fatal, RatchetError, Retryable, describe
 from shared.events.backlog import BacklogFull
 from shared.events.brake import LOOK_SECONDS, Brake, ConsumerPaused
 from shared.events.dead_letters import letter_of
@@ -261,17 +261,6 @@ def is_retryable(error: BaseException) -> bool:
     if isinstance(error, RatchetError):
         return error.retryable
     return isinstance(error, OperationalError | ConnectionError | TimeoutError)
-
-
-def describe(error: Exception) -> str:
-    """Say where validation failed and why, never the value: DLQ headers and logs carry no
-    content.
-    """
-    if isinstance(error, ValidationError):
-        return "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False)
-        )
-    return str(error)
 
 
 def count_commit_failures(message: KafkaMessage, topic: str) -> None:

@@ -65,7 +65,10 @@ class JobsApi:
         offset: Offset = 0,
         limit: Limit = 50,
     ) -> dict[str, Any]:
-        """Newest first; `error` says why one waits, failed or was cancelled."""
+        """Newest first; `error` says why one waits, failed or was cancelled.
+
+        `ahead`: how many jobs of this tenant come before a queued one. Tenants take turns.
+        """
         found = await self.jobs.page(who.tenant, state, route, limit, offset)
         return {
             "items": [shown(job) | self.describe(job) for job in found],
@@ -129,7 +132,9 @@ def shown(job: Job) -> dict[str, Any]:
         "job_id": job.job_id,
         "kind": job.kind,
         "route": job.route,
+        "tenant": job.tenant,
         "state": job.state,
+        "ahead": job.ahead if job.state == "queued" else None,
         "attempt": job.attempt,
         "progress": job.progress,
         "result": job.result,

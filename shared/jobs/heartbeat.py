@@ -18,6 +18,7 @@ from threading import Thread
 from typing import Self
 
 from shared.child import LEASE
+from shared.errors import describe
 from shared.jobs.records import Job, LeaseLost
 from shared.jobs.store import JobStore
 from shared.storage import Database
@@ -98,7 +99,7 @@ class Heartbeat:
             log("jobs").warning(
                 "lease not renewed, will try again",
                 job_id=self.job.job_id,
-                error=f"{type(error).__name__}: {error}",
+                error=describe(error),
             )
             return True
 

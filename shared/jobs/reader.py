@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Row, Select, Table, func, select
+from sqlalchemy import Row, Select, Table, and_, func, or_, select
 
 from shared.jobs.records import OPEN, Job, as_history, as_job
 from shared.storage import Database
@@ -20,7 +20,7 @@ class JobReader:
         self.past = past
 
     async def get(self, job_id: str) -> Job | None:
-        found = await self._read(self._aged().where(self.table.c.job_id == job_id))
+        found = await self._read(self._placed().where(self.table.c.job_id == job_id))
         return as_job(found[0]) if found else None
 
     async def all(self, limit: int = 50) -> list[Job]:
@@ -35,7 +35,7 @@ class JobReader:
         self, tenant: str, state: str | None, route: str | None, limit: int, offset: int
     ) -> list[Job]:
         """Return jobs of one tenant, the newest first."""
-        chosen = self._aged().where(self.table.c.route.startswith(f"{tenant}/", autoescape=True))
+        chosen = self._placed().where(self.table.c.route.startswith(f"{tenant}/", autoescape=True))
         chosen = chosen.where(self.table.c.state == state) if state else chosen
         chosen = chosen.where(self.table.c.route == route) if route else chosen
         return [
@@ -86,6 +86,23 @@ class JobReader:
             (clock - table.c.queued_at).label("age"),
             (clock - table.c.renewed_at).label("silent"),
         )
+
+    def _placed(self) -> Select[Any]:
+        """Add how many jobs of the same kind and tenant come before each."""
+        one = self.table
+        other = one.alias()
+        earlier = or_(
+            other.c.queued_at < one.c.queued_at,
+            and_(other.c.queued_at == one.c.queued_at, other.c.job_id < one.c.job_id),
+        )
+        same = (other.c.kind == one.c.kind, other.c.tenant == one.c.tenant)
+        ahead = (
+            select(func.count())
+            .select_from(other)
+            .where(*same, other.c.state.in_(OPEN), earlier, one.c.state == "queued")
+            .correlate(one)
+        )
+        return self._aged().add_columns(ahead.scalar_subquery().label("ahead"))
 
     async def _read(self, query: Select[Any]) -> list[Row[Any]]:
         async with self.db.read() as connection:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Float, Integer, MetaData, String, Table
+from sqlalchemy import JSON, BigInteger, Column, Float, Index, Integer, MetaData, String, Table
 
 from schemas.base import JsonObject, uuid7
 from shared.clock import now
@@ -46,6 +46,9 @@ class Job:
     updated_at: datetime
     age: float | None = None  # seconds since it was queued, by the database's clock
     silent: float | None = None  # seconds since its lease was renewed
+    tenant: str = ""
+    spent: float = 0.0  # seconds that earlier attempts of this run took, when it was claimed
+    ahead: int | None = None  # jobs of the same kind and tenant that come before it
 
     @property
     def run_name(self) -> str:
@@ -64,6 +67,7 @@ def jobs_table(metadata: MetaData) -> Table:
         Column("kind", String(32), nullable=False),
         Column("key", String(256), nullable=False, unique=True),
         Column("route", String(200), nullable=False, index=True),
+        Column("tenant", String(64), nullable=False, server_default=""),
         Column("payload", JSON, nullable=False),
         Column("state", String(16), nullable=False, index=True),
         Column("attempt", Integer, nullable=False),
@@ -80,13 +84,14 @@ def jobs_table(metadata: MetaData) -> Table:
         Column("error", String),
         timestamp("created_at", nullable=False),
         timestamp("updated_at", nullable=False),
+        Index("ix_jobs_turn", "kind", "state", "tenant", "queued_at"),
     )
 
 
 def history_table(metadata: MetaData) -> Table:
     """Make a row per attempt; what operators did has no token.
 
-    Outcomes: finished, failed, waits, died, stopped, cancelled, retried.
+    Outcomes: finished, failed, waits, died, stopped, paused, cancelled, retried.
     """
     return Table(
         "job_history",
@@ -111,6 +116,7 @@ def new_job(kind: str, key: str, payload: JsonObject) -> JsonObject:
         "kind": kind,
         "key": key,
         "route": payload.get("route", ""),
+        "tenant": payload.get("route", "").partition("/")[0],
         "payload": payload,
         "state": "queued",
         "attempt": 0,
@@ -146,6 +152,8 @@ def as_job(row: Any) -> Job:
         updated_at=row.updated_at,
         age=getattr(row, "age", None),
         silent=getattr(row, "silent", None),
+        tenant=row.tenant,
+        ahead=getattr(row, "ahead", None),
     )
 
 

@@ -12,16 +12,26 @@ import copy
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import MetaData, Row, Select, and_, insert, select, update
+from sqlalchemy import (
+    MetaData,
+    Row,
+    and_,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import JsonObject
 from shared import failpoints
 from shared.clock import now
+from shared.jobs.attempts import Attempts
 from shared.jobs.reader import JobReader
 from shared.jobs.records import OPEN, Job, LeaseLost, as_job, history_table, jobs_table, new_job
+from shared.jobs.turns import Turns, turns_table
 from shared.storage import Database, insert_once
 
 LEASE_SECONDS = 15.0
@@ -40,9 +50,15 @@ class JobStore(JobReader):
     """
 
     def __init__(
-        self, db: Database, metadata: MetaData, lease_seconds: float | None = None
+        self,
+        db: Database,
+        metadata: MetaData,
+        lease_seconds: float | None = None,
+        per_tenant: int | None = None,
     ) -> None:
         super().__init__(db, jobs_table(metadata), history_table(metadata))
+        self.attempts = Attempts(db, self.past)
+        self.turns = Turns(db, self.table, turns_table(metadata), per_tenant)
         self.lease_seconds = lease_seconds or LEASE_SECONDS
         self.worker = f"{socket.gethostname()}:{os.getpid()}"
 
@@ -50,6 +66,8 @@ class JobStore(JobReader):
         """Return the same jobs over another connection: a heartbeat has one of its own."""
         other = copy.copy(self)
         other.db = db
+        other.attempts = Attempts(db, self.past)
+        other.turns = Turns(db, self.table, self.turns.turns, self.turns.per_tenant)
         return other
 
     async def add(self, tx: AsyncConnection, kind: str, key: str, payload: JsonObject) -> bool:
@@ -58,13 +76,11 @@ class JobStore(JobReader):
         return await insert_once(tx, self.table, fresh)
 
     async def claim(self, kind: str, on_failure: Ended | None = None) -> Job | None:
-        """Take the job that waits longest and is not backing off, or whose worker stopped renewing
-        its lease.
-        """
-        while await self._any_free(kind):
+        """Take the job whose turn it is; one may be running whose worker stopped renewing."""
+        while await self.turns.anybody_waits(kind):
             async with self.db.transaction() as tx:
                 await self._hold_briefly(tx)
-                row = (await tx.execute(self.db.dialect.skip_locked(self._free(kind)))).first()
+                row = await self.turns.next(tx, kind)
                 if row is None:
                     break
                 if row.state == "running" and await self._killed_too_often(tx, row, on_failure):
@@ -106,7 +122,7 @@ class JobStore(JobReader):
         """
         failpoints.reach("job.before-finish")
         await self._fenced(tx, job, {"state": "finished", "result": result, "error": None})
-        await self._close(tx, job, "finished")
+        await self.attempts.end(tx, job, "finished")
 
     async def fail(
         self,
@@ -130,13 +146,20 @@ class JobStore(JobReader):
                 "lease_until": self.db.clock() + backoff if backoff else 0.0,
             },
         )
-        await self._close(tx, job, "failed" if counts else "waits", error)
+        await self.attempts.end(tx, job, "failed" if counts else "waits", error)
 
     async def release(self, job: Job) -> None:
         """Give a job back unharmed: this worker was told to stop."""
         async with self.db.transaction() as tx:
-            await self._fenced(tx, job, {"state": "queued", "lease_until": 0.0})
-            await self._close(tx, job, "stopped", "its worker was told to stop")
+            await self._requeue(tx, job, "stopped", "its worker was told to stop")
+
+    async def pause(self, tx: AsyncConnection, job: Job, reason: str) -> None:
+        """Give a job back unharmed: another tenant has its turn."""
+        await self._requeue(tx, job, "paused", reason)
+
+    async def _requeue(self, tx: AsyncConnection, job: Job, outcome: str, reason: str) -> None:
+        await self._fenced(tx, job, {"state": "queued", "lease_until": 0.0})
+        await self.attempts.end(tx, job, outcome, reason)
 
     async def cancel(self, tx: AsyncConnection, job_id: str, reason: str) -> Job | None:
         """Cancel a job at once: from here on its worker's token is stale.
@@ -153,9 +176,9 @@ class JobStore(JobReader):
             {"state": "cancelled", "error": reason[:2000], "token": self.table.c.token + 1},
         )
         if before.state == "running":
-            await self._close(tx, as_job(before), "cancelled", reason)
+            await self.attempts.end(tx, as_job(before), "cancelled", reason)
         else:
-            await self._note(tx, before, "cancelled", reason)
+            await self.attempts.note(tx, before, "cancelled", reason)
         return as_job(before)
 
     async def requeue(self, tx: AsyncConnection, job_id: str, reason: str) -> Job | None:
@@ -168,7 +191,7 @@ class JobStore(JobReader):
         before = (await tx.execute(select(self.table).where(chosen).with_for_update())).first()
         if before is None:
             return None
-        await self._note(tx, before, "retried", reason)
+        await self.attempts.note(tx, before, "retried", reason)
         await self._set(
             tx,
             chosen,
@@ -186,19 +209,10 @@ class JobStore(JobReader):
         )
         return as_job(before)
 
-    def _free(self, kind: str) -> Select[Any]:
-        table = self.table
-        free = and_(
-            table.c.kind == kind, table.c.state.in_(OPEN), table.c.lease_until < self.db.clock()
-        )
-        return select(table).where(free).order_by(table.c.queued_at, table.c.job_id).limit(1)
-
-    async def _any_free(self, kind: str) -> bool:
-        return bool(await self._read(self._free(kind)))  # polling must not take SQLite's write lock
-
     async def _take(self, tx: AsyncConnection, row: Row[Any]) -> Job:
         table = self.table
         clock = self.db.clock()
+        await self.turns.serve(tx, row)
         taken = (
             await tx.execute(
                 update(table)
@@ -215,17 +229,8 @@ class JobStore(JobReader):
                 .returning(table)
             )
         ).one()
-        await tx.execute(
-            insert(self.past).values(
-                job_id=taken.job_id,
-                life=taken.life,
-                attempt=taken.attempt,
-                token=taken.token,
-                worker=self.worker,
-                began_at=clock,
-            )
-        )
-        return as_job(taken)
+        spent = await self.attempts.begin(tx, taken)
+        return replace(as_job(taken), spent=spent)
 
     async def _killed_too_often(
         self, tx: AsyncConnection, row: Row[Any], on_failure: Ended | None
@@ -234,7 +239,8 @@ class JobStore(JobReader):
         job = as_job(row)
         deaths = row.deaths + 1
         mine = self.table.c.job_id == row.job_id
-        await self._close(tx, job, "died", DIED)
+        # It worked until then at most, however long nobody looked.
+        await self.attempts.end(tx, job, "died", DIED, at=literal(row.renewed_at))
         if row.failures + deaths < MAX_ATTEMPTS:
             await self._set(tx, mine, {"deaths": deaths})
             return False
@@ -269,25 +275,3 @@ class JobStore(JobReader):
         return (
             await tx.execute(update(self.table).where(chosen).values(**values, updated_at=now()))
         ).rowcount
-
-    async def _close(
-        self, tx: AsyncConnection, job: Job, outcome: str, reason: str | None = None
-    ) -> None:
-        attempt = and_(self.past.c.job_id == job.job_id, self.past.c.token == job.token)
-        await tx.execute(
-            update(self.past)
-            .where(attempt)
-            .values(ended_at=self.db.clock(), outcome=outcome, reason=reason and reason[:2000])
-        )
-
-    async def _note(self, tx: AsyncConnection, row: Row[Any], outcome: str, reason: str) -> None:
-        """Note what an operator did between attempts."""
-        await tx.execute(
-            insert(self.past).values(
-                job_id=row.job_id,
-                life=row.life,
-                outcome=outcome,
-                reason=reason[:2000],
-                ended_at=self.db.clock(),
-            )
-        )

@@ -15,10 +15,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
 
 from prometheus_client import Gauge
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import failpoints
-from shared.errors import JobFailed, RatchetError, Retryable
+from shared.errors import JobFailed, RatchetError, Retryable, describe
 from shared.jobs.heartbeat import Heartbeat
+from shared.jobs.limits import Limit, TimeUp, TurnOver
 from shared.jobs.records import Job, LeaseLost, as_job
 from shared.jobs.store import LEASE_SECONDS, MAX_ATTEMPTS, Ended, JobStore
 from shared.telemetry import log
@@ -31,6 +33,9 @@ __all__ = [
     "Job",
     "JobStore",
     "LeaseLost",
+    "Limit",
+    "TimeUp",
+    "TurnOver",
     "as_job",
     "run_leased",
     "work",
@@ -62,25 +67,30 @@ Tidy = Callable[[], Awaitable[None]]
 class DiskFull(Retryable):
     def __init__(self, cause: BaseException) -> None:
         super().__init__(
-            f"disk: {cause}; make room, or make it writable: the job goes on by itself"
+            f"disk: {words_of(cause)}; make room, or make it writable: the job goes on by itself"
         )
 
 
 async def work(
-    store: JobStore, kind: str, run: Run, on_failure: Ended | None = None, tidy: Tidy | None = None
+    store: JobStore,
+    kind: str,
+    run: Run,
+    on_failure: Ended | None = None,
+    tidy: Tidy | None = None,
+    limit: Limit | None = None,
 ) -> None:
     """Claim jobs and run them until cancelled.
 
     `run` ends with its own transaction that calls `store.finish`. `on_failure(tx, job, reason,
     will_retry)` may publish the failure in the transaction that stores it. `tidy` removes what
-    ended jobs have left on this machine's disk.
+    ended jobs have left on this machine's disk. A job that ran longer than `limit` fails.
     """
     tasks = [asyncio.create_task(watch(store))] + (
         [asyncio.create_task(keep_tidy(tidy))] if tidy else []
     )
     try:
         while True:
-            if not await work_once(store, kind, run, on_failure):
+            if not await work_once(store, kind, run, on_failure, limit):
                 await asyncio.sleep(POLL_SECONDS)
             elif tidy:
                 await tidy_up(tidy)
@@ -89,35 +99,53 @@ async def work(
             task.cancel()
 
 
-async def work_once(store: JobStore, kind: str, run: Run, on_failure: Ended | None = None) -> bool:
+async def work_once(
+    store: JobStore,
+    kind: str,
+    run: Run,
+    on_failure: Ended | None = None,
+    limit: Limit | None = None,
+) -> bool:
     """Run one job; return False when there was nothing to do."""
     try:
         job = await store.claim(kind, on_failure)
         if job:
-            await run_leased(store, job, run, on_failure)
+            await run_leased(store, job, run, on_failure, limit)
         return job is not None
     except LeaseLost as lost:  # nothing to repair: whoever has the job now goes on with it
         log("jobs").info("stopped working", kind=kind, why=str(lost))
         return True
     except Exception as error:  # noqa: BLE001 - a worker must outlive any single job
-        log("jobs").error("worker trouble", kind=kind, error=f"{type(error).__name__}: {error}")
+        log("jobs").error("worker trouble", kind=kind, error=describe(error))
     return False
 
 
-async def run_leased(store: JobStore, job: Job, run: Run, on_failure: Ended | None = None) -> None:
+async def run_leased(
+    store: JobStore,
+    job: Job,
+    run: Run,
+    on_failure: Ended | None = None,
+    limit: Limit | None = None,
+) -> None:
     """Run one claimed job under a heartbeat. A lost lease cancels the run and raises LeaseLost;
-    being stopped gives the job back.
+    being stopped gives the job back; what is over its limit is cancelled and fails.
     """
+    seconds = limit.left(job) if limit else None
     async with Heartbeat(store, job) as heartbeat:
         running = asyncio.create_task(_run(store, job, run, on_failure))
         lost = asyncio.create_task(heartbeat.lost.wait())
         try:
-            await asyncio.wait({running, lost}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                {running, lost}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
         except asyncio.CancelledError:
             await _ended(running, lost)
             await _give_back(store, job)
             raise
         ended = await _ended(running, lost)
+        if limit and not done and isinstance(ended, asyncio.CancelledError):
+            await _record(store, job, TimeUp(limit), on_failure)
+            return
     if isinstance(ended, asyncio.CancelledError):
         raise LeaseLost(job.job_id)
     if ended:
@@ -144,6 +172,8 @@ async def _run(store: JobStore, job: Job, run: Run, on_failure: Ended | None) ->
         await run(job)
     except LeaseLost:
         raise
+    except TurnOver as pause:
+        await _pause(store, job, str(pause), on_failure)
     except Exception as error:  # noqa: BLE001 - the reason is stored with the job, whatever it was
         await _record(store, job, DiskFull(error) if is_out_of_room(error) else error, on_failure)
     else:
@@ -155,7 +185,7 @@ async def _record(store: JobStore, job: Job, error: Exception, on_failure: Ended
     # not the job's fault: it waits as long as it takes
     away = isinstance(error, RatchetError) and error.retryable
     retry = away or (not isinstance(error, JobFailed) and job.strikes + 1 < MAX_ATTEMPTS)
-    reason = str(error) if isinstance(error, RatchetError) else f"{type(error).__name__}: {error}"
+    reason = describe(error)
     backoff = min(2.0 ** min(job.attempt - 1, 10), LONGEST_BACKOFF) if away else 0.0
     log("jobs").error(
         "attempt failed",
@@ -165,18 +195,38 @@ async def _record(store: JobStore, job: Job, error: Exception, on_failure: Ended
         retry=retry,
         error=reason[:500],
     )
+
+    async def fail(tx: AsyncConnection) -> None:
+        await store.fail(tx, job, reason, retry, backoff, counts=not away)
+        if on_failure:
+            await on_failure(tx, job, reason, retry)
+
+    await _store(store, job, fail, max(POLL_SECONDS, backoff))
+
+
+async def _pause(store: JobStore, job: Job, reason: str, on_failure: Ended | None) -> None:
+    log("jobs").info("paused", kind=job.kind, job_id=job.job_id, why=reason)
+
+    async def pause(tx: AsyncConnection) -> None:
+        await store.pause(tx, job, reason)
+        if on_failure:
+            await on_failure(tx, job, reason, True)
+
+    await _store(store, job, pause, POLL_SECONDS)
+
+
+async def _store(
+    store: JobStore, job: Job, write: Callable[[AsyncConnection], Awaitable[None]], again: float
+) -> None:
+    """Store how an attempt ended; while the database is away, try until it is back."""
     while True:
         try:
             async with store.db.transaction() as tx:
-                await store.fail(tx, job, reason, retry, backoff, counts=not away)
-                if on_failure:
-                    await on_failure(tx, job, reason, retry)
+                await write(tx)
             return
         except Retryable as trouble:
-            log("jobs").warning(
-                "the failure is not stored yet", job_id=job.job_id, error=str(trouble)
-            )
-            await asyncio.sleep(max(POLL_SECONDS, backoff))
+            log("jobs").warning("its end is not stored yet", job_id=job.job_id, error=trouble.name)
+            await asyncio.sleep(again)
 
 
 def is_out_of_room(error: BaseException) -> bool:
@@ -184,10 +234,20 @@ def is_out_of_room(error: BaseException) -> bool:
     then passes.
     """
     return any(
-        (isinstance(cause, OSError) and cause.errno in NO_ROOM)
-        or any(words in str(cause) for words in NO_ROOM_IN_WORDS)
+        (isinstance(cause, OSError) and cause.errno in NO_ROOM) or no_room_in(cause)
         for cause in causes(error)
     )
+
+
+def no_room_in(error: BaseException) -> str | None:
+    """Return the words that say so, in a message or in what a child wrote last."""
+    said = str(error) + getattr(error, "last_words", "")
+    return next((words for words in NO_ROOM_IN_WORDS if words in said), None)
+
+
+def words_of(error: BaseException) -> str:
+    found = filter(None, map(no_room_in, causes(error)))
+    return next(found, None) or describe(error)
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -206,7 +266,7 @@ async def tidy_up(tidy: Tidy) -> None:
     try:
         await tidy()
     except Exception as error:  # noqa: BLE001 - the next round tries again
-        log("jobs").warning("not tidied", error=f"{type(error).__name__}: {error}")
+        log("jobs").warning("not tidied", error=describe(error))
 
 
 async def watch(store: JobStore) -> None:

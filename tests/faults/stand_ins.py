@@ -29,7 +29,7 @@ class QuickExecutor:
         for step in range(int(done.read_text()) if done.exists() else 0, STEPS):
             await asyncio.sleep(self.seconds / STEPS)
             done.write_text(str(step + 1))
-            await progress(TrainingProgress(step=step + 1, steps=STEPS, loss=1.0))
+            await progress.say(TrainingProgress(step=step + 1, steps=STEPS, loss=1.0))
         result = result_of(order)
         await asyncio.to_thread(write_adapter, order, result)
         return result

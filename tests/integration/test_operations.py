@@ -123,9 +123,16 @@ async def test_dead_letters_are_listed_replayed_and_dropped(
             await system.settled()
             letters = await system.letters(state="open")
             assert {
-                (letter.service, letter.topic, letter.error_type, letter.error)
+                (letter.service, letter.topic, letter.error_type, letter.error.partition(":")[0])
                 for letter in letters
-            } == {("dataset-builder", "feedback-recorded", "ValueError", "a bug of ours")}
+            } == {
+                (
+                    "dataset-builder",
+                    "feedback-recorded",
+                    "ValueError",
+                    "ValueError at services.dataset_builder.store.feedback",
+                )
+            }
             bodies = {event.event_id: event.model_dump_json().encode() for event in events}
             assert {letter.event_id: letter.body for letter in letters} == bodies
             assert (await system.replayed(letters[:1]))[0].outcome == "dead-lettered again"

@@ -345,8 +345,10 @@ class KillsOnce(ChildExecutor):
         self.killed: list[int] = []
 
     async def train(self, order: TrainingOrder, progress: Progress) -> TrainingResult:
+        say = progress.say
+
         async def hear(message: TrainingProgress) -> None:
-            await progress(message)
+            await say(message)
             if not self.killed and any(order.checkpoints.rglob("_COMPLETE")):
                 self.killed = [
                     int(pid)
@@ -357,7 +359,8 @@ class KillsOnce(ChildExecutor):
                     os.kill(pid, signal.SIGKILL)
                     await asyncio.sleep(0)
 
-        return await super().train(order, hear)
+        progress.say = hear
+        return await super().train(order, progress)
 
 
 def is_training(pid: str) -> bool:

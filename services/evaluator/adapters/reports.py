@@ -10,6 +10,7 @@ import sys
 
 from schemas.base import BlobRef, JsonObject
 from shared.child import ChildDied, run_child
+from shared.errors import describe
 from shared.storage import BlobStore, private_folder
 from shared.telemetry import log
 
@@ -48,7 +49,7 @@ class ChildReports:
                     self.blobs.put_bytes, target.read_bytes(), "reports", ".html"
                 )
             except (ChildDied, TimeoutError, OSError) as error:
-                log("reports").error("no report", module=module, error=str(error)[-500:])
+                log("reports").error("no report", module=module, error=describe(error))
                 return None
 
 

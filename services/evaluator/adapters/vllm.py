@@ -85,6 +85,6 @@ class VllmGenerator:
             case VllmAway():
                 return EngineAway(self._client.url, str(error))
             case VllmFailed() if error.code >= 500 or error.code in PASSING:
-                return EngineAway(self._client.url, f"{error.code}: {error.detail[:300]}")
+                return EngineAway(self._client.url, f"status {error.code}")
             case _:
                 return None

@@ -55,6 +55,17 @@ class MonitorStore:
         row = (await tx.execute(wanted)).mappings().first()
         return as_monitor(row) if row else None
 
+    async def routes(self, connection: AsyncConnection) -> list[str]:
+        """Return which routes are watched."""
+        rows = await connection.execute(select(self.table.c.route).order_by(self.table.c.route))
+        return [row.route for row in rows]
+
+    async def see(self, connection: AsyncConnection, route: str) -> Monitor | None:
+        """Return a route's monitor as it is now, without a lock."""
+        wanted = select(self.table).where(self.table.c.route == route)
+        row = (await connection.execute(wanted)).mappings().first()
+        return as_monitor(row) if row else None
+
     async def all(self, connection: AsyncConnection) -> list[Monitor]:
         rows = await connection.execute(select(self.table).order_by(self.table.c.route))
         return [as_monitor(row) for row in rows.mappings()]

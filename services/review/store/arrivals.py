@@ -7,14 +7,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import uuid7
 from services.review.items import Arrival, Exchange
 from services.review.sampling import Sampling, rank
 from services.review.store.tables import Tables, arrival_of
-from shared.storage import insert_once, upsert
+from shared.storage import Database, delete_in_chunks, insert_once, upsert
 
 NEW_RANK = 2
 
@@ -106,16 +106,24 @@ class Arrivals:
         """Take one answer from the route's batch; say whether one was left."""
         return (await tx.execute(self._take, {"on_route": route})).rowcount == 1
 
-    async def forget(self, tx: AsyncConnection, before: float) -> int:
+    async def forget(self, db: Database, before: float) -> int:
         """Drop what nobody was asked to review and what never met its inference.
 
         `before` is in seconds since the epoch. Returns how many rows that were.
         """
-        old = (
-            self.items.c.state.in_(("set_aside", "awaited", "unrouted")),
-            self.items.c.recorded_at < before,
+        return sum(
+            [
+                await delete_in_chunks(db, self.items, old, self.items.c.recorded_at)
+                for old in self.old(before)
+            ]
         )
-        return (await tx.execute(delete(self.items).where(*old))).rowcount
+
+    def old(self, before: float) -> list[ColumnElement[bool]]:
+        """Return a condition for each state, as the index by age wants it."""
+        return [
+            and_(self.items.c.state == state, self.items.c.recorded_at < before)
+            for state in ("set_aside", "awaited", "unrouted")
+        ]
 
     async def _set(self, tx: AsyncConnection, item_id: str, **values: object) -> None:
         await tx.execute(self._update, {"this": item_id} | values)

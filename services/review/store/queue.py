@@ -93,13 +93,14 @@ class Queue:
             },
         )
 
-    async def release(self, tx: AsyncConnection, item_id: str) -> None:
+    async def release(self, tx: AsyncConnection, item_id: str, until: float = 0.0) -> None:
+        """End a claim: the item comes after all others, and to nobody before `until`."""
         await tx.execute(
             self._update,
             {
                 "this": item_id,
                 "claimed_by": None,
-                "claimed_until": 0.0,
+                "claimed_until": until,
                 "rank": SKIPPED_RANK,
                 "queued_at": time.time(),
             },

@@ -22,13 +22,16 @@ Conditions = tuple[ColumnElement[bool], ...]
 
 @dataclass(frozen=True)
 class Counts:
-    """Open items, verdicts since midnight UTC, and the median time of the last 1,000 verdicts."""
+    """Open items, verdicts since midnight UTC, the median time of the last 1,000 verdicts, and how
+    many open items nobody gets for now.
+    """
 
     open_by_route: dict[str, int]
     open_by_reason: dict[str, int]
     done_today_by_reviewer: dict[str, int]
     done_today_by_route: dict[str, int]
     p50_seconds: float | None
+    put_off: int
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,11 @@ class Statistics:
         free = or_(self.items.c.claimed_until < self.clock, self.items.c.claimed_by == who.id)
         return await self._count(tx, (*self._in(who.tenant, "open"), free, *self._on(route)))
 
+    async def put_off_count(self, tx: AsyncConnection, tenant: str, route: str | None) -> int:
+        """Count what was skipped because its content cannot be shown, and is not back yet."""
+        away = (self.items.c.claimed_by.is_(None), self.items.c.claimed_until >= self.clock)
+        return await self._count(tx, (*self._in(tenant, "open"), *away, *self._on(route)))
+
     async def done_since(
         self, tx: AsyncConnection, tenant: str, reviewer: str, since: float
     ) -> int:
@@ -70,6 +78,7 @@ class Statistics:
             done_today_by_reviewer=by_kind(done),
             done_today_by_route=by_route(done),
             p50_seconds=await self._median(tx, tenant),
+            put_off=await self.put_off_count(tx, tenant, None),
         )
 
     async def _count(self, tx: AsyncConnection, where: Conditions) -> int:

@@ -21,6 +21,7 @@ from sqlalchemy import (
 )
 
 from schemas.events import RouteChanged
+from schemas.route import RouteSpec
 from services.review.items import Arrival, Card, Exchange, ReviewItem
 from shared.storage import seconds
 
@@ -93,7 +94,15 @@ def arrival_of(row: Row[Any]) -> Arrival:
 
 def card_of(row: Row[Any]) -> Card:
     """Read an item from a row that joins it with its route and with the database's clock."""
-    return Card(item_of(row, row.now), RouteChanged.model_validate_json(row.route_state).spec)
+    return Card(item_of(row, row.now), spec_of(row.route_state))
+
+
+def spec_of(state: str) -> RouteSpec | None:
+    """Read a route, nothing where it cannot be read."""
+    try:
+        return RouteChanged.model_validate_json(state).spec
+    except ValueError:
+        return None
 
 
 def item_of(row: Row[Any], now: float | Decimal) -> ReviewItem:
@@ -108,7 +117,7 @@ def item_of(row: Row[Any], now: float | Decimal) -> ReviewItem:
         audit=row.audit,
         probability=row.probability,
         coin=row.coin,
-        exchange=Exchange.unpack(row.asked),
+        exchange=Exchange.read(row.asked),
         suggestion=row.suggestion,
         claimed_by=row.claimed_by,
         claimed_at=row.claimed_at,

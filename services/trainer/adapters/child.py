@@ -40,13 +40,19 @@ class ChildExecutor:
         async def hear(message: JsonObject) -> None:
             if "refused" in message:
                 raise JobFailed(message["refused"])
-            await progress(TrainingProgress.model_validate(message))
+            if "checkpoint" in message:
+                # After the last one there is little left to do.
+                if message["checkpoint"] < message["steps"]:
+                    await progress.saved(message["checkpoint"])
+                return
+            await progress.say(TrainingProgress.model_validate(message))
 
         await run_child(
             [*launcher(order.recipe), "-m", MODULE, "--order", str(file)],
             hear,
             ENVIRONMENT,
             SILENCE_SECONDS,
+            order.stderr_file,
         )
         return TrainingResult.model_validate_json(order.result_file.read_text())
 

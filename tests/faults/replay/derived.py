@@ -66,7 +66,10 @@ ORDERED_JOBS = Derived(
     without="state, lease, progress and result, which are the worker's, and times",
 )
 
-ATTEMPTS = {"job_history": "attempts at jobs, and what people cancelled or repeated"}
+ATTEMPTS = {
+    "job_history": "attempts at jobs, and what people cancelled or repeated",
+    "job_turns": "when each tenant's jobs were last begun",
+}
 
 REBUILDS: Mapping[str, Rebuild] = {
     "capture": Rebuild((ROUTES,), {"ledger": "ids that came over HTTP"}),

@@ -256,7 +256,7 @@ async def test_a_build_that_cannot_be_done_frees_the_route(rig: Rig, monkeypatch
     for _ in range(MAX_ATTEMPTS):
         await rig.work()
     state = await rig.state()
-    assert "Parquet does not like" in state.refusal and state.building == 0
+    assert "ValueError at services.dataset_builder" in state.refusal and state.building == 0
     monkeypatch.undo()
     async with rig.db.transaction() as tx:
         await rig.ledger.command(tx, factories.ROUTE, "it was repaired")

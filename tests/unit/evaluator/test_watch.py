@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import MetaData, func, select
 
 from schemas.base import Attempt
@@ -228,3 +229,29 @@ async def test_feedback_is_kept_without_its_text(world: SimpleNamespace) -> None
     async with world.db.read() as connection:
         (row,) = (await connection.execute(select(world.streams.feedback))).all()
     assert "555" not in repr(row)
+
+
+async def test_what_is_wrong_with_one_route_keeps_no_other_from_being_watched(
+    world: SimpleNamespace,
+) -> None:
+    await promote(world)
+    await answers(world, 180)
+    await answers(world, 200, strange=True)
+    broken = sa.insert(world.monitors.table).from_select(
+        [column.name for column in world.monitors.table.columns],
+        sa.select(
+            *(
+                sa.literal("acme/broken")
+                if column.name == "route"
+                # no JSON
+                else sa.literal("{")
+                if column.name == "recent"
+                else column
+                for column in world.monitors.table.columns
+            )
+        ),
+    )
+    async with world.db.transaction() as tx:
+        await tx.execute(broken)
+    (alarm,) = await look(world)
+    assert alarm.route == factories.ROUTE

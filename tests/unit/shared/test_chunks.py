@@ -81,25 +81,22 @@ async def test_more_rows_of_one_moment_than_a_chunk_holds(full: Database) -> Non
     assert await delete_in_chunks(full, PAIRS, OLD, PAIRS.c.at) == ROWS // 100 * 99
 
 
-async def longest_wait(db: Database, deleting: asyncio.Task[object]) -> float:
-    """Return how long the slowest of many writes took while something was deleted."""
-    slowest = 0.0
+async def writes_during(db: Database, deleting: asyncio.Task[object]) -> int:
+    """Return how many others could write while something was deleted."""
     n = 0
     while not deleting.done():
-        began = time.perf_counter()
         async with db.transaction() as tx:
             await tx.execute(insert(MARKS).values(n=n))
-        slowest = max(slowest, time.perf_counter() - began)
         n += 1
         await asyncio.sleep(0.001)
-    return slowest
+    return n
 
 
 async def test_a_writer_gets_through_and_in_one_statement_it_does_not(full: Database) -> None:
     if not full.is_sqlite:
         pytest.skip("on Postgres a delete locks only its own rows")
     task = asyncio.create_task(delete_in_chunks(full, PAIRS, OLD, PAIRS.c.at))
-    assert await longest_wait(full, task) < 0.05
+    assert await writes_during(full, task) > 20
     async with full.transaction() as tx:
         await tx.execute(delete(MARKS))
         rows = [
@@ -112,7 +109,7 @@ async def test_a_writer_gets_through_and_in_one_statement_it_does_not(full: Data
         async with full.transaction() as tx:
             await tx.execute(delete(PAIRS).where(OLD))
 
-    assert await longest_wait(full, asyncio.create_task(at_once())) > 0.05
+    assert await writes_during(full, asyncio.create_task(at_once())) <= 3
 
 
 async def test_it_rests_for_two_thirds_of_the_time(

@@ -6,7 +6,9 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,13 @@ from sqlalchemy import select
 from schemas.events import AdapterTrained, DatasetBuilt
 from services.trainer.order import JOB, TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Progress
+from services.trainer.training import Reporter, forget_old
 from shared.child import ChildDied, run_child
 from shared.errors import JobFailed
+from shared.jobs.limits import TurnOver
 from shared.jobs.worker import MAX_ATTEMPTS, Job, LeaseLost, run_leased, work_once
 from shared.storage.blobs import BlobStore
+from tests import factories
 from tests.unit.trainer.worlds import (
     Fake,
     dataset_event,
@@ -215,7 +220,7 @@ async def test_progress_is_kept_and_published_at_most_every_two_seconds(
 ) -> None:
     async def chatters(order: TrainingOrder, progress: Progress) -> TrainingResult:
         for step in range(1, 50):
-            await progress(TrainingProgress(step=step, steps=100, loss=1.0))
+            await progress.say(TrainingProgress(step=step, steps=100, loss=1.0))
             await asyncio.sleep(0)
         return await succeeds(order, progress)
 
@@ -240,7 +245,7 @@ async def test_a_worker_that_lost_its_lease_says_nothing_more_and_touches_no_fil
         )
         await asyncio.wait_for(begun.wait(), 10)
         with pytest.raises(LeaseLost):
-            await progress(TrainingProgress(step=9, steps=9, loss=0.1))
+            await progress.say(TrainingProgress(step=9, steps=9, loss=0.1))
         successors.append(working)
         raise ChildDied(-9, "killed by its own heartbeat")
 
@@ -353,3 +358,71 @@ async def test_folders_of_jobs_that_are_over_are_removed_and_no_others(
         (tmp_path / "work" / name).mkdir(parents=True)
     await world.training.tidy()
     assert {path.name for path in (tmp_path / "work").iterdir()} == {job.run_name, "mlruns"}
+
+
+def of_globex(event: DatasetBuilt) -> DatasetBuilt:
+    spec = factories.spec(name="globex/support-triage")
+    return factories.dataset(tenant="globex", route=spec.name, spec=spec, blob=event.blob)
+
+
+async def test_a_long_training_gives_way_at_a_checkpoint_and_goes_on_from_there(
+    world: World, tmp_path: Path
+) -> None:
+    world.training.turn_seconds = 0.0
+    order: list[str] = []
+
+    async def learns(told: TrainingOrder, progress: Progress) -> TrainingResult:
+        order.append(f"{told.spec.name} from the beginning")
+        save_checkpoint(told.checkpoints, 3)
+        await progress.say(TrainingProgress(step=3, steps=9, loss=1.0))
+        await progress.saved(3)
+        raise AssertionError("it went on though another tenant waits")
+
+    async def other(told: TrainingOrder, progress: Progress) -> TrainingResult:
+        order.append(told.spec.name)
+        await progress.saved(3)  # the first one waits, but has come no further than this
+        return await succeeds(told, progress)
+
+    async def goes_on(told: TrainingOrder, progress: Progress) -> TrainingResult:
+        order.append(f"{told.spec.name} goes on")
+        return await resumes_at(3)(told, progress)
+
+    event = dataset_event(tmp_path)
+    await world.told(event)
+    await world.told(of_globex(event))
+    await world.attempt(learns)
+    world.training.turn_seconds = 60.0
+    await world.attempt(other, goes_on)
+    assert order == [
+        "acme/support-triage from the beginning",
+        "globex/support-triage",
+        "acme/support-triage goes on",
+    ]
+    states = [body["state"] for body in await world.published("TrainingProgressed")]
+    assert "queued" in states and states[-1] == "finished"
+    assert len(await world.published("AdapterTrained")) == 2
+
+
+async def test_where_checkpoints_stay_behind_a_training_is_not_paused_again_at_once(
+    world: World, tmp_path: Path
+) -> None:
+    """On another machine it begins anew, and must come further than when it was paused."""
+    world.training.turn_seconds = 0.0
+    event = dataset_event(tmp_path)
+    await world.told(event)
+    await world.told(of_globex(event))
+    job = await world.claimed()
+    reporter = Reporter(world.training, replace(job, progress={"step": 3}), event)
+    await reporter.saved(3)
+    with pytest.raises(TurnOver):
+        await reporter.saved(6)
+
+
+def test_what_a_process_wrote_before_it_died_is_kept_for_a_week(tmp_path: Path) -> None:
+    for name, age in (("old.log", 8 * 86_400), ("new.log", 3600)):
+        path = tmp_path / name
+        path.write_text("a row of the dataset")
+        os.utime(path, (time.time() - age, time.time() - age))
+    forget_old(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["new.log"]
+    forget_old(tmp_path / "nothing was written yet")

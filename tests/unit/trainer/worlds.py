@@ -36,8 +36,8 @@ class Fake:
 
 
 async def succeeds(order: TrainingOrder, progress: Progress) -> TrainingResult:
-    await progress(TrainingProgress(step=1, steps=2, loss=1.0))
-    await progress(TrainingProgress(step=2, steps=2, loss=0.5, validation_loss=0.6))
+    await progress.say(TrainingProgress(step=1, steps=2, loss=1.0))
+    await progress.say(TrainingProgress(step=2, steps=2, loss=0.5, validation_loss=0.6))
     result = result_of(order)
     write_adapter(order, result)
     return result
