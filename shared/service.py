@@ -103,6 +103,7 @@ class Service(Generic[Parts]):
         common = {
             "service": self.name,
             "database": "up",
+            "event_log": self.settings.kafka_kind,
             "consuming": self.consuming,
             "outbox_pending": await self.relay.pending(),
             "paused": self.health.paused(),

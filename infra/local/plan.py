@@ -90,6 +90,7 @@ def make_plan(config: LocalConfig, home: Home) -> Plan:
             databases[name],
             ports[name],
             base_model_of(config),
+            broker.kind,
         )
         services.append(service_part(name, urls[name], ports[name], environment | own))
     return Plan((broker, *served, *services), {**urls, "broker": broker.url}, databases)
@@ -112,12 +113,19 @@ def service_part(name: str, url: str, port: int, environment: dict[str, str]) ->
 
 
 def service_environment(
-    name: str, home: Home, urls: Mapping[str, str], database: str, port: int, base_model: str
+    name: str,
+    home: Home,
+    urls: Mapping[str, str],
+    database: str,
+    port: int,
+    base_model: str,
+    event_log: str,
 ) -> dict[str, str]:
     """Return what the service is told; a test compares the names with its settings."""
     common = {
         "KAFKA_BOOTSTRAP_SERVERS": urls["broker"],
         "KAFKA_INSTANCE_ID": instance_id(home),
+        "KAFKA_KIND": event_log,
         "DATABASE_URL": database,
         "ARTIFACTS_URL": f"file://{home.path}/artifacts",
         "RATCHET_KEYS_FILE": str(home.keys_file),

@@ -17,7 +17,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 
-from infra.local.broker import broker_part
+from infra.local.broker import embedded
 from infra.local.home import Home
 from infra.local.ports import free_port
 from shared.events.seams import EMPTY_FETCH_SECONDS, open_seams
@@ -39,7 +39,7 @@ asyncio.run(main())
 
 @pytest.fixture
 async def servers(tmp_path: Path) -> AsyncIterator[str]:
-    part = broker_part(Home(tmp_path), free_port(), {})
+    part = embedded(Home(tmp_path), free_port(), {})
     process = subprocess.Popen(part.argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     async with asyncio.timeout(30):
         while not await part.probe():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.broker import KafkaUnusable
+from infra.kafka import KafkaUnusable
 from infra.local.databases import DatabaseUrlWrong, create_missing_databases, database_urls
 from infra.local.home import Home
 from infra.local.part import PartUnknown
@@ -17,6 +17,11 @@ from schemas.topics import SERVICES
 from tests.settings_names import known_names, required_names, settings_of
 
 MODEL = "/models/tiny"
+
+
+@pytest.fixture(autouse=True)
+def no_kafka_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATCHET_CACHE", str(tmp_path / "cache"))
 
 
 def config(tmp_path: Path, **changes) -> LocalConfig:
@@ -49,7 +54,13 @@ def test_every_name_passed_to_a_service_is_one_of_its_settings(
         "vllm-evaluation": "http://127.0.0.1:8201",
     }
     passed = service_environment(
-        service, Home(tmp_path), urls, f"sqlite+aiosqlite:///{tmp_path}/x.db", 8107, MODEL
+        service,
+        Home(tmp_path),
+        urls,
+        f"sqlite+aiosqlite:///{tmp_path}/x.db",
+        8107,
+        MODEL,
+        "embedded",
     )
     assert set(passed) <= known_names(settings)
     assert required_names(settings) <= set(passed)
@@ -97,7 +108,7 @@ def test_a_running_kafka_is_used_and_not_started(tmp_path: Path) -> None:
 
 
 def test_a_kafka_home_that_is_none_says_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(KafkaUnusable, match="no bin/kafka-server-start"):
+    with pytest.raises(KafkaUnusable, match="no libs/"):
         plan(tmp_path, environment={"KAFKA_HOME": str(tmp_path)})
 
 
