@@ -32,10 +32,6 @@ class DownloadFailed(RatchetError):
         )
 
 
-class Cut(Exception):
-    """The connection ended before the file did."""
-
-
 def fetch(url: str, folder: Path, progress: Progress) -> Path:
     """Return the file's path in `folder`, where an earlier try may have left its beginning."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,10 +43,11 @@ def fetch(url: str, folder: Path, progress: Progress) -> Path:
             try:
                 append(client, url, target, progress)
                 return target
-            except Cut as error:
+            # The connection was cut.
+            except (httpx.RemoteProtocolError, httpx.ReadError) as error:
                 failures = 0 if size_of(target) > before else failures + 1
                 if failures == TRIES:
-                    raise DownloadFailed(url, f"{error}, again and again", before) from error
+                    raise DownloadFailed(url, "it is cut again and again", before) from error
             except httpx.TimeoutException as error:
                 reason = f"the server said nothing for {SILENCE_SECONDS:.0f} s"
                 raise DownloadFailed(url, reason, size_of(target)) from error
@@ -73,15 +70,12 @@ def append(client: httpx.Client, url: str, target: Path, progress: Progress) -> 
         rest = response.headers.get("content-length")
         total = here + int(rest) if rest else None
         with target.open("ab" if here else "wb") as file:
-            try:
-                for chunk in response.iter_raw():
-                    file.write(chunk)
-                    here += len(chunk)
-                    if here > LARGEST:
-                        raise DownloadFailed(url, f"it is larger than {LARGEST / 1e6:.0f} MB", 0)
-                    progress(here, total)
-            except (httpx.RemoteProtocolError, httpx.ReadError) as error:
-                raise Cut("the connection was cut") from error
+            for chunk in response.iter_raw():
+                file.write(chunk)
+                here += len(chunk)
+                if here > LARGEST:
+                    raise DownloadFailed(url, f"it is larger than {LARGEST / 1e6:.0f} MB", 0)
+                progress(here, total)
 
 
 def size_of(path: Path) -> int:
@@ -114,4 +108,4 @@ def beside(url: str) -> str:
 def reason_of(error: Exception) -> str:
     if isinstance(error, httpx.HTTPStatusError):
         return f"the server answers {error.response.status_code}"
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+    return f"{type(error).__name__}: {error}".rstrip(":. ")

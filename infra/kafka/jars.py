@@ -37,12 +37,14 @@ class Jar:
     sha256: str
 
 
+def lock_list() -> str:
+    return LOCK.read_text("utf-8")
+
+
 def listed() -> dict[str, Jar]:
     """Return the jars of the lock list by file name."""
     rows = (
-        line.split("\t")
-        for line in LOCK.read_text("utf-8").splitlines()
-        if line and not line.startswith("#")
+        line.split("\t") for line in lock_list().splitlines() if line and not line.startswith("#")
     )
     jars = (
         Jar(f"{artifact}-{version}.jar", int(size), digest)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.kafka.jars import LOCK, kafka_version
+from infra.kafka.jars import kafka_version, lock_list
 from infra.kafka.java import java_for
 from infra.setup.places import KAFKA_CONSTRAINTS, cache_dir
 from shared.errors import RatchetError
@@ -61,7 +61,9 @@ class Kafka:
 
 def kafka_dir() -> Path:
     """Name the folder after all it depends on, so that a changed pin makes a new one."""
-    made_from = hashlib.sha256(LOCK.read_bytes() + KAFKA_CONSTRAINTS.read_bytes()).hexdigest()
+    made_from = hashlib.sha256(
+        (lock_list() + KAFKA_CONSTRAINTS.read_text("utf-8")).encode()
+    ).hexdigest()
     return cache_dir() / f"kafka-{kafka_version()}-{made_from[:12]}"
 
 
