@@ -27,6 +27,7 @@ from shared.events import (
     Housekeeping,
     KafkaLogReader,
     KafkaSender,
+    LogSize,
     Outbox,
     Relay,
     Sender,
@@ -73,6 +74,7 @@ class Service(Generic[Parts]):
         instance = self.settings.kafka_instance_id
         servers = self.settings.kafka_bootstrap_servers
         reader = KafkaLogReader(servers, self.name)
+        self.log_size = LogSize(servers, self.settings.kafka_kind, self.name)
         guard = ConsumerGuard(self.db, self.outbox, reader)
         self.broker = make_broker(self.settings, self.name)
         consumers = subscribe(self.broker, self.handlers, self.db, self.outbox, guard, instance)
@@ -103,11 +105,11 @@ class Service(Generic[Parts]):
         common = {
             "service": self.name,
             "database": "up",
-            "event_log": self.settings.kafka_kind,
             "consuming": self.consuming,
             "outbox_pending": await self.relay.pending(),
             "paused": self.health.paused(),
         }
+        common |= self.log_size.report()
         return common | (self.report() if self.report else {})
 
     @asynccontextmanager

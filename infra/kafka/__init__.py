@@ -3,12 +3,13 @@
 Other code asks here where it is and how it is started.
 """
 
-from infra.kafka.install import Progress, install
+from infra.kafka.install import SIZE_WORDS, Progress, install
 from infra.kafka.java import JavaMissing
 from infra.kafka.node import format_command, is_formatted, write_properties
 from infra.kafka.places import Kafka, KafkaUnusable, at_home, installed
 
 __all__ = [
+    "SIZE_WORDS",
     "JavaMissing",
     "Kafka",
     "KafkaUnusable",

@@ -20,22 +20,35 @@ from infra.kafka import (
 from infra.local.home import Home
 from infra.local.part import Part, port_is_open
 from infra.local.ports import free_port
+from infra.setup.machine import why_it_does_not_start
 from infra.topics import BrokerAway, provision
 from shared.errors import RatchetError
+from shared.event_log import EMBEDDED
 
 PATIENCE_SECONDS = 15
 EMBEDDED_WARNING = (
-    "the event log is the embedded one, which keeps events in memory and is not crash-safe: right"
-    " for a laptop; set KAFKA_HOME to run an Apache Kafka, or KAFKA_BOOTSTRAP_SERVERS to use one"
-    " that runs"
+    "the event log is the embedded one, which keeps events in memory and forgets on a crash (they"
+    " are sent again from the outboxes): run 'ratchet kafka install' once for a durable one"
+)
+# What to do where there is no log to start.
+OTHER_LOGS = (
+    "run 'ratchet kafka install', which needs GLIBC 2.17 only, or set KAFKA_BOOTSTRAP_SERVERS to a"
+    " Kafka that runs"
 )
 
 
 class EmbeddedMissing(RatchetError):
     def __init__(self) -> None:
         super().__init__(
-            "the embedded event log (noida-db) is not installed: run 'make setup', or set"
-            " KAFKA_HOME or KAFKA_BOOTSTRAP_SERVERS"
+            f"the embedded event log (noida-db) is not installed: run 'make setup', or {OTHER_LOGS}"
+        )
+
+
+class EmbeddedUnusable(RatchetError):
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            "the embedded event log (noida-db) does not start on this machine (it needs GLIBC 2.34,"
+            f" as Debian 12, Ubuntu 22.04 and RHEL 9 have): {reason}. Next: {OTHER_LOGS}"
         )
 
 
@@ -66,6 +79,8 @@ def embedded(home: Home, port: int, environment: Mapping[str, str]) -> Part:
     binary = Path(spec.origin).with_name("noida-db")
     if not os.access(binary, os.X_OK):
         binary.chmod(0o755)
+    if reason := why_it_does_not_start(binary):
+        raise EmbeddedUnusable(reason)
     servers = f"127.0.0.1:{port}"
     argv = (
         str(binary),
@@ -86,11 +101,16 @@ def embedded(home: Home, port: int, environment: Mapping[str, str]) -> Part:
         (port,),
         stage=2,
         chatty=True,
-        kind="embedded",
+        kind=EMBEDDED,
     )
 
 
 def apache(home: Home, kafka: Kafka, port: int, environment: Mapping[str, str]) -> Part:
+    if not kafka.java.exists():
+        raise KafkaUnusable(
+            str(kafka.home),
+            f"its Java ({kafka.java}) is gone; remove that folder and run 'ratchet kafka install'",
+        )
     folder = home.path / "kafka"
     servers = f"127.0.0.1:{port}"
     return Part(

@@ -58,6 +58,10 @@ class Plan:
     databases: dict[str, str]
 
     @property
+    def event_log(self) -> str:
+        return self.parts[0].kind
+
+    @property
     def names(self) -> list[str]:
         return [part.name for part in self.parts]
 

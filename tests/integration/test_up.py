@@ -137,7 +137,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Up]]:
 def test_the_whole_system_starts_heals_and_leaves_nothing_behind(start: Callable[..., Up]) -> None:
     up = start()
     up.wait_ready()
-    assert "not crash-safe" in up.output()
+    assert "run 'ratchet kafka install' once" in up.output()
 
     status = up.status()
     assert (status["ok"], status["problems"], status["routes"]) == (True, [], [])
