@@ -83,8 +83,11 @@ class Broker(ABC):
     @abstractmethod
     def command(self) -> list[str]: ...
 
-    def start(self) -> None:
+    def prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+
+    def start(self) -> None:
+        self.prepare()
         with (self.folder / "broker.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL
@@ -143,14 +146,19 @@ class EmbeddedBroker(Broker):
 class ApacheKafka(Broker):
     """One node, broker and controller in one."""
 
-    def command(self) -> list[str]:
-        kafka = apache()
+    def __init__(self, folder: Path, port: int | None = None, kafka: Kafka | None = None) -> None:
+        super().__init__(folder, port)
+        self.kafka = kafka or apache()
+
+    def prepare(self) -> None:
+        super().prepare()
         # the port stays as long as its folder does: clients come back to it
-        properties = self.folder / "server.properties"
         if not is_formatted(self.folder):
             properties = write_properties(self.folder, self.port, free_port())
-            subprocess.run(format_command(kafka, properties), check=True, capture_output=True)
-        return kafka.command("kafka.Kafka", str(properties))
+            subprocess.run(format_command(self.kafka, properties), check=True, capture_output=True)
+
+    def command(self) -> list[str]:
+        return self.kafka.command("kafka.Kafka", str(self.folder / "server.properties"))
 
 
 class ThreeNodes:
