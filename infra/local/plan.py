@@ -34,19 +34,21 @@ ROOT = Path(__file__).resolve().parents[2]
 class LocalConfig:
     """What the user asked for.
 
-    `base_model` is a folder or a hub id, None for the laptop's own; `only` names the parts to run
-    beside the event log, empty for all.
+    `base_model` is a folder or a hub id, None for the laptop's own; `engine` is the URL of a vLLM
+    elsewhere that serves router and evaluator; `only` names the parts to run beside the event log,
+    empty for all.
     """
 
     home: Path = Path(".ratchet")
     port_base: int = DEFAULT_BASE
     vllm: bool = True
     base_model: str | None = None
+    engine: str | None = None
     only: frozenset[str] = frozenset()
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def wants(self, part: str) -> bool:
-        if part in VLLM and not self.vllm:
+        if part in VLLM and (self.engine or not self.vllm):
             return False
         return not self.only or part in self.only or part == "broker"
 
@@ -164,8 +166,13 @@ class VllmMissing(RatchetError):
     def __init__(self, python: Path) -> None:
         super().__init__(
             f"vLLM is not set up (there is no {python}): run 'make setup', or use one elsewhere"
-            " with --no-vllm"
+            " with --engine URL"
         )
+
+
+class EngineWrong(RatchetError):
+    def __init__(self, url: str) -> None:
+        super().__init__(f"--engine {url} is no address: name a vLLM that runs, as http://gpu:8000")
 
 
 class ModelMissing(RatchetError):
@@ -211,7 +218,11 @@ def base_model_of(config: LocalConfig) -> str:
 
 
 def vllm_elsewhere(config: LocalConfig) -> dict[str, str]:
-    """Return the vLLM servers that the environment names, where --no-vllm was said."""
+    """Return the vLLM servers that --engine or, where --no-vllm was said, the environment names."""
+    if config.engine:
+        if not config.engine.startswith(("http://", "https://")):
+            raise EngineWrong(config.engine)
+        return dict.fromkeys(VLLM, config.engine.rstrip("/").removesuffix("/v1"))
     named = {
         "vllm-serving": config.environment.get("ROUTER_VLLM_URL"),
         "vllm-evaluation": config.environment.get("EVALUATOR_VLLM_URL"),

@@ -11,7 +11,7 @@ from infra.kafka import KafkaUnusable
 from infra.local.databases import DatabaseUrlWrong, create_missing_databases, database_urls
 from infra.local.home import Home
 from infra.local.part import PartUnknown
-from infra.local.plan import LocalConfig, make_plan, service_environment
+from infra.local.plan import EngineWrong, LocalConfig, make_plan, service_environment
 from infra.local.ports import BadPortBase, PortBusy, free_port, plan_ports, require_free
 from schemas.topics import SERVICES
 from tests.settings_names import known_names, required_names, settings_of
@@ -119,6 +119,19 @@ def test_without_vllm_the_named_servers_are_used(tmp_path: Path) -> None:
     }
     assert parts["router"].env["ROUTER_VLLM_URL"] == "http://gpu:8000"
     assert parts["evaluator"].env["EVALUATOR_VLLM_URL"] == "http://127.0.0.1:21101"
+
+
+@pytest.mark.parametrize("url", ["http://gpu:8000", "http://gpu:8000/", "http://gpu:8000/v1"])
+def test_an_engine_elsewhere_serves_router_and_evaluator(tmp_path: Path, url: str) -> None:
+    parts = {part.name: part for part in plan(tmp_path, vllm=True, engine=url).parts}
+    assert set(parts) == {"broker", *SERVICES}
+    assert parts["router"].env["ROUTER_VLLM_URL"] == "http://gpu:8000"
+    assert parts["evaluator"].env["EVALUATOR_VLLM_URL"] == "http://gpu:8000"
+
+
+def test_an_engine_that_is_no_address_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EngineWrong, match="http://gpu:8000"):
+        plan(tmp_path, engine="gpu:8000")
 
 
 def test_a_proxy_is_not_asked_for_loopback(tmp_path: Path) -> None:
