@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +18,9 @@ from infra.setup.work import run
 PIP = "26.3"
 # Of what may be silent: 20 s until that is certain, where pip alone takes two minutes.
 BOUNDED = ("--timeout", "10", "--retries", "1")
-# How pip says that no index has it.
-NOWHERE = "No matching distribution found"
+# How pip says that no index has a package, asked for one without its dependencies: the second where
+# PIP_CONSTRAINT is set.
+NOWHERE = re.compile("No matching distribution|ResolutionImpossible")
 # On Linux PyPI has the CUDA build, which cannot be imported without NVIDIA's libraries: 2.7 GB to
 # fetch, 5.5 GB unpacked.
 PYPI_BUILD_MB = 5500
@@ -98,7 +100,7 @@ def install_torch(step: str, venv: Path, constraints: Path) -> None:
         try:
             pip(step, venv, *BOUNDED, *LISTED, str(wanted), "--extra-index-url", PYTORCH_CPU_INDEX)
         except SetupError as error:
-            if NOWHERE not in str(error):
+            if not NOWHERE.search(str(error)):
                 raise
             raise NoCpuBuild(f"{version}{build}") from error
 

@@ -144,9 +144,14 @@ def test_what_everything_needs_still_fails(monkeypatch: pytest.MonkeyPatch) -> N
     assert program.main(["all"]) == 1
 
 
-def test_pip_says_nowhere_in_the_words_that_are_looked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("constrained", [False, True])
+def test_pip_says_nowhere_in_the_words_that_are_looked_for(
+    constrained: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Against pip itself, with indexes that have nothing."""
     (tmp_path / "torch.txt").write_text("torch==0.0.1+cpu --hash=sha256:" + "0" * 64)
-    ask = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", *venvs.BOUNDED]
+    (tmp_path / "limits.txt").write_text("torch<99\n")
+    monkeypatch.setenv("PIP_CONSTRAINT", str(tmp_path / "limits.txt") if constrained else "")
+    ask = [sys.executable, "-m", "pip", *venvs.FAST, "--dry-run", "--no-index", *venvs.BOUNDED]
     with pytest.raises(SetupError, match=venvs.NOWHERE):
         work.run("x", [*ask, *venvs.LISTED, str(tmp_path / "torch.txt")], next_step="")
