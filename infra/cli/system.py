@@ -58,9 +58,8 @@ def up(
 
     [dim]$[/] ratchet up
 
-    A durable event log, from then on; a Kafka that already runs; Postgres instead of SQLite:
+    A Kafka that already runs; Postgres instead of SQLite:
 
-    [dim]$[/] ratchet kafka install
     [dim]$[/] KAFKA_BOOTSTRAP_SERVERS=kafka:9092 ratchet up
     [dim]$[/] RATCHET_DATABASE_URL=postgresql+asyncpg://me@localhost ratchet up
 
