@@ -27,6 +27,7 @@ from shared.events import (
     Housekeeping,
     KafkaLogReader,
     KafkaSender,
+    LogSize,
     Outbox,
     Relay,
     Sender,
@@ -74,6 +75,7 @@ class Service(Generic[Parts]):
         instance = self.settings.kafka_instance_id
         servers = self.settings.kafka_bootstrap_servers
         reader = KafkaLogReader(servers, self.name)
+        self.log_size = LogSize(servers, self.settings.kafka_kind, self.name)
         guard = ConsumerGuard(self.db, self.outbox, reader)
         self.broker = make_broker(self.settings, self.name)
         consumers = subscribe(self.broker, self.handlers, self.db, self.outbox, guard, instance)
@@ -113,6 +115,7 @@ class Service(Generic[Parts]):
             "topics_closed": outbox.closed,
             "paused": self.health.paused(),
         }
+        common |= self.log_size.report()
         return common | (self.report() if self.report else {})
 
     @asynccontextmanager

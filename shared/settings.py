@@ -21,6 +21,12 @@ class ServiceSettings(BaseSettings):
         validation_alias="KAFKA_INSTANCE_ID",
         description="this replica's stable name: after a crash it has its partitions back at once",
     )
+    kafka_kind: str = Field(
+        "external",
+        validation_alias="KAFKA_KIND",
+        max_length=100,
+        description="which event log that is, for /health/ready; 'ratchet up' says it",
+    )
     database_url: str = Field(
         validation_alias="DATABASE_URL",
         description="SQLAlchemy async URL; one database per service",

@@ -4,20 +4,26 @@ every topic provisioned.
 
 from __future__ import annotations
 
-import base64
 import importlib.util
 import os
 import random
-import shutil
 import socket
 import subprocess
 import time
-import uuid
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Self
 
-from infra.local.broker import one_node
+from infra.kafka import (
+    JavaMissing,
+    Kafka,
+    at_home,
+    format_command,
+    installed,
+    is_formatted,
+    write_properties,
+)
+from infra.kafka.node import CLEANER_BUFFER
 from infra.topics import BrokerAway, ProvisioningFailed, provision
 
 START_SECONDS = 60
@@ -43,16 +49,26 @@ def ephemeral() -> int:
 
 
 def kafka_home() -> Path | None:
+    """Where an unpacked Kafka is: KAFKA_HOME, or ../shared/kafka."""
     beside = Path(__file__).parents[2] / "shared" / "kafka"
     home = Path(os.environ["KAFKA_HOME"]) if "KAFKA_HOME" in os.environ else beside
-    return home if (home / "bin" / "kafka-server-start.sh").exists() else None
+    return home if (home / "libs").is_dir() else None
+
+
+def apache() -> Kafka | None:
+    """The Kafka to test on: an unpacked one, else what `ratchet kafka install` installed."""
+    home = kafka_home()
+    return at_home(home, os.environ) if home else installed()
 
 
 def apache_missing() -> str | None:
     """Why Apache Kafka cannot be tested against here, or None."""
-    if kafka_home() is None:
-        return "no Apache Kafka: set KAFKA_HOME to the folder of an unpacked one"
-    return None if shutil.which("java") else "no Java: Apache Kafka needs Java 17 or later"
+    try:
+        if apache() is None:
+            return "no Apache Kafka: run 'ratchet kafka install', or set KAFKA_HOME"
+    except JavaMissing as error:
+        return str(error)
+    return None
 
 
 class Broker(ABC):
@@ -67,8 +83,11 @@ class Broker(ABC):
     @abstractmethod
     def command(self) -> list[str]: ...
 
-    def start(self) -> None:
+    def prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
+
+    def start(self) -> None:
+        self.prepare()
         with (self.folder / "broker.log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL
@@ -127,25 +146,19 @@ class EmbeddedBroker(Broker):
 class ApacheKafka(Broker):
     """One node, broker and controller in one."""
 
+    def __init__(self, folder: Path, port: int | None = None, kafka: Kafka | None = None) -> None:
+        super().__init__(folder, port)
+        self.kafka = kafka or apache()
+
+    def prepare(self) -> None:
+        super().prepare()
+        # the port stays as long as its folder does: clients come back to it
+        if not is_formatted(self.folder):
+            properties = write_properties(self.folder, self.port, free_port())
+            subprocess.run(format_command(self.kafka, properties), check=True, capture_output=True)
+
     def command(self) -> list[str]:
-        home = kafka_home()
-        properties = self.folder / "server.properties"
-        if not properties.exists():
-            properties.write_text(one_node(self.folder / "data", self.port, free_port()))
-            cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-            subprocess.run(
-                [home / "bin/kafka-storage.sh", "format", "-t", cluster, "-c", properties],
-                check=True,
-                capture_output=True,
-            )
-        # the script `exec`s java, so that our signals reach the broker itself
-        return [
-            "env",
-            "KAFKA_HEAP_OPTS=-Xmx384m",
-            f"LOG_DIR={self.folder / 'logs'}",
-            str(home / "bin/kafka-server-start.sh"),
-            str(properties),
-        ]
+        return self.kafka.command("kafka.Kafka", str(self.folder / "server.properties"))
 
 
 class ThreeNodes:
@@ -163,15 +176,10 @@ class ThreeNodes:
         self.processes: dict[int, subprocess.Popen] = {}
 
     def start(self, node: int) -> None:
-        home = kafka_home()
-        env = os.environ | {
-            "KAFKA_HEAP_OPTS": "-Xmx384m",
-            "LOG_DIR": str(self.folder / f"logs-{node}"),
-        }
         with (self.folder / f"node-{node}.log").open("ab") as log:
-            argv = [str(home / "bin/kafka-server-start.sh"), str(self.properties(node))]
+            argv = apache().command("kafka.Kafka", str(self.properties(node)))
             self.processes[node] = subprocess.Popen(
-                argv, env=env, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL
             )
 
     def kill(self, node: int) -> None:
@@ -184,15 +192,9 @@ class ThreeNodes:
             path.write_text(
                 "".join(f"{name}={value}\n" for name, value in self._settings(node).items())
             )
+            storage = ("format", "-t", "MkU3OEVCNTcwNTJENDM2Qg", "-c", str(path))
             subprocess.run(
-                [
-                    kafka_home() / "bin/kafka-storage.sh",
-                    "format",
-                    "-t",
-                    "MkU3OEVCNTcwNTJENDM2Qg",
-                    "-c",
-                    path,
-                ],
+                apache().command("kafka.tools.StorageTool", *storage),
                 check=True,
                 capture_output=True,
             )
@@ -212,6 +214,7 @@ class ThreeNodes:
                 f"CONTROLLER://127.0.0.1:{self.controllers[node]}"
             ),
             "log.dirs": self.folder / f"data-{node}",
+            "log.cleaner.dedupe.buffer.size": CLEANER_BUFFER,
             "group.initial.rebalance.delay.ms": 0,
             "auto.create.topics.enable": "false",
             "unclean.leader.election.enable": "false",

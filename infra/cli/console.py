@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeElapsedColumn,
+    TransferSpeedColumn,
 )
 from rich.table import Table
 
@@ -51,3 +53,19 @@ def progress_bar(quiet: bool) -> Iterator[Progress]:
         disable=quiet or not console.is_terminal,
     ) as progress:
         yield progress
+
+
+@contextmanager
+def download_bar() -> Iterator[Callable[[int, int | None], None]]:
+    """Yield what to tell the bytes that are here and all bytes; it shows where a terminal is."""
+    console = Console(stderr=True)
+    columns = (TextColumn("  "), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        task = progress.add_task("", visible=False)
+
+        def show(here: int, everything: int | None) -> None:
+            progress.update(task, completed=here, total=everything, visible=True)
+
+        yield show

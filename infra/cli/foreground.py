@@ -8,7 +8,7 @@ import time
 
 from rich.console import Console
 
-from infra.local.broker import EMBEDDED_WARNING
+from infra.cli.offer import offer_kafka
 from infra.local.logs import LogStream
 from infra.local.plan import LocalConfig
 from infra.local.supervisor import Supervisor
@@ -18,7 +18,9 @@ READY_SECONDS = 600
 
 
 def run_in_foreground(config: LocalConfig, quiet: bool) -> None:
-    asyncio.run(serve(config, Console(), quiet))
+    console = Console()
+    offer_kafka(config.home, config.environment, console)
+    asyncio.run(serve(config, console, quiet))
 
 
 async def serve(config: LocalConfig, console: Console, quiet: bool) -> None:
@@ -26,11 +28,6 @@ async def serve(config: LocalConfig, console: Console, quiet: bool) -> None:
     stop = asyncio.Event()
     async with system:
         listen_for_signals(system, stop, console)
-        if not (
-            config.environment.get("KAFKA_BOOTSTRAP_SERVERS")
-            or config.environment.get("KAFKA_HOME")
-        ):
-            console.print(f"note: {EMBEDDED_WARNING}", style="yellow", soft_wrap=True)
         stopped = asyncio.create_task(stop.wait())
         ready = asyncio.create_task(system.wait_ready(seconds=READY_SECONDS))
         await asyncio.wait({stopped, ready}, return_when=asyncio.FIRST_COMPLETED)

@@ -8,10 +8,11 @@ import httpx
 
 from infra.cli.client import Client
 from infra.local.home import Home, PartEntry
-from infra.topics import lag
+from infra.topics import describe, lag
 from schemas.base import JsonObject
 from schemas.topics import SERVICES
 from shared.errors import RatchetError
+from shared.event_log import EMBEDDED, too_full
 
 
 def system_status(home: Home) -> JsonObject:
@@ -19,6 +20,7 @@ def system_status(home: Home) -> JsonObject:
     state = home.state()
     parts = asyncio.run(all_health(state["parts"]))
     behind, trouble = consumer_lag(state["kafka"])
+    event_log = state.get("event_log", "")
     routes, no_routes = served_routes(
         state["urls"].get("router"), home.credentials().get("admin", "")
     )
@@ -38,6 +40,8 @@ def system_status(home: Home) -> JsonObject:
         "home": str(home.path),
         "pid": state["pid"],
         "started": state["started"],
+        "event_log": event_log,
+        "advice": log_advice(event_log, state["kafka"]),
         "parts": parts,
         "lag": behind,
         "routes": routes,
@@ -96,6 +100,17 @@ def consumer_lag(servers: str) -> tuple[dict[str, dict[str, int]], list[str]]:
         return lag(servers), []
     except RatchetError as error:
         return {}, [str(error)]
+
+
+def log_advice(event_log: str, servers: str) -> str | None:
+    """Say what to do where the embedded event log holds too much."""
+    if event_log != EMBEDDED:
+        return None
+    try:
+        return too_full(sum(topic["events"] for topic in describe(servers)))
+    # That it is away is a problem by itself.
+    except RatchetError:
+        return None
 
 
 def served_routes(router: str | None, key: str) -> tuple[list[JsonObject], list[str]]:

@@ -78,6 +78,7 @@ COMMANDS = {
     ),
     "keys": Entry("keys", "app", "Create, list and revoke API keys."),
     "topics": Entry("topics", "app", "Create, list and describe the topics of the event log."),
+    "kafka": Entry("kafka", "app", "Install the durable event log, Apache Kafka."),
     "db": Entry("db", "app", "Show and move the schema of each service's database."),
     "dlq": Entry(
         "dlq",

@@ -28,7 +28,7 @@ def print_status(status: JsonObject, as_json: bool) -> None:
     console = Console()
     console.print(
         f"Ratchet in {status['home']}, process {status['pid']}, up"
-        f" {span(time.time() - status['started'])}",
+        f" {span(time.time() - status['started'])}, event log: {status['event_log']}",
         highlight=False,
         soft_wrap=True,
     )
@@ -39,6 +39,8 @@ def print_status(status: JsonObject, as_json: bool) -> None:
         console.print(
             "no routes yet: ratchet routes create examples/support/route.yaml", style="dim"
         )
+    if status["advice"]:
+        console.print(f"! {status['advice']}", style="yellow", soft_wrap=True)
     for problem in status["problems"]:
         console.print(f"✗ {problem}", style="red", soft_wrap=True)
 

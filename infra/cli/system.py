@@ -36,6 +36,10 @@ def up(
         bool,
         typer.Option("--vllm/--no-vllm", help="Serve the base model and its adapters here, too."),
     ] = True,
+    engine: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="A vLLM elsewhere, for router and evaluator alike."),
+    ] = None,
     only: Annotated[
         list[str] | None,
         typer.Option(help="Start only this part, and the event log. May be repeated."),
@@ -54,17 +58,15 @@ def up(
 
     [dim]$[/] ratchet up
 
-    An Apache Kafka instead of the embedded event log; or one that already runs; Postgres instead of
-    SQLite:
+    A Kafka that already runs; Postgres instead of SQLite:
 
-    [dim]$[/] KAFKA_HOME=/opt/kafka ratchet up
     [dim]$[/] KAFKA_BOOTSTRAP_SERVERS=kafka:9092 ratchet up
     [dim]$[/] RATCHET_DATABASE_URL=postgresql+asyncpg://me@localhost ratchet up
 
     vLLM somewhere else, where the GPU is; or a few parts alone:
 
-    [dim]$[/] export ROUTER_VLLM_URL=http://gpu:8000 EVALUATOR_VLLM_URL=http://gpu:8001
-    [dim]$[/] ratchet up --no-vllm
+    [dim]$[/] ratchet up --engine http://gpu:8000
+    [dim]$[/] ROUTER_VLLM_URL=http://a:8000 EVALUATOR_VLLM_URL=http://b:8000 ratchet up --no-vllm
     [dim]$[/] ratchet up --only router --only review
     """
     run_in_foreground(
@@ -73,6 +75,7 @@ def up(
             port_base=port_base,
             vllm=vllm,
             base_model=base_model,
+            engine=engine,
             only=frozenset(only or ()),
         ),
         quiet,

@@ -1,40 +1,54 @@
-"""The event log on this machine: one that runs, a Kafka under KAFKA_HOME, or the embedded one."""
+"""The event log on this machine: one that runs, an Apache Kafka here, or the embedded one."""
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import importlib.util
 import os
-import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+from infra.kafka import (
+    Kafka,
+    KafkaUnusable,
+    at_home,
+    format_command,
+    installed,
+    is_formatted,
+    write_properties,
+)
 from infra.local.home import Home
 from infra.local.part import Part, port_is_open
 from infra.local.ports import free_port
+from infra.setup.machine import why_it_does_not_start
 from infra.topics import BrokerAway, provision
 from shared.errors import RatchetError
+from shared.event_log import EMBEDDED
 
 PATIENCE_SECONDS = 15
 EMBEDDED_WARNING = (
-    "the event log is the embedded one, which keeps events in memory and is not crash-safe: right"
-    " for a laptop; set KAFKA_HOME to run an Apache Kafka, or KAFKA_BOOTSTRAP_SERVERS to use one"
-    " that runs"
+    "the event log is the embedded one, which keeps events in memory and forgets on a crash (they"
+    " are sent again from the outboxes): run 'ratchet kafka install' once for a durable one"
 )
-
-
-class KafkaUnusable(RatchetError):
-    def __init__(self, home: str, reason: str) -> None:
-        super().__init__(f"KAFKA_HOME={home} cannot be used: {reason}")
+# What to do where there is no log to start.
+OTHER_LOGS = (
+    "run 'ratchet kafka install', which needs GLIBC 2.17 only, or set KAFKA_BOOTSTRAP_SERVERS to a"
+    " Kafka that runs"
+)
 
 
 class EmbeddedMissing(RatchetError):
     def __init__(self) -> None:
         super().__init__(
-            "the embedded event log (noida-db) is not installed: run 'make setup', or set"
-            " KAFKA_HOME or KAFKA_BOOTSTRAP_SERVERS"
+            f"the embedded event log (noida-db) is not installed: run 'make setup', or {OTHER_LOGS}"
+        )
+
+
+class EmbeddedUnusable(RatchetError):
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            "the embedded event log (noida-db) does not start on this machine (it needs GLIBC 2.34,"
+            f" as Debian 12, Ubuntu 22.04 and RHEL 9 have): {reason}. Next: {OTHER_LOGS}"
         )
 
 
@@ -48,9 +62,12 @@ def broker_part(home: Home, port: int, environment: Mapping[str, str]) -> Part:
             lambda: provisioned(servers, environment),
             prepare=lambda: wait_for_kafka(servers),
             stage=2,
+            kind="external",
         )
     if kafka := environment.get("KAFKA_HOME"):
-        return apache(home, Path(kafka), port, environment)
+        return apache(home, at_home(Path(kafka), environment), port, environment)
+    if found := installed():
+        return apache(home, found, port, environment)
     return embedded(home, port, environment)
 
 
@@ -62,6 +79,8 @@ def embedded(home: Home, port: int, environment: Mapping[str, str]) -> Part:
     binary = Path(spec.origin).with_name("noida-db")
     if not os.access(binary, os.X_OK):
         binary.chmod(0o755)
+    if reason := why_it_does_not_start(binary):
+        raise EmbeddedUnusable(reason)
     servers = f"127.0.0.1:{port}"
     argv = (
         str(binary),
@@ -82,100 +101,52 @@ def embedded(home: Home, port: int, environment: Mapping[str, str]) -> Part:
         (port,),
         stage=2,
         chatty=True,
+        kind=EMBEDDED,
     )
 
 
-def apache(home: Home, kafka: Path, port: int, environment: Mapping[str, str]) -> Part:
-    for script in ("kafka-server-start.sh", "kafka-storage.sh"):
-        if not (kafka / "bin" / script).exists():
-            raise KafkaUnusable(
-                str(kafka),
-                f"there is no bin/{script} in it; name the folder of an unpacked Kafka 4",
-            )
-    java = (
-        Path(environment["JAVA_HOME"], "bin/java")
-        if environment.get("JAVA_HOME")
-        else shutil.which("java")
-    )
-    if not java or not Path(java).exists():
+def apache(home: Home, kafka: Kafka, port: int, environment: Mapping[str, str]) -> Part:
+    if not kafka.java.exists():
         raise KafkaUnusable(
-            str(kafka), "there is no java; install Java 17 or later, or set JAVA_HOME"
+            str(kafka.home),
+            f"its Java ({kafka.java}) is gone; remove that folder and run 'ratchet kafka install'",
         )
     folder = home.path / "kafka"
     servers = f"127.0.0.1:{port}"
-    env = {"KAFKA_HEAP_OPTS": "-Xmx512m -Xms256m", "LOG_DIR": str(home.logs / "kafka")} | dict(
-        environment
-    )
-    argv = (str(kafka / "bin/kafka-server-start.sh"), str(folder / "server.properties"))
     return Part(
         "broker",
-        argv,
+        tuple(kafka.command("kafka.Kafka", str(folder / "server.properties"))),
         servers,
         lambda: provisioned(servers, environment),
-        env,
+        dict(environment),
         (port,),
         stage=2,
         stop_seconds=20,
         chatty=True,
-        prepare=lambda: format_storage(kafka, folder, port, env),
+        prepare=lambda: format_storage(kafka, folder, port, environment),
+        kind=f"Apache Kafka {kafka.version} (one node)",
     )
 
 
-async def format_storage(kafka: Path, folder: Path, port: int, env: Mapping[str, str]) -> None:
-    """Format one node that is broker and controller, once; its ports may change later."""
-    properties = write_properties(folder, port)
+async def format_storage(
+    kafka: Kafka, folder: Path, port: int, environment: Mapping[str, str]
+) -> None:
+    """Format its storage once; its ports may change later."""
+    properties = write_properties(folder, port, free_port())
     if is_formatted(folder):
         return
-    cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     process = await asyncio.create_subprocess_exec(
-        str(kafka / "bin/kafka-storage.sh"),
-        "format",
-        "-t",
-        cluster,
-        "-c",
-        str(properties),
-        env=dict(env),
+        *format_command(kafka, properties),
+        env=dict(environment),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
     output, _ = await process.communicate()
     if process.returncode:
         raise KafkaUnusable(
-            str(kafka),
+            str(kafka.home),
             f"formatting its storage failed: {output.decode('utf-8', 'replace').strip()[-300:]}",
         )
-
-
-def write_properties(folder: Path, port: int) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "server.properties").write_text(one_node(folder / "data", port, free_port()))
-    return folder / "server.properties"
-
-
-def is_formatted(folder: Path) -> bool:
-    return (folder / "data" / "meta.properties").exists()
-
-
-def one_node(data: Path, port: int, controller_port: int) -> str:
-    settings = {
-        "process.roles": "broker,controller",
-        "node.id": 1,
-        "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-        "controller.listener.names": "CONTROLLER",
-        "log.dirs": data,
-        "num.partitions": 3,
-        "offsets.topic.num.partitions": 3,
-        "offsets.topic.replication.factor": 1,
-        "transaction.state.log.num.partitions": 3,
-        "transaction.state.log.replication.factor": 1,
-        "transaction.state.log.min.isr": 1,
-        "share.coordinator.state.topic.replication.factor": 1,
-        "share.coordinator.state.topic.min.isr": 1,
-        "group.initial.rebalance.delay.ms": 0,
-        "auto.create.topics.enable": "false",
-    }
-    return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
 async def wait_for_kafka(servers: str) -> None:

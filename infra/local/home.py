@@ -64,6 +64,7 @@ class StateFile(TypedDict):
     started: float
     urls: dict[str, str]
     kafka: str
+    event_log: str
     parts: list[PartEntry]
 
 

@@ -29,7 +29,7 @@ class Part:
 
     `probe` says whether it is ready. `alive` is asked for as long as it lives: a part that stops
     saying yes is killed and started again. Lower stages are stopped first. The log of a `chatty`
-    part goes to its file, and the stream shows only its warnings.
+    part goes to its file, and the stream shows only its warnings. `kind`: which event log it is.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Part:
     stage: int = 0
     stop_seconds: float = 10.0
     chatty: bool = False
+    kind: str = ""
 
 
 async def answers(

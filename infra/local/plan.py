@@ -34,19 +34,21 @@ ROOT = Path(__file__).resolve().parents[2]
 class LocalConfig:
     """What the user asked for.
 
-    `base_model` is a folder or a hub id, None for the laptop's own; `only` names the parts to run
-    beside the event log, empty for all.
+    `base_model` is a folder or a hub id, None for the laptop's own; `engine` is the URL of a vLLM
+    elsewhere that serves router and evaluator; `only` names the parts to run beside the event log,
+    empty for all.
     """
 
     home: Path = Path(".ratchet")
     port_base: int = DEFAULT_BASE
     vllm: bool = True
     base_model: str | None = None
+    engine: str | None = None
     only: frozenset[str] = frozenset()
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def wants(self, part: str) -> bool:
-        if part in VLLM and not self.vllm:
+        if part in VLLM and (self.engine or not self.vllm):
             return False
         return not self.only or part in self.only or part == "broker"
 
@@ -56,6 +58,10 @@ class Plan:
     parts: tuple[Part, ...]
     urls: dict[str, str]
     databases: dict[str, str]
+
+    @property
+    def event_log(self) -> str:
+        return self.parts[0].kind
 
     @property
     def names(self) -> list[str]:
@@ -90,6 +96,7 @@ def make_plan(config: LocalConfig, home: Home) -> Plan:
             databases[name],
             ports[name],
             base_model_of(config),
+            broker.kind,
         )
         services.append(service_part(name, urls[name], ports[name], environment | own))
     return Plan((broker, *served, *services), {**urls, "broker": broker.url}, databases)
@@ -112,12 +119,19 @@ def service_part(name: str, url: str, port: int, environment: dict[str, str]) ->
 
 
 def service_environment(
-    name: str, home: Home, urls: Mapping[str, str], database: str, port: int, base_model: str
+    name: str,
+    home: Home,
+    urls: Mapping[str, str],
+    database: str,
+    port: int,
+    base_model: str,
+    event_log: str,
 ) -> dict[str, str]:
     """Return what the service is told; a test compares the names with its settings."""
     common = {
         "KAFKA_BOOTSTRAP_SERVERS": urls["broker"],
         "KAFKA_INSTANCE_ID": instance_id(home),
+        "KAFKA_KIND": event_log,
         "DATABASE_URL": database,
         "ARTIFACTS_URL": f"file://{home.path}/artifacts",
         "RATCHET_KEYS_FILE": str(home.keys_file),
@@ -152,8 +166,13 @@ class VllmMissing(RatchetError):
     def __init__(self, python: Path) -> None:
         super().__init__(
             f"vLLM is not set up (there is no {python}): run 'make setup', or use one elsewhere"
-            " with --no-vllm"
+            " with --engine URL"
         )
+
+
+class EngineWrong(RatchetError):
+    def __init__(self, url: str) -> None:
+        super().__init__(f"--engine {url} is no address: name a vLLM that runs, as http://gpu:8000")
 
 
 class ModelMissing(RatchetError):
@@ -199,7 +218,11 @@ def base_model_of(config: LocalConfig) -> str:
 
 
 def vllm_elsewhere(config: LocalConfig) -> dict[str, str]:
-    """Return the vLLM servers that the environment names, where --no-vllm was said."""
+    """Return the vLLM servers that --engine or, where --no-vllm was said, the environment names."""
+    if config.engine:
+        if not config.engine.startswith(("http://", "https://")):
+            raise EngineWrong(config.engine)
+        return dict.fromkeys(VLLM, config.engine.rstrip("/").removesuffix("/v1"))
     named = {
         "vllm-serving": config.environment.get("ROUTER_VLLM_URL"),
         "vllm-evaluation": config.environment.get("EVALUATOR_VLLM_URL"),

@@ -193,6 +193,7 @@ class Supervisor:
                 "started": self.started,
                 "urls": self.urls,
                 "kafka": self.urls["broker"],
+                "event_log": self.plan.event_log,
                 "parts": [self._row(part) for part in self.parts.values()],
             }
         )

@@ -1,7 +1,7 @@
 """The lock lists: every package with its version and the hashes of its files.
 
     python -m infra.setup.lock write            constraints.txt from what .venv holds (make lock)
-    python -m infra.setup.lock rehash           the hashes of the versions in both lists anew
+    python -m infra.setup.lock rehash           the hashes of the versions in all lists anew
     python -m infra.setup.lock subset review    the part of constraints.txt that one service needs
 
 pip then checks each file it installs (--require-hashes). torch has the hashes of both builds: the
@@ -20,7 +20,13 @@ import tempfile
 from pathlib import Path
 
 from infra.setup.machine import SetupError
-from infra.setup.places import CONSTRAINTS, CUDA_CONSTRAINTS, ROOT, VLLM_CONSTRAINTS
+from infra.setup.places import (
+    CONSTRAINTS,
+    CUDA_CONSTRAINTS,
+    KAFKA_CONSTRAINTS,
+    ROOT,
+    VLLM_CONSTRAINTS,
+)
 
 BUILD_PACKAGES = ("editables", "hatchling")  # to install the project itself without the network
 TORCH = re.compile(r"^torch==\S+", re.MULTILINE)
@@ -57,6 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         relock(CONSTRAINTS, pins(CONSTRAINTS))
         relock(VLLM_CONSTRAINTS, pins(VLLM_CONSTRAINTS))
+        relock(KAFKA_CONSTRAINTS, pins(KAFKA_CONSTRAINTS))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -36,3 +37,13 @@ def check_disk(folder: Path, needed_mb: int) -> None:
             " space, or point RATCHET_CACHE at another disk (that moves vLLM and the model; .venv"
             " stays in the clone)"
         )
+
+
+def why_it_does_not_start(program: Path) -> str | None:
+    """Ask a program for its version; return what it says instead, None where it starts."""
+    try:
+        asked = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    said = asked.stderr.strip().splitlines() or [f"exit code {asked.returncode}"]
+    return said[-1] if asked.returncode else None

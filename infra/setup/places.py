@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONSTRAINTS = ROOT / "constraints.txt"
 CUDA_CONSTRAINTS = ROOT / "constraints-cuda.txt"
 VLLM_CONSTRAINTS = ROOT / "constraints-vllm.txt"
+KAFKA_CONSTRAINTS = ROOT / "constraints-kafka.txt"
 MODEL = "SmolLM2-135M-Instruct"
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from pathlib import Path
 
-from infra.setup.machine import check_disk
+from infra.setup.machine import check_disk, why_it_does_not_start
 from infra.setup.places import CONSTRAINTS, ROOT, has_gpu, services_venv
-from infra.setup.report import timed
+from infra.setup.report import say, timed
 from infra.setup.venvs import install_listed, make_venv, pip, works
 from infra.setup.work import once, run, stamp_says, write_stamp
 
@@ -40,6 +41,19 @@ def make() -> None:
             next_step="rm -r .venv, make setup",
         )
         write_stamp(venv, inputs())
+        check_event_log(venv)
+
+
+def check_event_log(venv: Path) -> None:
+    """Say it now where the embedded event log cannot start here; tests and Kafka do without it."""
+    for binary in venv.glob("lib/python*/site-packages/noida_db/noida-db"):
+        binary.chmod(0o755)
+        if reason := why_it_does_not_start(binary):
+            say(
+                "services",
+                f"the embedded event log does not start on this machine ({reason}). Before"
+                " 'ratchet up': ratchet kafka install",
+            )
 
 
 def inputs() -> str:

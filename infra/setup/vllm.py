@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from infra.setup.machine import check_disk
+from infra.setup.machine import SetupError, check_disk
 from infra.setup.places import ROOT, VLLM_CONSTRAINTS, cache_dir, has_gpu, vllm_python, vllm_venv
 from infra.setup.report import timed
-from infra.setup.venvs import install_listed, make_venv, pip, works
+from infra.setup.venvs import (
+    PYTORCH_CPU_INDEX,
+    install_rest,
+    install_torch,
+    make_venv,
+    pip,
+    works,
+)
 from infra.setup.work import once, run, stamp_says, write_stamp
 
 # The list in constraints-vllm.txt is the CPU build's; CUDA's wheels are pip's to choose
@@ -26,7 +33,10 @@ def vllm_is_ready() -> bool:
 
 
 def make_vllm_venv() -> None:
-    once("vllm", vllm_venv(), vllm_is_ready, make)
+    try:
+        once("vllm", vllm_venv(), vllm_is_ready, make)
+    except SetupError as error:
+        raise NoVllm(error) from error
 
 
 def make() -> None:
@@ -42,8 +52,22 @@ def install_for_gpu(venv: Path) -> None:
     pip("vllm", venv, GPU_VLLM)
 
 
+class NoVllm(SetupError):
+    """Nothing but vLLM is missing: the rest of the set-up is of use without it."""
+
+    def __init__(self, reason: SetupError) -> None:
+        super().__init__(
+            f"vLLM cannot be set up here: {reason}\nWhat to do, one of: name a mirror of PyTorch's"
+            f" index (export PIP_EXTRA_INDEX_URL=https://...; the original is {PYTORCH_CPU_INDEX});"
+            " or put the file torch-...+cpu-....whl into a folder (export PIP_FIND_LINKS=FOLDER),"
+            " and run 'make setup' again; or use an engine elsewhere (ratchet up --engine URL)"
+        )
+
+
 def install_for_cpu(venv: Path) -> None:
-    install_listed("vllm", venv, VLLM_CONSTRAINTS)
+    # PyPI's build of torch would not do: its kernels are for GPUs, and so is its size.
+    install_torch("vllm", venv, VLLM_CONSTRAINTS)
+    install_rest("vllm", venv, [VLLM_CONSTRAINTS])
     # Proves that it works, and compiles the 4,000 files that the first start would (the install
     # leaves that out).
     start = [str(vllm_python()), "-P", str(ROOT / "infra" / "vllm_cpu.py"), "--help"]

@@ -6,6 +6,7 @@ from shared.events.health import Health
 from shared.events.housekeeping import INBOX_KEEP, Housekeeping
 from shared.events.kafka_sender import LARGEST_MESSAGE, KafkaSender
 from shared.events.log_guard import ConsumerGuard, KafkaLogReader, Partition, event_id_of
+from shared.events.log_size import LogSize
 from shared.events.outbox import DEAD_LETTER, EventTooLarge, Outbox
 from shared.events.relay import Relay, lease_table
 from shared.events.rendering import Rendered, Renderer, cloudevent_headers, rendered
@@ -40,6 +41,7 @@ __all__ = [
     "Housekeeping",
     "KafkaLogReader",
     "KafkaSender",
+    "LogSize",
     "Outbox",
     "OutboxRow",
     "Partition",

@@ -17,9 +17,11 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
 
-from infra.local.broker import broker_part
+from infra.local.broker import embedded
 from infra.local.home import Home
 from infra.local.ports import free_port
+from shared import event_log
+from shared.events.log_size import LogSize
 from shared.events.seams import EMPTY_FETCH_SECONDS, open_seams
 
 TOPIC = "feedback-recorded"
@@ -39,7 +41,7 @@ asyncio.run(main())
 
 @pytest.fixture
 async def servers(tmp_path: Path) -> AsyncIterator[str]:
-    part = broker_part(Home(tmp_path), free_port(), {})
+    part = embedded(Home(tmp_path), free_port(), {})
     process = subprocess.Popen(part.argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     async with asyncio.timeout(30):
         while not await part.probe():
@@ -102,3 +104,33 @@ async def test_a_killed_member_that_has_a_name_comes_back_at_once(servers: str) 
         finally:
             os.kill(member.pid, signal.SIGKILL)
             member.wait()
+
+
+async def test_readiness_says_when_the_log_holds_too_much(
+    servers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_log, "MOST_EMBEDDED", 2)
+    producer = AIOKafkaProducer(bootstrap_servers=servers)
+    await producer.start()
+    for _ in range(3):
+        await producer.send_and_wait(TOPIC, b"{}")
+    await producer.stop()
+    size = LogSize(servers, event_log.EMBEDDED, "test")
+    assert size.report() == {"event_log": "embedded"}
+    async with asyncio.timeout(10):
+        while "event_log_advice" not in size.report():
+            await asyncio.sleep(0.05)
+    assert "holds 3 events" in size.report()["event_log_advice"]
+
+
+@pytest.mark.parametrize("kind", ["embedded", "external"])
+async def test_a_log_that_is_away_holds_up_no_probe_and_a_foreign_one_is_never_asked(
+    kind: str,
+) -> None:
+    size = LogSize("127.0.0.1:1", kind, "test")
+    began = time.monotonic()
+    assert size.report() == {"event_log": kind}
+    await asyncio.sleep(0.5)
+    assert size.report() == {"event_log": kind}
+    assert time.monotonic() - began < 1
+    assert (size._counting is not None) == (kind == "embedded")

@@ -19,16 +19,11 @@ import pytest
 from infra.local.ports import OFFSETS, is_free
 from infra.topics import describe
 from schemas.topics import SERVICES, TOPICS
+from tests.kafka import apache, apache_missing
 
 CLI = (sys.executable, "-m", "infra.cli.main")
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120  # seconds; six services import their packages on however many cores there are
-
-
-def kafka_home() -> str | None:
-    named = os.environ.get("KAFKA_HOME")
-    beside = ROOT.parent / "shared" / "kafka"
-    return named or (str(beside) if (beside / "bin/kafka-server-start.sh").exists() else None)
 
 
 def free_base() -> int:
@@ -71,7 +66,9 @@ class Up:
             for name, value in os.environ.items()
             if not name.startswith(("KAFKA_", "RATCHET_", "ROUTER_", "EVALUATOR_"))
         }
-        self.environment = clean | {"PYTHONPATH": str(ROOT)} | environment
+        # no Kafka is installed there
+        cache = {"RATCHET_CACHE": str(home.parent / "cache")}
+        self.environment = clean | {"PYTHONPATH": str(ROOT)} | cache | environment
         argv = [
             *CLI,
             "up",
@@ -140,7 +137,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Up]]:
 def test_the_whole_system_starts_heals_and_leaves_nothing_behind(start: Callable[..., Up]) -> None:
     up = start()
     up.wait_ready()
-    assert "not crash-safe" in up.output()
+    assert "run 'ratchet kafka install' once" in up.output()
 
     status = up.status()
     assert (status["ok"], status["problems"], status["routes"]) == (True, [], [])
@@ -214,13 +211,9 @@ def test_a_port_in_use_is_named_before_anything_starts(
 
 @pytest.mark.timeout(400)
 def test_the_same_on_apache_kafka(start: Callable[..., Up]) -> None:
-    if not (home := kafka_home()):
-        pytest.skip(
-            "no Apache Kafka: set KAFKA_HOME to an unpacked Kafka 4, or put one at ../shared/kafka"
-        )
-    if not shutil.which("java"):
-        pytest.skip("no java, which Apache Kafka needs")
-    up = start("--only", "capture", "--only", "review", KAFKA_HOME=home)
+    if reason := apache_missing():
+        pytest.skip(reason)
+    up = start("--only", "capture", "--only", "review", KAFKA_HOME=str(apache().home))
     up.wait_ready()
     topics = {topic["topic"]: topic for topic in describe(up.part("broker")["url"])}
     assert topics["route-changed"]["partitions"] == topics["route-changed"]["planned_partitions"]

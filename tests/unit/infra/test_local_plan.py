@@ -7,16 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.broker import KafkaUnusable
+from infra.kafka import KafkaUnusable
 from infra.local.databases import DatabaseUrlWrong, create_missing_databases, database_urls
 from infra.local.home import Home
 from infra.local.part import PartUnknown
-from infra.local.plan import LocalConfig, make_plan, service_environment
+from infra.local.plan import EngineWrong, LocalConfig, make_plan, service_environment
 from infra.local.ports import BadPortBase, PortBusy, free_port, plan_ports, require_free
 from schemas.topics import SERVICES
 from tests.settings_names import known_names, required_names, settings_of
 
 MODEL = "/models/tiny"
+
+
+@pytest.fixture(autouse=True)
+def no_kafka_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATCHET_CACHE", str(tmp_path / "cache"))
 
 
 def config(tmp_path: Path, **changes) -> LocalConfig:
@@ -49,7 +54,13 @@ def test_every_name_passed_to_a_service_is_one_of_its_settings(
         "vllm-evaluation": "http://127.0.0.1:8201",
     }
     passed = service_environment(
-        service, Home(tmp_path), urls, f"sqlite+aiosqlite:///{tmp_path}/x.db", 8107, MODEL
+        service,
+        Home(tmp_path),
+        urls,
+        f"sqlite+aiosqlite:///{tmp_path}/x.db",
+        8107,
+        MODEL,
+        "embedded",
     )
     assert set(passed) <= known_names(settings)
     assert required_names(settings) <= set(passed)
@@ -97,7 +108,7 @@ def test_a_running_kafka_is_used_and_not_started(tmp_path: Path) -> None:
 
 
 def test_a_kafka_home_that_is_none_says_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(KafkaUnusable, match="no bin/kafka-server-start"):
+    with pytest.raises(KafkaUnusable, match="no libs/"):
         plan(tmp_path, environment={"KAFKA_HOME": str(tmp_path)})
 
 
@@ -108,6 +119,19 @@ def test_without_vllm_the_named_servers_are_used(tmp_path: Path) -> None:
     }
     assert parts["router"].env["ROUTER_VLLM_URL"] == "http://gpu:8000"
     assert parts["evaluator"].env["EVALUATOR_VLLM_URL"] == "http://127.0.0.1:21101"
+
+
+@pytest.mark.parametrize("url", ["http://gpu:8000", "http://gpu:8000/", "http://gpu:8000/v1"])
+def test_an_engine_elsewhere_serves_router_and_evaluator(tmp_path: Path, url: str) -> None:
+    parts = {part.name: part for part in plan(tmp_path, vllm=True, engine=url).parts}
+    assert set(parts) == {"broker", *SERVICES}
+    assert parts["router"].env["ROUTER_VLLM_URL"] == "http://gpu:8000"
+    assert parts["evaluator"].env["EVALUATOR_VLLM_URL"] == "http://gpu:8000"
+
+
+def test_an_engine_that_is_no_address_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EngineWrong, match="http://gpu:8000"):
+        plan(tmp_path, engine="gpu:8000")
 
 
 def test_a_proxy_is_not_asked_for_loopback(tmp_path: Path) -> None:

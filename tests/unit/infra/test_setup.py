@@ -90,6 +90,20 @@ def test_a_full_disk_is_named_before_anything_is_made(tmp_path: Path) -> None:
         check_disk(tmp_path / "not" / "yet", 1_000_000_000)
 
 
+def test_an_event_log_that_cannot_start_here_is_said_and_stops_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    binary = tmp_path / "lib/python3.11/site-packages/noida_db/noida-db"
+    binary.parent.mkdir(parents=True)
+    binary.write_text("#!/bin/sh\necho 'GLIBC_2.34 not found' >&2; exit 1\n")
+    services.check_event_log(tmp_path)
+    assert "GLIBC_2.34 not found" in (said := capsys.readouterr().out)
+    assert "ratchet kafka install" in said
+    binary.write_text("#!/bin/sh\n")
+    services.check_event_log(tmp_path)
+    assert capsys.readouterr().out == ""
+
+
 def test_an_old_python_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "version_info", (3, 9, 2, "final", 0))
     with pytest.raises(
@@ -119,7 +133,8 @@ def test_the_set_up_needs_nothing_installed() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["constraints.txt", "constraints-cuda.txt", "constraints-vllm.txt"]
+    "name",
+    ["constraints.txt", "constraints-cuda.txt", "constraints-vllm.txt", "constraints-kafka.txt"],
 )
 def test_every_version_is_pinned_with_its_hashes_and_names_no_build(name: str) -> None:
     listed = entries((places.ROOT / name).read_text("utf-8"))

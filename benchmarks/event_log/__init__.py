@@ -1,0 +1,1 @@
+"""The event logs of a laptop beside each other."""
