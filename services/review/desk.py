@@ -61,8 +61,9 @@ class Desk:
         """Decide an item and publish its `review-completed`, both or neither.
 
         The same verdict again changes nothing. Raises ItemNotFound, ContentHidden, ClaimedByOther,
-        AlreadyDecided, and the errors of `check_verdict`.
+        AlreadyDecided, BacklogFull, and the errors of `check_verdict`.
         """
+        await self.outbox.backlog.check(self.db)
         exchange, _ = (await self.find(who, item_id)).opened()
         async with self.db.transaction() as tx:
             card = await self.queue.lock(tx, who.tenant, item_id)

@@ -45,7 +45,8 @@ class Gateway:
     turns: Turns
 
     async def answer(self, tenant: str, asked: ChatQuestion) -> ChatAnswer:
-        """Return the answer once it is durable."""
+        """Return the answer once it is durable; raises BacklogFull where it could not be kept."""
+        await self.recorder.check_room()
         started = time.perf_counter()
         view = await self.table.of(asked.route, tenant)
         pick = pick_arm(view.state, asked.session, self.fleet.serving)

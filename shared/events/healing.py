@@ -73,10 +73,11 @@ class Healing:
             return
         table = self.outbox.table
         async with self.db.transaction() as tx:
+            coming = await self._waiting_keys(tx, topic)
             old = [
                 row.seq
-                for row in await self._newest(tx, topic)
-                if row.sent_at is not None and ids.get(row.aggregateid, row.id) != row.id
+                for row in await self._newest_sent(tx, topic)
+                if row.aggregateid not in coming and ids.get(row.aggregateid, row.id) != row.id
             ]
             await forget_sending(tx, table, old)
         if old:
@@ -87,9 +88,16 @@ class Healing:
                 keys=len(old),
             )
 
-    async def _newest(self, tx: AsyncConnection, topic: str) -> list[Row[tuple[object, ...]]]:
+    async def _waiting_keys(self, tx: AsyncConnection, topic: str) -> set[str | None]:
+        """Return the keys whose newest state is still to be sent."""
         table = self.outbox.table
-        of_topic = (table.c.aggregatetype == topic, table.c.parked_at.is_(None))
-        newest = select(func.max(table.c.seq)).where(*of_topic).group_by(table.c.aggregateid)
-        rows = select(table.c.seq, table.c.id, table.c.aggregateid, table.c.sent_at)
+        waits = (table.c.sent_at.is_(None), table.c.parked_at.is_(None))
+        keys = select(table.c.aggregateid).where(table.c.aggregatetype == topic, *waits)
+        return set((await tx.execute(keys)).scalars())
+
+    async def _newest_sent(self, tx: AsyncConnection, topic: str) -> list[Row[tuple[object, ...]]]:
+        table = self.outbox.table
+        sent = (table.c.aggregatetype == topic, table.c.sent_at.is_not(None))
+        newest = select(func.max(table.c.seq)).where(*sent).group_by(table.c.aggregateid)
+        rows = select(table.c.seq, table.c.id, table.c.aggregateid)
         return list(await tx.execute(rows.where(table.c.seq.in_(newest))))

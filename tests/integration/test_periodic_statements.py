@@ -18,13 +18,23 @@ from sqlalchemy import Column, MetaData, String, Table, insert
 from schemas.topics import SERVICES, topic_of
 from services.evaluator.app import Parts as EvaluatorParts
 from services.review.app import Parts as ReviewParts
+from shared.events.log_guard import Partition
+from shared.events.waiting import waiting_rows
 from shared.service import Service
 from shared.storage import Database
 from tests import factories
 from tests.plans import plans_of, statements_in
 
 # A row for each route, or for each adapter that was ever trained: read whole, and small.
-SMALL = {"routes", "monitors", "calibrations", "canaries", "evaluations", "route_history"}
+SMALL = {
+    "routes",
+    "monitors",
+    "calibrations",
+    "canaries",
+    "evaluations",
+    "route_history",
+    "relay_lease",
+}
 # Read by its covering index: 100,000 jobs take 12 ms, once in five seconds.
 COUNTED = {"jobs"}
 
@@ -98,6 +108,43 @@ async def test_no_loop_reads_a_growing_table_whole(
             await asyncio.gather(*loops, return_exceptions=True)
         plans = await plans_of(service.db, seen.items())
         assert plans or not service.workers
+        found = {sql: plan for sql, plan in plans.items() if scanned(plan, service.metadata)}
+        assert not found, "\n\n".join(f"{sql}\n{plan}" for sql, plan in found.items())
+    finally:
+        await service.db.close()
+
+
+@pytest.mark.parametrize("name", ["router", "evaluator"])
+async def test_no_statement_about_events_reads_a_table_whole(
+    name: str, database_url: str, tmp_path: Path
+) -> None:
+    """Housekeeping, probes, relay and guards: what they ask of inbox, outbox and dead letters."""
+    service = await service_on(name, database_url, tmp_path)
+    relay = service.relay
+    try:
+        await told(service)
+        with statements_in(service.db) as seen:
+            for _ in range(2):
+                await service.housekeeping.once()
+            await relay.state()
+            await relay.oldest()
+            await relay.is_led_elsewhere()
+            await service.outbox.backlog._read(service.db)
+            assert relay._losses and relay._healing
+            await relay._losses._ends()
+            at = Partition("route-changed", 0)
+            async with service.db.transaction() as tx:
+                await relay._losses._lost_rows(tx, at, 0)
+                await relay._losses._between(tx, at, 0, 10)
+                await relay._healing._places(tx, at.topic)
+                await relay._healing._waiting_keys(tx, at.topic)
+                await relay._healing._newest_sent(tx, at.topic)
+                await service.outbox.last_seen(tx, *at)
+            await service.outbox.forget_places(service.db, *at)
+            async with service.db.read() as connection:
+                await waiting_rows(connection, service.outbox.table, relay.topics, 500)
+        plans = await plans_of(service.db, seen.items())
+        assert len(plans) > 12
         found = {sql: plan for sql, plan in plans.items() if scanned(plan, service.metadata)}
         assert not found, "\n\n".join(f"{sql}\n{plan}" for sql, plan in found.items())
     finally:

@@ -32,11 +32,16 @@ class Recorder:
         blobs: BlobStore,
         redact: Callable[[str], str],
     ) -> None:
+        self.db = db
         self.outbox = outbox
         self.table = table
         self.blobs = blobs
         self.redact = redact
         self._group: GroupCommit[Served] = GroupCommit(db, self._write)
+
+    async def check_room(self) -> None:
+        """Raise BacklogFull when so much waits for the event log that no more may be taken."""
+        await self.outbox.backlog.check(self.db)
 
     async def record(self, served: Served) -> None:
         """Return when the request and its events are durable."""
