@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sqlite3
 import tarfile
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from infra.operations.books import open_books
 from infra.operations.letters import Wanted, gather
+from infra.operations.parked import dropping, parked_events, settle
 from infra.operations.reconcile import reconcile
 from tests import factories
 from tests.faults import forking
@@ -58,7 +62,27 @@ async def unsent(world: World) -> int:
     return sum(counts)
 
 
+def plant_unsendable(home: Path) -> str:
+    """Put an event into capture's outbox that release 0.1.0 took and no log does (B1: it waited for
+    it for ever, and all that came after it with it).
+    """
+    with closing(sqlite3.connect(home / "capture.db")) as db, db:
+        (first,) = db.execute("select min(seq) from outbox where sent_at is null").fetchone()
+        db.execute(
+            "update outbox set seq = seq + 1000000 where sent_at is null and seq >= ?", (first,)
+        )
+        event_id = "01932c5e-0000-7000-8000-00000000b1b1"
+        db.execute(
+            "insert into outbox (seq, id, aggregatetype, aggregateid, type, payload, headers,"
+            " created_at) values (?, ?, 'inference-recorded', ?, 'InferenceRecorded', ?, '{}',"
+            " '2026-11-25 12:00:00.000000')",
+            (first, event_id, factories.ROUTE, os.urandom(1_500_000)),
+        )
+    return event_id
+
+
 async def test_it_is_upgraded_and_goes_on_serving(home: Path) -> None:
+    unsendable = plant_unsendable(home / "home")
     before = promises_of(home / "home" / "history.jsonl")
     broker = EmbeddedBroker(home / "broker")
     with broker, Zygote(home / "zygote.log") as zygote:
@@ -74,6 +98,10 @@ async def test_it_is_upgraded_and_goes_on_serving(home: Path) -> None:
             await asyncio.sleep(WORKING_SECONDS)
             clients.stopping = True
             await working
+            async with open_books(world.databases) as books:
+                parked = await parked_events(books)
+                assert [event.event_id for event in parked] == [unsendable]
+                await settle(books, parked, dropping("no log takes it"))
             assert not await drain(world)
             operations = [*before, *history]
             evidence = await gather_evidence(world.databases, broker.servers, operations, {POISON})

@@ -1,5 +1,6 @@
-"""The write side on real brokers: what the log refuses waits alone, a topic that is shut holds up
-no other, and an old state never stays the last one.
+"""Row 19: the write side. What the log refuses waits alone, a topic that is shut holds up no other,
+and an old state never stays the last one. A topic is never missing on the embedded log, which makes
+those that it is asked for.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +28,16 @@ from kafka.admin import (
 )
 from sqlalchemy import MetaData, insert, select
 
-from infra.operations.books import Book, Books
-from infra.operations.parked import RELEASED, SUPERSEDED, parked_events, release, settle
+from infra.operations.books import Book, Books, open_books
+from infra.operations.parked import (
+    DROPPED,
+    RELEASED,
+    SUPERSEDED,
+    dropping,
+    parked_events,
+    release,
+    settle,
+)
 from infra.topics import provision
 from schemas import topics
 from schemas.base import Event, uuid7
@@ -37,9 +46,13 @@ from shared.events import KafkaLogReader, KafkaSender, Outbox, Relay, kafka_send
 from shared.events import relay as relay_module
 from shared.storage.db import Database
 from tests import factories
+from tests.faults.scenario import run_scenario, seed_of_this_run
+from tests.faults.workload import Clients
+from tests.faults.world import World
 from tests.integration.test_bus import eventually, everything_on
 from tests.kafka import ApacheKafka, Broker, apache_missing
 
+NewWorld = Callable[..., World]
 INFERENCES = topics.INFERENCE_RECORDED.name
 FEEDBACK = topics.FEEDBACK_RECORDED.name
 ROUTES = topics.ROUTE_CHANGED.name
@@ -113,17 +126,6 @@ async def ids_on(servers: str, topic: str) -> Counter[str]:
     )
 
 
-@pytest.fixture
-def apache(tmp_path: Path) -> Iterator[Broker]:
-    """A Kafka of one's own, whose topics may be deleted. The embedded log makes a topic that it is
-    asked for, so that none is ever missing.
-    """
-    if reason := apache_missing():
-        pytest.skip(reason)
-    with ApacheKafka(tmp_path / "own") as broker:
-        yield broker
-
-
 @pytest.mark.parametrize("size", [1_500_000, 5_000_000, 15_000_000])
 async def test_a_row_that_is_too_large_waits_alone(broker: Broker, db: Database, size: int) -> None:
     async with publishing("capture", db, broker.servers) as side:
@@ -137,6 +139,7 @@ async def test_a_row_that_is_too_large_waits_alone(broker: Broker, db: Database,
     assert on_log[large] == 0
 
 
+@pytest.mark.faults
 async def test_without_refusals_row_by_row_one_holds_up_all(
     apache: Broker, sqlite_db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +154,7 @@ async def test_without_refusals_row_by_row_one_holds_up_all(
     assert sum(on_log[event] == 0 for event in behind) > 100
 
 
+@pytest.mark.faults
 async def test_a_parked_row_is_released_once_the_log_takes_it(db: Database, tmp_path: Path) -> None:
     if reason := apache_missing():
         pytest.skip(reason)
@@ -181,6 +185,7 @@ def configure(servers: str, topic: str, settings: dict[str, str]) -> None:
     time.sleep(SETTLE_SECONDS)
 
 
+@pytest.mark.faults
 async def test_a_missing_topic_holds_up_no_other(
     apache: Broker, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,6 +209,7 @@ async def test_a_missing_topic_holds_up_no_other(
     assert {on_log[event] for event in [*waiting, *flowing, *more]} == {1}
 
 
+@pytest.mark.faults
 async def test_a_topic_that_is_deleted_while_it_is_written_to(
     apache: Broker, sqlite_db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +267,7 @@ class GuardedKafka(ApacheKafka):
         return command
 
 
+@pytest.mark.faults
 async def test_a_forbidden_topic_holds_up_no_other(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +311,7 @@ async def test_a_record_that_a_compacted_topic_refuses_waits_alone(
     assert {on_log[state] for state in states} == {1}
 
 
+@pytest.mark.faults
 async def test_a_parked_state_is_never_released_past_a_newer_one(
     apache: Broker, db: Database
 ) -> None:
@@ -328,6 +336,7 @@ COMPACTED_AT_ONCE = {
 }
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("heals", [True, False], ids=["healing", "without"])
 async def test_an_old_state_of_a_woken_relay_does_not_stay_the_last_one(
     tmp_path: Path, db: Database, monkeypatch: pytest.MonkeyPatch, heals: bool
@@ -386,3 +395,40 @@ async def states_of(servers: str, key: str) -> list[str]:
 
 async def ends_with(servers: str, event_id: str) -> bool:
     return (await states_of(servers, factories.route_changed().route))[-1] == event_id
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(400)
+async def test_rows_that_the_log_refuses_in_the_middle_of_work(
+    broker: Broker, new_world: NewWorld
+) -> None:
+    """An older release left them, or somebody wrote them by hand: nothing else may notice."""
+    producers = ("capture", "router", "review", "evaluator")
+
+    async def during(_: Clients) -> None:
+        await asyncio.sleep(3)
+        for service in producers:
+            db = Database(world.databases[service])
+            side = WriteSide(service, db, Outbox(service, MetaData()), relay=None)
+            topic = next(topic for topic in topics.TOPICS if service in topic.producers)
+            await side.add_row(topic.name, 1_500_000)
+            await side.add_row(topic.name, 6_000_000)
+            await db.close()
+        await asyncio.sleep(5)
+        for service in producers:
+            async with asyncio.timeout(30):
+                while (ready := await world.call(service, "/health/ready")) and (
+                    ready.json()["outbox_parked"] != 2
+                ):
+                    await asyncio.sleep(0.5)
+            assert (await world.call(service, "/health/live")).status_code == 200
+            assert "ratchet_outbox_parked 2.0" in (await world.call(service, "/metrics")).text
+        async with open_books(world.databases) as books:
+            parked = await parked_events(books)
+            assert len(parked) == 2 * len(producers)
+            dropped = await settle(books, parked, dropping("planted by a test"))
+            assert {outcome.outcome for outcome in dropped} == {DROPPED}
+
+    async with new_world(broker.servers) as world:
+        outcome = await run_scenario(world, seed_of_this_run(20), during)
+    outcome.must_hold()
