@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from schemas.events import ReviewCompleted, Verdict
 from services.review.items import (
-    ROW_UNREADABLE,
     AlreadyDecided,
     Card,
     ClaimedByOther,
@@ -94,7 +93,7 @@ class Desk:
         """Fetch messages and answer where they were too large for the event."""
         exchange = card.item.exchange
         if exchange is None or card.spec is None:
-            return troubled(card, ROW_UNREADABLE, "RowUnreadable")
+            return troubled(card, card.unreadable, "Unreadable")
         if exchange.content is None:
             return card
         try:

@@ -18,6 +18,7 @@ from shared.errors import Conflict, NotFound
 # set_aside: the coin said no.
 State = Literal["awaited", "unrouted", "set_aside", "open", "done"]
 ROW_UNREADABLE = "what is stored of it cannot be read"
+ROUTE_UNREADABLE = "its route is not known here, or cannot be read"
 
 
 class Exchange(Value):
@@ -134,8 +135,12 @@ class Card:
     def opened(self) -> tuple[Exchange, RouteSpec]:
         """Return what a verdict is about. Raises ContentHidden where nobody can see it."""
         if self.trouble or self.item.exchange is None or self.spec is None:
-            raise ContentHidden(self.trouble or ROW_UNREADABLE)
+            raise ContentHidden(self.trouble or self.unreadable)
         return self.item.exchange, self.spec
+
+    @property
+    def unreadable(self) -> str:
+        return ROUTE_UNREADABLE if self.spec is None else ROW_UNREADABLE
 
     @property
     def approvable(self) -> bool:

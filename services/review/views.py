@@ -78,7 +78,7 @@ class CardView(ItemView):
     @classmethod
     def of_card(cls, card: Card) -> CardView:
         if card.trouble or card.spec is None:
-            return cls.hidden(card, card.trouble or ROW_UNREADABLE)
+            return cls.hidden(card, card.trouble or card.unreadable)
         return cls(
             **fields_of(card.item),
             task=card.spec.task,

@@ -97,10 +97,10 @@ def card_of(row: Row[Any]) -> Card:
     return Card(item_of(row, row.now), spec_of(row.route_state))
 
 
-def spec_of(state: str) -> RouteSpec | None:
-    """Read a route, nothing where it cannot be read."""
+def spec_of(state: str | None) -> RouteSpec | None:
+    """Read a route, nothing where there is none or it cannot be read."""
     try:
-        return RouteChanged.model_validate_json(state).spec
+        return RouteChanged.model_validate_json(state or "").spec
     except ValueError:
         return None
 

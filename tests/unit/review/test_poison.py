@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
 from schemas.base import Message
 from schemas.events import InferenceRecorded
@@ -260,14 +260,20 @@ async def test_a_row_that_cannot_be_read_holds_up_nobody(
         assert "cannot be read" in (await client.get("/history")).text
 
 
-async def test_a_route_that_cannot_be_read_holds_up_nobody(reviewing_all: Review) -> None:
+@pytest.mark.parametrize("state", ['{"of": "a newer release"}', None])
+async def test_a_route_that_is_gone_or_cannot_be_read_holds_up_nobody(
+    reviewing_all: Review, state: str | None
+) -> None:
     review = reviewing_all
     await review.hears(factories.inference())
     routes = review.service.metadata.tables["routes"]
+    change = update(routes).values(state=state) if state else delete(routes)
     async with review.service.db.transaction() as tx:
-        await tx.execute(update(routes).values(state='{"of": "a newer release"}'))
-    async with review.client() as api:
-        item = (await api.post("/v1/queue/next")).json()
+        await tx.execute(change)
+    async with review.client() as api, visitor(review) as client:
+        page = await (await at_the_pages(review, client)).next()
+        assert "its route is not known here" in page.text
+        item = (await api.get(f"/v1/items/{shown(page)}")).json()
         assert item["trouble"] and item["task"] is None
         assert (await api.post(f"/v1/items/{item['item_id']}/release")).status_code == 204
 
