@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -47,6 +48,7 @@ def create_api(
 
 def _operations(ready: Ready, trouble: Callable[[], str | None]) -> APIRouter:
     router = APIRouter(tags=["operations"])
+    asked: asyncio.Future[JsonObject] | None = None
 
     @router.get("/health/live")
     async def live() -> Response:
@@ -59,9 +61,13 @@ def _operations(ready: Ready, trouble: Callable[[], str | None]) -> APIRouter:
     async def readiness() -> JsonObject:
         """Return what this service stands on, and whether each part answers.
 
-        It serves what it can while a part is away.
+        It serves what it can while a part is away. All who ask at the same time get one answer:
+        nobody needs a key to ask, and each answer reads the database.
         """
-        return await ready()
+        nonlocal asked
+        if asked is None or asked.done():
+            asked = asyncio.ensure_future(ready())
+        return await asyncio.shield(asked)
 
     @router.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:

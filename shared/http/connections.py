@@ -69,7 +69,8 @@ class Connections:
 
     def _make_room(self) -> None:
         idle = [one for one in self.open if one.waits_for not in (Waits.ANSWER, Waits.CLOSE)]
-        idle.sort(key=lambda one: one.since)
+        # a body that is on its way has a whole head before it, and most often a key
+        idle.sort(key=lambda one: (one.waits_for is Waits.BODY, one.since))
         for one in idle[: max(1, len(self.open) // EVICTED_SHARE)]:
             one.cut("too many")
 

@@ -17,8 +17,9 @@ from prometheus_client import generate_latest
 from pydantic import BaseModel
 from sqlalchemy import text
 
+from shared.http import create_api
 from shared.http.allowance import Allowances, TooManyAtOnce, TooManyRequests
-from shared.http.auth import Keyring
+from shared.http.auth import Keyring, UnusableKeyName, new_key
 from shared.storage.db import Database
 from shared.telemetry import configure_logging
 from tests.unit.http.servers import api_for, head, serving, settings_for
@@ -143,6 +144,37 @@ async def test_probes_are_answered_whatever_others_ask(keys: dict[str, str]) -> 
         assert (await http.get("/v1/slow")).status_code == 429
         assert (await http.get("/health/live")).status_code == 200
         await busy
+
+
+async def test_bodies_that_drip_without_a_key_take_nothing_from_others(
+    keys: dict[str, str],
+) -> None:
+    settings = settings_for(keys)
+    async with serving(api_for(settings), settings) as server, httpx.AsyncClient() as http:
+        for _ in range(100):
+            await server.connect(head("none", "/open", "POST", "content-length: 100") + b"x")
+        await asyncio.sleep(0.2)
+        assert (await http.post(f"{server.url}/open", content=b"abc")).json() == 3
+
+
+async def test_many_who_ask_whether_it_is_ready_ask_once(keys: dict[str, str]) -> None:
+    asked = 0
+
+    async def ready() -> dict[str, Any]:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.05)
+        return {"database": "up"}
+
+    api = create_api("test", settings_for(keys), [], ready, lambda: None, None)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(api), base_url="http://test"
+    ) as http:
+        answers = await asyncio.gather(*(http.get("/health/ready") for _ in range(50)))
+        assert {answer.json()["database"] for answer in answers} == {"up"}
+        assert asked == 1
+        await http.get("/health/ready")
+        assert asked == 2
 
 
 class Clock:
@@ -316,3 +348,15 @@ async def test_errors_do_not_repeat_names_of_any_length(client: httpx.AsyncClien
     assert answer.status_code == 422
     assert len(answer.text) < 1000
     assert json.loads(answer.text)["error"] == "InvalidRequest"
+
+
+@pytest.mark.parametrize(
+    ("name", "tenant"),
+    [("", "acme"), ("x" * 101, "acme"), ("a\0b", "acme"), ("a\nb", "acme"), ("a\ud800", "acme")]
+    + [("ada", tenant) for tenant in ("", "Acme", "a/b", "a b", "x" * 65)],
+    ids=repr,
+)
+def test_a_key_is_named_like_what_events_can_carry(name: str, tenant: str) -> None:
+    with pytest.raises(UnusableKeyName):
+        new_key(name, tenant, {"read"})
+    assert new_key("Ada Lovelace, support", "acme-2", {"read"})[1].tenant == "acme-2"
