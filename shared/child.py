@@ -17,7 +17,8 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from shared.errors import RatchetError, describe
+from shared.describing import describe
+from shared.errors import RatchetError
 
 PR_SET_PDEATHSIG = 1
 STDERR_BYTES = 256 * 1024

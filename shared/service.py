@@ -18,7 +18,8 @@ from fastapi import APIRouter, FastAPI
 from sqlalchemy import MetaData, select
 
 from schemas.base import JsonObject, uuid7
-from shared.errors import Retryable, describe
+from shared.describing import describe
+from shared.errors import Retryable
 from shared.events import (
     GRACEFUL_SECONDS,
     ConsumerGuard,

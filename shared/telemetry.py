@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
-from shared.errors import describe
+from shared.describing import describe
 
 EVENTS_HANDLED = Counter("ratchet_events_handled_total", "Events by outcome", ["topic", "outcome"])
 EVENT_SECONDS = Histogram("ratchet_event_seconds", "Time from receipt to commit", ["topic"])

@@ -34,7 +34,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help="""List, release and drop parked events: what a service accepted and the event log refuses.
 
-They wait in the service's outbox, and nothing waits for them. Their bodies are never printed.""",
+They wait in the service's outbox, and nothing waits for them. Their bodies are never printed.
+
+[dim]$[/] ratchet dlq parked list
+[dim]$[/] ratchet dlq parked release 01932c5e""",
 )
 
 Service = Annotated[str | None, typer.Option(help="The service that has them.")]

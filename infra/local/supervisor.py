@@ -25,7 +25,8 @@ from infra.local.part import Part, PartUnknown
 from infra.local.plan import LocalConfig, Plan, make_plan
 from infra.local.ports import require_free
 from infra.local.process import Supervised
-from shared.errors import RatchetError, describe
+from shared.describing import describe
+from shared.errors import RatchetError
 
 # A part that never was ready and died this often in a row will not come up by waiting.
 GIVE_UP_CRASHES = 5

@@ -26,7 +26,8 @@ from services.evaluator.observed import (
 from services.evaluator.ports import Reports
 from services.evaluator.store.monitors import MonitorStore
 from services.evaluator.store.streams import StreamStore
-from shared.errors import Retryable, describe
+from shared.describing import describe
+from shared.errors import Retryable
 from shared.events import Outbox
 from shared.storage import Database
 from shared.telemetry import log

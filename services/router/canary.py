@@ -11,7 +11,7 @@ from services.router.rollout import CanaryRule
 from services.router.state import RouteState, RouteView
 from services.router.store.routes import RouteDatabase
 from services.router.table import RouteTable
-from shared.errors import describe
+from shared.describing import describe
 from shared.storage import Database
 from shared.telemetry import log
 

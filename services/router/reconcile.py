@@ -17,7 +17,8 @@ from services.router.shelf import Shelf
 from services.router.state import RouteView
 from services.router.table import RouteTable
 from services.router.upstream import Upstream, UpstreamAway
-from shared.errors import RatchetError, describe
+from shared.describing import describe
+from shared.errors import RatchetError
 from shared.telemetry import log
 
 # What the trainer names; anything else in vLLM is not ours to unload

@@ -26,7 +26,8 @@ from schemas.base import Event
 from schemas.topics import Topic
 from shared import failpoints
 from shared.clock import now
-from shared.errors import Fatal, RatchetError, Retryable, describe
+from shared.describing import describe
+from shared.errors import Fatal, RatchetError, Retryable
 from shared.events.backlog import BacklogFull
 from shared.events.brake import LOOK_SECONDS, Brake, ConsumerPaused
 from shared.events.dead_letters import letter_of

@@ -18,7 +18,7 @@ from threading import Thread
 from typing import Self
 
 from shared.child import LEASE
-from shared.errors import describe
+from shared.describing import describe
 from shared.jobs.records import Job, LeaseLost
 from shared.jobs.store import JobStore
 from shared.storage import Database

@@ -18,7 +18,8 @@ from prometheus_client import Gauge
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import failpoints
-from shared.errors import JobFailed, RatchetError, Retryable, describe
+from shared.describing import describe
+from shared.errors import JobFailed, RatchetError, Retryable
 from shared.jobs.heartbeat import Heartbeat
 from shared.jobs.limits import Limit, TimeUp, TurnOver
 from shared.jobs.records import Job, LeaseLost, as_job

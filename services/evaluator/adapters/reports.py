@@ -10,7 +10,7 @@ import sys
 
 from schemas.base import BlobRef, JsonObject
 from shared.child import ChildDied, run_child
-from shared.errors import describe
+from shared.describing import describe
 from shared.storage import BlobStore, private_folder
 from shared.telemetry import log
 

@@ -21,7 +21,7 @@ from tests.unit.router.fakes import FakeVllm
 PLACES = 4
 ENGINE_SECONDS = 0.1  # so 40 answers a second
 FLOOD = 120  # requests of the other tenant at any time
-BOUND_SECONDS = 1.0
+BOUND_SECONDS = 1.5
 ASKED = 6
 
 

@@ -27,7 +27,7 @@ from sqlalchemy.exc import IntegrityError
 from schemas.events import DatasetBuilt
 from shared import telemetry
 from shared.child import ChildDied, run_child
-from shared.errors import describe
+from shared.describing import describe
 from shared.events.outbox import Outbox
 from shared.http import create_api
 from shared.jobs.store import JobStore
