@@ -41,7 +41,7 @@ CONSUMER_PAUSED = Gauge(
 )
 OUTBOX_PENDING = Gauge(
     "ratchet_outbox_pending",
-    "Events of the next batch: committed here, not yet acknowledged by the broker",
+    "Events committed here and not yet acknowledged by the broker, up to 10,000",
 )
 OUTBOX_HELD = Gauge(
     "ratchet_outbox_topic_closed",

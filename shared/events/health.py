@@ -163,7 +163,6 @@ class Health:
         try:
             if not await self.relay.is_led_elsewhere():
                 oldest = await self.relay.oldest()
-            await self.relay.state()  # for the metrics
             if oldest is not None and not await self.broker.ping(MEASURE_SECONDS):
                 oldest = None
         except Retryable as error:

@@ -70,8 +70,8 @@ class Lanes:
     @property
     def pause(self) -> float | None:
         """Return the seconds until the next topic is tried again; None where none waits."""
-        untils = [hold.until for hold in self._holds.values()]
-        return max(min(untils) - time.monotonic(), 0.0) if untils else None
+        times = [hold.until for hold in self._holds.values()]
+        return max(min(times) - time.monotonic(), 0.0) if times else None
 
     def is_busy(self, topic: str) -> bool:
         return topic in self._busy

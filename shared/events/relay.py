@@ -51,6 +51,7 @@ PACE_SECONDS = 0.01
 POLL_SECONDS = (
     1.0  # a commit in this process wakes the relay at once; this is for rows another process left
 )
+TELL_SECONDS = 2.0
 LEASE_SECONDS = 10.0
 RENEW_SECONDS = 3.0
 
@@ -107,6 +108,7 @@ class Relay:
         self._losses = Losses(db, outbox, reader, self.topics) if reader else None
         self._healing = Healing(db, outbox, reader) if reader else None
         self._healed_at = float("-inf")
+        self._told_at = float("-inf")
         self._held_until = 0.0  # by our own clock, and sooner than the database's
 
     async def run(self) -> None:
@@ -118,6 +120,7 @@ class Relay:
             try:
                 self.db.committed.clear()
                 began = time.monotonic()
+                await self._tell_now_and_then()
                 if await self.leads():
                     await self.find_losses()
                     while await self.drain_once() >= BATCH and await self.leads():
@@ -182,9 +185,6 @@ class Relay:
             rows = await waiting_rows(
                 connection, self.outbox.table, self.lanes.open(self.topics), BATCH
             )
-        OUTBOX_PENDING.set(len(rows))
-        oldest = min((utc(row.created_at) for row in rows), default=None)
-        OUTBOX_AGE.set((now() - oldest).total_seconds() if oldest else 0)
         if rows:
             failpoints.reach("relay.before-send")
         done = await self.lanes.send(rows)
@@ -197,9 +197,6 @@ class Relay:
             await self.find_losses()
             self.db.committed.set()
         settled = await self._settle(kept)
-        if len(rows) < BATCH:
-            OUTBOX_PENDING.set(0)
-            OUTBOX_AGE.set(0)
         failpoints.reach("relay.after-mark")
         return settled
 
@@ -249,6 +246,12 @@ class Relay:
             self._healed_at = time.monotonic()
             await self._healing.once(self.lanes.is_busy)
 
+    async def _tell_now_and_then(self) -> None:
+        """Set the metrics: also while the log is away, when nobody looks after consumers."""
+        if time.monotonic() - self._told_at > TELL_SECONDS:
+            self._told_at = time.monotonic()
+            await self.state()
+
     async def oldest(self) -> Row[Any] | None:
         """Return the oldest row that waits for a topic which is open."""
         topics = [topic for topic in self.topics if topic not in self.lanes.closed]
@@ -262,8 +265,10 @@ class Relay:
             pending = await count_waiting(connection, table)
             parked = await count_parked(connection, table)
             oldest = await oldest_waiting(connection, table, self.topics)
-        OUTBOX_PARKED.set(parked)
         age = (now() - utc(oldest.created_at)).total_seconds() if oldest else 0.0
+        OUTBOX_PENDING.set(pending)
+        OUTBOX_AGE.set(age)
+        OUTBOX_PARKED.set(parked)
         return OutboxState(pending, age, parked, dict(self.lanes.closed))
 
     async def pending(self) -> int:
