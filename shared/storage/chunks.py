@@ -47,4 +47,5 @@ async def delete_in_chunks(
             return deleted
         reached = max(gone)
         rows = round(min(max(rows * HOLD_SECONDS / held, FEWEST_ROWS), MOST_ROWS))
+        await db.dialect.settle_log(db.engine)
         await asyncio.sleep(RESTS * (time.perf_counter() - began))

@@ -57,6 +57,9 @@ class Dialect(Protocol):
         By its key, Postgres would read a whole table rather than look up 500 rows in it.
         """
 
+    async def settle_log(self, engine: AsyncEngine) -> None:
+        """Copy what was committed from the write-ahead log to the tables, in nobody's way."""
+
     def skip_locked(self, rows: Select[Any]) -> Select[Any]:
         """Lock what is selected and leave out what somebody else has locked."""
 

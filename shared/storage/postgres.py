@@ -86,6 +86,9 @@ class Postgres:
         found = func.array(first.correlate(None).scalar_subquery())
         return delete(table).where(address == any_(found), chosen)
 
+    async def settle_log(self, engine: AsyncEngine) -> None:
+        """Do nothing: the server's own checkpointer does."""
+
     def skip_locked(self, rows: Select[Any]) -> Select[Any]:
         return rows.with_for_update(skip_locked=True)
 

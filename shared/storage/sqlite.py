@@ -100,6 +100,14 @@ class Sqlite:
         first = select(address).select_from(table).where(chosen).order_by(by).limit(rows)
         return delete(table).where(address.in_(first.correlate(None)))
 
+    async def settle_log(self, engine: AsyncEngine) -> None:
+        """Checkpoint beside the writers. By itself SQLite does it within the commit that fills the
+        log: while many rows are deleted that held up all writes for 70 ms, twice a second.
+        """
+        async with engine.connect() as connection:
+            alone = await connection.execution_options(isolation_level="AUTOCOMMIT", read_only=True)
+            await alone.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+
     def skip_locked(self, rows: Select[Any]) -> Select[Any]:
         return rows  # there is one writer, so nothing is locked while it looks
 
