@@ -21,8 +21,8 @@ BOUNDED = ("--timeout", "10", "--retries", "1")
 # How pip says that no index has a package, asked for one without its dependencies: the second where
 # PIP_CONSTRAINT is set.
 NOWHERE = re.compile("No matching distribution|ResolutionImpossible")
-# On Linux PyPI has the CUDA build, which cannot be imported without NVIDIA's libraries: 2.7 GB to
-# fetch, 5.5 GB unpacked.
+# On Linux PyPI has the CUDA build, which cannot be imported without NVIDIA's libraries: 4.5 GB when
+# done, the rest while pip unpacks.
 PYPI_BUILD_MB = 5500
 PYTORCH_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 # --no-deps: the list is complete, and resolving 150 packages again costs as long as installing
@@ -111,7 +111,7 @@ def install_torch_of_pypi(step: str, venv: Path, constraints: Path, reason: NoCp
     say(
         step,
         f"{reason}. Taking PyPI's {listed.split()[0]}, which is CUDA's build and runs on CPUs, too:"
-        f" 2.7 GB to fetch, {PYPI_BUILD_MB / 1000:.1f} GB on disk",
+        " 2.7 GB to fetch, 4.5 GB on disk",
     )
     check_disk(venv, PYPI_BUILD_MB)
     wanted = venv / "torch.txt"
