@@ -112,7 +112,7 @@ async def test_a_writer_gets_through_and_in_one_statement_it_does_not(full: Data
     assert await writes_during(full, asyncio.create_task(at_once())) <= 3
 
 
-async def test_it_rests_for_two_thirds_of_the_time(
+async def test_it_rests_for_most_of_the_time(
     full: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rested = 0.0
