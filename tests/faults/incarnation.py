@@ -59,7 +59,7 @@ def live(life: Life) -> None:
     for switch in life.switches:
         SWITCHES[switch]()
     if life.job_lease:
-        JobStore.__init__.__defaults__ = (life.job_lease,)
+        JobStore.__init__.__defaults__ = (life.job_lease, None)
     if life.session:
         bus.SESSION_TIMEOUT_MS = round(1000 * life.session)
     service = build(life)

@@ -152,7 +152,7 @@ async def test_dead_letters_are_listed_replayed_and_dropped(
         )
         shown = (await system.cli("dlq", "show", first)).stdout
         assert (
-            "a bug of ours" in shown,
+            "ValueError at services.dataset_builder" in shown,
             '"rating"' in shown,
             '"rating"' in (await system.cli("dlq", "show", first, "--payload")).stdout,
         ) == (True, False, True)

@@ -99,7 +99,7 @@ def child_environment(
     nowhere = dict.fromkeys(("broker", "vllm-serving", "vllm-evaluation"), "http://127.0.0.1:9") | {
         "broker": servers
     }
-    own = service_environment(service, Home(folder), nowhere, database, 0, "none") | {
+    own = service_environment(service, Home(folder), nowhere, database, 0, "none", "external") | {
         "PORT": "1",
         "KAFKA_INSTANCE_ID": "replay",
     }
