@@ -365,6 +365,8 @@ async def test_the_gauges_show_states_and_how_long_leases_are_silent(
     await finish(store, job)
     await asyncio.sleep(0.3)
     watching.cancel()
+    # Its connection must be back before the database is closed.
+    await asyncio.gather(watching, return_exceptions=True)
     assert (KIND, job.job_id) not in worker.SILENCE._metrics and (
         KIND,
         "running",
