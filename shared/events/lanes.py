@@ -10,7 +10,6 @@ from itertools import groupby
 from operator import attrgetter
 
 from shared.errors import Retryable
-from shared.events.seams import broken_connections
 from shared.events.sending import Delivery, OutboxRow, Sender, TopicClosed
 from shared.telemetry import OUTBOX_HELD, log
 
@@ -35,7 +34,7 @@ class Hold:
 
 @dataclass(frozen=True)
 class Sent:
-    """Rows that a sender is done with; `broken` is how many connections had broken before."""
+    """Rows that a sender is done with; `broken` is what `Lanes.send` was told."""
 
     rows: Sequence[OutboxRow]
     delivery: Delivery
@@ -76,14 +75,16 @@ class Lanes:
     def is_busy(self, topic: str) -> bool:
         return topic in self._busy
 
-    async def send(self, rows: Sequence[OutboxRow]) -> list[Sent]:
+    async def send(self, rows: Sequence[OutboxRow], broken: int) -> list[Sent]:
         """Begin to send rows; return what is done within PATIENCE_SECONDS, also of rows before.
 
-        Order within a topic holds: a topic is not open again before its rows have an end.
+        `broken` is how many connections had broken when the log was last found to be whole: were it
+        counted here, rows could land in a log that nobody has compared yet. Order within a topic
+        holds: a topic is not open again before its rows have an end.
         """
         of_topic = attrgetter("aggregatetype")
         begun = {
-            topic: asyncio.create_task(self._send(list(some)), name=f"send {topic}")
+            topic: asyncio.create_task(self._send(list(some), broken), name=f"send {topic}")
             for topic, some in groupby(sorted(rows, key=of_topic), of_topic)
         }
         self._busy |= begun
@@ -103,8 +104,7 @@ class Lanes:
             task.cancel()
         await asyncio.gather(*self._busy.values(), return_exceptions=True)
 
-    async def _send(self, rows: Sequence[OutboxRow]) -> Sent:
-        broken = broken_connections()
+    async def _send(self, rows: Sequence[OutboxRow], broken: int) -> Sent:
         try:
             return Sent(rows, await self.sender.send(rows), broken)
         except Retryable as error:

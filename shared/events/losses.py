@@ -38,18 +38,18 @@ class Losses:
         self.reader = reader
         self.topics = topics
         # How many connections had broken when the log was last found to be whole.
-        self._verified = -1
+        self.verified = -1
 
     async def find(self) -> None:
         """Mark as unsent what is lost. Raises BrokerUnavailable."""
         suspected = broken_connections()
-        if suspected == self._verified:
+        if suspected == self.verified:
             return
         ends = await self._ends()
         lost = await self.reader.lost(ends)
         for partition, first in (await self._first_lost(ends, lost)).items():
             await self._send_again(partition, first)
-        self._verified = suspected
+        self.verified = suspected
 
     async def _ends(self) -> dict[Partition, End]:
         """Return, by partition, the last event that the log acknowledged."""

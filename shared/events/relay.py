@@ -187,7 +187,7 @@ class Relay:
             )
         if rows:
             failpoints.reach("relay.before-send")
-        done = await self.lanes.send(rows)
+        done = await self.lanes.send(rows, self._losses.verified if self._losses else 0)
         if not done:
             return 0
         failpoints.reach("relay.after-send")

@@ -27,7 +27,6 @@ from kafka.admin import (
     ResourceType,
 )
 from sqlalchemy import MetaData, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from infra.operations.books import Book, Books, open_books
 from infra.operations.parked import (
@@ -45,13 +44,11 @@ from schemas.base import Event, uuid7
 from shared.clock import now
 from shared.events import KafkaLogReader, KafkaSender, Outbox, Relay, kafka_sender, lanes
 from shared.events import relay as relay_module
-from shared.service import Service
-from shared.settings import ServiceSettings
 from shared.storage.db import Database
 from tests import factories
 from tests.faults.scenario import run_scenario, seed_of_this_run
 from tests.faults.workload import Clients
-from tests.faults.world import World, keys_file
+from tests.faults.world import World
 from tests.integration.test_bus import eventually, everything_on
 from tests.kafka import ApacheKafka, Broker, apache_missing
 
@@ -435,51 +432,3 @@ async def test_rows_that_the_log_refuses_in_the_middle_of_work(
     async with new_world(broker.servers) as world:
         outcome = await run_scenario(world, seed_of_this_run(20), during)
     outcome.must_hold()
-
-
-@pytest.mark.faults
-async def test_a_missing_topic_keeps_no_other_from_being_read(
-    apache: Broker, tmp_path: Path, sqlite_db: Database
-) -> None:
-    """Somebody deleted one of the topics that a service reads, and the service is started."""
-    await asyncio.to_thread(delete_topic, apache.servers, topics.FEEDBACK_RECORDED.name)
-    seen: list[str] = []
-
-    async def on_feedback(_: AsyncConnection, event: Event) -> None:
-        seen.append(event.event_id)
-
-    async def on_drift(_: AsyncConnection, event: Event) -> None:
-        seen.append(event.event_id)
-
-    settings = ServiceSettings(
-        kafka_bootstrap_servers=apache.servers,
-        database_url=f"sqlite+aiosqlite:///{tmp_path}/review.db",
-        keys_file=keys_file(tmp_path),
-    )
-    metadata = MetaData()
-    db = Database(settings.database_url)
-    handlers = {topics.FEEDBACK_RECORDED: on_feedback, topics.DRIFT_DETECTED: on_drift}
-    outbox = Outbox("review", metadata)
-    service = Service("review", settings, metadata, handlers, [], db, outbox, parts=None)
-    async with (
-        publishing("evaluator", sqlite_db, apache.servers) as side,
-        service.api.router.lifespan_context(service.api),
-    ):
-        (drift,) = await side.add(factories.drift())
-        await eventually(lambda: has(seen, drift), seconds=30)
-        await asyncio.to_thread(provision, apache.servers)
-        async with publishing_of_capture(tmp_path, apache.servers) as capture:
-            (feedback,) = await capture.add(factories.feedback())
-            await eventually(lambda: has(seen, feedback), seconds=90)
-
-
-@asynccontextmanager
-async def publishing_of_capture(folder: Path, servers: str) -> AsyncIterator[WriteSide]:
-    db = Database(f"sqlite+aiosqlite:///{folder}/capture.db")
-    async with publishing("capture", db, servers) as side:
-        yield side
-    await db.close()
-
-
-async def has(seen: list[str], event_id: str) -> bool:
-    return event_id in seen
