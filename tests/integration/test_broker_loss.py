@@ -108,7 +108,7 @@ async def test_without_the_look_back_the_loss_stays(
     """The negative control: it is the look back that finds the loss, nothing else."""
 
     async def blind(relay: Relay) -> None:
-        relay._verified = broken_connections()
+        relay._losses.verified = broken_connections()
 
     monkeypatch.setattr(Relay, "find_losses", blind)
     async with trainer(broker.servers, tmp_path) as (service, _):
