@@ -78,6 +78,9 @@ TOPICS: tuple[Topic, ...] = (
 )
 
 
+COMPACTED = frozenset(topic.name for topic in TOPICS if topic.compacted)
+
+
 def dead_letter_topic(service: str) -> str:
     """Name the topic that has copies of what a service could not digest, bytes unchanged."""
     return f"{service}-dlq"

@@ -17,7 +17,6 @@ from infra.cli.options import DEFAULT_HOME, AsJson, DatabaseUrl, HomePath
 from infra.operations.books import open_books
 from infra.operations.names import check_service, find_topic
 from infra.operations.parked import (
-    DROPPED,
     RELEASED,
     Act,
     Parked,
@@ -28,6 +27,7 @@ from infra.operations.parked import (
     settle,
 )
 from shared.errors import Invalid
+from shared.events import DROPPED
 
 app = typer.Typer(
     no_args_is_help=True,

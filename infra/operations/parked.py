@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import getpass
-import json
-import socket
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, func, insert, select, update
+from sqlalchemy import Row, and_, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from infra.operations.books import Book, Books
-from infra.operations.settling import NOTE
-from schemas.base import JsonObject, uuid7
-from schemas.topics import SERVICES, TOPICS, dead_letter_topic
-from shared.clock import now, utc
+from infra.operations.settling import SETTLED, leave_note
+from schemas.base import JsonObject
+from schemas.topics import COMPACTED, SERVICES
+from shared.clock import utc
+from shared.events import DROPPED
 
 RELEASED = "released"
-DROPPED = "dropped"
 SUPERSEDED = "superseded"
-SETTLED = "settled meanwhile"
-COMPACTED = frozenset(topic.name for topic in TOPICS if topic.compacted)
 
 
 @dataclass(frozen=True)
@@ -133,25 +128,7 @@ def dropping(because: str) -> Act:
         table = book.outbox
         if (await tx.execute(delete(table).where(this(book, event)))).rowcount != 1:
             return ParkedOutcome(event, SETTLED, "it is not parked any more")
-        note = {
-            "x-dropped-id": event.event_id,
-            "x-dropped-topic": event.topic,
-            "x-dropped-because": because,
-            "x-dropped-by": f"{getpass.getuser()}@{socket.gethostname()}",
-            "x-dropped-at": now().isoformat(),
-            "x-parked-because": event.because,
-        }
-        await tx.execute(
-            insert(table).values(
-                id=uuid7(),
-                aggregatetype=dead_letter_topic(book.service),
-                aggregateid=event.event_id,
-                type=NOTE,
-                payload=None,
-                headers=json.dumps(note),
-                created_at=now(),
-            )
-        )
+        await leave_note(tx, book, event, because, parked_because=event.because)
         return ParkedOutcome(event, DROPPED, because)
 
     return drop

@@ -9,9 +9,11 @@ import socket
 import time
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from aiokafka import AIOKafkaProducer
 from sqlalchemy import and_, insert, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from infra.operations.books import Book, Books
 from infra.operations.letters import Letter
@@ -129,22 +131,38 @@ async def drop_one(book: Book, letter: Letter, because: str) -> Outcome:
     async with book.db.transaction() as tx:
         if (await tx.execute(update(inbox).where(this).values(outcome=DROPPED))).rowcount != 1:
             return Outcome(letter, SETTLED, "it is not open any more")
-        note = {
-            "x-dropped-id": letter.event_id,
-            "x-dropped-topic": letter.topic,
-            "x-dropped-because": because,
-            "x-dropped-by": f"{getpass.getuser()}@{socket.gethostname()}",
-            "x-dropped-at": now().isoformat(),
-        }
-        await tx.execute(
-            insert(book.outbox).values(
-                id=uuid7(),
-                aggregatetype=dead_letter_topic(book.service),
-                aggregateid=letter.event_id,
-                type=NOTE,
-                payload=None,
-                headers=json.dumps(note),
-                created_at=now(),
-            )
-        )
+        await leave_note(tx, book, letter, because)
     return Outcome(letter, DROPPED, because)
+
+
+class Dropped(Protocol):
+    """What a note says of an event that was dropped."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def event_id(self) -> str: ...
+
+
+async def leave_note(
+    tx: AsyncConnection, book: Book, event: Dropped, because: str, **more: str
+) -> None:
+    """Tell the DLQ topic, once the transaction commits, who dropped an event and why."""
+    note = {
+        "x-dropped-id": event.event_id,
+        "x-dropped-topic": event.topic,
+        "x-dropped-because": because,
+        "x-dropped-by": f"{getpass.getuser()}@{socket.gethostname()}",
+        "x-dropped-at": now().isoformat(),
+    } | {f"x-{name.replace('_', '-')}": value for name, value in more.items()}
+    await tx.execute(
+        insert(book.outbox).values(
+            id=uuid7(),
+            aggregatetype=dead_letter_topic(book.service),
+            aggregateid=event.event_id,
+            type=NOTE,
+            payload=None,
+            headers=json.dumps(note),
+            created_at=now(),
+        )
+    )

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.topics import published_by
 from shared.events.log_guard import LogReader, Partition
 from shared.events.losses import forget_sending
 from shared.events.outbox import Outbox
+from shared.events.waiting import newest_of_each_key
 from shared.storage import Database
 from shared.telemetry import EVENTS_RESENT, log
 
@@ -98,6 +99,6 @@ class Healing:
     async def _newest_sent(self, tx: AsyncConnection, topic: str) -> list[Row[tuple[object, ...]]]:
         table = self.outbox.table
         sent = (table.c.aggregatetype == topic, table.c.sent_at.is_not(None))
-        newest = select(func.max(table.c.seq)).where(*sent).group_by(table.c.aggregateid)
         rows = select(table.c.seq, table.c.id, table.c.aggregateid)
+        newest = newest_of_each_key(table, *sent)
         return list(await tx.execute(rows.where(table.c.seq.in_(newest))))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, delete, exists, func, select
+from sqlalchemy import and_, delete, exists
 
+from schemas.topics import COMPACTED
 from shared.clock import hourly, now
-from shared.events.losses import COMPACTED
 from shared.events.relay import Relay
 from shared.events.tables import DEAD_LETTERED, HANDLED
 from shared.events.takeover import letters_left, take_over
+from shared.events.waiting import newest_of_each_key
 from shared.storage import delete_in_chunks
 
 # Longer than any topic keeps its events: one that came again after that would act again.
@@ -58,7 +59,7 @@ class Housekeeping:
         for topic in self.relay.topics:
             if topic in COMPACTED:
                 of_topic = and_(table.c.sent_at.is_not(None), table.c.aggregatetype == topic)
-                newest = select(func.max(table.c.seq)).where(of_topic).group_by(table.c.aggregateid)
+                newest = newest_of_each_key(table, of_topic)
                 async with self.db.transaction(wake=False) as tx:
                     superseded = and_(of_topic, is_old, table.c.seq.not_in(newest))
                     await tx.execute(delete(table).where(superseded))

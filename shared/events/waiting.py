@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     CompoundSelect,
     Row,
     Select,
@@ -46,6 +47,11 @@ async def oldest_waiting(
     """Return the oldest row that waits for one of `topics`."""
     rows = await waiting_rows(connection, table, tuple(topics), 1)
     return min(rows, key=lambda row: row.seq, default=None)
+
+
+def newest_of_each_key(table: Table, *among: ColumnElement[bool]) -> Select[int]:
+    """Select the `seq` of the newest row of each key: of a compacted topic, its state."""
+    return select(func.max(table.c.seq)).where(*among).group_by(table.c.aggregateid)
 
 
 async def count_waiting(connection: AsyncConnection, table: Table) -> int:

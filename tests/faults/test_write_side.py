@@ -30,7 +30,6 @@ from sqlalchemy import MetaData, insert, select
 
 from infra.operations.books import Book, Books, open_books
 from infra.operations.parked import (
-    DROPPED,
     RELEASED,
     SUPERSEDED,
     dropping,
@@ -42,7 +41,7 @@ from infra.topics import provision
 from schemas import topics
 from schemas.base import Event, uuid7
 from shared.clock import now
-from shared.events import KafkaLogReader, KafkaSender, Outbox, Relay, kafka_sender, lanes
+from shared.events import DROPPED, KafkaLogReader, KafkaSender, Outbox, Relay, kafka_sender, lanes
 from shared.events import relay as relay_module
 from shared.storage.db import Database
 from tests import factories

@@ -222,7 +222,7 @@ LARGE = {"outcome": "x" * 3_000_000}
 async def test_the_named_cases_are_refused_or_by_reference(
     new_database: Callable[[str], str], keys: dict[str, str], tmp_path: Path
 ) -> None:
-    """B1, and a thousand inferences after it, each once on the log."""
+    """What no log would take, and a thousand inferences after it, each once on the log."""
     with KINDS["embedded"](tmp_path / "broker") as broker:
         async with opened(
             broker.servers, new_database, keys, tmp_path, lambda: "delivery"

@@ -63,8 +63,8 @@ async def unsent(world: World) -> int:
 
 
 def plant_unsendable(home: Path) -> str:
-    """Put an event into capture's outbox that release 0.1.0 took and no log does (B1: it waited for
-    it for ever, and all that came after it with it).
+    """Put an event into capture's outbox that release 0.1.0 took and no log does: it waited for it
+    for ever, and all that came after it with it.
     """
     with closing(sqlite3.connect(home / "capture.db")) as db, db:
         (first,) = db.execute("select min(seq) from outbox where sent_at is null").fetchone()
