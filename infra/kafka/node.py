@@ -18,8 +18,10 @@ SESSION_MS = 2000
 
 
 def format_command(kafka: Kafka, properties: Path) -> list[str]:
+    # one argument: 1 of 64 such ids begins with "-", and by itself would read as an option
     cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    return kafka.command("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties))
+    tool = "kafka.tools.StorageTool"
+    return kafka.command(tool, "format", f"--cluster-id={cluster}", "-c", str(properties))
 
 
 def write_properties(folder: Path, port: int, controller_port: int) -> Path:
