@@ -21,7 +21,7 @@ from sqlalchemy import and_, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import clock, failpoints
-from shared.events import consume, kafka_sender, outbox, relay, seams
+from shared.events import consume, kafka_sender, losses, outbox, seams
 from shared.events.sending import Delivery, OutboxRow, Place
 from shared.jobs import store as job_store
 from shared.storage import db
@@ -158,13 +158,13 @@ def no_fence() -> None:
     job_store.JobStore._fenced = fenced
 
 
+async def trust_the_log(self: losses.Losses) -> None:
+    """Take it that the log keeps what it acknowledged."""
+    self.verified = seams.broken_connections()
+
+
 def no_resend() -> None:
-    """A relay that trusts the log to keep what it acknowledged."""
-
-    async def find_losses(self: relay.Relay) -> None:
-        self._verified = seams.broken_connections()
-
-    relay.Relay.find_losses = find_losses
+    losses.Losses.find = trust_the_log
 
 
 SWITCHES: dict[str, Callable[[], None]] = {

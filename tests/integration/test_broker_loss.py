@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from shared.events.relay import Relay
-from shared.events.seams import broken_connections
+from shared.events.losses import Losses
 from shared.service import Service
 from tests import factories
+from tests.faults.switches import trust_the_log
 from tests.integration.test_bus import (
     Effects,
     drained,
@@ -106,11 +106,7 @@ async def test_without_the_look_back_the_loss_stays(
     broker: EmbeddedBroker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The negative control: it is the look back that finds the loss, nothing else."""
-
-    async def blind(relay: Relay) -> None:
-        relay._losses.verified = broken_connections()
-
-    monkeypatch.setattr(Relay, "find_losses", blind)
+    monkeypatch.setattr(Losses, "find", trust_the_log)
     async with trainer(broker.servers, tmp_path) as (service, _):
         await announce(service, "before", 5)
         await eventually(lambda: drained(service))

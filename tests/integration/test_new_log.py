@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from shared.events.relay import Relay
-from shared.events.seams import broken_connections
+from shared.events.losses import Losses
 from tests import factories
+from tests.faults.switches import trust_the_log
 from tests.integration.test_broker_loss import announce, published
 from tests.integration.test_bus import drained, eventually, everything_on, producer, send, trainer
 from tests.kafka import ApacheKafka, Broker, EmbeddedBroker, apache_missing
@@ -77,11 +77,7 @@ async def test_without_the_look_back_the_new_log_misses_them(
 ) -> None:
     """The negative control."""
     await fill(old, tmp_path)
-
-    async def blind(relay: Relay) -> None:
-        relay._verified = broken_connections()
-
-    monkeypatch.setattr(Relay, "find_losses", blind)
+    monkeypatch.setattr(Losses, "find", trust_the_log)
     async with trainer(new.servers, tmp_path) as (service, _):
         await eventually(lambda: drained(service))
     assert await on_the_new_log(new, "waiting-") >= EVENTS
