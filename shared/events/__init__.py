@@ -8,6 +8,7 @@ from shared.events.kafka_sender import LARGEST_MESSAGE, KafkaSender
 from shared.events.log_guard import ConsumerGuard, KafkaLogReader, Partition, event_id_of
 from shared.events.log_size import LogSize
 from shared.events.outbox import DEAD_LETTER, EventTooLarge, Outbox
+from shared.events.reading import Reading
 from shared.events.relay import Relay, lease_table
 from shared.events.rendering import Rendered, Renderer, cloudevent_headers, rendered
 from shared.events.sending import Delivery, OutboxRow, Place, Sender
@@ -46,6 +47,7 @@ __all__ = [
     "OutboxRow",
     "Partition",
     "Place",
+    "Reading",
     "Relay",
     "Rendered",
     "Renderer",

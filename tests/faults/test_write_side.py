@@ -266,6 +266,16 @@ class GuardedKafka(ApacheKafka):
         return command
 
 
+def denial(operation: ACLOperation, topic: str) -> ACL:
+    return ACL(
+        principal="User:ANONYMOUS",
+        host="*",
+        operation=operation,
+        permission_type=ACLPermissionType.DENY,
+        resource_pattern=ResourcePattern(ResourceType.TOPIC, topic),
+    )
+
+
 @pytest.mark.faults
 async def test_a_forbidden_topic_holds_up_no_other(
     db: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -274,13 +284,7 @@ async def test_a_forbidden_topic_holds_up_no_other(
         pytest.skip(reason)
     monkeypatch.setattr(lanes, "LONGEST_PAUSE_CLOSED", 1.0)
     with GuardedKafka(tmp_path / "own") as broker:
-        denied = ACL(
-            principal="User:ANONYMOUS",
-            host="*",
-            operation=ACLOperation.WRITE,
-            permission_type=ACLPermissionType.DENY,
-            resource_pattern=ResourcePattern(ResourceType.TOPIC, FEEDBACK),
-        )
+        denied = denial(ACLOperation.WRITE, FEEDBACK)
         admin = KafkaAdminClient(bootstrap_servers=broker.servers)
         await asyncio.to_thread(admin.create_acls, [denied])
         await asyncio.sleep(SETTLE_SECONDS)
@@ -359,7 +363,7 @@ async def test_an_old_state_of_a_woken_relay_does_not_stay_the_last_one(
             await eventually(lambda: ends_with(broker.servers, newest.event_id), seconds=60)
             # A segment is compacted once it is no longer written to.
             other = factories.route_changed(version=1, route="acme/other")
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(150):
                 while len(await states_of(broker.servers, first.route)) > 1:
                     await side.add(other)
                     await asyncio.sleep(1.5)
