@@ -121,7 +121,9 @@ def keep(path: Path | None, stderr: bytes) -> Path | None:
 
 async def _next_line(stream: asyncio.StreamReader, silence: float | None) -> bytes:
     try:
-        return await asyncio.wait_for(stream.readline(), silence)
+        # not `wait_for`: before Python 3.12 it loses a cancellation that meets a line
+        async with asyncio.timeout(silence):
+            return await stream.readline()
     except TimeoutError as error:
         raise ChildSilent(silence or 0.0) from error
 

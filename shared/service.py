@@ -6,14 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import uvicorn
-from aiokafka.errors import KafkaError
 from fastapi import APIRouter, FastAPI
 from sqlalchemy import MetaData, select
 
@@ -30,6 +29,7 @@ from shared.events import (
     KafkaSender,
     LogSize,
     Outbox,
+    Reading,
     Relay,
     Sender,
     lease_table,
@@ -45,6 +45,7 @@ Worker = Callable[[], Coroutine[Any, Any, None]]
 REQUEST_SECONDS = 10  # what open requests get when the service is told to stop
 # Handlers, then consumers; with the 10 above and CLOSE_SECONDS of the producer within the pod's 45.
 STOP_SECONDS = GRACEFUL_SECONDS + 2
+CANCEL_TIMES, CANCEL_SECONDS = 3, 5.0
 
 Parts = TypeVar("Parts")
 SettingsOf = TypeVar("SettingsOf", bound=ServiceSettings)
@@ -91,7 +92,8 @@ class Service(Generic[Parts]):
         )
         self.health = Health(self.broker, guard, consumers, self.relay)
         self.housekeeping = Housekeeping(self.relay, self.settings.outbox_keep_hours)
-        self.consuming = False
+        self.reading = Reading(self.broker, self.name)
+        self.consuming = False  # every topic
         self.alone = False  # whether nothing else runs in this process
         self.api = create_api(
             self.name,
@@ -113,7 +115,7 @@ class Service(Generic[Parts]):
             "outbox_pending": outbox.pending,
             "outbox_oldest_seconds": round(outbox.oldest_seconds, 1),
             "outbox_parked": outbox.parked,
-            "topics_closed": outbox.closed,
+            "topics_closed": self.reading.closed | outbox.closed,
             "paused": self.health.paused(),
         }
         common |= self.log_size.report()
@@ -139,9 +141,7 @@ class Service(Generic[Parts]):
             yield
         finally:
             await self._stop_consuming(tasks[0])
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(tasks)
             for stop in self.on_stop:
                 await stop()
             with suppress(Retryable):
@@ -155,20 +155,8 @@ class Service(Generic[Parts]):
             await self.db.create_tables(self.metadata)
 
     async def _consume(self) -> None:
-        """Start the consumers; while the broker is away the service goes on with what it has."""
-        delay = 0.5
-        while True:
-            try:
-                await self.broker.start()
-                break
-            except (KafkaError, OSError) as error:
-                log(self.name).warning(
-                    "event log away, will retry", error=type(error).__name__, seconds=delay
-                )
-                with suppress(Exception):
-                    await self.broker.stop()
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 5.0)
+        """Start the consumers; until each is there the service goes on with what it has."""
+        await self.reading.begin()
         self.consuming = True
         BROKER_UP.set(1)
         if self.alone:
@@ -179,16 +167,12 @@ class Service(Generic[Parts]):
         """aiokafka waits for answers, each up to 40 s: of a log that is silent, of a group whose
         leader was killed.
         """
-        if not self.consuming:
-            start.cancel()  # else it would start consumers behind our back
-        try:
-            await asyncio.wait_for(self.broker.stop(), STOP_SECONDS)
-        # whatever it was, the rest is to be stopped as well
-        except Exception as error:  # noqa: BLE001
-            log(self.name).warning(
-                "consumers left behind; what they did not commit comes again",
-                error=type(error).__name__,
-            )
+        await end([start])  # else it would start consumers behind our back
+        stopping = asyncio.create_task(self.broker.stop(), name="stop consumers")
+        await asyncio.wait({stopping}, timeout=STOP_SECONDS)
+        await end([stopping])
+        if not stopping.done() or stopping.cancelled() or stopping.exception():
+            log(self.name).warning("consumers left behind; what they did not commit comes again")
 
     def run(self) -> None:
         self.alone = True
@@ -220,6 +204,23 @@ def run_service(build: Callable[[SettingsOf], Service[Any]], settings: type[Sett
     """Run a service with the settings of the environment, until it is told to stop."""
     print_no_values()
     build(settings()).run()
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait until they have ended; again, where one went on all the same.
+
+    A cancellation can get lost: `asyncio.wait_for` of Python 3.11 swallows one that meets its
+    result, and so do libraries that cancel tasks of their own and wait for them.
+    """
+    going = {task for task in tasks if not task.done()}
+    for _ in range(CANCEL_TIMES):
+        for task in going:
+            task.cancel()
+        if going:
+            _, going = await asyncio.wait(going, timeout=CANCEL_SECONDS)
+    if going:
+        names = sorted(task.get_name() for task in going)
+        log("service").error("tasks go on after they were cancelled", tasks=names)
 
 
 def keep_what_is_here() -> None:

@@ -72,7 +72,8 @@ async def service_is_alive(url: str) -> bool:
 
 async def port_is_open(host: str, port: int) -> bool:
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 2)
+        async with asyncio.timeout(2):
+            _, writer = await asyncio.open_connection(host, port)
     except (OSError, TimeoutError):
         return False
     writer.close()

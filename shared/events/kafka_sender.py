@@ -156,7 +156,8 @@ class KafkaSender:
         self._producer = None
         if producer:
             try:
-                await asyncio.wait_for(producer.stop(), CLOSE_SECONDS)
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await producer.stop()
             except (KafkaError, OSError, TimeoutError):
                 pass
 
