@@ -23,7 +23,7 @@ demo: setup ## close the loop twice, from wrong answers to better ones (ARGS="..
 test: venv ## unit, contract and pipeline tests (ARGS="tests/unit -k gate")
 	.venv/bin/python -m pytest $(ARGS)
 test-faults: venv ## kill, stop, cut off and poison everything (FAULT_KILLS=1000 FAULT_SEED=7 ARGS="-k kills")
-	.venv/bin/python -m pytest tests/faults tests/integration/test_training.py -m "faults or not faults" $(ARGS)
+	.venv/bin/python -m pytest -m faults $(ARGS)
 soak: venv ## how long a write waits while a service with 10 million rows tidies up (30 GB of disk, 15 minutes)
 	.venv/bin/python -m benchmarks.soak $(ARGS)
 check: venv ## format, lint, import contracts, types, spelling, secrets: what CI runs first

@@ -118,6 +118,7 @@ async def test_without_sending_again_a_lost_log_loses_events(
     assert outcome.verdict.count("lost") > 0, outcome.explain()
 
 
+@pytest.mark.faults
 async def test_a_log_that_lost_everything_is_filled_again(
     embedded: Broker, new_world: NewWorld
 ) -> None:

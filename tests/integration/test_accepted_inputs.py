@@ -178,6 +178,7 @@ def ids_on(log: list[dict[str, Any]], field: str) -> Counter[str]:
     return Counter(event[field] for event in log)
 
 
+@pytest.mark.faults
 async def test_whatever_is_accepted_is_digested_once(
     kind: str, new_database: Callable[[str], str], keys: dict[str, str], tmp_path: Path
 ) -> None:

@@ -367,6 +367,7 @@ def is_training(pid: str) -> bool:
     return b"services.trainer.train" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+@pytest.mark.faults
 @pytest.mark.skipif(not Path("/proc").exists(), reason="finds the child through /proc")
 async def test_a_killed_child_is_retried_resumes_and_is_tracked(
     model: Path, tmp_path: Path, keys: dict[str, str]

@@ -211,6 +211,7 @@ def test_a_port_in_use_is_named_before_anything_starts(
     assert (other.returncode, "which capture needs, is in use" in other.stderr) == (1, True)
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(400)
 def test_the_same_on_apache_kafka(start: Callable[..., Up]) -> None:
     if reason := apache_missing():

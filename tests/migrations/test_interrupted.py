@@ -91,6 +91,7 @@ async def look(url: str) -> tuple[str | None, dict[str, list[str]]]:
     return found, kept
 
 
+@pytest.mark.faults
 def test_killed_at_any_statement_it_is_done_at_the_next_start(database_url: str) -> None:
     """All or nothing: after each kill the database is what it was."""
     expected = asyncio.run(made_by_the_last_release(database_url))

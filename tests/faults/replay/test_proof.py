@@ -8,6 +8,8 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
+
 from schemas.base import JsonObject
 from schemas.topics import SERVICES
 from services.router.state import RouteState
@@ -70,6 +72,7 @@ async def test_a_state_follows_from_the_log_until_a_row_is_changed(tmp_path: Pat
         assert (code, changed in json.dumps(said["tables"]), said["proven"]) == (1, True, False)
 
 
+@pytest.mark.faults
 async def test_the_state_of_every_service_follows_from_the_log(tmp_path: Path) -> None:
     """Everything that travels travels, some of it more than once; one event is poison, one had to
     wait for its route.

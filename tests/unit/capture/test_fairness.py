@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.unit.capture.conftest import serve
 from tests.unit.http.servers import serving
@@ -62,6 +63,7 @@ async def slowest_beside_a_flood(
     return sorted(seconds)[-2], statuses
 
 
+@pytest.mark.faults
 async def test_one_tenant_cannot_starve_another(keys: dict[str, str], tmp_path: Path) -> None:
     limited, statuses = await slowest_beside_a_flood(keys, tmp_path / "limits", AT_ONCE)
     assert statuses[202] > 5 and statuses[429] > FLOOD // 2

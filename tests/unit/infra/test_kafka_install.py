@@ -235,6 +235,7 @@ def test_a_silent_mirror_is_given_up_after_five_seconds(mirror: Mirror, behaviou
     assert_whole()
 
 
+@pytest.mark.faults
 def test_a_silent_digest_does_not_stop_what_the_jars_decide(mirror: Mirror) -> None:
     mirror.behaviours[f"{TGZ}.sha512"] = [silent]
     said = run_install(mirror.url + TGZ)

@@ -49,7 +49,12 @@ async def vllm() -> BusyVllm:
     return BusyVllm()
 
 
-@pytest.fixture(params=[True, False], ids=["limits", "control"])
+@pytest.fixture(
+    params=[
+        pytest.param(True, id="limits"),
+        pytest.param(False, id="control", marks=pytest.mark.faults),
+    ]
+)
 def limited(request: pytest.FixtureRequest) -> bool:
     return request.param
 

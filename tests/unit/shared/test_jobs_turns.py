@@ -234,6 +234,7 @@ async def test_a_worker_that_was_killed_counts_until_its_last_renewal(store: Job
     assert again.spent == pytest.approx(7.0, abs=0.1)
 
 
+@pytest.mark.faults
 async def test_killed_in_between_the_total_still_holds(store: JobStore, database_url: str) -> None:
     """A worker process is killed with SIGKILL at each attempt; the job ends all the same."""
     await queue(store, "acme")
