@@ -46,11 +46,13 @@ async def fill(tables: Tables, rows: int, old_share: float, payload: int) -> Non
     old = round(rows * old_share)
     async with tables.db.transaction() as tx:
         await tx.run_sync(_fill, tables, rows, old, payload)
-    # A service of many years has no log as long as its tables.
-    settle = "pragma wal_checkpoint(truncate)" if tables.db.is_sqlite else "vacuum analyze"
+    # A service of many years has no log as long as its tables, and is in no checkpoint of them.
+    sqlite = ("pragma wal_checkpoint(truncate)",)
+    settle = sqlite if tables.db.is_sqlite else ("vacuum analyze", "checkpoint")
     async with tables.db.engine.connect() as connection:
         alone = await connection.execution_options(isolation_level="AUTOCOMMIT", read_only=True)
-        await alone.execute(text(settle))
+        for statement in settle:
+            await alone.execute(text(statement))
 
 
 def _fill(connection: Connection, tables: Tables, rows: int, old: int, payload: int) -> None:
