@@ -64,7 +64,7 @@ def make_order(folder: Path, rows: int, recipe: str) -> TrainingOrder:
         table = [
             {
                 "messages": json.dumps([{"role": "user", "content": sample.text}]),
-                "answer": sample.label,
+                "answer": sample.answer,
             }
             for sample in samples
         ]

@@ -69,6 +69,11 @@ COMMANDS = {
         "demo",
         "Close the loop twice, on real text with a real model, and measure it.",
     ),
+    "data": Entry(
+        "data",
+        "app",
+        "Look at a file of messages: what is in it, and what Ratchet would do with it.",
+    ),
     "routes": Entry("routes", "app", "List, create, show and roll back routes."),
     "datasets": Entry("datasets", "app", "Build and list dataset versions."),
     "jobs": Entry(

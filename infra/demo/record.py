@@ -79,13 +79,16 @@ class Record:
             self.steps.append(Step(step, time.monotonic() - began))
 
     def results(self) -> list[ActResult]:
-        """Say of each act whether it succeeded, by measurement."""
+        """Say of each act that was told whether it succeeded, by measurement."""
         base = accuracy(self._answered(BASE))
         tuned = accuracy(self._answered(FIRST))
+        first = result("act 1", "accuracy", base, tuned, ACT_1_POINTS)
+        if not any(phase.name == NEW_REQUESTS for phase in self.phases):
+            return [first]
         low = accuracy(late([*self._answered(NEW_REQUESTS), *self._answered(LABELS_ADDED)]))
         recovered = accuracy(late(self._answered(SECOND)))
         return [
-            result("act 1", "accuracy", base, tuned, ACT_1_POINTS),
+            first,
             result("act 2", "accuracy on the late labels", low, recovered, ACT_2_POINTS),
         ]
 

@@ -50,7 +50,7 @@ class Options:
 
 
 async def run_demo(data: DemoData, options: Options, console: Console) -> bool:
-    """Return whether both acts succeeded by measurement."""
+    """Return whether all acts succeeded by measurement."""
     started = time.monotonic()
     clear(options.home)
     view = View(console)
@@ -112,7 +112,7 @@ def make_story(
             system.urls["review"],
             keys,
             data.spec,
-            data.true_labels(),
+            data.true_answers(),
             options.error_rate,
             options.seed,
         ),

@@ -6,8 +6,10 @@ import asyncio
 import time
 from dataclasses import dataclass
 
-from infra.demo.data import LATE_SHARE, MORE_LATE_SHARE, DemoData, Sample
+from infra.data.reading import Sample
+from infra.demo.data import DemoData
 from infra.demo.patience import until
+from infra.demo.plan import LATE_SHARE, MAX_CHUNKS, MORE_LATE_SHARE, Plan
 from infra.demo.platform import Platform
 from infra.demo.record import BASE, FIRST, LABELS_ADDED, NEW_REQUESTS, SECOND, Record
 from infra.demo.reviewers import Reviewers
@@ -16,22 +18,15 @@ from infra.demo.view import View
 from schemas.base import JsonObject
 from shared.errors import RatchetError
 
-# Requests before anything is trained.
-BASELINE = 370
-# Requests with each new version.
-AFTER = 90
-# Requests between two looks for drift, and how often that goes on.
-CHUNK = 30
-MAX_CHUNKS = 6
-# Requests after the late labels were added.
-MORE_LATE = 200
-# Requests after the gate refused an adapter, and how many adapters it may refuse.
-CORRECTIONS = 90
+# How many adapters the gate may refuse.
 TRIES = 3
+# Fewer corrections change nothing that the gate could see.
+LEAST_CORRECTIONS = 20
 # Requests at a time while a canary runs.
 CANARY = 8
 # Reviewers without a new item for so long are through.
 QUIET_SECONDS = 3
+# At full length; a longer story multiplies them.
 BUILD_SECONDS = 90
 TRAIN_SECONDS = 900
 EVALUATE_SECONDS = 400
@@ -55,18 +50,23 @@ class Story:
     # Datasets whose adapter was judged.
     followed: int = 0
 
+    @property
+    def plan(self) -> Plan:
+        return self.data.plan
+
     async def tell(self) -> None:
         await self.act_one()
-        await self.act_two()
+        if self.plan.without_act_two is None:
+            await self.act_two()
 
     async def act_one(self) -> None:
         self.view.act(
             "Act 1: the base model is weak; corrections arrive; version 1 is trained, proven and"
             " promoted"
         )
-        await self._traffic(BASE, self.data.take(BASELINE))
+        await self._traffic(BASE, self.data.take(self.plan.baseline))
         await self._promotion(number=1, late_share=0.0)
-        await self._traffic(FIRST, self.data.take(AFTER))
+        await self._traffic(FIRST, self.data.take(self.plan.after))
 
     async def act_two(self) -> None:
         self.view.act(
@@ -75,9 +75,9 @@ class Story:
         )
         await self._drift()
         await self._add_labels()
-        await self._traffic(LABELS_ADDED, self.data.take(MORE_LATE, MORE_LATE_SHARE))
+        await self._traffic(LABELS_ADDED, self.data.take(self.plan.more_late, MORE_LATE_SHARE))
         await self._promotion(number=2, late_share=LATE_SHARE)
-        await self._traffic(SECOND, self.data.take(AFTER, LATE_SHARE))
+        await self._traffic(SECOND, self.data.take(self.plan.after, LATE_SHARE))
 
     async def _traffic(self, phase: str, samples: list[Sample]) -> None:
         with (
@@ -94,7 +94,7 @@ class Story:
         """Send new kinds of requests until the evaluator says that something changed."""
         with self.record.timed("drift detected after"):
             for _ in range(MAX_CHUNKS):
-                await self._traffic(NEW_REQUESTS, self.data.take(CHUNK, LATE_SHARE))
+                await self._traffic(NEW_REQUESTS, self.data.take(self.plan.chunk, LATE_SHARE))
                 if await self._alarm(seconds=5):
                     break
             alarm = await until(lambda: self._alarm(seconds=0.1), "drift", DRIFT_SECONDS)
@@ -151,7 +151,9 @@ class Story:
     async def _candidate(self, name: str) -> JsonObject:
         """Wait for a dataset, its training and the gate's verdict; nothing is helped along."""
         with self.record.timed(f"{name}: dataset"):
-            dataset = await until(self._dataset, await self._why_no_dataset(), BUILD_SECONDS)
+            dataset = await until(
+                self._dataset, await self._why_no_dataset(), self._patience(BUILD_SECONDS)
+            )
         self.view.note(f"dataset {dataset['dataset_id']}: {dataset['rows']}")
         with self.record.timed(f"{name}: training"):
             await self._watch_training(dataset["dataset_id"])
@@ -160,7 +162,9 @@ class Story:
             self.view.spinner("evaluating base, champion and challenger on held-out rows"),
         ):
             evaluation = await until(
-                lambda: self._evaluation(dataset["dataset_id"]), "the evaluation", EVALUATE_SECONDS
+                lambda: self._evaluation(dataset["dataset_id"]),
+                "the evaluation",
+                self._patience(EVALUATE_SECONDS),
             )
         self.followed += 1
         self.record.evaluations.append(evaluation)
@@ -169,13 +173,28 @@ class Story:
 
     async def _correct_more(self, late_share: float) -> None:
         """Let corrections come in, and order a dataset unless the route's rule has built one."""
-        await self._traffic("more corrections", self.data.take(CORRECTIONS, late_share))
-        await until(self._reviewed, "the end of the reviews", REVIEW_SECONDS)
+        samples = self.data.take(self._spare(), late_share)
+        await self._traffic("more corrections", samples)
+        await until(self._reviewed, "the end of the reviews", self._patience(REVIEW_SECONDS))
         if not await self._dataset():
             await self.platform.order_dataset(
                 self.data.spec.name,
                 "the gate refused the last adapter; there are more corrections now",
             )
+
+    def _spare(self) -> int:
+        """Return how many messages may go into corrections; what measures a version is kept."""
+        spare = min(self.plan.corrections, self.data.left - self.plan.after)
+        if spare < LEAST_CORRECTIONS:
+            raise StoryStopped(
+                f"the gate refused ({'; '.join(self.record.evaluations[-1]['reasons'])}), and the"
+                f" {self.data.left} messages that are left are needed to measure the next:"
+                " add rows"
+            )
+        return spare
+
+    def _patience(self, seconds: float) -> float:
+        return seconds * self.plan.patience
 
     async def _reviewed(self) -> bool:
         return self.reviewers.idle_seconds() > QUIET_SECONDS
@@ -213,7 +232,7 @@ class Story:
                 bar.training(job["progress"], job["attempt"])
                 return bool(job["state"] == "finished")
 
-            await until(finished, "training", TRAIN_SECONDS)
+            await until(finished, "training", self._patience(TRAIN_SECONDS))
 
     async def _evaluation(self, dataset_id: str) -> JsonObject | None:
         found = await self.platform.evaluations(self.data.spec.name)
@@ -226,6 +245,8 @@ class Story:
             == self.record.evaluations[-1]["adapter"]["adapter_id"]
         ):
             return True
-        answered = await self.app.send("canary", self.data.take(CANARY, late_share), lambda: None)
+        answered = await self.app.send(
+            "canary", self.data.take_or_repeat(CANARY, late_share), lambda: None
+        )
         self.record.keep(f"canary of version {number}", answered, 0)
         return False

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from openai import AsyncOpenAI
 
-from infra.demo.data import Sample
+from infra.data.reading import Sample
 from schemas.answers import same_answer
 from schemas.route import RouteSpec
 
@@ -74,8 +74,8 @@ class App:
             phase=phase,
             sample=sample,
             answer=answer,
-            correct=same_answer(answer, sample.label, self.spec),
-            late=sample.label in self.late,
+            correct=same_answer(answer, sample.answer, self.spec),
+            late=sample.answer in self.late,
             arm=ratchet["arm"],
             outcome=ratchet["outcome"],
             confidence=ratchet.get("confidence"),

@@ -5,18 +5,24 @@ times.
 from __future__ import annotations
 
 import io
+import json
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from rich.console import Console
 
-from infra.demo.data import Sample
-from infra.demo.record import Record
+from infra.data.reading import Sample
+from infra.demo.plan import Plan
+from infra.demo.record import BASE, FIRST, LABELS_ADDED, NEW_REQUESTS, SECOND, Record
+from infra.demo.reviewers import Reviewers
 from infra.demo.story import Story, StoryStopped
 from infra.demo.view import View
+from schemas.route import RouteSpec
 
 ROUTE = "acme/support-triage"
+RIGHT = '{"city": "Riga", "n": 2}'
 
 
 class Platform:
@@ -80,10 +86,13 @@ class App:
 def story(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("infra.demo.story.QUIET_SECONDS", -1)
 
-    def told(platform: Platform) -> Story:
+    def told(platform: Platform, left: int = 1000) -> Story:
         data = SimpleNamespace(
             spec=SimpleNamespace(name=ROUTE),
+            plan=Plan(),
+            left=left,
             take=lambda n, _share=0.0: [Sample("text", "label")] * n,
+            take_or_repeat=lambda n, _share=0.0: [Sample("text", "label")] * n,
         )
         reviewers = SimpleNamespace(done=0, idle_seconds=lambda: 0.0)
         view = View(Console(file=io.StringIO()))
@@ -122,3 +131,89 @@ async def test_the_demo_ends_when_three_adapters_were_refused(story: Any) -> Non
     with pytest.raises(StoryStopped, match=r"refused 3 adapters.*p = 0\.2"):
         await story(platform)._promotion(number=2, late_share=0.6)
     assert platform.ordered == 2
+
+
+async def test_messages_that_measure_a_version_are_not_spent_on_corrections(story: Any) -> None:
+    platform = Platform(["reject", "promote"])
+    told = story(platform, left=Plan().after + 19)
+    with pytest.raises(StoryStopped, match=r"refused \(p = 0\.2\).*109 messages.*add rows"):
+        await told._promotion(number=1, late_share=0.0)
+    assert platform.ordered == 0
+    told = story(Platform(["reject", "promote"]), left=Plan().after + 30)
+    await told._promotion(number=1, late_share=0.0)
+    assert [len(phase.answered) for phase in told.record.phases] == [30]
+
+
+@pytest.mark.parametrize("why", [None, "of 2 labels none can come later"])
+async def test_act_2_is_told_only_where_it_is_planned(story: Any, why: str | None) -> None:
+    told = story(Platform(["promote"]))
+    told.data.plan = Plan(without_act_two=why)
+    acts = []
+
+    async def act(number: int) -> None:
+        acts.append(number)
+
+    told.act_one = lambda: act(1)
+    told.act_two = lambda: act(2)
+    await told.tell()
+    assert acts == ([1] if why else [1, 2])
+
+
+def test_an_act_that_was_not_told_has_no_result() -> None:
+    record = Record(started=0.0)
+    right, wrong = (SimpleNamespace(correct=c, late=False) for c in (True, False))
+    record.keep(BASE, [wrong] * 9 + [right], 0)
+    record.keep(FIRST, [right] * 9 + [wrong], 0)
+    assert [(each.act, each.passed) for each in record.results()] == [("act 1", True)]
+    for phase in (NEW_REQUESTS, LABELS_ADDED, SECOND):
+        record.keep(phase, [SimpleNamespace(correct=phase == SECOND, late=True)], 0)
+    assert [each.act for each in record.results()] == ["act 1", "act 2"]
+
+
+EXTRACTION = RouteSpec(
+    name=ROUTE,
+    task="extraction",
+    output_schema={"type": "object"},
+    system_prompt="s",
+    detailed_prompt="d",
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        ('{"city": "Riga", "n": 2}', {"verdict": "approved"}),
+        ('{"n": 2, "city": "Riga"}', {"verdict": "approved"}),
+        ('{"city": "Riga", "n": 3}', {"verdict": "corrected", "answer": RIGHT}),
+        ("sorry", {"verdict": "corrected", "answer": RIGHT}),
+    ],
+)
+async def test_reviewers_of_an_extraction_correct_what_differs_and_reject_nothing(
+    answer: str, verdict: dict[str, str]
+) -> None:
+    reviewers = Reviewers("http://review", {}, EXTRACTION, {"order": RIGHT}, 0.0, 7)
+    sent: list[Any] = []
+
+    def served(request: httpx.Request) -> httpx.Response:
+        sent.append(json.loads(request.content))
+        item = {
+            "item_id": "i",
+            "messages": [{"role": "user", "content": "order"}],
+            "answer": answer,
+            "labels": [],
+        }
+        return httpx.Response(200, json=item)
+
+    async with httpx.AsyncClient(
+        transport=httpx.MockTransport(served), base_url="http://review"
+    ) as client:
+        assert await reviewers._one(client)
+    assert sent[-1] == verdict and reviewers.rejected == 0
+
+
+def test_a_reviewer_who_errs_on_an_extraction_says_what_is_right_elsewhere() -> None:
+    truth = {"order": RIGHT, "another": '{"city": "Graz", "n": 1}'}
+    reviewers = Reviewers("http://review", {}, EXTRACTION, truth, 1.0, 7)
+    assert reviewers._opinion("order") == truth["another"]
+    alone = Reviewers("http://review", {}, EXTRACTION, {"order": RIGHT}, 1.0, 7)
+    assert alone._opinion("order") == RIGHT
