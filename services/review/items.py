@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
-from schemas.answers import well_formed
+from schemas.answers import why_malformed
 from schemas.base import Arm, BlobRef, Confidence, Message, Value
 from schemas.events import InferenceRecorded, Verdict
 from schemas.route import RouteSpec
@@ -143,9 +143,10 @@ class Card:
         return ROUTE_UNREADABLE if self.spec is None else ROW_UNREADABLE
 
     @property
-    def approvable(self) -> bool:
+    def flaw(self) -> str | None:
+        """Return what keeps the model's answer from being approved."""
         exchange, spec = self.opened()
-        return well_formed(exchange.answer, spec)
+        return why_malformed(exchange.answer, spec)
 
 
 class ItemNotFound(NotFound):

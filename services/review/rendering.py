@@ -94,7 +94,7 @@ def rendered(card: Card, visit: Visit, route: str) -> tuple[Markup, Markup]:
         "exchange": exchange,
         "spec": spec,
         "shown": Shown.of(exchange, card.item.suggestion),
-        "approvable": card.approvable,
+        "flaw": card.flaw,
     }
     work, choices = (
         Markup(TEMPLATES.get_template(name).render(values))  # noqa: S704 - escaped there

@@ -83,7 +83,7 @@ class CardView(ItemView):
             **fields_of(card.item),
             task=card.spec.task,
             labels=card.spec.labels,
-            approvable=card.approvable,
+            approvable=card.flaw is None,
         )
 
     @classmethod

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram
 
-from schemas.answers import well_formed
+from schemas.answers import trimmed, well_formed
 from schemas.base import Arm, Attempt, uuid7
 from services.router.chat import ChatAnswer, ChatQuestion
 from services.router.confidence import is_confident
@@ -119,7 +119,7 @@ class Gateway:
             arm=arm,
             model=model,
             adapter_id=adapter_id,
-            answer=completion.answer.strip(),
+            answer=trimmed(completion.answer, spec),
             latency_ms=(time.perf_counter() - started) * 1000,
             confidence=view.calibrate(completion.confidence, adapter_id),
         )
