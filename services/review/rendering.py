@@ -42,6 +42,7 @@ VERDICTS = {
     "corrected": "Corrected",
     "rejected": "Rejected",
     "skipped": "Skipped",
+    "undone": "Taken back",
 }
 TEMPLATES.globals.update(
     segments=segments,

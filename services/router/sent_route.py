@@ -49,6 +49,7 @@ class SentRoute(RequestBody, RouteSpec):
     labels: tuple[Label, ...] = Field(default=(), max_length=MOST_LABELS)
     label_descriptions: dict[Label, Description] = Field(default={}, max_length=MOST_LABELS)
     output_schema: JsonObject | None = Field(default=None, max_length=MOST_LABELS)
+    guideline: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     system_prompt: Prompt
     detailed_prompt: Prompt
     review: SentReview = SentReview()

@@ -297,6 +297,6 @@ async def test_free_text_is_not_judged_by_equality_and_nobody_is_asked(
 ) -> None:
     job = await evaluate(world, spec=factories.spec(task=task, labels=()))
     [event], calibrations = await published(world)
-    assert (job.state, event.verdict, calibrations) == ("done", "reject", [])
+    assert (job.state, event.verdict, calibrations) == ("finished", "reject", [])
     assert "free text" in event.reasons[0]
     assert world.engine.asked == 0
