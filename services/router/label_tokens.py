@@ -1,7 +1,7 @@
 """Whether a route's labels fit its `max_tokens`, by the tokenizer of the model that serves.
 
-The router has none of its own: the engine is asked. An adapter whose answers are cut is never
-right.
+The router has none of its own: the engine is asked. The token that ends an answer counts: without
+room for it an answer is whole by luck alone, and the engine calls it cut (finish_reason `length`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ AT_ONCE = 4
 REMEMBERED = 1000
 # Labels that are named when they are cut.
 NAMED = 5
+# What ends an answer.
+END = 1
 
 
 class LabelsTooLong(Invalid):
@@ -32,9 +34,8 @@ class LabelsTooLong(Invalid):
         named = ", ".join(f"'{label}' ({tokens[label]} tokens)" for label in longest[:NAMED])
         more = f" and {len(longest) - NAMED} more" if len(longest) > NAMED else ""
         super().__init__(
-            f"max_tokens is {max_tokens}, which cuts the labels {named}{more}: no answer with them"
-            f" could be right; set max_tokens to at least {tokens[longest[0]] + 1} (one token ends"
-            " the answer), or shorten them"
+            f"max_tokens is {max_tokens}, which cuts the labels {named}{more}: one more token ends"
+            f" each answer; set max_tokens to at least {tokens[longest[0]] + END}, or shorten them"
         )
 
 
@@ -48,15 +49,15 @@ class LabelTokens:
 
     async def check(self, spec: RouteSpec) -> str | None:
         """Return a warning where nobody could count the tokens. Raises LabelsTooLong."""
-        long = candidates(spec)
-        if not long:
+        if spec.task != "classification":
             return None
         try:
             async with asyncio.timeout(PATIENCE):
-                tokens = await self._count(long)
+                tokens = await self._count(spec.labels)
         except (RatchetError, TimeoutError) as error:
             return uncounted(spec, type(error).__name__)
-        if cut := {label: tokens[label] for label in long if tokens[label] > spec.max_tokens}:
+        room = spec.max_tokens - END
+        if cut := {label: tokens[label] for label in spec.labels if tokens[label] > room}:
             raise LabelsTooLong(cut, spec.max_tokens)
         return None
 
@@ -75,21 +76,10 @@ class LabelTokens:
         return self._known[labels]
 
 
-def candidates(spec: RouteSpec) -> tuple[str, ...]:
-    """Return the labels that can have more than `max_tokens` tokens.
-
-    A token takes a byte at least, and some tokenizers put one in front: nobody has to be asked
-    about the others.
-    """
-    if spec.task != "classification":
-        return ()
-    return tuple(label for label in spec.labels if len(label.encode()) >= spec.max_tokens)
-
-
 def uncounted(spec: RouteSpec, why: str) -> str:
     return (
         "the model server did not say how many tokens the labels take"
-        f" ({why}): those of more than max_tokens ({spec.max_tokens}) would be cut, and never be"
-        f" right; look again with `ratchet routes show {spec.name}` when it serves. Each training"
+        f" ({why}): with their end, those of more than max_tokens ({spec.max_tokens}) would be"
+        f" cut; look again with `ratchet routes show {spec.name}` when it serves. Each training"
         " checks it, too"
     )

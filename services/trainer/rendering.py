@@ -80,10 +80,11 @@ class PromptNotKept(JobFailed):
 
 class AnswersCut(JobFailed):
     def __init__(self, what: str, tokens: int, max_tokens: int) -> None:
+        """Make the error: `tokens` with the one that ends the answer."""
         super().__init__(
-            f"{what} takes {tokens} tokens and one that ends it, and the route has"
+            f"{what} takes {tokens - 1} tokens and one that ends it, and the route has"
             f" max_tokens={max_tokens}: serving would cut it, so that no adapter could be right."
-            f" Set max_tokens to at least {tokens + 1} and build the dataset again"
+            f" Set max_tokens to at least {tokens} and build the dataset again"
         )
 
 
@@ -153,8 +154,8 @@ def check_uncut(spec: RouteSpec, answers: Sequence[str], rows: Sequence[Tokenize
     """Raise AnswersCut where serving would cut what the rows teach: a label, or every answer of
     another task.
     """
-    # Without the end token: an answer that fills max_tokens is whole.
-    sizes = [len(row.answer) - 1 for row in rows]
+    # With the end token, as the router counts: without room for it the engine says that it cut.
+    sizes = [len(row.answer) for row in rows]
     cut = [size > spec.max_tokens for size in sizes]
     if not any(cut) or (spec.task != "classification" and not all(cut)):
         return
