@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from schemas.route import RouteSpec
 from tests import factories
 from tests.unit.router.conftest import Running
 from tests.unit.router.fakes import until
@@ -81,3 +82,31 @@ async def test_the_white_space_of_a_format_reaches_the_app(router: Running) -> N
     assert body["choices"][0]["message"]["content"] == "  a\n    b"
     [recorded] = await router.events("InferenceRecorded")
     assert recorded["answer"] == "  a\n    b"
+
+
+@pytest.mark.parametrize(
+    ("spec", "answer", "base"),
+    [
+        (INVOICE, '{"total": "1"}', GOOD),
+        (INVOICE, '{"total": 1', GOOD),
+        (factories.spec(), "parcel", "refund"),
+        (factories.spec(labels=("退款", "订单")), "我要退款", "退款"),
+    ],
+    ids=["broken schema", "cut", "no label", "a sentence"],
+)
+async def test_what_breaks_the_form_is_never_confident(
+    router: Running, spec: RouteSpec, answer: str, base: str
+) -> None:
+    router.vllm.answers = lambda model, _: (answer, -0.001) if "@" in model else (base, -0.2)
+    await router.create(spec)
+    await router.promote(router.adapter(), probe=None)
+    champion = router.state().champion.adapter_id
+    await router.handle(factories.calibration(adapter_id=champion, threshold=0.5))
+    unsure = (await router.chat()).json()
+    assert unsure["ratchet"]["outcome"] == "unsure"
+    assert unsure["choices"][0]["message"]["content"] == base
+    await router.handle(factories.calibration(adapter_id=None, threshold=0.5))
+    rescued = (await router.chat()).json()
+    assert (rescued["ratchet"]["outcome"], rescued["ratchet"]["arm"]) == ("fell_back", "base")
+    router.vllm.answers = lambda *_: (answer, -0.001)
+    assert (await router.chat()).json()["ratchet"]["outcome"] == "unsure"
