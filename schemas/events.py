@@ -65,8 +65,8 @@ class ReviewRequested(Event):
 
 
 class ReviewCompleted(Event):
-    """A reviewer approved, corrected or rejected an answer. Said by review, once for each reviewed
-    item.
+    """A reviewer approved, corrected or rejected an answer. Said by review, once for each verdict,
+    and once more, `withdrawn`, when it is taken back.
     """
 
     review_id: str
@@ -95,6 +95,9 @@ class ReviewCompleted(Event):
     seconds: float | None = Field(
         default=None, ge=0, description="time the reviewer had the item open"
     )
+    withdrawn: bool = Field(default=False, description="this verdict, said before, counts no more")
+    supersedes: str | None = Field(default=None, description="review_id withdrawn for this one")
+    guideline: str | None = Field(default=None, description="of the route, when it was given")
 
 
 class Statistic(Value):

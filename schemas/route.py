@@ -78,6 +78,10 @@ class RouteSpec(Value):
     labels: tuple[str, ...] = ()
     label_descriptions: dict[str, str] = {}
     output_schema: JsonObject | None = None
+    guideline: str | None = Field(
+        default=None,
+        description="version of the rules that reviewers decide by: every verdict keeps it",
+    )
     system_prompt: str = Field(min_length=1, description="short prompt of the tuned model")
     detailed_prompt: str = Field(
         min_length=1,

@@ -134,4 +134,6 @@ def summary(route: JsonObject) -> JsonObject:
         "champion": champion and champion["adapter_id"],
         "challenger": challenger and challenger["adapter"]["adapter_id"],
         "challenger_share": challenger and challenger["share"],
+        # None said by a router of the last release.
+        "warnings": route.get("warnings", []),
     }

@@ -34,7 +34,7 @@ def print_status(status: JsonObject, as_json: bool) -> None:
     )
     console.print(parts_table(status))
     if status["routes"]:
-        console.print(routes_table(status["routes"]))
+        print_routes(console, status["routes"])
     else:
         console.print(
             "no routes yet: ratchet routes create examples/support/route.yaml", style="dim"
@@ -82,6 +82,16 @@ def lag_of(behind: dict[str, int] | None) -> str:
         return ""
     waiting = {topic: count for topic, count in behind.items() if count}
     return ", ".join(f"{topic} {count}" for topic, count in waiting.items()) or "0"
+
+
+def print_routes(console: Console, routes: list[JsonObject]) -> None:
+    """Print what serves each route, and below it what its owner should know."""
+    console.print(routes_table(routes))
+    for route in routes:
+        for warning in route["warnings"]:
+            console.print(
+                f"! {route['route']}: {warning}", style="yellow", markup=False, soft_wrap=True
+            )
 
 
 def routes_table(routes: list[JsonObject]) -> Table:

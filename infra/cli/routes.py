@@ -14,7 +14,7 @@ from infra.cli.client import find_client
 from infra.cli.console import print_json
 from infra.cli.inspection import summary
 from infra.cli.options import DEFAULT_HOME, AsJson, HomePath
-from infra.cli.report import routes_table
+from infra.cli.report import print_routes
 from schemas.route import RouteSpec
 from shared.errors import RatchetError
 
@@ -39,7 +39,7 @@ def list_routes(home: HomePath = DEFAULT_HOME, json: AsJson = False) -> None:
     if json:
         print_json(routes)
     elif routes:
-        Console().print(routes_table([summary(route) for route in routes]))
+        print_routes(Console(), [summary(route) for route in routes])
     else:
         typer.echo("no routes yet: ratchet routes create examples/support/route.yaml")
 
@@ -65,6 +65,8 @@ def create(
     if "accuracy" in spec.targets.model_fields_set:
         typer.echo(ACCURACY_UNUSED, err=True)
     route = find_client(home).post("router", "/v1/routes", spec.model_dump(mode="json"))
+    for warning in route.get("warnings", []):
+        typer.echo(f"! {warning}", err=True)
     typer.echo(
         f'{spec.name} is at version {route["version"]}; apps ask it with model="{spec.name}"'
     )

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from schemas.answers import is_free_text
 from schemas.base import AdapterRef
 from schemas.events import AdapterEvaluated, AdapterTrained
 from services.evaluator.asking import Questions
@@ -28,6 +29,12 @@ from shared.jobs import Job, JobStore
 from shared.rules import AdapterFolderRefused, RouteBook, examine_adapter
 from shared.storage import BlobStore, Database
 from shared.telemetry import log
+
+# Two good texts differ: of equality of texts, no adapter for free text was ever promoted.
+NO_GATE = (
+    "answers of this task are free text, of which two good ones differ: nothing can prove yet that"
+    " one adapter is better"
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,9 @@ class Evaluation:
     async def run(self, job: Job) -> None:
         started = time.monotonic()
         trained = AdapterTrained.model_validate(job.payload)
+        if is_free_text(trained.spec):
+            await self._reject(job, trained, NO_GATE, started)
+            return
         champion = await self._champion(trained.route)
         rows = await asyncio.to_thread(self._rows, trained)
         contenders = contenders_of(champion, trained.adapter)
@@ -58,7 +68,7 @@ class Evaluation:
         try:
             await self._load(trained.adapter)
         except AdapterUnfit as unfit:
-            await self._publish_unfit(job, trained, unfit, started)
+            await self._reject(job, trained, str(unfit), started)
             return
         answered = await self.questions.ask_all(job, contenders, rows, trained.spec)
         findings = await asyncio.to_thread(judge, rows, answered, trained.spec)
@@ -107,11 +117,9 @@ class Evaluation:
         except Retryable as error:
             log("evaluation").warning("adapters not unloaded", error=str(error))
 
-    async def _publish_unfit(
-        self, job: Job, trained: AdapterTrained, unfit: AdapterUnfit, started: float
-    ) -> None:
-        """Reject an adapter that the engine refuses, or must never see."""
-        gate = GateResult(promote=False, tests=(), reasons=(f"rejected: {unfit}",))
+    async def _reject(self, job: Job, trained: AdapterTrained, why: str, started: float) -> None:
+        """Reject an adapter that cannot be judged: nobody is asked anything."""
+        gate = GateResult(promote=False, tests=(), reasons=(f"rejected: {why}",))
         findings = Findings(gate, arms=(), calibrations={})
         seconds = time.monotonic() - started
         event = adapter_evaluated(job.job_id, trained, findings, None, None, seconds)

@@ -14,7 +14,7 @@ from schemas.route import RouteSpec
 from services.evaluator.calibration import Calibration, calibrate
 from services.evaluator.gates import GateResult, Outcomes, judge_challenger
 from services.evaluator.heldout import ArmAnswers, HeldOutRow
-from services.evaluator.metrics import accuracy, field_f1, macro_f1, percentile, rouge_l
+from services.evaluator.metrics import field_f1, macro_f1, percentile, rouge_l
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def arm_result(rows: Sequence[HeldOutRow], arm: ArmAnswers, spec: RouteSpec) -> 
         arm=arm.contender.arm,
         adapter_id=arm.contender.adapter_id,
         n=len(rows),
-        accuracy=accuracy(expected, answers),
+        accuracy=sum(marked.correct for marked in arm.replies) / max(len(rows), 1),
         macro_f1=quality(expected, answers, spec),
         format_compliance=sum(marked.formatted for marked in arm.replies) / max(len(rows), 1),
         latency_p50_ms=percentile(latency, 50),

@@ -41,5 +41,8 @@ class EventHandlers:
             await self.streams.add_observation(tx, observe(event, answer, spec))
 
     async def on_review_completed(self, tx: AsyncConnection, event: ReviewCompleted) -> None:
-        if await self.streams.add_review(tx, event):
+        if event.withdrawn:
+            if await self.streams.withdraw_review(tx, event):
+                await self.monitors.uncount(tx, event)
+        elif await self.streams.add_review(tx, event):
             await self.monitors.count(tx, event)

@@ -101,9 +101,11 @@ def mark(
 
 def _mark(row: HeldOutRow, reply: Completion, spec: RouteSpec) -> MarkedReply:
     answer = normalise(reply.answer, spec)
+    formatted = well_formed(reply.answer, spec)
     return MarkedReply(
         reply=reply,
         answer=answer,
-        correct=answer == normalise(row.answer, spec),
-        formatted=well_formed(reply.answer, spec),
+        # What breaks the format is wrong, also where a row was reviewed under another format.
+        correct=formatted and answer == normalise(row.answer, spec),
+        formatted=formatted,
     )

@@ -4,14 +4,13 @@ normalised answers.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from schemas.answers import read_json
+from schemas.answers import canonical_fields
 
 
 @dataclass(frozen=True)
@@ -23,10 +22,6 @@ class ClassScore:
     precision: float
     recall: float
     f1: float
-
-
-def accuracy(expected: Sequence[str], answered: Sequence[str]) -> float:
-    return sum(map(str.__eq__, expected, answered)) / len(expected) if expected else 0.0
 
 
 def class_scores(expected: Sequence[str], answered: Sequence[str]) -> list[ClassScore]:
@@ -99,14 +94,9 @@ def field_f1(expected: Sequence[str], answered: Sequence[str]) -> float:
 
 def _fields(answer: str) -> set[tuple[str, str]]:
     try:
-        record = read_json(answer)
+        return set(canonical_fields(answer).items())
     except ValueError:
         return set()
-    return (
-        {(key, json.dumps(value, sort_keys=True)) for key, value in record.items()}
-        if isinstance(record, dict)
-        else set()
-    )
 
 
 def rouge_l(expected: str, answered: str) -> float:

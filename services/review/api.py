@@ -74,6 +74,12 @@ class ReviewApi:
         done = await self.desk.give_verdict(who, item_id, body.verdict, body.answer)
         return as_json(ItemView.of(done))
 
+    async def undo(self, item_id: Id, who: Reviewer) -> Response:
+        """Take back a verdict of one's own, or with the scope admin of another: the item is open
+        again, and claimed.
+        """
+        return card_as_json(await self.desk.undo(who, item_id))
+
     async def release(self, item_id: Id, who: Reviewer) -> None:
         """Give an item back unanswered: it comes again after all others, and one whose content
         nobody can see in an hour.
@@ -94,6 +100,7 @@ def review_api(db: Database, desk: Desk, queue: Queue, statistics: Statistics) -
     )(api.next_item)
     router.get("/items/{item_id}", response_model=CardView)(api.item)
     router.post("/items/{item_id}/verdict", response_model=ItemView)(api.verdict)
+    router.post("/items/{item_id}/undo", response_model=CardView)(api.undo)
     router.post("/items/{item_id}/release", status_code=204)(api.release)
     router.get("/stats")(api.stats)
     return router

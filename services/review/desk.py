@@ -13,7 +13,9 @@ from services.review.items import (
     AlreadyDecided,
     Card,
     ClaimedByOther,
+    NothingToUndo,
     ReviewItem,
+    VerdictOfAnother,
 )
 from services.review.store.queue import Queue
 from services.review.verdicts import CheckedVerdict, check_verdict
@@ -74,6 +76,20 @@ class Desk:
             await self.queue.finish(tx, done)
             await self.outbox.add(tx, review_completed(replace(card, item=done)))
             return done
+
+    async def undo(self, who: Principal, item_id: str) -> Card:
+        """Take a verdict back and say so; the item is in the hands of who did it, as before.
+
+        Doing it again changes nothing. Raises ItemNotFound, ContentHidden, NothingToUndo,
+        VerdictOfAnother, BacklogFull.
+        """
+        await self.outbox.backlog.check(self.db)
+        async with self.db.transaction() as tx:
+            card = await self.queue.lock(tx, who.tenant, item_id)
+            if not undone_by(card.item, who):
+                await self.outbox.add(tx, withdrawn(card, who))
+                await self.queue.reopen(tx, card.item, who)
+        return await self.find(who, item_id)
 
     async def put_back(self, who: Principal, item_id: str, unseen: bool = False) -> None:
         """End a claim: the item comes back after all others. One that is done stays done.
@@ -143,6 +159,19 @@ def decided(item: ReviewItem, checked: CheckedVerdict, who: Principal) -> Review
     )
 
 
+def undone_by(item: ReviewItem, who: Principal) -> bool:
+    """Say whether this reviewer took the verdict back already. Raises NothingToUndo and
+    VerdictOfAnother.
+    """
+    if item.state != "done":
+        if item.withdrawn and item.claimed and item.claimed_by == who.id:
+            return True
+        raise NothingToUndo
+    if item.reviewer != who.name and "admin" not in who.scopes:
+        raise VerdictOfAnother(item.reviewer)
+    return False
+
+
 def unchanged(item: ReviewItem, checked: CheckedVerdict) -> ReviewItem:
     """Return a decided item when it was decided like this. Raises AlreadyDecided."""
     if (item.verdict, item.answer) != (checked.verdict, checked.answer):
@@ -152,12 +181,12 @@ def unchanged(item: ReviewItem, checked: CheckedVerdict) -> ReviewItem:
 
 def review_completed(card: Card) -> ReviewCompleted:
     """Make the event of a decided item; it refers to large content again and never copies it."""
-    exchange, _ = card.opened()
+    exchange, spec = card.opened()
     item = card.item
     return ReviewCompleted(
         tenant=item.tenant,
         route=item.route,
-        review_id=item.item_id,
+        review_id=item.review_id,
         inference_id=item.inference_id,
         verdict=item.verdict,
         messages=exchange.messages,
@@ -174,4 +203,11 @@ def review_completed(card: Card) -> ReviewCompleted:
         confidence=exchange.confidence,
         asked_at=exchange.occurred_at,
         seconds=item.seconds,
+        supersedes=item.supersedes,
+        guideline=spec.guideline,
     )
+
+
+def withdrawn(card: Card, who: Principal) -> ReviewCompleted:
+    """Make the event of a verdict that is taken back: the verdict again, and who took it back."""
+    return review_completed(card).model_copy(update={"withdrawn": True, "reviewer": who.name})

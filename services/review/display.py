@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from schemas.answers import normalise
+from schemas.answers import label_of
 from schemas.route import RouteSpec
 
 # Rendered as nothing though Unicode files them under letters and symbols: Hangul fillers, the empty
@@ -79,12 +79,12 @@ def is_variation(char: str) -> bool:
 def label_keys(spec: RouteSpec, model_answer: str) -> Sequence[LabelKey]:
     """Give the first 31 labels a key of their own; the others are found by typing."""
     keys = [*KEYS, *([None] * len(spec.labels))]
-    answered = normalise(model_answer, spec)
+    answered = label_of(model_answer, spec)
     return [
         LabelKey(
             label,
             key,
-            normalise(label, spec) == answered,
+            label == answered,
             spec.label_descriptions.get(label),
         )
         for label, key in zip(spec.labels, keys, strict=False)

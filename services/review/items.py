@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime
 
-from schemas.answers import well_formed
+from schemas.answers import why_malformed
 from schemas.base import Arm, BlobRef, Confidence, Message, Value
 from schemas.events import InferenceRecorded, Verdict
 from schemas.route import RouteSpec
@@ -96,6 +96,8 @@ class ReviewItem:
     done_at: float | None
     # From claim to verdict.
     seconds: float | None
+    # How many verdicts on it were taken back.
+    withdrawn: int
     # By the database's clock, like the claim.
     read_at: float
 
@@ -106,6 +108,16 @@ class ReviewItem:
         They must not know which items are audited: they would take more care with them.
         """
         return "sampled" if self.reason == "audit" else self.reason
+
+    @property
+    def review_id(self) -> str:
+        """Return what its present verdict is called, or will be."""
+        return review_id_of(self.item_id, self.withdrawn)
+
+    @property
+    def supersedes(self) -> str | None:
+        """Return what the verdict was called that was taken back last."""
+        return review_id_of(self.item_id, self.withdrawn - 1) if self.withdrawn else None
 
     @property
     def claimed(self) -> bool:
@@ -143,9 +155,15 @@ class Card:
         return ROUTE_UNREADABLE if self.spec is None else ROW_UNREADABLE
 
     @property
-    def approvable(self) -> bool:
+    def flaw(self) -> str | None:
+        """Return what keeps the model's answer from being approved."""
         exchange, spec = self.opened()
-        return well_formed(exchange.answer, spec)
+        return why_malformed(exchange.answer, spec)
+
+
+def review_id_of(item_id: str, withdrawn: int) -> str:
+    """Name a verdict: the first of an item is called like the item."""
+    return f"{item_id}.{withdrawn}" if withdrawn else item_id
 
 
 class ItemNotFound(NotFound):
@@ -171,7 +189,21 @@ class AlreadyDecided(Conflict):
             else ""
         )
         super().__init__(
-            f"this item was already {item.verdict}{answer} by {item.reviewer}; that verdict stands"
+            f"this item was already {item.verdict}{answer} by {item.reviewer}, who can take that"
+            " back: POST /v1/items/ID/undo"
+        )
+
+
+class NothingToUndo(Conflict):
+    def __init__(self) -> None:
+        super().__init__("nobody has decided this item; there is nothing to take back")
+
+
+class VerdictOfAnother(Conflict):
+    def __init__(self, reviewer: str | None) -> None:
+        super().__init__(
+            f"{reviewer} decided this item: only they, or a key with the scope 'admin', can take it"
+            " back"
         )
 
 

@@ -122,6 +122,8 @@ class Pages:
             done = await self.statistics.done_since(
                 connection, who.tenant, who.name, here.session.started
             )
+            # What `done` counts is among them: the last one of this session can be taken back.
+            last = await self.queue.finished(connection, who.tenant, who.name, 1, 0)
             put_off = await self.statistics.put_off_count(connection, who.tenant, route or None)
             routes = [] if card else await self._routes(connection, who.tenant)
         page = partial(
@@ -129,6 +131,7 @@ class Pages:
             visit=here,
             route=route or "",
             saved=saved or "",
+            last=last[0].item_id if last and done else None,
             waiting=waiting,
             done=done,
         )
@@ -160,6 +163,14 @@ class Pages:
         answer = answer.replace("\r\n", "\n")
         done = await self.desk.give_verdict(here.who, item_id, verdict, answer)
         return to_next_item(route, str(done.verdict))
+
+    async def undo(
+        self, item_id: Id, here: Visiting, csrf: FormText, route: FormText = ""
+    ) -> Response:
+        """Take a verdict back; the item is shown again."""
+        here.session.check(csrf)
+        await self.desk.undo(here.who, item_id)
+        return to_next_item(route, "undone")
 
     async def skip(
         self,
@@ -224,6 +235,7 @@ def review_pages(
     router.get("/review")(pages.review)
     router.get("/review/{item_id}/content")(pages.content)
     router.post("/review/{item_id}/verdict")(pages.give_verdict)
+    router.post("/review/{item_id}/undo")(pages.undo)
     router.post("/review/{item_id}/skip")(pages.skip)
     router.get("/history")(pages.history)
     return router

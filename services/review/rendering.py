@@ -42,6 +42,7 @@ VERDICTS = {
     "corrected": "Corrected",
     "rejected": "Rejected",
     "skipped": "Skipped",
+    "undone": "Taken back",
 }
 TEMPLATES.globals.update(
     segments=segments,
@@ -94,7 +95,7 @@ def rendered(card: Card, visit: Visit, route: str) -> tuple[Markup, Markup]:
         "exchange": exchange,
         "spec": spec,
         "shown": Shown.of(exchange, card.item.suggestion),
-        "approvable": card.approvable,
+        "flaw": card.flaw,
     }
     work, choices = (
         Markup(TEMPLATES.get_template(name).render(values))  # noqa: S704 - escaped there

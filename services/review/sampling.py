@@ -14,6 +14,8 @@ from schemas.route import ReviewRule
 
 # A skipped item comes back after all others.
 SKIPPED_RANK = 3
+# One whose verdict was taken back is what its reviewer wants to see next.
+UNDONE_RANK = -1
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schemas.answers import normalise, well_formed
+from schemas.answers import label_of, same_answer, trimmed, why_malformed
 from schemas.events import Verdict
 from schemas.route import RouteSpec
 from shared.errors import Invalid
@@ -19,9 +19,9 @@ class UnknownLabel(Invalid):
 
 
 class ApprovedUnusable(Invalid):
-    def __init__(self, needed: str) -> None:
+    def __init__(self, flaw: str) -> None:
         super().__init__(
-            f"the model's answer is not {needed}, so it cannot be approved: correct or reject it"
+            f"the model's answer {flaw}, so it cannot be approved: correct or reject it"
         )
 
 
@@ -42,10 +42,10 @@ class CorrectionMissing(Invalid):
 
 
 class MalformedAnswer(Invalid):
-    def __init__(self) -> None:
+    def __init__(self, flaw: str) -> None:
         super().__init__(
-            "this route's answers are JSON and this text does not parse; correct it and send it"
-            " again"
+            f"this route's answers are JSON of a given form, and this text {flaw}; correct it and"
+            " send it again"
         )
 
 
@@ -74,8 +74,8 @@ def check_verdict(
         return CheckedVerdict("rejected", None)
     if verdict == "corrected":
         return _corrected(answer, model_answer, spec)
-    if not well_formed(model_answer, spec):
-        raise ApprovedUnusable(_form(spec))
+    if flaw := why_malformed(model_answer, spec):
+        raise ApprovedUnusable(flaw)
     if len(model_answer) > MAX_ANSWER:
         raise AnswerTooLong
     return CheckedVerdict("approved", without_nul(as_spelled(model_answer, spec)))
@@ -84,11 +84,11 @@ def check_verdict(
 def _corrected(answer: str | None, model_answer: str, spec: RouteSpec) -> CheckedVerdict:
     if answer is None or not answer.strip():
         raise CorrectionMissing
-    if not well_formed(answer, spec):
-        raise UnknownLabel(spec.labels) if spec.task == "classification" else MalformedAnswer
+    if flaw := why_malformed(answer, spec):
+        raise UnknownLabel(spec.labels) if spec.task == "classification" else MalformedAnswer(flaw)
     right = as_spelled(answer, spec)
     return CheckedVerdict(
-        "approved" if normalise(right, spec) == normalise(model_answer, spec) else "corrected",
+        "approved" if same_answer(right, model_answer, spec) else "corrected",
         without_nul(right),
     )
 
@@ -101,10 +101,6 @@ def without_nul(answer: str) -> str:
 
 
 def as_spelled(answer: str, spec: RouteSpec) -> str:
-    if spec.task != "classification":
-        return answer.strip()
-    return next(label for label in spec.labels if normalise(label, spec) == normalise(answer, spec))
-
-
-def _form(spec: RouteSpec) -> str:
-    return "one of this route's labels" if spec.task == "classification" else "well-formed"
+    """Return an answer as it is kept: a label as the route spells it."""
+    label = label_of(answer, spec) if spec.task == "classification" else None
+    return trimmed(answer, spec) if label is None else label

@@ -74,6 +74,7 @@ class CardView(ItemView):
     task: str | None
     labels: tuple[str, ...]
     approvable: bool
+    guideline: str | None
 
     @classmethod
     def of_card(cls, card: Card) -> CardView:
@@ -83,7 +84,8 @@ class CardView(ItemView):
             **fields_of(card.item),
             task=card.spec.task,
             labels=card.spec.labels,
-            approvable=card.approvable,
+            approvable=card.flaw is None,
+            guideline=card.spec.guideline,
         )
 
     @classmethod
@@ -94,6 +96,7 @@ class CardView(ItemView):
             task=card.spec.task if card.spec else None,
             labels=card.spec.labels if card.spec else (),
             approvable=False,
+            guideline=card.spec.guideline if card.spec else None,
         )
 
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from sqlalchemy import MetaData
 
 from schemas import topics
+from services.router.advice import Advice
 from services.router.api import chat_api
 from services.router.canary import Canaries
 from services.router.chat import ChatLimits
 from services.router.fleet import Fleet
 from services.router.gateway import Gateway
 from services.router.handlers import RouteHandlers
+from services.router.label_tokens import LabelTokens
 from services.router.openai_route import refusal
 from services.router.reconcile import Reconciler
 from services.router.rollout import CanaryRule
@@ -66,6 +68,7 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         every=settings.reconcile_seconds,
         drain=settings.drain_seconds,
     )
+    advice = Advice(LabelTokens(upstream, settings.base_model))
     limits = ChatLimits(settings.max_messages, settings.max_characters)
     service = Service(
         name="router",
@@ -76,7 +79,7 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
             topics.CALIBRATION_FITTED: routes.on_calibration_fitted,
             topics.REVIEW_COMPLETED: handlers.on_review_completed,
         },
-        http=[chat_api(table, gateway, limits), routes_api(db, routes, table, fleet)],
+        http=[chat_api(table, gateway, limits), routes_api(db, routes, table, fleet, advice)],
         db=db,
         outbox=outbox,
         parts=Parts(routes, table, fleet, upstream),

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram
 
-from schemas.answers import well_formed
+from schemas.answers import trimmed, well_formed
 from schemas.base import Arm, Attempt, uuid7
 from services.router.chat import ChatAnswer, ChatQuestion
-from services.router.confidence import is_confident
 from services.router.fleet import Fleet
 from services.router.rollout import Pick, pick_arm
 from services.router.served import as_served
@@ -69,7 +68,7 @@ class Gateway:
             completion_tokens=chosen.completion.completion_tokens or 0,
             note=note,
         )
-        failed = adapter_failed(pick, tries[0].attempt, view)
+        failed = adapter_failed(pick, tries[0])
         await self.recorder.record(
             as_served(tenant, asked, answered, latency_ms, pick.adapter_id, failed)
         )
@@ -93,7 +92,7 @@ class Gateway:
                 note = f"{pick.adapter_id} did not answer: {error.name}"
                 if isinstance(error, ModelMissing):
                     self.fleet.forget(pick.adapter_id)
-        if not tries or not is_confident(tries[0].attempt.confidence):
+        if not tries or not tries[0].trusted:
             try:
                 tries.append(await self._try(view, asked, "base", None))
             except ADAPTER_FAILED:
@@ -119,15 +118,13 @@ class Gateway:
             arm=arm,
             model=model,
             adapter_id=adapter_id,
-            answer=completion.answer.strip(),
+            answer=trimmed(completion.answer, spec),
             latency_ms=(time.perf_counter() - started) * 1000,
             confidence=view.calibrate(completion.confidence, adapter_id),
         )
-        return Try(attempt, completion)
+        return Try(attempt, completion, well_formed(attempt.answer, spec))
 
 
-def adapter_failed(pick: Pick, first: Attempt, view: RouteView) -> bool:
+def adapter_failed(pick: Pick, first: Try) -> bool:
     """Say whether the picked adapter did not answer, or broke the format of the route."""
-    return pick.adapter_id is not None and (
-        first.arm != pick.arm or not well_formed(first.answer, view.state.spec)
-    )
+    return pick.adapter_id is not None and (first.attempt.arm != pick.arm or not first.formed)

@@ -30,5 +30,7 @@ class RouteHandlers:
 
         Everything else was sampled because it looked doubtful.
         """
-        if event.audit:
+        if event.withdrawn:
+            await self.routes.drop_outcome(tx, event.review_id)
+        elif event.audit:
             await self.routes.add_outcome(tx, event)

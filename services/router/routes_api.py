@@ -12,6 +12,7 @@ from pydantic import Field
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import AdapterRef, JsonObject
+from services.router.advice import Advice, warnings_of
 from services.router.fleet import Fleet
 from services.router.sent_route import SentRoute
 from services.router.state import RouteState, RouteView
@@ -60,12 +61,19 @@ class RoutesApi:
     routes: RouteDatabase
     table: RouteTable
     fleet: Fleet
+    advice: Advice
 
     async def put_route(self, sent: SentRoute, admin: Admin) -> Response:
-        """Create a route, or give it a new spec. The same spec again changes nothing."""
+        """Create a route, or give it a new spec. The same spec again changes nothing.
+
+        Raises TenantMismatch, LabelsTooLong, RouteMoved; what is doubtful is said in `warnings`.
+        """
         spec = sent.spec()
         if spec.name.partition("/")[0] != admin.tenant:
             raise TenantMismatch(spec.name, admin.tenant)
+        known = self.table.views.get(spec.name)
+        if known is None or known.state.spec != spec:
+            await self.advice.label_tokens.check(spec)
         async with self.db.transaction() as tx:
             old = await self.routes.find(tx, spec.name)
             new = old.respecified(spec, time.time()) if old else RouteState(version=1, spec=spec)
@@ -74,7 +82,7 @@ class RoutesApi:
                 await self.routes.save(tx, old, new, because, admin.name)
         await self.table.refresh()
         view = await self.table.of(spec.name, admin.tenant)
-        return JSONResponse(self._shown(view), 200 if old else 201)
+        return JSONResponse(await self._advised(view), 200 if old else 201)
 
     async def list_routes(
         self, reader: Reader, limit: Limit = 100, offset: Offset = 0
@@ -106,7 +114,7 @@ class RoutesApi:
                     connection, view.state.route, challenger.adapter.adapter_id
                 )
                 canary = counts._asdict() | {"since": view.canary_since}
-        return self._shown(view) | {"history": history, "canary": canary}
+        return await self._advised(view) | {"history": history, "canary": canary}
 
     async def roll_back(
         self,
@@ -159,6 +167,10 @@ class RoutesApi:
             )
         return found.adapter
 
+    async def _advised(self, view: RouteView) -> JsonObject:
+        """Render a route with what only the engine knows of it."""
+        return self._shown(view) | {"warnings": await self.advice.on(view.state.spec)}
+
     def _shown(self, view: RouteView) -> JsonObject:
         """Render a route: what serves, whether it is loaded, what its confidence is worth."""
         state = view.state
@@ -175,13 +187,16 @@ class RoutesApi:
                     adapter.adapter_id: self.fleet.serving(adapter.adapter_id)
                     for adapter in state.adapters
                 },
+                "warnings": warnings_of(state.spec),
             }
         )
 
 
-def routes_api(db: Database, routes: RouteDatabase, table: RouteTable, fleet: Fleet) -> APIRouter:
+def routes_api(
+    db: Database, routes: RouteDatabase, table: RouteTable, fleet: Fleet, advice: Advice
+) -> APIRouter:
     """Make the endpoints that `ratchet routes` and people call."""
-    api = RoutesApi(db, routes, table, fleet)
+    api = RoutesApi(db, routes, table, fleet, advice)
     router = APIRouter(prefix="/v1", tags=["routes"])
     router.post("/routes")(api.put_route)
     router.get("/routes")(api.list_routes)

@@ -10,6 +10,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from schemas.answers import check_labels, schema_flaw
 from schemas.base import JsonObject
 from schemas.route import DriftRule, RetrainRule, ReviewRule, RouteSpec
 from shared.http import RequestBody, encoded_size
@@ -48,6 +49,7 @@ class SentRoute(RequestBody, RouteSpec):
     labels: tuple[Label, ...] = Field(default=(), max_length=MOST_LABELS)
     label_descriptions: dict[Label, Description] = Field(default={}, max_length=MOST_LABELS)
     output_schema: JsonObject | None = Field(default=None, max_length=MOST_LABELS)
+    guideline: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     system_prompt: Prompt
     detailed_prompt: Prompt
     review: SentReview = SentReview()
@@ -72,6 +74,13 @@ class SentRoute(RequestBody, RouteSpec):
                 f"detailed_prompt grows to {filled} characters when its labels are filled in; at"
                 f" most {SPEC_BYTES} are taken"
             )
+        return self
+
+    @model_validator(mode="after")
+    def answers_can_be_told_apart(self) -> Self:
+        check_labels(self.labels)
+        if self.output_schema is not None and (flaw := schema_flaw(self.output_schema)):
+            raise ValueError(f"output_schema {flaw}")
         return self
 
     def spec(self) -> RouteSpec:

@@ -17,6 +17,12 @@ class Try:
 
     attempt: Attempt
     completion: Completion
+    # Whether the answer has the form of the route's: what has not is trusted at no probability.
+    formed: bool = True
+
+    @property
+    def trusted(self) -> bool:
+        return self.formed and is_confident(self.attempt.confidence)
 
 
 def choose(tries: Sequence[Try], fallback: bool) -> tuple[Try, Outcome]:
@@ -25,13 +31,13 @@ def choose(tries: Sequence[Try], fallback: bool) -> tuple[Try, Outcome]:
     `fallback` says that the last one is the base model standing in for an adapter.
     """
     last = tries[-1]
-    if is_confident(last.attempt.confidence):
+    if last.trusted:
         return last, "fell_back" if fallback else "confident"
     # Of equals max takes the first: the adapter, which was asked before the base model.
     return max(tries, key=belief), "unsure"
 
 
 def belief(one: Try) -> float:
-    """Return P(correct); 0 while the arm is not calibrated."""
+    """Return P(correct); 0 while the arm is not calibrated, and less where the form is broken."""
     confidence = one.attempt.confidence
-    return (confidence.p_correct if confidence else None) or 0.0
+    return ((confidence.p_correct if confidence else None) or 0.0) if one.formed else -1.0

@@ -122,6 +122,13 @@ class Upstream:
         except VllmError as error:
             raise told(error) from error
 
+    async def count_tokens(self, model: str, text: str) -> int:
+        """Return how many tokens a text takes."""
+        try:
+            return await self.client.count_tokens(model, text)
+        except VllmError as error:
+            raise told(error) from error
+
     async def close(self) -> None:
         await self.client.close()
 

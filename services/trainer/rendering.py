@@ -6,13 +6,14 @@ Knows no model library: the tokenizer is passed in.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypedDict
 
 from pyarrow import parquet
 
+from schemas.answers import label_of
 from schemas.base import Message
 from schemas.route import RouteSpec
 from shared.errors import JobFailed
@@ -77,6 +78,16 @@ class PromptNotKept(JobFailed):
         )
 
 
+class AnswersCut(JobFailed):
+    def __init__(self, what: str, tokens: int, max_tokens: int) -> None:
+        """Make the error: `tokens` with the one that ends the answer."""
+        super().__init__(
+            f"{what} takes {tokens - 1} tokens and one that ends it, and the route has"
+            f" max_tokens={max_tokens}: serving would cut it, so that no adapter could be right."
+            f" Set max_tokens to at least {tokens} and build the dataset again"
+        )
+
+
 class TooManyTooLong(JobFailed):
     def __init__(self, dropped: int, rows: int, max_length: int) -> None:
         super().__init__(
@@ -137,6 +148,20 @@ def render(
     # Templates add a line break after it, which is never generated.
     end = ids.index(tokenizer.eos_token_id) + 1
     return TokenizedRow(tokenizer(prompt, add_special_tokens=False)["input_ids"], ids[:end])
+
+
+def check_uncut(spec: RouteSpec, answers: Sequence[str], rows: Sequence[TokenizedRow]) -> None:
+    """Raise AnswersCut where serving would cut what the rows teach: a label, or every answer of
+    another task.
+    """
+    # With the end token, as the router counts: without room for it the engine says that it cut.
+    sizes = [len(row.answer) for row in rows]
+    cut = [size > spec.max_tokens for size in sizes]
+    if not any(cut) or (spec.task != "classification" and not all(cut)):
+        return
+    longest, answer = max(zip(sizes, answers, strict=True))
+    label = label_of(answer, spec) if spec.task == "classification" else None
+    raise AnswersCut(f"the label '{label}'" if label else "an answer", longest, spec.max_tokens)
 
 
 def fitting(

@@ -45,6 +45,7 @@ from services.trainer.rendering import (
     NoRows,
     TokenizedRow,
     Tokenizer,
+    check_uncut,
     fitting,
     read_split,
     render,
@@ -161,15 +162,17 @@ def prepare(order: TrainingOrder, tokenizer: PreTrainedTokenizerBase) -> Trainin
     """Tokenise the rows to train on and to validate on.
 
     Test and audit rows are the evaluator's: they are not even read here. Raises NoRows,
-    DatasetUnreadable, TooManyTooLong, PromptNotKept or EndNotLearned.
+    DatasetUnreadable, AnswersCut, TooManyTooLong, PromptNotKept or EndNotLearned.
     """
     recipe = order.recipe
 
     def split(name: str) -> tuple[list[TokenizedRow], int]:
+        read = read_split(order.dataset, name)
         rows = [
             render(cast(Tokenizer, tokenizer), order.spec, messages, answer)
-            for messages, answer in read_split(order.dataset, name)
+            for messages, answer in read
         ]
+        check_uncut(order.spec, [answer for _, answer in read], rows)
         return fitting(rows, recipe.max_length, recipe.max_dropped_share)
 
     training, dropped = split("train")

@@ -162,6 +162,15 @@ class VllmClient:
         except (RequestRefused, ModelNotServed):
             pass
 
+    async def count_tokens(self, model: str, text: str) -> int:
+        """Return how many tokens a text takes, without those that begin or end a sequence."""
+        request = {"model": model, "prompt": text, "add_special_tokens": False}
+        body = await self._send("POST", "/tokenize", to_json(request), model, self._administering)
+        try:
+            return int(body["count"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise NotACompletion(error) from error
+
     async def close(self) -> None:
         if self._client:
             await self._client.aclose()

@@ -187,3 +187,32 @@ LOW_CONTRAST = """() => {
     .filter((e) => hasText(e) && ratio(e) < 4.5)
     .map((e) => `${e.tagName}.${e.className} ${e.textContent.trim().slice(0, 30)}: ${ratio(e)}`);
 }"""
+
+
+async def test_the_last_verdict_is_taken_back_with_a_key_also_when_nothing_is_left(
+    served: tuple[Review, str], browser
+) -> None:
+    review, url = served
+    page = await browser.new_page()
+    await sign_in(page, url, review.keys["acme"])
+    route = factories.route_changed(spec=factories.spec(review={"rate": 1.0}))
+    await review.hears(route, asked("first"), asked("second"))
+    await page.goto(f"{url}/review")
+    await press(page, "a")
+    assert "second" in await page.inner_text(".work")
+    await press(page, "u")
+    assert "first" in await page.inner_text(".work")
+    assert "Taken back" in await page.inner_text("[data-status]")
+    await press(page, "r")
+    await press(page, "a")
+    assert "All done" in await page.inner_text("main")
+    await press(page, "u")
+    assert "second" in await page.inner_text(".work")
+    said = [(event.verdict, event.withdrawn) for event in await review.said()]
+    assert said == [
+        ("approved", False),
+        ("approved", True),
+        ("rejected", False),
+        ("approved", False),
+        ("approved", True),
+    ]

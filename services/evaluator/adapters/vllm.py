@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from schemas.base import Confidence, Message
@@ -67,14 +66,13 @@ class VllmGenerator:
         the next attempt loads them again.
         """
         try:
-            completion = await self._client.ask(model, messages, max_tokens, choices)
+            return await self._client.ask(model, messages, max_tokens, choices)
         except ModelNotServed as error:
             raise EngineAway(self._client.url, f"it no longer serves {model}") from error
         except (RequestRefused, VllmAway, VllmFailed) as error:
             if away := self._away(error):
                 raise away from error
-            completion = SILENCE
-        return replace(completion, answer=completion.answer.strip())
+            return SILENCE
 
     async def close(self) -> None:
         await self._client.close()

@@ -94,9 +94,8 @@ class MonitorStore:
         A rejected answer counts as wrong: that no label fits is how a new kind of request first
         shows (docs/decisions/0007-rejected-is-wrong.md).
         """
-        monitor = await self.get(tx, event.route)
-        counts = event.audit and event.arm == "champion"
-        if monitor is None or not counts or event.adapter_id != monitor.adapter_id:
+        monitor = await self._counting(tx, event)
+        if monitor is None:
             return
         wrong = event.verdict != "approved"
         detector = monitor.detector.update(wrong)
@@ -108,6 +107,39 @@ class MonitorStore:
             error_fired=monitor.error_fired or detector.fired,
         )
         await self.save(tx, counted)
+
+    async def uncount(self, tx: AsyncConnection, event: ReviewCompleted) -> None:
+        """Count again without a verdict that was withdrawn; an alarm that was raised stays raised.
+
+        The detector cannot take a label back, so it hears the others again, in their order.
+        """
+        monitor = await self._counting(tx, event)
+        if monitor is None:
+            return
+        counted = await self.streams.counted(tx, event, monitor.labels)
+        # It counted in an earlier episode.
+        if event.review_id not in counted:
+            return
+        del counted[event.review_id]
+        detector = replace(monitor.detector, evidence=ErrorDetector.evidence)
+        fired = monitor.error_drift_id is not None
+        for wrong in counted.values():
+            detector = detector.update(wrong)
+            fired = fired or detector.fired
+        again = replace(
+            monitor,
+            detector=detector,
+            labels=len(counted),
+            errors=sum(counted.values()),
+            error_fired=fired,
+        )
+        await self.save(tx, again)
+
+    async def _counting(self, tx: AsyncConnection, event: ReviewCompleted) -> Monitor | None:
+        """Return the monitor that counts a verdict, which is one on its champion's own answer."""
+        monitor = await self.get(tx, event.route)
+        counts = event.audit and event.arm == "champion"
+        return monitor if monitor and counts and event.adapter_id == monitor.adapter_id else None
 
     async def save(self, tx: AsyncConnection, monitor: Monitor) -> None:
         await tx.execute(

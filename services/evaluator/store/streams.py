@@ -8,7 +8,19 @@ from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Float, Index, Integer, MetaData, Row, String, Table, delete, select
+from sqlalchemy import (
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    Row,
+    String,
+    Table,
+    delete,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.events import FeedbackRecorded, ReviewCompleted
@@ -44,8 +56,17 @@ class StreamStore:
                 "audit": int(event.audit),
                 "probability": event.probability,
                 "score": event.confidence.score if event.confidence else None,
+                "withdrawn": int(event.withdrawn),
             },
         )
+
+    async def withdraw_review(self, tx: AsyncConnection, event: ReviewCompleted) -> bool:
+        """Note that a verdict counts no longer; return whether it counted until now."""
+        # Where it was not heard of, it never will count.
+        await self.add_review(tx, event)
+        table = self.reviews
+        counts = (table.c.review_id == event.review_id, table.c.withdrawn == 0)
+        return (await tx.execute(update(table).where(*counts).values(withdrawn=1))).rowcount == 1
 
     async def on_feedback_recorded(self, tx: AsyncConnection, event: FeedbackRecorded) -> None:
         """Keep who judged which answer how, without what they wrote."""
@@ -112,12 +133,39 @@ class StreamStore:
         table = self.reviews
         newest = (
             select(table.c.at, table.c.verdict, table.c.score)
-            .where(table.c.route == route, table.c.adapter_id == adapter_id, table.c.audit == 1)
+            .where(
+                table.c.route == route,
+                table.c.adapter_id == adapter_id,
+                table.c.audit == 1,
+                table.c.withdrawn == 0,
+            )
             .order_by(table.c.at.desc())
             .limit(AUDITED)
         )
         rows = (await connection.execute(newest)).all()
         return [as_audited(row) for row in reversed(rows)]
+
+    async def counted(
+        self, tx: AsyncConnection, event: ReviewCompleted, newest: int
+    ) -> dict[str, bool]:
+        """Return the newest audited verdicts on a champion's own answers, oldest first: whether
+        each called it wrong, by review id. The one that `event` withdraws is among them.
+        """
+        table = self.reviews
+        wanted = (
+            select(table.c.review_id, table.c.verdict)
+            .where(
+                table.c.route == event.route,
+                table.c.adapter_id == event.adapter_id,
+                table.c.arm == "champion",
+                table.c.audit == 1,
+                (table.c.withdrawn == 0) | (table.c.review_id == event.review_id),
+            )
+            .order_by(table.c.at.desc(), table.c.review_id.desc())
+            .limit(newest)
+        )
+        rows = (await tx.execute(wanted)).all()
+        return {row.review_id: row.verdict != "approved" for row in reversed(rows)}
 
 
 def as_audited(row: Row[Any]) -> AuditedVerdict:
@@ -158,6 +206,7 @@ def reviews_table(metadata: MetaData) -> Table:
         Column("audit", Integer, nullable=False),
         Column("probability", Float, nullable=False),
         Column("score", Float),
+        Column("withdrawn", Integer, nullable=False, server_default="0"),
         Index("reviews_in_order", "route", "adapter_id", "at"),
     )
 

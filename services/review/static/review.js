@@ -37,7 +37,7 @@ function arrive() {
   shownAt = performance.now();
   localTimes();
   const saved = find('main').dataset.saved;
-  if (saved) say(saved === 'Skipped' ? 'Skipped' : `Saved: ${saved.toLowerCase()}`);
+  if (saved) say(['Skipped', 'Taken back'].includes(saved) ? saved : `Saved: ${saved.toLowerCase()}`);
 }
 
 async function load(url, options) {
@@ -101,7 +101,7 @@ function onKey(event) {
     const start = find('[data-start]:not([hidden])');
     return start ? start.click() : undefined;
   }
-  if (!find('[data-item]') || performance.now() - shownAt < SETTLE_MS) return;
+  if (!find('[data-item], [data-key="u"]') || performance.now() - shownAt < SETTLE_MS) return;
   const key = event.key.toLowerCase();
   const field = key === 'c' ? find('[data-find], [data-edit]') : null;
   const button = field ? null : find(`[data-key="${CSS.escape(key)}"]:not(:disabled)`);

@@ -14,7 +14,7 @@ from sqlalchemy import Select, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.review.items import Card, ItemNotFound, ReviewItem
-from services.review.sampling import SKIPPED_RANK
+from services.review.sampling import SKIPPED_RANK, UNDONE_RANK
 from services.review.store.tables import Tables, card_of, item_of
 from shared.http import Principal
 from shared.rules import RouteBook
@@ -92,6 +92,26 @@ class Queue:
                 "reviewer": done.reviewer,
                 "done_at": done.done_at,
                 "seconds": done.seconds,
+            },
+        )
+
+    async def reopen(self, tx: AsyncConnection, item: ReviewItem, who: Principal) -> None:
+        """Put a decided item back into the hands of who takes its verdict back."""
+        await tx.execute(
+            self._update,
+            {
+                "this": item.item_id,
+                "state": "open",
+                "rank": UNDONE_RANK,
+                "claimed_by": who.id,
+                "claimed_at": item.read_at,
+                "claimed_until": item.read_at + self.claim_seconds,
+                "verdict": None,
+                "answer": None,
+                "reviewer": None,
+                "done_at": None,
+                "seconds": None,
+                "withdrawn": item.withdrawn + 1,
             },
         )
 

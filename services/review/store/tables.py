@@ -58,6 +58,8 @@ def review_tables(metadata: MetaData) -> Tables:
         Column("complaint", Boolean, nullable=False, default=False),
         Column("suggestion", String),
         Column("asked", LargeBinary),
+        # Verdicts on it that were taken back.
+        Column("withdrawn", Integer, nullable=False, default=0, server_default="0"),
         Column("claimed_by", String(64)),
         seconds("claimed_at", nullable=False, default=0.0),
         seconds("claimed_until", nullable=False, default=0.0),
@@ -127,5 +129,6 @@ def item_of(row: Row[Any], now: float | Decimal) -> ReviewItem:
         reviewer=row.reviewer,
         done_at=row.done_at,
         seconds=row.seconds,
+        withdrawn=row.withdrawn,
         read_at=float(now),
     )

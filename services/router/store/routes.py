@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import Integer, MetaData, cast, func, insert, select, update
+from sqlalchemy import Integer, MetaData, cast, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import JsonObject
@@ -174,6 +174,10 @@ class RouteDatabase:
             "at": event.occurred_at.timestamp(),
         }
         await insert_once(tx, self.tables.outcomes, row)
+
+    async def drop_outcome(self, tx: AsyncConnection, review_id: str) -> None:
+        table = self.tables.outcomes
+        await tx.execute(delete(table).where(table.c.review_id == review_id))
 
     async def start_canary(
         self, tx: AsyncConnection, route: str, adapter_id: str, at: float

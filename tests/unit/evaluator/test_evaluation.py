@@ -289,3 +289,14 @@ async def test_an_event_delivered_twice_makes_one_job(world: SimpleNamespace) ->
         assert (
             await connection.execute(select(func.count()).select_from(world.jobs.table))
         ).scalar_one() == 1
+
+
+@pytest.mark.parametrize("task", ["summarisation", "conversation"])
+async def test_free_text_is_not_judged_by_equality_and_nobody_is_asked(
+    world: SimpleNamespace, task: str
+) -> None:
+    job = await evaluate(world, spec=factories.spec(task=task, labels=()))
+    [event], calibrations = await published(world)
+    assert (job.state, event.verdict, calibrations) == ("finished", "reject", [])
+    assert "free text" in event.reasons[0]
+    assert world.engine.asked == 0

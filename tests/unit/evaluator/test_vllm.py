@@ -14,13 +14,13 @@ from tests.unit.router.fakes import FakeVllm, served
 QUESTION = (Message(role="user", content="Where is my parcel?"),)
 
 
-async def test_an_answer_is_stripped_and_measured() -> None:
+async def test_an_answer_is_kept_as_it_is_and_measured() -> None:
     fake = FakeVllm(lambda *_: (" delivery\n", -0.2))
     async with served(fake.app) as url:
         generator = VllmGenerator(url, "", 5.0, 4)
         reply = await generator.ask("base", QUESTION, 16)
         await generator.close()
-    assert (reply.answer, reply.logprob) == ("delivery", pytest.approx(-0.2))
+    assert (reply.answer, reply.logprob) == (" delivery\n", pytest.approx(-0.2))
     assert reply.confidence.tokens == 1 and reply.latency_ms > 0
 
 

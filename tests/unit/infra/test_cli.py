@@ -167,6 +167,20 @@ def test_a_target_that_has_no_effect_is_warned_of(
     assert "router does not answer" in result.stderr
 
 
+def test_what_an_owner_should_know_of_a_route_stands_below_the_table(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from rich.console import Console
+
+    from infra.cli.inspection import summary
+    from infra.cli.report import print_routes
+
+    route = {"route": "acme/notes", "version": 1, "warnings": ["no adapter [is] trained"]}
+    of_last_release = {"route": "acme/triage", "version": 2}
+    print_routes(Console(width=200), [summary(route), summary(of_last_release)])
+    assert "! acme/notes: no adapter [is] trained" in capsys.readouterr().out
+
+
 def test_a_service_that_is_away_is_named(tmp_path: Path) -> None:
     result = run(
         "routes",

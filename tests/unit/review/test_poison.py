@@ -32,6 +32,7 @@ RECURSIVE = {"$defs": {"node": {"properties": {"next": {"$ref": "#/$defs/node"}}
 ANSWERS: dict[str, str] = {
     "deep list": "[" * 100_000 + "]" * 100_000,
     "deep object": '{"a":' * 50_000 + "1" + "}" * 50_000,
+    "deep and never closed": "[" * 2000,
     "just too deep for json.loads": "[" * 940 + "]" * 940,
     "ten megabytes": "x" * 10_000_000,
     "ten megabytes of hidden characters": "\u202e" * 10_000_000,

@@ -14,7 +14,18 @@ from tests import factories
 
 LABELS = factories.spec()
 JSON = factories.spec(task="extraction", labels=(), output_schema={"type": "object"})
+INVOICE = factories.spec(
+    task="extraction",
+    labels=(),
+    output_schema={
+        "type": "object",
+        "required": ["total"],
+        "properties": {"total": {"type": "number"}},
+    },
+)
 TEXT = factories.spec(task="summarisation", labels=())
+TABLE = factories.spec(task="format", labels=())
+CLOSE = factories.spec(labels=("yes!", "yes", ".net", "net"))
 
 
 @pytest.mark.parametrize(
@@ -32,6 +43,32 @@ TEXT = factories.spec(task="summarisation", labels=())
             CheckedVerdict("approved", '{"b": 1, "a": 2}'),
         ),
         ("corrected", " Better. ", "Worse.", TEXT, CheckedVerdict("corrected", "Better.")),
+        ("corrected", "Good day.", "good day.", TEXT, CheckedVerdict("corrected", "Good day.")),
+        ("corrected", "a\n b", "a b", TEXT, CheckedVerdict("corrected", "a\n b")),
+        ("corrected", "Same.\n", "Same.", TEXT, CheckedVerdict("approved", "Same.")),
+        ("corrected", "a\n  b", "a\n b", TABLE, CheckedVerdict("corrected", "a\n  b")),
+        ("corrected", "  a\n", "a", TABLE, CheckedVerdict("corrected", "  a")),
+        ("corrected", "a\tb", "a b", TABLE, CheckedVerdict("corrected", "a\tb")),
+        ("corrected", "a\n\nb", "a\nb", TABLE, CheckedVerdict("corrected", "a\n\nb")),
+        ("corrected", " a\n", " a", TABLE, CheckedVerdict("approved", " a")),
+        ("approved", None, "  a\n", TABLE, CheckedVerdict("approved", "  a")),
+        (
+            "corrected",
+            '{"total": 1e2}',
+            '{"total":100.0}',
+            INVOICE,
+            CheckedVerdict("approved", '{"total": 1e2}'),
+        ),
+        (
+            "corrected",
+            '{"total": 9007199254740993}',
+            '{"total": 9007199254740992}',
+            INVOICE,
+            CheckedVerdict("corrected", '{"total": 9007199254740993}'),
+        ),
+        ("corrected", "yes", "yes!", CLOSE, CheckedVerdict("corrected", "yes")),
+        ("corrected", "Yes!", "yes!", CLOSE, CheckedVerdict("approved", "yes!")),
+        ("approved", None, "“.Net”", CLOSE, CheckedVerdict("approved", ".net")),
     ],
 )
 def test_settles(verdict, answer, model, spec, settled) -> None:
@@ -47,6 +84,14 @@ def test_settles(verdict, answer, model, spec, settled) -> None:
         ("approved", None, "I think it is delivery", LABELS, ApprovedUnusable),
         ("corrected", "{", "{}", JSON, MalformedAnswer),
         ("approved", None, "{", JSON, ApprovedUnusable),
+        ("approved", None, "[" * 2000, JSON, ApprovedUnusable),
+        ("corrected", "[" * 2000, "{}", JSON, MalformedAnswer),
+        ("approved", None, "[]", INVOICE, ApprovedUnusable),
+        ("approved", None, "null", INVOICE, ApprovedUnusable),
+        ("approved", None, '"sorry"', INVOICE, ApprovedUnusable),
+        ("approved", None, '{"total": "1"}', INVOICE, ApprovedUnusable),
+        ("corrected", '{"total": NaN}', "{}", INVOICE, MalformedAnswer),
+        ("corrected", '{"total": 1, "total": 2}', "{}", INVOICE, MalformedAnswer),
     ],
 )
 def test_refuses(verdict, answer, model, spec, error) -> None:
@@ -57,3 +102,9 @@ def test_refuses(verdict, answer, model, spec, error) -> None:
 def test_an_unknown_label_is_answered_with_the_known_ones() -> None:
     with pytest.raises(UnknownLabel, match="delivery, refund, password"):
         check_verdict("corrected", "parcel", "delivery", LABELS)
+
+
+def test_a_correction_that_breaks_the_schema_is_told_where_and_nothing_of_its_text() -> None:
+    with pytest.raises(MalformedAnswer, match="properties/total/type") as refused:
+        check_verdict("corrected", '{"total": "SECRET"}', "{}", INVOICE)
+    assert "SECRET" not in str(refused.value)

@@ -29,10 +29,15 @@ class FakeVllm:
         self.calls: list[tuple[str, str]] = []
         self.fail_load: tuple[int, str] | None = None
         self.fail_chat: dict[str, tuple[int, str]] = {}
+        self.fail_tokenize: tuple[int, str] | None = None
+        self.tokens: Callable[[str], int] = len
+        self.counted: list[str] = []
+        self.counting = self.counting_most = 0
         self.app = Starlette(
             routes=[
                 Route("/v1/models", self.models),
                 Route("/v1/chat/completions", self.chat, methods=["POST"]),
+                Route("/tokenize", self.tokenize, methods=["POST"]),
                 Route("/v1/load_lora_adapter", self.load, methods=["POST"]),
                 Route("/v1/unload_lora_adapter", self.unload, methods=["POST"]),
             ]
@@ -60,6 +65,23 @@ class FakeVllm:
             return failure(*self.fail_chat[model])
         text, logprob = self.answers(model, body["messages"])
         return JSONResponse(completion(text, logprob))
+
+    async def tokenize(self, request: Request) -> Response:
+        """As vllm/entrypoints/serve/tokenize of 0.32: one prompt, no list."""
+        if self.fail_tokenize:
+            status, text = self.fail_tokenize
+            return failure(status, text) if status >= 400 else PlainTextResponse(text)
+        body = await request.json()
+        assert isinstance(body["prompt"], str) and body["add_special_tokens"] is False
+        if body["model"] != "base":
+            return failure(404, f"The model `{body['model']}` does not exist.")
+        self.counting += 1
+        self.counting_most = max(self.counting, self.counting_most)
+        await asyncio.sleep(0)
+        self.counting -= 1
+        self.counted.append(body["prompt"])
+        count = self.tokens(body["prompt"])
+        return JSONResponse({"count": count, "max_model_len": 2048, "tokens": [0] * count})
 
     async def load(self, request: Request) -> Response:
         body = await request.json()

@@ -36,6 +36,15 @@ def test_what_fits_becomes_the_route_it_was(spec: RouteSpec) -> None:
     assert type(sent.spec()) is RouteSpec
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [(".net", "net"), ("yes!", "yes"), ("!", "?"), ("C", "C++", "C#"), ("退款", "退款！")],
+    ids=str,
+)
+def test_labels_that_differ_in_little_are_taken(labels: tuple[str, ...]) -> None:
+    assert SentRoute.model_validate(GOOD | {"labels": labels}).labels == labels
+
+
 def nested(levels: int) -> dict[str, Any]:
     value: dict[str, Any] = {}
     for _ in range(levels):
@@ -60,6 +69,13 @@ def nested(levels: int) -> dict[str, Any]:
         ({"retrain": {"recipe": "../../etc/passwd"}}, "recipe"),
         ({"drift": {"window": 10**30}}, "window"),
         ({"minimum_rows": 2**31}, "minimum_rows"),
+        ({"labels": ["Refund", "refund"]}, "are one label once case"),
+        ({"labels": ["C", "c"]}, "rename or remove one"),
+        ({"labels": ["ok", "\u200b"]}, "label number 2 shows nothing"),
+        ({"labels": ["re\u200bfund", "refund"]}, "invisible"),
+        ({"output_schema": {"type": "thing"}}, "is no JSON Schema"),
+        ({"output_schema": {"$ref": "https://example.com/a.json"}}, "nothing is fetched"),
+        ({"output_schema": {"pattern": "(a)\\1"}}, "linear time"),
         ({"output_schema": {"a": float("nan")}}, "NaN"),
         ({"output_schema": {"\ud800": 1}}, "surrogate"),
         ({"output_schema": {"a": ["\0"]}}, "NUL"),

@@ -7,13 +7,16 @@ from __future__ import annotations
 import pytest
 
 from schemas.base import Message
+from schemas.route import RouteSpec
 from services.trainer.packing import common_prefix, lay_out
 from services.trainer.rendering import (
     IGNORED,
+    AnswersCut,
     EndNotLearned,
     PromptNotKept,
     TokenizedRow,
     TooManyTooLong,
+    check_uncut,
     fitting,
     render,
 )
@@ -73,6 +76,35 @@ def test_long_rows_are_dropped_and_counted_never_cut() -> None:
     assert fitting(rows, 10, 0.05) == (rows[:19], 1)
     with pytest.raises(TooManyTooLong, match="2 of 20"):
         fitting(rows[:18] + rows[19:] * 2, 10, 0.05)
+
+
+def tokenised(answers: list[str], route: RouteSpec) -> list[TokenizedRow]:
+    return [render(Characters(), route, TURN, answer) for answer in answers]
+
+
+@pytest.mark.parametrize("label", ["退款申请进度查询", "طلب استرداد", "refund/progress", "धनवापसी"])
+def test_a_label_that_serving_would_cut_ends_the_training_in_words(label: str) -> None:
+    answers = ["ok"] * 99 + [label]
+    route = spec(labels=("ok", label), max_tokens=len(label))
+    with pytest.raises(AnswersCut, match=f"'{label}' takes {len(label)} tokens") as refused:
+        check_uncut(route, answers, tokenised(answers, route))
+    assert f"max_tokens to at least {len(label) + 1}" in str(refused.value)
+    fits = spec(labels=("ok", label), max_tokens=len(label) + 1)
+    check_uncut(fits, answers, tokenised(answers, fits))
+
+
+def test_a_label_that_no_row_has_ends_none() -> None:
+    route = spec(labels=("ok", "no", "a label far too long"), max_tokens=4)
+    check_uncut(route, ["ok", "no"], tokenised(["ok", "no"], route))
+
+
+def test_other_tasks_end_only_where_every_answer_would_be_cut() -> None:
+    route = spec(task="extraction", labels=(), max_tokens=8)
+    check_uncut(route, ['{"a":1}', "SECRET " * 9], tokenised(['{"a":1}', "SECRET " * 9], route))
+    check_uncut(route, [], [])
+    with pytest.raises(AnswersCut, match="63 tokens") as refused:
+        check_uncut(route, ["SECRET " * 9], tokenised(["SECRET " * 9], route))
+    assert "SECRET" not in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,120 @@
+"""A verdict that was taken back counts nowhere: not in the detector, not in an alarm's report."""
+
+from __future__ import annotations
+
+import random
+from types import SimpleNamespace
+
+import pytest
+
+from schemas.events import ReviewCompleted
+from services.evaluator.monitor import Monitor
+from tests import factories
+from tests.unit.evaluator.test_watch import CHAMPION, look, promote, world  # noqa: F401 - a fixture
+from tests.unit.evaluator.worlds import handlers
+
+
+def verdict(wrong: bool, **changes) -> ReviewCompleted:
+    return factories.review(
+        **(
+            {
+                "audit": True,
+                "arm": "champion",
+                "adapter_id": CHAMPION.adapter_id,
+                "verdict": "corrected" if wrong else "approved",
+            }
+            | changes
+        )
+    )
+
+
+def taken_back(event: ReviewCompleted) -> ReviewCompleted:
+    return event.model_copy(update={"withdrawn": True, "event_id": f"{event.event_id}-back"})
+
+
+async def hears(world: SimpleNamespace, *events: ReviewCompleted) -> None:  # noqa: F811
+    for event in events:
+        async with world.db.transaction() as tx:
+            await handlers(world).on_review_completed(tx, event)
+
+
+async def monitor_of(world: SimpleNamespace) -> Monitor:  # noqa: F811
+    async with world.db.read() as connection:
+        return await world.monitors.see(connection, factories.ROUTE)
+
+
+async def audited(world: SimpleNamespace) -> list[bool]:  # noqa: F811
+    async with world.db.read() as connection:
+        found = await world.streams.audited(connection, factories.ROUTE, CHAMPION.adapter_id)
+    return [seen.right for seen in found]
+
+
+async def test_the_monitor_is_as_if_it_never_heard_what_was_taken_back(
+    world: SimpleNamespace,  # noqa: F811
+) -> None:
+    rng = random.Random(5)
+    events = [verdict(wrong=rng.random() < 0.2) for _ in range(40)]
+    back = rng.sample(events, 12)
+    kept = [event for event in events if event not in back]
+    await promote(world)
+    await hears(world, *events, *map(taken_back, back))
+    seen = await monitor_of(world)
+    assert await audited(world) == [event.verdict == "approved" for event in kept]
+    await promote(world, version=2, champion=factories.adapter("ba9876543210"))
+    await promote(world, version=3)
+    await hears(
+        world, *(event.model_copy(update={"review_id": f"{event.review_id}.1"}) for event in kept)
+    )
+    fresh = await monitor_of(world)
+    assert (seen.labels, seen.errors) == (fresh.labels, fresh.errors) == (28, fresh.errors)
+    assert seen.detector == fresh.detector
+
+
+async def test_a_verdict_that_supersedes_counts_once(world: SimpleNamespace) -> None:  # noqa: F811
+    first = verdict(wrong=True)
+    second = verdict(wrong=False, supersedes=first.review_id)
+    await promote(world)
+    await hears(world, first, taken_back(first), second, taken_back(first), first)
+    monitor = await monitor_of(world)
+    assert (monitor.labels, monitor.errors, await audited(world)) == (1, 0, [True])
+
+
+async def test_one_that_is_heard_of_late_never_counts(world: SimpleNamespace) -> None:  # noqa: F811
+    event = verdict(wrong=True)
+    await promote(world)
+    await hears(world, taken_back(event), event)
+    monitor = await monitor_of(world)
+    assert (monitor.labels, monitor.errors, await audited(world)) == (0, 0, [])
+
+
+async def test_one_of_an_earlier_episode_or_another_arm_changes_nothing(
+    world: SimpleNamespace,  # noqa: F811
+) -> None:
+    await promote(world)
+    old = verdict(wrong=True)
+    await hears(world, old)
+    await promote(world, version=2, labels=(*factories.spec().labels, "invoice"))
+    other = verdict(wrong=True, arm="base", adapter_id=None)
+    unaudited = verdict(wrong=True, audit=False)
+    await hears(world, verdict(wrong=False), other, unaudited)
+    before = await monitor_of(world)
+    await hears(world, *map(taken_back, (old, other, unaudited)))
+    assert await monitor_of(world) == before
+    assert before.labels == 1
+
+
+@pytest.mark.parametrize("raised", [True, False])
+async def test_an_alarm_that_was_raised_stays_and_one_that_was_not_does_not_come(
+    world: SimpleNamespace,  # noqa: F811
+    raised: bool,
+) -> None:
+    await promote(world)
+    wrong = [verdict(wrong=True) for _ in range(25)]
+    await hears(world, *wrong)
+    assert (await monitor_of(world)).error_fired
+    if raised:
+        assert len(await look(world)) == 1
+    await hears(world, *map(taken_back, wrong))
+    monitor = await monitor_of(world)
+    assert (monitor.labels, monitor.errors, monitor.error_fired) == (0, 0, raised)
+    assert len(await look(world)) == int(raised)
