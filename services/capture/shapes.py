@@ -6,6 +6,7 @@ through `mending`, which leaves out what is unusable and not the main fact.
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
@@ -22,6 +23,7 @@ from pydantic import (
 )
 
 from shared.clock import now
+from shared.http import Storable
 from shared.rules import ROLES, read_message
 
 MAX_MESSAGES = 500
@@ -38,12 +40,6 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 CLOCK_SKEW = timedelta(minutes=10)
 
 
-def _no_nul(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("contains the NUL character; remove it")
-    return text
-
-
 def _text_of(content: object) -> object:
     """Join parts that are all text; what is more than that needs a closer look."""
     if isinstance(content, str):
@@ -57,6 +53,8 @@ def _text_of(content: object) -> object:
 def _as_text(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("is no finite number")
     return str(value) if isinstance(value, int | float) else value
 
 
@@ -77,22 +75,22 @@ def is_swollen(item: object) -> bool:
     return isinstance(item, dict) and len(item) > MAX_FIELDS
 
 
-Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_no_nul)]
-ModelName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_no_nul)]
-Comment = Annotated[str, Field(min_length=1, max_length=16_384), AfterValidator(_no_nul)]
-Correction = Annotated[str, Field(min_length=1, max_length=131_072), AfterValidator(_no_nul)]
-Outcome = Annotated[str, Field(max_length=16_384), AfterValidator(_no_nul)]
+Text = Annotated[str, Field(max_length=MAX_TEXT), Storable]
+ModelName = Annotated[str, Field(min_length=1, max_length=200), Storable]
+Comment = Annotated[str, Field(min_length=1, max_length=16_384), Storable]
+Correction = Annotated[str, Field(min_length=1, max_length=131_072), Storable]
+Outcome = Annotated[str, Field(max_length=16_384), Storable]
 MetadataName = Annotated[str, Field(min_length=1, max_length=64, pattern=METADATA_NAME)]
 MetadataValue = Annotated[
     str,
     BeforeValidator(_as_text),
     Field(max_length=METADATA_CHARACTERS),
-    AfterValidator(_no_nul),
+    Storable,
 ]
 Id = Annotated[
     str,
-    BeforeValidator(_id_as_text),
     Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$"),
+    BeforeValidator(_id_as_text),
 ]
 RouteName = Annotated[
     str,

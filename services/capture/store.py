@@ -140,15 +140,16 @@ class Ledger:
         Once its rows are none, or were never any, this costs one look at an empty index.
         """
         table = self.table
-        by_old_key = {entry.old_key: entry for entry in entries if entry.old_key}
+        old_keys = {entry.key: entry.old_key for entry in entries if entry.old_key}
         any_old = select(table.c.key).where(self._is_old).limit(1)
-        if not by_old_key or (await tx.execute(any_old)).first() is None:
+        if not old_keys or (await tx.execute(any_old)).first() is None:
             return {}
-        stored = await self._stored(tx, list(by_old_key))
+        stored = await self._stored(tx, sorted(set(old_keys.values())))
+        found = {entry.key: stored.get(old_keys.get(entry.key, "")) for entry in entries}
         return {
-            by_old_key[key].key: row
-            for key, row in stored.items()
-            if row.content is None and row.route == by_old_key[key].route
+            entry.key: row
+            for entry in entries
+            if (row := found[entry.key]) and row.content is None and row.route == entry.route
         }
 
     async def _insert(self, tx: AsyncConnection, entries: dict[str, Entry]) -> dict[str, Stored]:
