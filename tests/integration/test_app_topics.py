@@ -4,6 +4,7 @@ letter with the reason, and nothing in a record says whose it is.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 from sqlalchemy import select
+from typer.testing import CliRunner
 
+from infra.cli.main import app
 from infra.operations.books import open_books
 from infra.operations.letters import Wanted, gather
 from infra.operations.settling import replay
@@ -238,3 +241,27 @@ async def test_what_an_apps_producer_compresses_is_read(
     async with capture(broker, tmp_path, MAPPING.replace("TOPIC", topic)) as service:
         await put(broker, topic, as_json(record(1)), compression_type=compression)
         await eventually(settled(service, 1, 0))
+
+
+def test_the_command_shows_what_a_mapping_would_make(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    make_topic(broker, topic, 2)
+    file = tmp_path / "mapping.yaml"
+    file.write_text(MAPPING.replace("TOPIC", topic))
+    secret = record(3, reply={"choices": [{"text": "mail ada@example.com"}], "model": None})
+    bodies = [as_json(record(1)), as_json(record(2)), as_json(secret), b"no JSON", b"nor this"]
+    asyncio.run(put(broker, topic, *bodies))
+    arguments = ["capture", "map", str(file), "--servers", broker.servers]
+    shown = CliRunner().invoke(app, [*arguments, "--sample", "50"])
+    assert shown.exit_code == 1, shown.output
+    assert "question 1" in shown.output
+    assert "[EMAIL]" in shown.output and "ada@" not in shown.output
+    assert "left out 1 ×  model: is null: 'external' is recorded" in shown.output
+    assert "5 records: 3 would be taken, 2 not" in shown.output
+    found = json.loads(CliRunner().invoke(app, [*arguments, "--sample", "2", "--json"]).output)
+    assert [(one["records"], one["taken"]) for one in found] == [(2, 0)]
+    assert list(found[0]["reasons"].values()) == [2]
+    file.write_text("topic: x")
+    refused = CliRunner().invoke(app, arguments)
+    assert (refused.exit_code, "is no mapping of an app's topic" in refused.output) == (1, True)
