@@ -237,6 +237,8 @@ async def consumes(service: Service[Parts]) -> bool:
 async def test_what_an_apps_producer_compresses_is_read(
     broker: Broker, topic: str, tmp_path: Path, compression: str
 ) -> None:
+    if compression != "gzip":
+        pytest.importorskip("cramjam", reason="make venv: aiokafka decompresses with it")
     make_topic(broker, topic)
     async with capture(broker, tmp_path, MAPPING.replace("TOPIC", topic)) as service:
         await put(broker, topic, as_json(record(1)), compression_type=compression)
