@@ -6,6 +6,7 @@ The tenant, the route and the application are the mapping's; nothing in a record
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -114,8 +115,7 @@ class Mapping(BaseModel):
 def at(document: object, pointer: str) -> Any:
     """Return what stands at a JSON pointer (RFC 6901), or NOTHING."""
     found = document
-    for escaped in pointer.split("/")[1:]:
-        token = escaped.replace("~1", "/").replace("~0", "~")
+    for token in tokens_of(pointer):
         if isinstance(found, dict):
             found = found.get(token, NOTHING)
         elif isinstance(found, list) and token.isascii() and token.isdigit():
@@ -123,6 +123,11 @@ def at(document: object, pointer: str) -> Any:
         else:
             return NOTHING
     return found
+
+
+@lru_cache(1024)
+def tokens_of(pointer: str) -> tuple[str, ...]:
+    return tuple(token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
 
 
 def load_mappings(place: Path) -> list[Mapping]:

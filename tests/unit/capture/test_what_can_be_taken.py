@@ -42,7 +42,7 @@ BAD_ITEMS = {
     "null": (b"null", "an item is an object"),
     "a list": (b"[1, 2]", "an item is an object"),
     "no JSON": (b'{"answer": }', "not valid JSON"),
-    "not UTF-8": (b'{"answer": "caf\xe9"}', "not UTF-8"),
+    "not UTF-8": (b'{"answer": "\xe9t\xe9"}', "not UTF-8"),
     "an endless number": (b'{"answer": ' + b"9" * 5000 + b"}", ""),
     "over its limit": (raw(sent(answer="x" * (4 * 1024 * 1024 + 1))), "at most"),
     "too many parts": (
