@@ -58,6 +58,13 @@ class RecordUnusable(RecordRefused):
         super().__init__(f"{why} (fields as the mapping names them)")
 
 
+class OtherRoute(RecordRefused):
+    def __init__(self, route: str, mapped: str) -> None:
+        super().__init__(
+            f"the inference is one of '{route}', and the mapping of this topic says '{mapped}'"
+        )
+
+
 class Read(NamedTuple):
     """What a mapping made of a record, or why it made nothing."""
 
@@ -124,6 +131,8 @@ class Source:
                     entry = inferences.entry(read.sent, self.mapping.route)
                 case SentFeedback():
                     route = route_judged(read.sent, self.origin.tenant, owners, self._routes)
+                    if route != self.mapping.route:
+                        raise OtherRoute(route, self.mapping.route)
                     entry = feedback_entry(read.sent, self.origin, route)
                 case None:
                     return Prepared(None, (), read.refused)
