@@ -62,17 +62,23 @@ class Mapping(BaseModel):
         default=None, description="the app's own id; without it the place in the topic is the id"
     )
     fields: dict[str, Pointer | dict[str, Pointer]] = Field(min_length=1, max_length=32)
+    values: JsonObject = Field(
+        default={}, max_length=32, description="fields that are the same for all records"
+    )
 
     @model_validator(mode="after")
     def names_what_there_is(self) -> Self:
         if is_ours(self.topic):
             raise ValueError(f"'{self.topic}' is a topic of Ratchet itself")
         known = SHAPES[self.records].model_fields.keys() - FIXED
-        for name, where in self.fields.items():
+        for name in (*self.fields, *self.values):
             if name not in known:
                 raise ValueError(
                     f"there is no field '{name[:40]}': choose from {', '.join(sorted(known))}"
                 )
+        if both := sorted(self.fields.keys() & self.values.keys()):
+            raise ValueError(f"'{both[0]}' is in 'fields' and in 'values': which is it")
+        for name, where in self.fields.items():
             if isinstance(where, dict) and name not in ("metadata", "scale"):
                 raise ValueError(f"'{name}' has one place: a JSON pointer")
         return self
@@ -93,7 +99,7 @@ class Mapping(BaseModel):
 
     def item(self, record: object) -> JsonObject:
         """Return the item that a record says; what stands nowhere in it is left out."""
-        item: JsonObject = {"route": self.route}
+        item: JsonObject = {"route": self.route, **self.values}
         for name, where in self.fields.items():
             found = (
                 {key: at(record, pointer) for key, pointer in where.items()}

@@ -27,7 +27,7 @@ from services.capture.settings import Settings
 from shared.service import Service
 from tests import factories
 from tests.integration.test_bus import eventually
-from tests.kafka import ApacheKafka, Broker
+from tests.kafka import ApacheKafka, Broker, EmbeddedBroker
 
 MAPPING = """
 topic: TOPIC
@@ -243,6 +243,23 @@ async def test_what_an_apps_producer_compresses_is_read(
     async with capture(broker, tmp_path, MAPPING.replace("TOPIC", topic)) as service:
         await put(broker, topic, as_json(record(1)), compression_type=compression)
         await eventually(settled(service, 1, 0))
+
+
+async def test_a_log_that_was_lost_gives_its_places_to_new_records(tmp_path: Path) -> None:
+    """The embedded log keeps records in memory: after its death an app's next record stands where
+    another stood, and is no repeat of that.
+    """
+    mapping = MAPPING.replace("TOPIC", "shop.chat").replace("id: /meta/id\n", "")
+    with EmbeddedBroker(tmp_path / "broker") as broker:
+        async with capture(broker, tmp_path, mapping) as service:
+            await put(broker, "shop.chat", *(as_json(record(n)) for n in range(5)))
+            await eventually(settled(service, 5, 0))
+            await asyncio.to_thread(broker.stop)
+            await asyncio.to_thread(broker.start)
+            await put(broker, "shop.chat", *(as_json(record(n)) for n in range(5, 12)))
+            await eventually(settled(service, 12, 0))
+            asked = {event["messages"][0]["content"] for event in await events(service)}
+    assert asked == {f"question {number}" for number in range(12)}
 
 
 def test_the_command_shows_what_a_mapping_would_make(

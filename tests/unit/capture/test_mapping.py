@@ -148,9 +148,24 @@ def test_feedback_is_mapped_as_well() -> None:
     assert read.sent.judgements() == {"rating": -1.0}
 
 
+def test_what_is_the_same_for_all_records_stands_in_the_mapping() -> None:
+    """Stars without their scale would look good, one of them too."""
+    stars = mapping(
+        records="feedback",
+        fields={"inference_id": "/for", "rating": "/stars"},
+        values={"scale": {"min": 1, "max": 5}},
+    )
+    read = read_record(stars, record({"for": "inf_1", "stars": 1}))
+    assert read.sent.judgements() == {"rating": -1.0}
+    read = read_record(mapping(values={"model": "gpt-5"}), record({"q": "a", "a": "b"}))
+    assert read.sent.model == "gpt-5"
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
+        ({"values": {"answer": "b"}}, "'answer' is in 'fields' and in 'values'"),
+        ({"values": {"route": "globex/x"}}, "no field 'route'"),
         ({"topic": "inference-recorded"}, "a topic of Ratchet itself"),
         ({"topic": "capture-dlq"}, "a topic of Ratchet itself"),
         ({"topic": "a b"}, "topic"),
