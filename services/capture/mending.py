@@ -33,6 +33,7 @@ MOST_LOOKED_AT = 64
 MOST_UNKNOWN = 5
 MOST_LEFT_OUT = 20
 NAME_CHARACTERS = 64
+METADATA = "metadata."
 TIME = TypeAdapter(datetime)
 # What pydantic says of half a surrogate pair.
 WORDS = {"string_unicode": "contains half of a surrogate pair; send valid Unicode"}
@@ -71,9 +72,9 @@ def mend(sent: object, shape: type[Shape]) -> tuple[Shape, tuple[LeftOut, ...]]:
         raise Unusable("an item is an object")
     item = dict(sent)
     left_out = list(_without_unknown(item, shape))
-    for field, look in LOOKS.items():
+    for field, taken_closely in LOOKS.items():
         if field in item and field in shape.model_fields:
-            left_out += look(item, field)
+            left_out += taken_closely(item, field)
     for _ in range(len(shape.SIDE) + 1):
         try:
             return shape.model_validate(item), tuple(left_out[:MOST_LEFT_OUT])
@@ -104,8 +105,12 @@ def printable(name: object) -> str:
 
 
 def _and_before(left_out: list[LeftOut], said: str) -> str:
-    """Say, too, what was left out before nothing was left."""
-    return "; ".join([*(f"{field}: {reason}" for field, reason in left_out[:3]), said])
+    """Say, too, what was left out before nothing was left.
+
+    Names of metadata are an app's own words: a receipt may say them, a dead letter may not.
+    """
+    before = [f"{field}: {reason}" for field, reason in left_out if not field.startswith(METADATA)]
+    return "; ".join([*before[:3], said])
 
 
 def _wrong_sides(error: ValidationError, shape: type[Sent], item: dict[str, Any]) -> dict[str, str]:

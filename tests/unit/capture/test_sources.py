@@ -111,3 +111,12 @@ async def test_it_waits_for_its_route_alone(small: Capture) -> None:
         event = factories.route_changed(route="acme/late", spec=factories.spec(name="acme/late"))
         await small.service.handlers[topics.ROUTE_CHANGED](tx, event)
     assert await late.waits() is None
+
+
+async def test_a_dead_letter_says_no_word_of_the_app(small: Capture) -> None:
+    said = {"id": 1, "q": 7, "about": {"Ada Lovelace": None, "ada@example.com": [1]}}
+    taker = source(small, INFERENCES | {"metadata": "/about"})
+    [one] = await taker.prepare(records(said))
+    assert one.refused is not None
+    assert "answer: Field required" in str(one.refused)
+    assert "ada" not in str(one.refused).lower()
