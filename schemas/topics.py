@@ -96,3 +96,13 @@ def consumed_by(service: str) -> tuple[Topic, ...]:
 
 def published_by(service: str) -> tuple[Topic, ...]:
     return tuple(topic for topic in TOPICS if service in topic.producers)
+
+
+_OURS = frozenset(
+    {*(topic.name for topic in TOPICS), *(dead_letter_topic(service) for service in SERVICES)}
+)
+
+
+def is_ours(topic: str) -> bool:
+    """Say whether a topic carries our events, or their dead letters; else it is an app's own."""
+    return topic in _OURS

@@ -32,6 +32,7 @@ from shared.events import (
     Reading,
     Relay,
     Sender,
+    Taker,
     lease_table,
     make_broker,
     subscribe,
@@ -68,6 +69,7 @@ class Service(Generic[Parts]):
     outbox: Outbox
     parts: Parts
     workers: Sequence[Worker] = ()
+    takers: Sequence[Taker] = ()  # of records on the topics of apps
     sender: Sender | None = None
     report: Callable[[], JsonObject] | None = None  # what `/health/ready` says of this one alone
     on_stop: Sequence[Worker] = ()  # clients to close
@@ -80,7 +82,9 @@ class Service(Generic[Parts]):
         self.log_size = LogSize(servers, self.settings.kafka_kind, self.name)
         guard = ConsumerGuard(self.db, self.outbox, reader)
         self.broker = make_broker(self.settings, self.name)
-        consumers = subscribe(self.broker, self.handlers, self.db, self.outbox, guard, instance)
+        consumers = subscribe(
+            self.broker, self.handlers, self.takers, self.db, self.outbox, guard, instance
+        )
         self.outbox.backlog.most = self.settings.outbox_budget_bytes
         self.relay = Relay(
             self.db,
@@ -162,6 +166,7 @@ class Service(Generic[Parts]):
         if self.alone:
             keep_what_is_here()
         log(self.name).info("ready", port=self.settings.port)
+        await self.reading.begin_others()
 
     async def _stop_consuming(self, start: asyncio.Task[None]) -> None:
         """aiokafka waits for answers, each up to 40 s: of a log that is silent, of a group whose

@@ -61,7 +61,8 @@ def resume(
     [dim]$[/] ratchet consumers resume review inference-recorded
     """
     check_service(service)
-    if topic:
+    # capture reads apps' own topics, too; of those the pause itself is the word.
+    if topic and service != "capture":
         find_topic(topic)
     for pause in asyncio.run(resume_in(database_urls(home, database), service, topic)):
         typer.echo(f"{service} goes on reading {pause.topic} within seconds, once it runs")

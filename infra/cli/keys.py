@@ -34,6 +34,10 @@ def create(
             help="infer, capture:write, feedback:write, review, admin or read. May be repeated."
         ),
     ],
+    application: Annotated[
+        str | None,
+        typer.Option(help="Whose ids it sends: unique within it. Its name unless you say another."),
+    ] = None,
     home: HomePath = DEFAULT_HOME,
     file: KeysFile = None,
 ) -> None:
@@ -42,7 +46,7 @@ def create(
     [dim]$[/] ratchet keys create --name checkout --tenant acme --scope infer
     [dim]$[/] ratchet keys create --name ada --tenant acme --scope review --scope read
     """
-    typer.echo(key_file(home, file).create(name, tenant, set(scope)))
+    typer.echo(key_file(home, file).create(name, tenant, set(scope), application))
 
 
 @app.command("list")
@@ -58,10 +62,28 @@ def list_keys(home: HomePath = DEFAULT_HOME, file: KeysFile = None, json: AsJson
     if json:
         print_json(keys)
         return
-    table = plain_table("id", "name", "tenant", "scopes")
+    table = plain_table("id", "name", "tenant", "application", "scopes")
     for key in keys:
-        table.add_row(key["id"], key["name"], key["tenant"], ", ".join(sorted(key["scopes"])))
+        application = key.get("application", key["name"])
+        scopes = ", ".join(sorted(key["scopes"]))
+        table.add_row(key["id"], key["name"], key["tenant"], application, scopes)
     Console().print(table)
+
+
+@app.command()
+def rotate(
+    key: Annotated[str, typer.Argument(help="Its id, or its name.")],
+    home: HomePath = DEFAULT_HOME,
+    file: KeysFile = None,
+) -> None:
+    """Make a key that takes the place of another, and print its secret: the same name, tenant,
+    scopes and application. The old one goes on working until you revoke it.
+
+    [dim]$[/] ratchet keys rotate checkout
+    """
+    secret, old = key_file(home, file).rotate(key)
+    typer.echo(secret)
+    typer.echo(f"when nobody uses the old one any more: ratchet keys revoke {old}", err=True)
 
 
 @app.command()

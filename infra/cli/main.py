@@ -81,6 +81,7 @@ COMMANDS = {
         "app",
         "List, show, cancel and retry trainings, evaluations and dataset builds.",
     ),
+    "capture": Entry("capture", "app", "Try what capture would make of an app's own topic."),
     "keys": Entry("keys", "app", "Create, list and revoke API keys."),
     "topics": Entry("topics", "app", "Create, list and describe the topics of the event log."),
     "kafka": Entry("kafka", "app", "Install the durable event log, Apache Kafka."),

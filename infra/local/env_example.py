@@ -33,6 +33,8 @@ REVIEW_SESSION_SECRET=
 # docker compose run --rm --no-deps ratchet keys create ...
 #RATCHET_KEYS_DIR=./keys
 #RATCHET_UID=0
+# a folder with mappings of apps' own topics, which capture reads (docs/app-topics.md)
+#CAPTURE_SOURCES_DIR=./sources
 # which GPU does what; two numbers may be the same where the memory is enough
 #SERVING_GPU=0
 #EVALUATION_GPU=1

@@ -36,7 +36,7 @@ class UnknownKey(RatchetError):
 class AmbiguousKey(RatchetError):
     def __init__(self, name: str, ids: list[str]) -> None:
         super().__init__(
-            f"{len(ids)} keys are named '{name}': revoke one by its id ({', '.join(ids)})"
+            f"{len(ids)} keys are named '{name}': name one by its id ({', '.join(ids)})"
         )
 
 
@@ -50,11 +50,18 @@ class KeyFile:
         keys: list[JsonObject] = json.loads(self.path.read_text())["keys"]
         return keys
 
-    def create(self, name: str, tenant: str, scopes: set[str]) -> str:
+    def create(
+        self, name: str, tenant: str, scopes: set[str], application: str | None = None
+    ) -> str:
         """Add a key and return its secret, which is stored nowhere."""
         for scope in sorted(scopes - set(get_args(Scope))):
             raise UnknownScope(scope, get_args(Scope))
-        secret, key = new_key(name, tenant, scopes)  # type: ignore[arg-type]  # checked above
+        secret, key = new_key(
+            name,
+            tenant,
+            scopes,  # type: ignore[arg-type]  # checked above
+            application,
+        )
         self._write([*self.all(), key.model_dump(mode="json")])
         return secret
 
@@ -63,14 +70,24 @@ class KeyFile:
 
         Services notice within a second.
         """
-        matching: list[str] = [
-            entry["id"] for entry in self.all() if key in (entry["id"], entry["name"])
-        ]
+        found: str = self._find(key)["id"]
+        self._write([entry for entry in self.all() if entry["id"] != found])
+        return found
+
+    def rotate(self, key: str) -> tuple[str, str]:
+        """Add a key that may what another may, for the same application; return its secret, and
+        the id of the other, which is there until it is revoked.
+        """
+        old = self._find(key)
+        secret = self.create(old["name"], old["tenant"], set(old["scopes"]), old.get("application"))
+        return secret, old["id"]
+
+    def _find(self, key: str) -> JsonObject:
+        matching = [entry for entry in self.all() if key in (entry["id"], entry["name"])]
         if not matching:
             raise UnknownKey(key, self.path)
         if len(matching) > 1:
-            raise AmbiguousKey(key, matching)
-        self._write([entry for entry in self.all() if entry["id"] != matching[0]])
+            raise AmbiguousKey(key, [entry["id"] for entry in matching])
         return matching[0]
 
     def _write(self, keys: list[JsonObject]) -> None:

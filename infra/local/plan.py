@@ -97,6 +97,7 @@ def make_plan(config: LocalConfig, home: Home) -> Plan:
             ports[name],
             base_model_of(config),
             broker.kind,
+            config.environment.get("CAPTURE_SOURCES"),
         )
         services.append(service_part(name, urls[name], ports[name], environment | own))
     return Plan((broker, *served, *services), {**urls, "broker": broker.url}, databases)
@@ -126,6 +127,7 @@ def service_environment(
     port: int,
     base_model: str,
     event_log: str,
+    sources: str | None = None,
 ) -> dict[str, str]:
     """Return what the service is told; a test compares the names with its settings."""
     common = {
@@ -139,6 +141,10 @@ def service_environment(
         "PORT": str(port),
     }
     own = {
+        # Wherever its process is started.
+        "capture": {"CAPTURE_SOURCES": str(Path(sources).expanduser().absolute())}
+        if sources
+        else {},
         # Who knows the salt can tell which answers are audited.
         "review": {"REVIEW_SALT": home.secret("review-salt")},
         "router": {

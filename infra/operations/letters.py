@@ -68,8 +68,6 @@ class Wanted:
     def __post_init__(self) -> None:
         if self.service is not None:
             check_service(self.service)
-        if self.topic is not None:
-            find_topic(self.topic)
 
     @property
     def everything(self) -> bool:
@@ -86,10 +84,14 @@ class Wanted:
 
 
 async def gather(books: Books, wanted: Wanted) -> list[Letter]:
-    """Return the wanted letters, oldest first."""
+    """Return the wanted letters, oldest first. Raises TopicUnknown where nobody has any of a topic
+    that is not ours: capture reads apps' own, too.
+    """
     found: list[Letter] = []
     for book in books.of([wanted.service] if wanted.service else SERVICES):
         found += await letters_of(book)
+    if wanted.topic is not None and wanted.topic not in {letter.topic for letter in found}:
+        find_topic(wanted.topic)
     return sorted(filter(wanted.takes, found), key=lambda letter: letter.failed_at)
 
 

@@ -19,9 +19,9 @@ from infra.operations.books import Book, Books
 from infra.operations.letters import Letter
 from infra.operations.log import publishing
 from schemas.base import uuid7
-from schemas.topics import dead_letter_topic
+from schemas.topics import dead_letter_topic, is_ours
 from shared.clock import now
-from shared.events import DEAD_LETTERED, DROPPED, Place
+from shared.events import DEAD_LETTERED, DROPPED, REPLAYED_ID, Place
 
 POLL_SECONDS = 0.25
 AGAIN = "dead-lettered again"
@@ -86,6 +86,8 @@ async def publish(producer: AIOKafkaProducer, letter: Letter) -> Awaitable[Place
     Where that partition is no more, its key chooses one. Return what becomes its new place.
     """
     headers = {"id": letter.event_id} | dict(letter.headers) | {"x-replay": letter.service}
+    if not is_ours(letter.topic):
+        headers[REPLAYED_ID] = letter.event_id
     partitions = await producer.partitions_for(letter.topic)
     place: Awaitable[Place] = await producer.send(
         letter.topic,

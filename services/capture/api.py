@@ -31,7 +31,8 @@ FEEDBACK = {
     "client_id": "vote-1",
     "inference_id": "inf_0f3c",
     "route": "support-triage",
-    "rating": 0,
+    "rating": 1,
+    "scale": {"min": 1, "max": 5},
     "correction": "refund",
 }
 
@@ -85,12 +86,26 @@ def encoding(request: Request) -> str:
 
 
 def reply(receipt: Receipt, ids: str) -> JSONResponse:
-    """Answer 202 with the ids under the name `ids`, or 422 where no item could be taken."""
+    """Answer 202 with the ids under the name `ids`; where no item could be taken 422, or 409 where
+    all were taken before with other content.
+    """
     rejected = [
         {"index": rejection.index, "error": rejection.error} for rejection in receipt.rejected
     ]
-    body = {"accepted": receipt.accepted, "duplicates": receipt.duplicates, "rejected": rejected}
+    left_out = [
+        {"index": index, "field": one.field, "reason": one.reason}
+        for index, several in receipt.left_out.items()
+        for one in several
+    ]
+    body = {
+        "accepted": receipt.accepted,
+        "duplicates": receipt.duplicates,
+        "rejected": rejected,
+        "left_out": left_out,
+    }
     if receipt.accepted or receipt.duplicates:
         return JSONResponse(body | {ids: receipt.ids}, 202)
     detail = f"item {rejected[0]['index']}: {rejected[0]['error']}"
-    return JSONResponse({"error": "NothingAccepted", "detail": detail} | body, 422)
+    is_conflict = all(rejection.is_conflict for rejection in receipt.rejected)
+    status = 409 if is_conflict else 422
+    return JSONResponse({"error": "NothingAccepted", "detail": detail} | body, status)

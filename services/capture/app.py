@@ -10,7 +10,9 @@ from sqlalchemy import MetaData
 from schemas import topics
 from services.capture.api import capture_api
 from services.capture.intake import Intake, IntakeLimits
+from services.capture.mapping import load_mappings
 from services.capture.settings import Settings
+from services.capture.sources import Source
 from services.capture.store import Ledger
 from shared.events import Outbox, Sender
 from shared.rules import RouteBook
@@ -30,7 +32,9 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     routes = RouteBook(metadata)
     ledger = Ledger(db, metadata, outbox, routes)
     limits = IntakeLimits(settings.max_items, settings.max_unpacked_bytes)
-    intake = Intake(ledger, BlobStore(settings.artifacts_url), limits)
+    blobs = BlobStore(settings.artifacts_url)
+    intake = Intake(ledger, blobs, limits)
+    mappings = load_mappings(settings.sources) if settings.sources else []
     return Service(
         "capture",
         settings,
@@ -40,6 +44,7 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         db=db,
         outbox=outbox,
         parts=Parts(intake),
+        takers=[Source(mapping, ledger, blobs) for mapping in mappings],
         sender=sender,
         migrations=Path(__file__).with_name("migrations"),
     )

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from prometheus_client import Counter as Metric
 
 from services.capture.load import Load
+from services.capture.mending import LeftOut
 from services.capture.parsing import Parsed, Rejection, parse, unpack
-from services.capture.recording import Entry, InferenceEntries, feedback_entry
+from services.capture.recording import Entry, InferenceEntries, Origin, feedback_entry
 from services.capture.shapes import SentFeedback, SentInference, Shape
 from services.capture.store import Kept, Ledger, Owner
-from shared.errors import Invalid, NotFound, RatchetError
+from shared.errors import Conflict, Invalid, NotFound, RatchetError
 from shared.http import Principal
 from shared.rules import RouteUnknown
 from shared.storage import BlobStore
@@ -25,6 +26,12 @@ SLOW_BYTES = 64 * 1024
 CAPTURED = Metric(
     "ratchet_captured_total", "Items sent to capture, by kind and outcome", ["kind", "outcome"]
 )
+LEFT_OUT = Metric(
+    "ratchet_captured_left_out_total",
+    "Items of which a field was left out or changed",
+    ["kind", "field"],
+)
+FIELDS = {*SentInference.model_fields, *SentFeedback.model_fields}
 
 
 class RouteNeeded(Invalid):
@@ -32,6 +39,14 @@ class RouteNeeded(Invalid):
         super().__init__(
             "capture did not record this inference itself: add 'route', the name of the route that"
             " answered"
+        )
+
+
+class OtherContent(Conflict):
+    def __init__(self) -> None:
+        super().__init__(
+            "client_id was taken before, with other content, and that is kept: send a changed item"
+            " under a client_id of its own"
         )
 
 
@@ -50,12 +65,16 @@ class IntakeLimits:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of the items of a request; `ids` by index of the item, None where rejected."""
+    """What became of the items of a request; `ids` by index of the item, None where rejected.
+
+    `left_out` says, by index, what of an item that was taken could not be used.
+    """
 
     accepted: int
     duplicates: int
     rejected: tuple[Rejection, ...]
     ids: tuple[str | None, ...]
+    left_out: Mapping[int, Sequence[LeftOut]]
 
     def counts(self) -> dict[str, int]:
         return {
@@ -112,13 +131,14 @@ class Intake:
         await self.ledger.check_room()
         slow = len(body) > SLOW_BYTES
         parsed = await self._parse(body, SentInference, "inferences", slow)
-        tenant = principal.tenant
+        origin = origin_of(principal)
+        tenant = origin.tenant
         known = await self._known_routes(tenant, parsed)
-        entry = InferenceEntries(tenant, len(parsed.items), self.blobs).entry
+        entry = InferenceEntries(origin, len(parsed.items), self.blobs).entry
         entries = await make_entries(
             parsed, lambda sent: entry(sent, find_route(sent.route, tenant, known)), slow
         )
-        return await self._record("inference", tenant, entries, parsed.rejected)
+        return await self._record("inference", tenant, entries, parsed)
 
     async def _record_feedback(self, principal: Principal, body: bytes) -> Receipt:
         await self.ledger.check_room()
@@ -132,11 +152,11 @@ class Intake:
         entries = await make_entries(
             parsed,
             lambda sent: feedback_entry(
-                sent, tenant, route_judged(sent, tenant, owners, known), principal.id
+                sent, origin_of(principal), route_judged(sent, tenant, owners, known)
             ),
             slow,
         )
-        return await self._record("feedback", tenant, entries, parsed.rejected)
+        return await self._record("feedback", tenant, entries, parsed)
 
     async def _parse(self, body: bytes, shape: type[Shape], name: str, slow: bool) -> Parsed[Shape]:
         def parsed() -> Parsed[Shape]:
@@ -153,14 +173,26 @@ class Intake:
         return known
 
     async def _record(
-        self, kind: str, tenant: str, entries: dict[int, Entry], rejected: list[Rejection]
+        self, kind: str, tenant: str, entries: dict[int, Entry], parsed: Parsed[Shape]
     ) -> Receipt:
         kept = await self.ledger.record(list(entries.values())) if entries else []
-        receipt = receipt_for(dict(zip(entries, kept, strict=True)), rejected)
+        receipt = receipt_for(dict(zip(entries, kept, strict=True)), parsed)
         self._counts.setdefault(tenant, Counter()).update(receipt.counts())
-        for outcome, count in receipt.counts().items():
-            CAPTURED.labels(kind, outcome).inc(count)
+        count(kind, receipt.counts(), receipt.left_out.values())
         return receipt
+
+
+def count(kind: str, outcomes: Mapping[str, int], left_out: Iterable[Sequence[LeftOut]]) -> None:
+    """Count items by outcome, and the fields of which something was left out."""
+    for outcome, number in outcomes.items():
+        CAPTURED.labels(kind, outcome).inc(number)
+    for item in left_out:
+        for field in {one.field.partition(".")[0] for one in item}:
+            LEFT_OUT.labels(kind, field if field in FIELDS else "unknown").inc()
+
+
+def origin_of(principal: Principal) -> Origin:
+    return Origin(principal.tenant, principal.application, principal.id)
 
 
 async def make_entries(
@@ -180,18 +212,21 @@ def entries_of(parsed: Parsed[Shape], entry: Callable[[Shape], Entry]) -> dict[i
     return entries
 
 
-def receipt_for(kept: dict[int, Kept], rejected: list[Rejection]) -> Receipt:
-    fresh = sum(one.fresh for one in kept.values())
+def receipt_for(kept: dict[int, Kept], parsed: Parsed[Shape]) -> Receipt:
+    taken = {index: one for index, one in kept.items() if not one.is_conflict}
+    conflicts: list[Rejection] = [
+        Rejection(index, str(OtherContent()), is_conflict=True)
+        for index, one in kept.items()
+        if one.is_conflict
+    ]
+    rejected = sorted([*parsed.rejected, *conflicts], key=lambda rejection: rejection.index)
+    fresh = sum(one.fresh for one in taken.values())
     ids = tuple(
-        kept[index].public_id if index in kept else None
-        for index in range(len(kept) + len(rejected))
+        taken[index].public_id if index in taken else None
+        for index in range(len(taken) + len(rejected))
     )
-    return Receipt(
-        fresh,
-        len(kept) - fresh,
-        tuple(sorted(rejected, key=lambda rejection: rejection.index)),
-        ids,
-    )
+    left_out = {index: parsed.left_out[index] for index in sorted(parsed.left_out.keys() & taken)}
+    return Receipt(fresh, len(taken) - fresh, tuple(rejected), ids, left_out)
 
 
 def bare(route: str) -> str:

@@ -10,7 +10,9 @@ from typing import Generic
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import from_json
 
-from services.capture.shapes import MAX_FIELDS, Shape, is_swollen
+from services.capture.mending import LeftOut, Unusable, look
+from services.capture.shapes import Shape, is_swollen
+from services.capture.splitting import Inseparable, Unreadable, read_item, split
 from shared.errors import Invalid, RatchetError
 from shared.http import is_too_dense
 
@@ -19,7 +21,6 @@ GZIP = 31
 # Each member costs a copy of the rest of the body: 200,000 empty ones fit into 4 MiB and would
 # take a minute.
 MAX_MEMBERS = 500
-SWOLLEN = f"has more than {MAX_FIELDS} fields; an item has fewer than that"
 
 
 class MalformedBody(RatchetError):
@@ -73,16 +74,22 @@ class TooManyItems(Invalid):
 
 @dataclass(frozen=True)
 class Rejection:
+    """An item that was not taken; `is_conflict`: its id was taken before, for other content."""
+
     index: int
     error: str
+    is_conflict: bool = False
 
 
 @dataclass(frozen=True)
 class Parsed(Generic[Shape]):
-    """The valid items of a request by their index in it, and the rejected ones."""
+    """The valid items of a request by their index in it, what was left out of them, and the
+    rejected ones.
+    """
 
     items: dict[int, Shape] = field(default_factory=dict)
     rejected: list[Rejection] = field(default_factory=list)
+    left_out: dict[int, tuple[LeftOut, ...]] = field(default_factory=dict)
 
 
 def parse(body: bytes, shape: type[Shape], name: str, max_items: int) -> Parsed[Shape]:
@@ -90,13 +97,43 @@ def parse(body: bytes, shape: type[Shape], name: str, max_items: int) -> Parsed[
 
     Raises MalformedBody, WrongShape, TooManyItems: the body as a whole is unusable then.
     """
-    sent = items_of(body, name, max_items)
+    try:
+        sent = items_of(body, name, max_items)
+    except MalformedBody as error:
+        return apart(body, shape, name, max_items, error)
     if any(map(is_swollen, sent)):
         return one_by_one(sent, shape)
     try:
         return Parsed(dict(enumerate(together(shape).validate_python(sent))))
     except ValidationError:
         return one_by_one(sent, shape)
+
+
+def apart(
+    body: bytes, shape: type[Shape], name: str, max_items: int, refused: MalformedBody
+) -> Parsed[Shape]:
+    """Read a body that is no JSON item by item; raise `refused` where it has none."""
+    try:
+        pieces = split(body, name)
+    except Inseparable:
+        raise refused from None
+    if len(pieces) > max_items:
+        raise TooManyItems(len(pieces), max_items)
+    if not pieces:
+        raise WrongShape(name)
+    unreadable = []
+    sent: dict[int, object] = {}
+    for index, piece in enumerate(pieces):
+        try:
+            sent[index] = read_item(piece)
+        except Unreadable as error:
+            unreadable.append(Rejection(index, str(error)))
+    if not sent:
+        raise refused
+    parsed: Parsed[Shape] = Parsed(rejected=unreadable)
+    for index, item in sent.items():
+        take(parsed, index, item, shape)
+    return parsed
 
 
 @cache
@@ -109,14 +146,19 @@ def together(shape: type[Shape]) -> TypeAdapter[list[Shape]]:
 def one_by_one(sent: list[object], shape: type[Shape]) -> Parsed[Shape]:
     parsed: Parsed[Shape] = Parsed()
     for index, item in enumerate(sent):
-        if is_swollen(item):
-            parsed.rejected.append(Rejection(index, SWOLLEN))
-            continue
-        try:
-            parsed.items[index] = shape.model_validate(item)
-        except ValidationError as error:
-            parsed.rejected.append(Rejection(index, explain(error)))
+        take(parsed, index, item, shape)
     return parsed
+
+
+def take(parsed: Parsed[Shape], index: int, item: object, shape: type[Shape]) -> None:
+    """Enter an item: as it is, or mended, or as rejected."""
+    try:
+        parsed.items[index], left_out = look(item, shape)
+    except Unusable as error:
+        parsed.rejected.append(Rejection(index, str(error)))
+    else:
+        if left_out:
+            parsed.left_out[index] = left_out
 
 
 def unpack(body: bytes, encoding: str, limit: int) -> bytes:
@@ -165,13 +207,3 @@ def items_of(body: bytes, name: str, limit: int) -> list[object]:
     if len(items) > limit:
         raise TooManyItems(len(items), limit)
     return items
-
-
-def explain(error: ValidationError) -> str:
-    """Say where an item is wrong and why, never with its value: it may be personal."""
-    problems = error.errors(include_input=False, include_url=False, include_context=False)
-    said = [
-        f"{'.'.join(map(str, e['loc']))}: {e['msg']}" if e["loc"] else e["msg"]
-        for e in problems[:3]
-    ]
-    return "; ".join(said).replace("Value error, ", "")

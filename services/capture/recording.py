@@ -29,17 +29,29 @@ from shared.storage import BlobStore
 SERVICE = "capture"
 
 
+class Origin(NamedTuple):
+    """Who sent it: a tenant's application, by a credential or on a topic (`source`)."""
+
+    tenant: str
+    application: str
+    source: str
+
+
 class Entry(NamedTuple):
     """Something to record once, with its events.
 
-    `key` is the digest of tenant and client id; `public_id` is what the app gets back.
+    `key` is the digest of who sent it to which route under which id; `public_id` is what the app
+    gets back. `content` is a digest of the main facts: the same id with another one is no repeat.
+    `old_key` is what release 0.1 would have stored it under.
     """
 
     key: str
     public_id: str
     tenant: str
     route: str
+    content: str
     events: tuple[Rendered, ...]
+    old_key: str | None
 
 
 class InferenceEntries:
@@ -47,8 +59,8 @@ class InferenceEntries:
     are made once.
     """
 
-    def __init__(self, tenant: str, count: int, blobs: BlobStore) -> None:
-        self.tenant = tenant
+    def __init__(self, origin: Origin, count: int, blobs: BlobStore) -> None:
+        self.origin = origin
         self.blobs = blobs
         self.at = now()
         self._ids = zip(uuid7s(count), public_ids("inf", count), strict=True)
@@ -59,7 +71,8 @@ class InferenceEntries:
         messages = [
             {"role": role, "content": redact(content)} for role, content in sent.conversation()
         ]
-        event = renderer(self.tenant, route)(
+        answer = redact(sent.answer)
+        event = renderer(self.origin.tenant, route)(
             event_id,
             sent.occurred_at or self.at,
             inference_id=inference_id,
@@ -68,15 +81,12 @@ class InferenceEntries:
             prompt_tokens=sent.prompt_tokens,
             completion_tokens=sent.completion_tokens,
             metadata={key: redact(value) for key, value in sent.metadata.items()},
-            **self._content(messages, redact(sent.answer)),
+            **self._content(messages, answer),
         )
-        return Entry(
-            key_of("inference", self.tenant, sent.client_id or inference_id),
-            inference_id,
-            self.tenant,
-            route,
-            (event,),
-        )
+        facts = [answer]
+        for message in messages:
+            facts += message.values()
+        return entry_of("inference", self.origin, route, sent.client_id, inference_id, facts, event)
 
     def _content(self, messages: list[dict[str, str]], answer: str) -> JsonObject:
         """Return messages and answer, or a reference to them where an event can't carry them."""
@@ -113,28 +123,62 @@ def as_models(messages: list[dict[str, str]]) -> list[Message]:
     return [Message.model_validate(message) for message in messages]
 
 
-def feedback_entry(sent: SentFeedback, tenant: str, route: str, source: str) -> Entry:
-    """Make the entry of feedback: an event for each thing it says. `source` is the id of the key
-    that sent it.
-    """
+def feedback_entry(sent: SentFeedback, origin: Origin, route: str) -> Entry:
+    """Make the entry of feedback: an event for each thing it says."""
     [feedback_id] = public_ids("fb", 1)
+    said = {
+        kind: redact(value) if isinstance(value, str) else value
+        for kind, value in sent.judgements().items()
+    }
     events = (
         FeedbackRecorded(
-            tenant=tenant,
+            tenant=origin.tenant,
             route=route,
             feedback_id=f"{feedback_id}.{kind}",
             inference_id=sent.inference_id,
             kind=kind,
-            source=source,
-            value=None if isinstance(said, str) else said,
-            text=redact(said) if isinstance(said, str) else None,
+            source=origin.source,
+            value=None if isinstance(value, str) else value,
+            text=value if isinstance(value, str) else None,
             occurred_at=sent.occurred_at or now(),
         )
-        for kind, said in sent.judgements().items()
+        for kind, value in said.items()
     )
-    key = key_of("feedback", tenant, sent.client_id or feedback_id)
+    facts = [sent.inference_id]
+    for kind, value in said.items():
+        facts += (kind, value if isinstance(value, str) else repr(float(value)))
+    return entry_of(
+        "feedback",
+        origin,
+        route,
+        sent.client_id,
+        feedback_id,
+        facts,
+        *(rendered(event, SERVICE) for event in events),
+    )
+
+
+def entry_of(
+    kind: str,
+    origin: Origin,
+    route: str,
+    client_id: str | None,
+    public_id: str,
+    facts: list[str],
+    *events: Rendered,
+) -> Entry:
+    """Put an entry together; without an id of the app's own each is another."""
+    tenant = origin.tenant
+    if client_id is None:
+        return Entry(digest(kind, public_id), public_id, tenant, route, "", events, None)
     return Entry(
-        key, feedback_id, tenant, route, tuple(rendered(event, SERVICE) for event in events)
+        digest(kind, tenant, origin.application, route, client_id),
+        public_id,
+        tenant,
+        route,
+        digest(*facts),
+        events,
+        digest(kind, tenant, client_id),
     )
 
 
@@ -148,10 +192,10 @@ def public_ids(kind: str, count: int) -> list[str]:
     return [f"{kind}_{moment}{noise[start : start + 20]}" for start in range(0, 20 * count, 20)]
 
 
-def key_of(kind: str, tenant: str, client_id: str) -> str:
+def digest(*parts: str) -> str:
     """Return a digest of 128 bits: client ids may be anything, even an e-mail address.
 
     With 10^12 ids two are equal once in 10^14 such systems.
     """
-    digest = hashlib.sha256(f"{kind}\0{tenant}\0{client_id}".encode()).digest()
-    return b2a_base64(digest[:16], newline=False).decode()
+    found = hashlib.sha256("\0".join(parts).encode()).digest()
+    return b2a_base64(found[:16], newline=False).decode()

@@ -1,5 +1,7 @@
 """What capture is told from outside, besides what all services are."""
 
+from pathlib import Path
+
 from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
@@ -15,4 +17,11 @@ class Settings(ServiceSettings):
     max_items: int = Field(1000, ge=1, description="items in one request")
     max_unpacked_bytes: int = Field(
         16 * 1024 * 1024, ge=1024, description="size of a gzip body once unpacked"
+    )
+    sources: Path | None = Field(
+        None,
+        description=(
+            "a mapping of an app's own topic, or a folder of them: what its records hold where"
+            " ('ratchet capture map' shows what one makes of them)"
+        ),
     )

@@ -1,12 +1,14 @@
 """What apps send: an inference of some other model, or feedback about any answer.
 
-Unknown fields are refused: they are typos.
+These shapes take what needs no closer look, thousands of items a second. What they refuse goes
+through `mending`, which leaves out what is unusable and not the main fact.
 """
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -15,55 +17,50 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
 from shared.clock import now
+from shared.http import Storable
+from shared.rules import ROLES, read_message
 
 MAX_MESSAGES = 500
-# Parts of one message's content.
-MAX_PARTS = 500
 # Of one text; what is too large for an event goes by reference, and a body is bounded as a whole.
 MAX_TEXT = 4 * 1024 * 1024
+MAX_METADATA = 32
+METADATA_NAME = r"^[^\x00-\x1f\x7f]{1,64}$"
+METADATA_CHARACTERS = 1024
 # Well beyond every shape: pydantic makes an error of each unknown field. Of wrong members of a list
 # it would, too, 7.5 s of them in 4 MiB; so lists end at the first (`fail_fast`).
 MAX_FIELDS = 32
 # No model was asked before; and a date in the year 1 leaves the calendar in another time zone.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 CLOCK_SKEW = timedelta(minutes=10)
-# OpenAI's newer and older names.
-ROLES = {"developer": "system", "function": "tool"}
-
-
-def _no_nul(text: str) -> str:
-    if "\x00" in text:
-        raise ValueError("contains the NUL character; remove it")
-    return text
 
 
 def _text_of(content: object) -> object:
-    """Join OpenAI's list of parts, when all are text.
-
-    Null is what an assistant says beside tool calls.
-    """
-    if isinstance(content, list):
-        if len(content) > MAX_PARTS:
-            raise ValueError(f"more than {MAX_PARTS} parts; join them")
-        if not all(
-            isinstance(part, dict)
-            and part.get("type") == "text"
-            and isinstance(part.get("text"), str)
-            for part in content
-        ):
-            raise ValueError("only parts of type 'text' can be captured")
-        return "\n".join(part["text"] for part in content)
-    return "" if content is None else content
+    """Join parts that are all text; what is more than that needs a closer look."""
+    if isinstance(content, str):
+        return content
+    said = read_message(content)
+    if said.left_out or content is None:
+        raise ValueError("is more than text")
+    return said.text
 
 
 def _as_text(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("is no finite number")
     return str(value) if isinstance(value, int | float) else value
+
+
+def _id_as_text(value: object) -> object:
+    """Let apps count: an id may be a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _past(at: AwareDatetime) -> AwareDatetime:
@@ -78,16 +75,23 @@ def is_swollen(item: object) -> bool:
     return isinstance(item, dict) and len(item) > MAX_FIELDS
 
 
-Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_no_nul)]
-ModelName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_no_nul)]
-Comment = Annotated[str, Field(min_length=1, max_length=16_384), AfterValidator(_no_nul)]
-Correction = Annotated[str, Field(min_length=1, max_length=131_072), AfterValidator(_no_nul)]
-Outcome = Annotated[str, Field(max_length=16_384), AfterValidator(_no_nul)]
-MetadataName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Text = Annotated[str, Field(max_length=MAX_TEXT), Storable]
+ModelName = Annotated[str, Field(min_length=1, max_length=200), Storable]
+Comment = Annotated[str, Field(min_length=1, max_length=16_384), Storable]
+Correction = Annotated[str, Field(min_length=1, max_length=131_072), Storable]
+Outcome = Annotated[str, Field(max_length=16_384), Storable]
+MetadataName = Annotated[str, Field(min_length=1, max_length=64, pattern=METADATA_NAME)]
 MetadataValue = Annotated[
-    str, BeforeValidator(_as_text), Field(max_length=1024), AfterValidator(_no_nul)
+    str,
+    BeforeValidator(_as_text),
+    Field(max_length=METADATA_CHARACTERS),
+    Storable,
 ]
-Id = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+Id = Annotated[
+    str,
+    Field(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$"),
+    BeforeValidator(_id_as_text),
+]
 RouteName = Annotated[
     str,
     Field(
@@ -96,12 +100,19 @@ RouteName = Annotated[
 ]
 Occurred = Annotated[AwareDatetime, AfterValidator(_past)]
 Tokens = Annotated[int, Field(ge=0, le=2**31 - 1)]
-Metadata = Annotated[dict[MetadataName, MetadataValue], Field(max_length=32, fail_fast=True)]
+Metadata = Annotated[
+    dict[MetadataName, MetadataValue], Field(max_length=MAX_METADATA, fail_fast=True)
+]
 Milliseconds = Annotated[float, Field(ge=0, le=1e10)]
+Bound = Annotated[float, Field(ge=-1e9, le=1e9)]
 
 
 class Sent(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    # What an item does without, where it is unusable.
+    SIDE: ClassVar[frozenset[str]]
+    NAME: ClassVar[str]
 
     client_id: Id | None = Field(
         default=None,
@@ -113,18 +124,33 @@ class Sent(BaseModel):
 
 
 class SentMessage(BaseModel):
-    # Names and tool calls are not kept.
+    # Names and the ids of tool calls are not kept.
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     role: Annotated[
         Literal["system", "user", "assistant", "tool"],
         BeforeValidator(lambda role: ROLES.get(role, role) if isinstance(role, str) else role),
     ]
-    content: Annotated[Text, BeforeValidator(_text_of)] = ""
+    content: Annotated[Text, BeforeValidator(_text_of)]
+    # Where there are any, `mending` reads them.
+    tool_calls: Annotated[tuple[()], Field(max_length=0)] | None = None
+    function_call: None = None
 
 
 class SentInference(Sent):
     """One question and its answer, as the app saw them."""
+
+    SIDE = frozenset(
+        {
+            "occurred_at",
+            "model",
+            "latency_ms",
+            "prompt_tokens",
+            "completion_tokens",
+            "metadata",
+        }
+    )
+    NAME = "an inference"
 
     route: RouteName
     messages: (
@@ -154,18 +180,62 @@ class SentInference(Sent):
         return [(message.role, message.content) for message in self.messages]
 
 
+class Scale(BaseModel):
+    """What a rating is counted in: `min` is the worst, `max` the best, also where that is less."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    min: Bound = 0.0
+    max: Bound
+
+    @model_validator(mode="before")
+    @classmethod
+    def from_its_best(cls, sent: object) -> object:
+        """Take `5` for {"max": 5}, and `[1, 5]` for both."""
+        if isinstance(sent, int | float) and not isinstance(sent, bool):
+            return {"max": sent}
+        if isinstance(sent, list | tuple) and len(sent) == 2:
+            return {"min": sent[0], "max": sent[1]}
+        return sent
+
+    @model_validator(mode="after")
+    def has_two_ends(self) -> Self:
+        if self.min == self.max:
+            raise ValueError("'min' and 'max' are the same")
+        return self
+
+    def value(self, rating: float) -> float:
+        """Return a rating as everybody reads it: the good half is 0.5 to 1, the bad half below 0.
+
+        Whoever looks for complaints looks for 0 and less (docs/app-developer.md): 1 and 2 of 5
+        stars are some, 3 are none.
+        """
+        share = (rating - self.min) / (self.max - self.min)
+        return share if share >= 0.5 else 2 * share - 1
+
+    def holds(self, rating: float) -> bool:
+        return min(self.min, self.max) <= rating <= max(self.min, self.max)
+
+
 class SentFeedback(Sent):
     """What someone, or some system, thought of an answer: at least one of rating, comment,
     correction, outcome.
     """
+
+    # All of them; one has to be left.
+    SIDE = frozenset({"occurred_at", "rating", "scale", "comment", "correction", "outcome"})
+    NAME = "feedback"
 
     inference_id: Id
     route: RouteName | None = Field(
         default=None,
         description="needed for answers of the router, whose routes capture has not recorded",
     )
+    scale: Scale | None = Field(
+        default=None, description='of the rating: {"min": 1, "max": 5}; min is 0 unless said'
+    )
     rating: float | None = Field(
-        default=None, description="true or 1 is good, false or 0 is bad; or a scale of your own"
+        default=None, description="true or 1 is good, false or 0 is bad; or on a `scale`"
     )
     comment: Comment | None = None
     correction: Correction | None = Field(
@@ -175,16 +245,39 @@ class SentFeedback(Sent):
         default=None, description="what came of it: a number, true, false, or a word"
     )
 
+    @field_validator("rating", mode="before")
+    @classmethod
+    def said_in_a_word(cls, rating: object, info: ValidationInfo) -> object:
+        """Take true for the best of a scale and false for the worst."""
+        scale: Scale | None = info.data.get("scale")
+        if scale and isinstance(rating, bool):
+            return scale.max if rating else scale.min
+        return rating
+
+    @field_validator("rating")
+    @classmethod
+    def on_its_scale(cls, rating: float | None, info: ValidationInfo) -> float | None:
+        scale: Scale | None = info.data.get("scale")
+        if scale and rating is not None and not scale.holds(rating):
+            raise ValueError("is not on its scale")
+        return rating
+
     @model_validator(mode="after")
     def says_something(self) -> Self:
         if not self.judgements():
             raise ValueError("send at least one of 'rating', 'comment', 'correction', 'outcome'")
         return self
 
+    def value(self) -> float | None:
+        """Return the rating as everybody reads it."""
+        if self.rating is None or self.scale is None:
+            return self.rating
+        return self.scale.value(self.rating)
+
     def judgements(self) -> dict[str, float | str]:
         """Return what was said, by the kind of feedback: each becomes an event."""
         given = {
-            "rating": self.rating,
+            "rating": self.value(),
             "comment": self.comment,
             "correction": self.correction,
             "outcome": self.outcome,

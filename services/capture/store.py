@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from sqlalchemy import Column, MetaData, String, Table, select
+from sqlalchemy import Column, Index, MetaData, String, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.capture.recording import Entry
@@ -21,10 +21,22 @@ IN_CLAUSE = 500
 
 
 class Kept(NamedTuple):
-    """What became of an entry: the id its key has, and whether that is new."""
+    """What became of an entry: the id its key has, and whether that is new.
+
+    It is a conflict where the key was there before, with other content.
+    """
 
     public_id: str
     fresh: bool
+    is_conflict: bool = False
+
+
+class Stored(NamedTuple):
+    """What the ledger has under a key."""
+
+    public_id: str
+    route: str
+    content: str | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +69,12 @@ class Ledger:
             Column("public_id", String(64), nullable=False, index=True),
             Column("tenant", String(64), nullable=False),
             Column("route", String(200), nullable=False),
+            # A digest of the main facts. NULL: stored by release 0.1, under a key of the tenant's.
+            Column("content", String(32)),
+        )
+        self._is_old = self.table.c.content.is_(None)
+        Index(
+            "ledger_old", self.table.c.key, sqlite_where=self._is_old, postgresql_where=self._is_old
         )
         self._group: GroupCommit[Batch] = GroupCommit(
             db, self._write, lambda batch: len(batch.entries), GROUP_ENTRIES
@@ -69,7 +87,8 @@ class Ledger:
     async def record(self, entries: Sequence[Entry]) -> list[Kept]:
         """Record entries and their events: durable on return.
 
-        A key seen before keeps its first public id, and its events are not published again.
+        A key seen before keeps its first public id, and its events are not published again; with
+        other content it is a conflict.
         """
         batch = Batch(entries)
         await self._group.commit(batch)
@@ -92,50 +111,73 @@ class Ledger:
         async with self.db.read() as connection:
             return await self.book.names(connection, tenant)
 
+    async def write(self, tx: AsyncConnection, entries: Sequence[Entry]) -> list[Kept]:
+        """Record entries in a transaction of the caller's."""
+        batch = Batch(entries)
+        await self._write(tx, [batch])
+        return batch.kept
+
     async def _write(self, tx: AsyncConnection, batches: list[Batch]) -> None:
         first: dict[str, Entry] = {}
         for entry in (entry for batch in batches for entry in batch.entries):
             first.setdefault(entry.key, entry)
-        known = await self._insert(tx, first)
+        known = await self._known_of_old(tx, list(first.values()))
+        new = {key: entry for key, entry in first.items() if key not in known}
+        known |= await self._insert(tx, new)
         await self.outbox.add_rendered(
             tx,
             [event for key, entry in first.items() if key not in known for event in entry.events],
         )
         for batch in batches:
-            batch.kept = [
-                Kept(
-                    known.get(entry.key, first[entry.key].public_id),
-                    entry.key not in known and first[entry.key] is entry,
-                )
-                for entry in batch.entries
-            ]
+            batch.kept = [kept(entry, first[entry.key], known) for entry in batch.entries]
 
-    async def _insert(self, tx: AsyncConnection, entries: dict[str, Entry]) -> dict[str, str]:
-        """Insert entries; return the keys that were there before, each with its public id.
+    async def _known_of_old(
+        self, tx: AsyncConnection, entries: Sequence[Entry]
+    ) -> dict[str, Stored]:
+        """Return what release 0.1 stored of these, by the keys of today.
+
+        It knew neither applications nor contents: the same id on the same route is the same there.
+        Once its rows are none, or were never any, this costs one look at an empty index.
+        """
+        table = self.table
+        old_keys = {entry.key: entry.old_key for entry in entries if entry.old_key}
+        any_old = select(table.c.key).where(self._is_old).limit(1)
+        if not old_keys or (await tx.execute(any_old)).first() is None:
+            return {}
+        stored = await self._stored(tx, sorted(set(old_keys.values())))
+        found = {entry.key: stored.get(old_keys.get(entry.key, "")) for entry in entries}
+        return {
+            entry.key: row
+            for entry in entries
+            if (row := found[entry.key]) and row.content is None and row.route == entry.route
+        }
+
+    async def _insert(self, tx: AsyncConnection, entries: dict[str, Entry]) -> dict[str, Stored]:
+        """Insert entries; return the keys that were there before, each with what is stored.
 
         Usually there are none, and then nothing needs to be read. Keys are inserted in one order,
         so that two transactions never wait for each other.
         """
-        rows = sorted(entry[:4] for entry in entries.values())
-        if await insert_many(
-            tx, self.table, ("key", "public_id", "tenant", "route"), rows, unless_known=True
-        ) == len(rows):
+        rows = sorted(entry[:5] for entry in entries.values())
+        names = ("key", "public_id", "tenant", "route", "content")
+        if await insert_many(tx, self.table, names, rows, unless_known=True) == len(rows):
             return {}
         stored = await self._stored(tx, list(entries))
-        return {
-            key: public_id
-            for key, public_id in stored.items()
-            if public_id != entries[key].public_id
-        }
+        return {key: row for key, row in stored.items() if row.public_id != entries[key].public_id}
 
-    async def _stored(self, tx: AsyncConnection, keys: Sequence[str]) -> dict[str, str]:
+    async def _stored(self, tx: AsyncConnection, keys: Sequence[str]) -> dict[str, Stored]:
         table = self.table
-        stored: dict[str, str] = {}
+        stored: dict[str, Stored] = {}
+        columns = select(table.c.key, table.c.public_id, table.c.route, table.c.content)
         for start in range(0, len(keys), IN_CLAUSE):
-            rows = await tx.execute(
-                select(table.c.key, table.c.public_id).where(
-                    table.c.key.in_(keys[start : start + IN_CLAUSE])
-                )
-            )
-            stored |= {row.key: row.public_id for row in rows}
+            rows = await tx.execute(columns.where(table.c.key.in_(keys[start : start + IN_CLAUSE])))
+            stored |= {row.key: Stored(row.public_id, row.route, row.content) for row in rows}
         return stored
+
+
+def kept(entry: Entry, first: Entry, known: Mapping[str, Stored]) -> Kept:
+    """Say what became of an entry; `first` is the one of its key in this transaction."""
+    stored = known.get(entry.key)
+    if stored is None:
+        return Kept(first.public_id, first is entry, entry.content != first.content)
+    return Kept(stored.public_id, False, stored.content not in (None, entry.content))

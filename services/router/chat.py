@@ -11,15 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from schemas.base import Attempt, JsonObject, Message
 from shared.errors import Invalid, NotFound, RatchetError
 from shared.http import is_too_dense
+from shared.rules import MOST_PARTS, ROLES, NoContent, read_message
 
 Outcome = Literal["confident", "fell_back", "unsure"]
-# What each role of OpenAI's API is here; the roles of tools are not supported.
-ROLES: dict[str, Literal["system", "user", "assistant"]] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
-}
 # OpenAI's `type` of an error, by status; else "server_error" or "invalid_request_error".
 ERROR_TYPES = {
     401: "authentication_error",
@@ -53,7 +47,6 @@ class RouteNotServed(NotFound):
 # Bounds beyond every setting: how much is taken in all says `ChatLimits`. The first wrong member of
 # a list ends the reading: 4 MiB of them would each cost an error.
 MOST_MESSAGES = 10_000
-MOST_PARTS = 1000
 MOST_CHARACTERS = 16 * 1024 * 1024
 # Of the place of a mistake: it may hold a name that the client chose.
 WHERE_CHARACTERS = 100
@@ -61,15 +54,16 @@ Content = Annotated[str, Field(max_length=MOST_CHARACTERS)]
 Modality = Annotated[str, Field(max_length=100)]
 
 
-class Part(BaseModel):
-    type: Annotated[str, Field(max_length=100)]
-    text: Content | None = None
+# Read by `read_message`, as in capture.
+Part = Annotated[JsonObject, Field(max_length=32)]
 
 
 class ChatMessage(BaseModel):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: (
-        Content | Annotated[list[Part], Field(max_length=MOST_PARTS, fail_fast=True)] | None
+        Content
+        | Annotated[list[Content | Part], Field(max_length=MOST_PARTS, fail_fast=True)]
+        | None
     ) = None
 
 
@@ -177,20 +171,22 @@ def _refuse_unsupported(request: ChatRequest) -> None:
 
 def _message(message: ChatMessage, number: int) -> Message:
     where = f"messages.{number}"
-    role = ROLES.get(message.role)
-    if role is None:
+    role = ROLES[message.role]
+    if role == "tool":
         raise BadRequest(
             "tools are not supported: send system, user and assistant messages", f"{where}.role"
         )
     if message.content is None:
         raise BadRequest("a message needs text content", f"{where}.content")
-    if isinstance(message.content, str):
-        return Message(role=role, content=message.content)
-    if other := next(
-        (part.type for part in message.content if part.type != "text" or part.text is None), None
-    ):
-        raise BadRequest(f"only text content is supported, not '{other[:40]}'", f"{where}.content")
-    return Message(role=role, content="".join(part.text or "" for part in message.content))
+    try:
+        said = read_message(message.content)
+    except NoContent as error:
+        raise BadRequest(str(error), f"{where}.content") from error
+    if said.left_out:
+        raise BadRequest(
+            f"only text content is supported, not '{said.left_out[0]}'", f"{where}.content"
+        )
+    return Message(role=role, content=said.text)
 
 
 def _refuse_absurd(messages: tuple[Message, ...], limits: ChatLimits) -> None:

@@ -5,10 +5,17 @@ from shared.events.bus import BATCH, GRACEFUL_SECONDS, Handlers, make_broker, su
 from shared.events.health import Health
 from shared.events.housekeeping import INBOX_KEEP, Housekeeping
 from shared.events.kafka_sender import LARGEST_MESSAGE, KafkaSender
-from shared.events.log_guard import ConsumerGuard, KafkaLogReader, Partition, event_id_of
+from shared.events.log_guard import (
+    REPLAYED_ID,
+    ConsumerGuard,
+    KafkaLogReader,
+    Partition,
+    event_id_of,
+)
 from shared.events.log_size import LogSize
 from shared.events.outbox import DEAD_LETTER, EventTooLarge, Outbox
 from shared.events.reading import Reading
+from shared.events.records import Taker
 from shared.events.relay import Relay, lease_table
 from shared.events.rendering import Rendered, Renderer, cloudevent_headers, rendered
 from shared.events.sending import Delivery, OutboxRow, Place, Sender
@@ -32,6 +39,7 @@ __all__ = [
     "HANDLED",
     "INBOX_KEEP",
     "LARGEST_MESSAGE",
+    "REPLAYED_ID",
     "UNREADABLE",
     "ConsumerGuard",
     "Delivery",
@@ -52,6 +60,7 @@ __all__ = [
     "Rendered",
     "Renderer",
     "Sender",
+    "Taker",
     "cloudevent_headers",
     "event_id_of",
     "event_tables",

@@ -6,7 +6,7 @@ new group has not seen; NACK alone reads a poison message again for ever.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,14 +16,15 @@ from faststream.kafka import KafkaBroker, KafkaMessage
 from faststream.kafka.annotations import KafkaMessage as DeliveredMessage
 
 from schemas.topics import Topic
-from shared.events.consume import Handler, TopicConsumer
+from shared.events.consume import Consumer, Handler, TopicConsumer
 from shared.events.log_guard import ConsumerGuard
 from shared.events.outbox import Outbox
+from shared.events.records import RecordConsumer, Taker
 from shared.events.seams import open_seams
 from shared.settings import ServiceSettings
 from shared.storage import Database
 
-BATCH = 64  # events that share a transaction: on SQLite the writer's lock is held for about 0.1 s
+BATCH = Consumer.most
 IDLE_MS = 100  # how long a consumer that found nothing waits before it looks again
 # How long a killed consumer's partitions wait; handlers never block the loop that long.
 SESSION_TIMEOUT_MS = 15_000
@@ -49,29 +50,33 @@ def make_broker(settings: ServiceSettings, service: str) -> KafkaBroker:
 def subscribe(
     broker: KafkaBroker,
     handlers: Handlers,
+    takers: Sequence[Taker],
     db: Database,
     outbox: Outbox,
     guard: ConsumerGuard,
     instance: str | None,
-) -> list[TopicConsumer]:
-    """Subscribe each handler to its topic, in a consumer group of its own (so lag is told apart).
+) -> list[Consumer]:
+    """Subscribe each handler to its topic, in a consumer group of its own (so lag is told apart),
+    and each taker of an app's records to theirs.
 
     `instance` is this replica's stable name (static membership, KIP-345): a killed consumer that
     comes back under it rejoins in 0.04 s instead of after the session timeout, and the embedded
     event log, which never expires a dead member, lets it in at all.
     """
-    consumers = [TopicConsumer(*item, db, outbox, guard) for item in handlers.items()]
+    consumers: list[Consumer] = [
+        *(TopicConsumer(*item, db, outbox, guard) for item in handlers.items()),
+        *(RecordConsumer(taker, db, outbox, guard) for taker in takers),
+    ]
     for consumer in consumers:
-        topic = consumer.topic
         broker.subscriber(
-            topic.name,
+            consumer.name,
             group_id=consumer.group,
             listener=consumer.membership,
             group_instance_id=instance,
             auto_offset_reset="earliest",
             ack_policy=AckPolicy.NACK_ON_ERROR,
             batch=True,
-            max_records=BATCH,
+            max_records=consumer.most,
             batch_timeout_ms=IDLE_MS,
             parser=leave_headers_unread,
             decoder=leave_body_unread,
@@ -81,18 +86,18 @@ def subscribe(
             rebalance_timeout_ms=SESSION_TIMEOUT_MS,
             fetch_max_wait_ms=100,
             max_partition_fetch_bytes=4 * 1024 * 1024,
-            title=f"{outbox.service}:{topic.name}",
+            title=f"{outbox.service}:{consumer.name}",
         )(named(consumer))
     return consumers
 
 
-def named(consumer: TopicConsumer) -> Callable[..., Awaitable[None]]:
+def named(consumer: Consumer) -> Callable[..., Awaitable[None]]:
     """Wrap a consumer as FastStream wants it: a function of the delivered batch."""
 
     async def deliver(message: DeliveredMessage) -> None:
         await consumer.digest(message)
 
-    deliver.__name__ = consumer.handler.__name__
+    deliver.__name__ = f"on_{consumer.name}"
     return deliver
 
 

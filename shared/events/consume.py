@@ -11,18 +11,16 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaMessage
 from pydantic import ValidationError
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.base import Event
 from schemas.topics import Topic
 from shared import failpoints
 from shared.clock import now
@@ -30,12 +28,12 @@ from shared.describing import describe
 from shared.errors import Fatal, RatchetError, Retryable
 from shared.events.backlog import BacklogFull
 from shared.events.brake import LOOK_SECONDS, Brake, ConsumerPaused
-from shared.events.dead_letters import letter_of
+from shared.events.dead_letters import DeadLetter, letter_of
 from shared.events.log_guard import ConsumerGuard, Partition, event_id_of
 from shared.events.outbox import Outbox
-from shared.events.sending import Place
+from shared.events.received import Received, count_commit_failures, headers_of
 from shared.storage import Database
-from shared.telemetry import COMMIT_FAILURES, EVENT_SECONDS, EVENTS_HANDLED, log
+from shared.telemetry import EVENT_SECONDS, EVENTS_HANDLED, log
 
 MAX_ATTEMPTS = 10
 # seconds, doubling: ten attempts take about 55 s
@@ -73,40 +71,33 @@ class TooSlow(Retryable):
         )
 
 
-@dataclass(frozen=True)
-class Received:
-    """One record of a batch, read as far as it can be: `unreadable` says why it is no event."""
+class Consumer(ABC):
+    """Digests the records of one topic."""
 
-    record: ConsumerRecord
-    event_id: str
-    headers: dict[str, str]
-    event: Event | None
-    unreadable: ValidationError | None = None
+    most: ClassVar[int] = 64  # records that share a transaction: 0.1 s of SQLite's write lock
 
-    @property
-    def place(self) -> Place:
-        return Place(self.record.partition, self.record.offset)
-
-    def is_replayed_for(self, service: str) -> bool:
-        """Say whether an operator sent this dead letter once more to `service`."""
-        return self.headers.get("x-replay") == service
-
-
-class TopicConsumer:
-    """Digests the events of one topic for one handler."""
-
-    def __init__(
-        self, topic: Topic, handler: Handler, db: Database, outbox: Outbox, guard: ConsumerGuard
-    ) -> None:
-        self.topic = topic
-        self.handler = handler
+    def __init__(self, name: str, db: Database, outbox: Outbox, guard: ConsumerGuard) -> None:
+        self.name = name
         self.db = db
         self.outbox = outbox
         self.guard = guard
-        self.group = f"{outbox.service}.{topic.name}"
+        self.group = f"{outbox.service}.{name}"
         self.membership = Membership()
-        self.brake = Brake(db, outbox.tables, topic.name)
+        self.brake = Brake(db, outbox.tables, name)
         self.log = log("bus")
+
+    @property
+    def paused_because(self) -> str | None:
+        """Say why nothing is read at the moment; None while it is."""
+        return self.brake.because
+
+    @abstractmethod
+    def _read(self, record: ConsumerRecord) -> Received:
+        """Read one record of a batch."""
+
+    @abstractmethod
+    async def _act(self, tx: AsyncConnection, received: Received) -> str:
+        """Do what one record asks for, unless it was done before; return what became of it."""
 
     async def digest(self, message: KafkaMessage) -> None:
         """Digest a batch; returning normally acknowledges it.
@@ -121,7 +112,7 @@ class TopicConsumer:
             message.consumer, {Partition(record.topic, record.partition) for record in records}
         )
         batch = [
-            read_record(self.topic, record)
+            self._read(record)
             for record in records
             if Partition(record.topic, record.partition) not in lost
         ]
@@ -129,11 +120,11 @@ class TopicConsumer:
             # The log was lost: the consumer begins it again, and acknowledging commits its new
             # position.
             return
-        count_commit_failures(message, self.topic.name)
-        with EVENT_SECONDS.labels(self.topic.name).time():
+        count_commit_failures(message, self.name)
+        with EVENT_SECONDS.labels(self.name).time():
             outcomes = await self._together(batch) or await self._one_by_one(batch)
         for outcome in outcomes:
-            EVENTS_HANDLED.labels(self.topic.name, outcome).inc()
+            EVENTS_HANDLED.labels(self.name, outcome).inc()
 
     async def _wait_for_room(self) -> None:
         """Read no more while what follows from it could not be kept."""
@@ -194,6 +185,64 @@ class TopicConsumer:
             )
         return "dead-lettered"
 
+    async def _lets_in(self, tx: AsyncConnection, received: Received) -> bool:
+        return await self.outbox.first_time(
+            tx,
+            self.name,
+            received.event_id,
+            received.place,
+            received.is_replayed_for(self.outbox.service),
+        )
+
+    async def _dead_letter(self, received: Received, error: Exception, attempts: int) -> None:
+        letter = self._letter(received, error, attempts, received.unreadable is not None)
+        async with self.db.transaction() as tx:
+            if await self._lets_in(tx, received):
+                await self.outbox.dead_letter(tx, letter)
+                if not letter.is_unreadable:
+                    await self.brake.count(tx, letter.partition)
+
+    def _letter(
+        self, received: Received, error: Exception, attempts: int, is_unreadable: bool
+    ) -> DeadLetter:
+        self.log.error(
+            "dead-lettered",
+            topic=self.name,
+            event_id=received.event_id,
+            error=type(error).__name__,
+            attempts=attempts,
+        )
+        return letter_of(
+            received.record,
+            received.event_id,
+            received.headers,
+            error,
+            describe(error),
+            is_unreadable=is_unreadable,
+            attempts=attempts,
+            failed_at=now(),
+        )
+
+
+class TopicConsumer(Consumer):
+    """Digests the events of one topic for one handler."""
+
+    def __init__(
+        self, topic: Topic, handler: Handler, db: Database, outbox: Outbox, guard: ConsumerGuard
+    ) -> None:
+        super().__init__(topic.name, db, outbox, guard)
+        self.topic = topic
+        self.handler = handler
+
+    def _read(self, record: ConsumerRecord) -> Received:
+        event_id = event_id_of(record)
+        headers = headers_of(record)
+        try:
+            event = self.topic.event.model_validate_json(record.value or b"")
+        except ValidationError as error:
+            return Received(record, event_id, headers, None, error)
+        return Received(record, event_id, headers, event)
+
     async def _act(self, tx: AsyncConnection, received: Received) -> str:
         """Let the handler act, unless it did before."""
         if received.unreadable:
@@ -205,55 +254,6 @@ class TopicConsumer:
         failpoints.reach("handler.before-commit")
         return "handled"
 
-    async def _lets_in(self, tx: AsyncConnection, received: Received) -> bool:
-        return await self.outbox.first_time(
-            tx,
-            self.topic.name,
-            received.event_id,
-            received.place,
-            received.is_replayed_for(self.outbox.service),
-        )
-
-    async def _dead_letter(self, received: Received, error: Exception, attempts: int) -> None:
-        self.log.error(
-            "dead-lettered",
-            topic=self.topic.name,
-            event_id=received.event_id,
-            error=type(error).__name__,
-            attempts=attempts,
-        )
-        letter = letter_of(
-            received.record,
-            received.event_id,
-            received.headers,
-            error,
-            describe(error),
-            is_unreadable=received.unreadable is not None,
-            attempts=attempts,
-            failed_at=now(),
-        )
-        async with self.db.transaction() as tx:
-            if await self._lets_in(tx, received):
-                await self.outbox.dead_letter(tx, letter)
-                if not letter.is_unreadable:
-                    await self.brake.count(tx, letter.partition)
-
-
-def read_record(topic: Topic, record: ConsumerRecord) -> Received:
-    """Read one record of a batch.
-
-    Headers that are not UTF-8, or have no value, are made so: only their original bytes are poison.
-    """
-    headers = {
-        name: (value or b"").decode("utf-8", "replace") for name, value in record.headers or ()
-    }
-    event_id = event_id_of(record)
-    try:
-        event = topic.event.model_validate_json(record.value or b"")
-    except ValidationError as error:
-        return Received(record, event_id, headers, None, error)
-    return Received(record, event_id, headers, event)
-
 
 def is_retryable(error: BaseException) -> bool:
     """Ours say so themselves; a database that is locked or gone and an unreachable peer may come
@@ -262,21 +262,3 @@ def is_retryable(error: BaseException) -> bool:
     if isinstance(error, RatchetError):
         return error.retryable
     return isinstance(error, OperationalError | ConnectionError | TimeoutError)
-
-
-def count_commit_failures(message: KafkaMessage, topic: str) -> None:
-    """Count offsets that could not be committed.
-
-    FastStream logs the failure and goes on, which is right, since the inbox absorbs what comes
-    again; but somebody should know.
-    """
-    acknowledge = message.ack
-
-    async def counted() -> None:
-        try:
-            await acknowledge()
-        except KafkaError:
-            COMMIT_FAILURES.labels(topic).inc()
-            raise
-
-    message.ack = counted  # type: ignore[method-assign]

@@ -15,6 +15,7 @@ from schemas.topics import LARGEST_EVENT_BYTES
 from shared.events.tables import FAILED, KEY_CHARACTERS, UNREADABLE
 
 ERROR_CHARACTERS = 500
+ADDED_BY_REPLAY = {"x-replay", "x-replay-id"}
 LEFT_OUT = {"x-left-out": "body and headers are too large for this topic: 'ratchet dlq show'"}
 
 
@@ -107,7 +108,7 @@ def letter_of(
         event_id=event_id,
         key=record.key,
         body=record.value,
-        headers={name: value for name, value in headers.items() if name != "x-replay"},
+        headers={name: value for name, value in headers.items() if name not in ADDED_BY_REPLAY},
         partition=record.partition,
         offset=record.offset,
         is_unreadable=is_unreadable,

@@ -14,7 +14,7 @@ from aiokafka.errors import KafkaError
 from faststream.kafka import KafkaBroker
 
 from shared.errors import Retryable
-from shared.events.consume import TopicConsumer
+from shared.events.consume import Consumer
 from shared.events.log_guard import ConsumerGuard
 from shared.events.relay import Relay
 from shared.telemetry import CONSUMER_LAG, log
@@ -91,7 +91,7 @@ class Health:
         self,
         broker: KafkaBroker,
         guard: ConsumerGuard,
-        consumers: Sequence[TopicConsumer],
+        consumers: Sequence[Consumer],
         relay: Relay,
     ) -> None:
         self.broker = broker
@@ -112,9 +112,9 @@ class Health:
     def paused(self) -> dict[str, str]:
         """Return the topics whose reading is paused, each with the reason."""
         return {
-            each.topic.name: each.brake.because
+            each.name: each.paused_because
             for each in self.topic_consumers
-            if each.brake.because is not None
+            if each.paused_because is not None
         }
 
     async def watch(self) -> None:

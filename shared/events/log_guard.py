@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.topics import is_ours
 from shared.errors import Retryable
 from shared.events.outbox import Outbox
 from shared.events.seams import broken_connections
@@ -29,6 +30,8 @@ from shared.telemetry import LOG_REWINDS, log
 
 READ_SECONDS = 10.0
 NEWEST_SECONDS = 60.0
+# On a dead letter that an operator sends once more to a topic that is not ours.
+REPLAYED_ID = "x-replay-id"
 COMMIT_SECONDS = 3.0  # nothing is read meanwhile; where it takes longer the group is changing
 
 
@@ -50,11 +53,19 @@ def event_id_of(record: Any) -> str:
     It is ours, CloudEvents', or for a foreign record its place in the log. A foreign id that no
     database would take (too long, not UTF-8, with control characters) goes by its digest: cut or
     mended, two of them could become one, and the second event would be lost.
+
+    On a topic that is not ours a header named `id` may say anything, the same in each record, too.
+    There only the place counts, with its time: a log that was lost gives its offsets out again.
     """
     headers = dict(record.headers or ())
-    found: bytes | None = headers.get("id") or headers.get("ce_id")
+    place = f"{record.topic}/{record.partition}/{record.offset}"
+    if is_ours(record.topic):
+        found: bytes | None = headers.get("id") or headers.get("ce_id")
+    else:
+        found = headers.get(REPLAYED_ID)
+        place = f"{place}/{record.timestamp}"
     if not found:
-        return f"{record.topic}/{record.partition}/{record.offset}"
+        return place
     text = found.decode("utf-8", "replace")
     if text.isprintable() and len(text) <= ID_CHARACTERS and text.encode() == found:
         return text

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.base import Event
 from schemas.topics import LARGEST_EVENT_BYTES, dead_letter_topic, published_by
 from shared.clock import now
-from shared.errors import RatchetError
+from shared.errors import RatchetError, Retryable
 from shared.events.backlog import Backlog
 from shared.events.dead_letters import DeadLetter
 from shared.events.rendering import Rendered, rendered
@@ -52,6 +52,11 @@ class EventTooLarge(RatchetError):
             f" {LARGEST_EVENT_BYTES}: send less text. A character that JSON escapes counts as up to"
             " six bytes. Nothing was stored"
         )
+
+
+class Overtaken(Retryable):
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"another consumer of {topic} digests these records at this moment")
 
 
 class Outbox:
@@ -142,6 +147,29 @@ class Outbox:
             .values(outcome=HANDLED)
         )
         return (await tx.execute(again)).rowcount == 1
+
+    async def first_times(
+        self, tx: AsyncConnection, topic: str, places: Sequence[tuple[str, Place]]
+    ) -> set[int]:
+        """Record that a whole batch is being digested; return the indexes of those that are new.
+
+        Raises Overtaken where another consumer entered some of them at this moment.
+        """
+        table = self.inbox
+        ids = [event_id for event_id, _ in places]
+        wanted = select(table.c.event_id).where(table.c.topic == topic)
+        known: set[str] = set()
+        for start in range(0, len(ids), CHUNK):
+            some = wanted.where(table.c.event_id.in_(ids[start : start + CHUNK]))
+            known |= {row.event_id for row in await tx.execute(some)}
+        at = stored(table.c.received_at, now(), tx.dialect)
+        first = {event_id: index for index, event_id in reversed(list(enumerate(ids)))}
+        new = {index for event_id, index in first.items() if event_id not in known}
+        names = ("topic", "event_id", "received_at", "outcome", "log_partition", "log_offset")
+        rows = [(topic, ids[index], at, HANDLED, *places[index][1]) for index in sorted(new)]
+        if await insert_many(tx, table, names, rows, unless_known=True) != len(rows):
+            raise Overtaken(topic)
+        return new
 
     async def last_seen(
         self, connection: AsyncConnection, topic: str, partition: int

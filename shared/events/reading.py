@@ -20,6 +20,7 @@ from aiokafka.errors import (
 from faststream.kafka import KafkaBroker
 from faststream.kafka.subscriber.usecase import BatchSubscriber
 
+from schemas.topics import is_ours
 from shared.events.kafka_sender import MISSING
 from shared.telemetry import log
 
@@ -29,6 +30,8 @@ WHY_CLOSED: dict[type[BaseException], str] = {
     TopicAuthorizationFailedError: "is forbidden to this service: allow it to read there (ACL)",
     GroupAuthorizationFailedError: "cannot be read in this service's group: allow it that (ACL)",
 }
+
+MISSING_APPS = "is missing: the app that writes it, or its owner, makes it"
 
 Step = Callable[[], Awaitable[object]]
 
@@ -44,12 +47,25 @@ class Reading:
         self._log = log(service)
 
     async def begin(self) -> None:
-        """Start to read every topic; go on trying while the log is away or a topic is closed."""
+        """Start to read every topic of ours; go on trying while the log is away or a topic is
+        closed.
+        """
         await self._insist("all", self.broker.connect, self.broker.stop)
+        await self._begin(is_ours)
+
+    async def begin_others(self) -> None:
+        """Start to read the apps' own topics: nobody waits for one that is not there yet."""
+        await self._begin(lambda topic: not is_ours(topic))
+
+    async def _begin(self, wanted: Callable[[str], bool]) -> None:
         # as `subscribe` made them
         subscribers = cast(list[BatchSubscriber], self.broker.subscribers)
         await asyncio.gather(
-            *(self._insist(each.topic_names[0], each.start, each.stop) for each in subscribers)
+            *(
+                self._insist(each.topic_names[0], each.start, each.stop)
+                for each in subscribers
+                if wanted(each.topic_names[0])
+            )
         )
 
     async def _insist(self, topic: str, start: Step, give_up: Step) -> None:
@@ -59,7 +75,10 @@ class Reading:
                 await start()
                 break
             except (KafkaError, OSError) as error:
-                if because := WHY_CLOSED.get(type(error)):
+                because = WHY_CLOSED.get(type(error))
+                if because == MISSING and not is_ours(topic):
+                    because = MISSING_APPS
+                if because:
                     self.closed[topic] = f"topic {topic} {because}"
                 self._log.warning(
                     "not reading yet, will retry",

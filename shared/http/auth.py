@@ -14,11 +14,11 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from shared.errors import Fatal, Invalid, RatchetError
 
@@ -48,8 +48,9 @@ class UnusableKeyName(Invalid):
 
     def __init__(self) -> None:
         super().__init__(
-            f"a key's name has 1 to {NAME_CHARACTERS} printable characters, and its tenant is named"
-            " like those of routes: up to 64 of a-z, 0-9 and '-'"
+            f"a key's name, and its application's, has 1 to {NAME_CHARACTERS} printable"
+            " characters, and its tenant is named like those of routes: up to 64 of a-z, 0-9 and"
+            " '-'"
         )
 
 
@@ -61,18 +62,31 @@ class Principal(BaseModel):
     name: str
     tenant: str
     scopes: frozenset[Scope]
+    # Whose ids are unique among themselves; a key that takes the place of another keeps it.
+    application: str
+
+    @model_validator(mode="before")
+    @classmethod
+    def is_some_application(cls, kept: Any) -> Any:
+        """Make each name an application of its own, as for the keys of release 0.1."""
+        if isinstance(kept, dict) and not kept.get("application"):
+            return {**kept, "application": kept.get("name")}
+        return kept
 
 
 class Key(Principal):
     sha256: str
 
 
-def new_key(name: str, tenant: str, scopes: set[Scope]) -> tuple[str, Key]:
+def new_key(
+    name: str, tenant: str, scopes: set[Scope], application: str | None = None
+) -> tuple[str, Key]:
     """Make a 256-bit secret, to be shown once, and the record to keep of it.
 
-    Raises UnusableKeyName.
+    The application is the one of that name unless another is said. Raises UnusableKeyName.
     """
-    if not (0 < len(name) <= NAME_CHARACTERS and name.isprintable() and TENANT.fullmatch(tenant)):
+    application = application or name
+    if not (is_name(name) and is_name(application) and TENANT.fullmatch(tenant)):
         raise UnusableKeyName
     secret = f"rk_{secrets.token_urlsafe(32)}"
     return secret, Key(
@@ -80,8 +94,13 @@ def new_key(name: str, tenant: str, scopes: set[Scope]) -> tuple[str, Key]:
         name=name,
         tenant=tenant,
         scopes=frozenset(scopes),
+        application=application,
         sha256=digest(secret),
     )
+
+
+def is_name(text: str) -> bool:
+    return 0 < len(text) <= NAME_CHARACTERS and text.isprintable()
 
 
 def digest(secret: str) -> str:

@@ -15,6 +15,7 @@ from shared.rules.content import (
     read_content,
     store_content,
 )
+from shared.rules.messages import MOST_PARTS, ROLES, NoContent, Role, Said, read_message
 from shared.rules.redaction import redact
 from shared.rules.routes import RouteBook, RouteUnknown
 from shared.rules.vllm import (
@@ -34,14 +35,19 @@ __all__ = [
     "ESCAPED_BYTES",
     "FRAME_BYTES",
     "INLINE_BYTES",
+    "MOST_PARTS",
+    "ROLES",
     "AdapterFolderRefused",
     "Completion",
     "Content",
     "ModelNotServed",
+    "NoContent",
     "NotACompletion",
     "RequestRefused",
+    "Role",
     "RouteBook",
     "RouteUnknown",
+    "Said",
     "Timeouts",
     "VllmAway",
     "VllmClient",
@@ -52,6 +58,7 @@ __all__ = [
     "fits_in_event",
     "p_correct",
     "read_content",
+    "read_message",
     "redact",
     "store_content",
 ]

@@ -20,6 +20,8 @@ from aiokafka.conn import AIOKafkaConnection
 from sqlalchemy import and_, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.base import uuid7
+from services.capture import sources
 from shared import clock, failpoints
 from shared.events import consume, kafka_sender, losses, outbox, seams
 from shared.events.sending import Delivery, OutboxRow, Place
@@ -106,6 +108,20 @@ def no_inbox() -> None:
     outbox.Outbox.first_time = first_time
 
 
+def no_known_records() -> None:
+    """Every record of an app's topic counts as new, and under an id that nobody had before."""
+
+    async def first_times(
+        self: outbox.Outbox, tx: Any, topic: str, places: Sequence[tuple[str, Place]]
+    ) -> set[int]:
+        await original(self, tx, topic, places)
+        return set(range(len(places)))
+
+    original = outbox.Outbox.first_times
+    outbox.Outbox.first_times = first_times
+    sources.client_id_of = lambda said, record: uuid7()
+
+
 def no_acknowledgement() -> None:
     """The relay takes an event for sent once it has begun to send it: an outbox in name only."""
     original = kafka_sender.KafkaSender.send
@@ -169,6 +185,7 @@ def no_resend() -> None:
 
 SWITCHES: dict[str, Callable[[], None]] = {
     "no-inbox": no_inbox,
+    "no-known-records": no_known_records,
     "no-outbox": no_outbox,
     "no-acknowledgement": no_acknowledgement,
     "no-fence": no_fence,

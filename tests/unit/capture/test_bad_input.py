@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import tracemalloc
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -16,7 +15,6 @@ from tests.unit.capture.conftest import Capture
 PATH = "/v1/inferences"
 GOOD = {"route": "support-triage", "input": "hello", "answer": "hi"}
 GZIP = {"content-encoding": "gzip"}
-TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 
 
 @pytest.mark.parametrize(
@@ -25,9 +23,9 @@ TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat()
         (b"", 400, "not valid JSON"),
         (b"{", 400, "not valid JSON"),
         (b"\xff\xfe{}", 400, "not valid JSON"),
-        (b'{"answer": NaN}', 400, "not valid JSON"),
-        (b'{"latency_ms": Infinity}', 400, "not valid JSON"),
-        (b'{"answer": "\\ud800"}', 400, "not valid JSON"),
+        (b'{"answer": }', 400, "not valid JSON"),
+        (b'{"inferences": [{"answer": "a"}', 400, "not valid JSON"),
+        (b'{"inferences": [{"answer": "a]}', 400, "not valid JSON"),
         (b"[" * 100_000, 400, "recursion limit"),
         (b'{"a":' * 100_000, 400, "recursion limit"),
         (b"[]", 422, "send one object"),
@@ -55,9 +53,12 @@ async def test_a_body_that_cannot_be_read_is_refused_whole(
     [
         ({"answer": 7}, "answer: Input should be a valid string"),
         ({"answer": "\x00"}, "answer: contains the NUL character"),
-        ({"anwser": "typo"}, "anwser: Extra inputs are not permitted"),
-        ({"tenant": "globex"}, "tenant: Extra inputs are not permitted"),
-        ({"inference_id": "inf_mine"}, "inference_id: Extra inputs are not permitted"),
+        ({"answer": "\ud800"}, "answer: contains half of a surrogate pair"),
+        ({"answer": float("nan")}, "answer: Input should be a valid string"),
+        ({"answer": {"label": "a"}}, "answer: Input should be a valid string"),
+        ({"input": None, "messages": [{"role": "user", "content": 7}]}, "messages.0.content"),
+        ({"input": None, "messages": [{"role": "user", "content": [7]}]}, "neither a text nor"),
+        ({"client_id": True}, "client_id: Input should be a valid string"),
         ({"route": "Not A Route"}, "route: String should match pattern"),
         ({"route": None}, "route: Input should be a valid string"),
         ({"route": "globex/support-triage"}, "no route 'globex/support-triage'"),
@@ -71,24 +72,10 @@ async def test_a_body_that_cannot_be_read_is_refused_whole(
             {"input": None, "messages": [{"role": "wizard", "content": "x"}]},
             "messages.0.role: Input should be 'system'",
         ),
-        (
-            {"input": None, "messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
-            "only parts of type 'text'",
-        ),
         ({"input": None, "messages": "hello"}, "messages: Input should be a valid tuple"),
-        ({"latency_ms": -1}, "latency_ms: Input should be greater than or equal to 0"),
-        ({"latency_ms": 1e999}, "not valid JSON"),
-        ({"prompt_tokens": 2**40}, "prompt_tokens: Input should be less than"),
-        ({"metadata": {"a": {"b": 1}}}, "metadata.a: Input should be a valid string"),
-        (
-            {"metadata": {str(n): "x" for n in range(33)}},
-            "metadata: Dictionary should have at most 32 items",
-        ),
         ({"client_id": ""}, "client_id: String should have at least 1 character"),
         ({"client_id": "x" * 129}, "client_id: String should have at most 128 characters"),
         ({"client_id": "a b"}, "client_id: String should match pattern"),
-        ({"occurred_at": "2026-11-01T10:00:00"}, "occurred_at: Input should have timezone info"),
-        ({"occurred_at": TOMORROW}, "occurred_at: lies in the future"),
     ],
     ids=lambda value: str(value)[:40],
 )

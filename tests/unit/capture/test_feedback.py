@@ -97,7 +97,10 @@ async def test_another_tenants_inference_cannot_be_judged(capture: Capture) -> N
         ({"rating": 1, "route": "globex/support-triage"}, "no route 'globex/support-triage'"),
         ({"comment": "x" * 20_000}, "comment: String should have at most 16384 characters"),
         ({"comment": ""}, "comment: String should have at least 1 character"),
-        ({"rating": 1, "source": "someone else"}, "source: Extra inputs are not permitted"),
+        ({"source": "someone else"}, "source: is no field of feedback; send at least one of"),
+        ({"rating": 1, "scale": "five"}, "rating: without its scale"),
+        ({"rating": 6, "scale": {"max": 5}}, "rating: is not on its scale"),
+        ({"rating": 1, "scale": {"min": 1, "max": 1}}, "are the same"),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from schemas.base import Message, uuid7, uuid7s
 from schemas.events import InferenceRecorded
 from services.capture.parsing import one_by_one, parse
-from services.capture.recording import InferenceEntries, is_small, public_ids
+from services.capture.recording import InferenceEntries, Origin, is_small, public_ids
 from services.capture.shapes import SentInference
 from shared.events.rendering import Rendered, rendered
 from shared.rules import INLINE_BYTES
@@ -22,6 +22,7 @@ from shared.rules.redaction import redact
 from shared.storage.blobs import BlobStore
 
 ROUTE = "acme/support-triage"
+ORIGIN = Origin("acme", "shop", "key_1")
 texts = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=60
 ) | st.sampled_from(["a@b.org", "+49 30 1234567"])
@@ -81,7 +82,7 @@ def the_slow_way(sent: SentInference, said: dict) -> Rendered:
 @given(inferences)
 def test_it_is_the_same_to_the_byte(item: dict) -> None:
     sent = SentInference.model_validate(item)
-    entry = InferenceEntries("acme", 1, blobs=None).entry(sent, ROUTE)
+    entry = InferenceEntries(ORIGIN, 1, blobs=None).entry(sent, ROUTE)
     [fast] = entry.events
     assert fast == the_slow_way(sent, json.loads(fast.payload))
     assert json.loads(fast.payload)["inference_id"] == entry.public_id
@@ -98,7 +99,7 @@ def test_a_batch_parsed_in_one_call_is_the_items_parsed_one_by_one(items: list[d
 
 def test_large_contents_go_by_reference_and_the_event_is_still_valid(tmp_path: Path) -> None:
     sent = SentInference(route=ROUTE, input="ä" * INLINE_BYTES, answer="a")
-    [fast] = InferenceEntries("acme", 1, BlobStore(f"file://{tmp_path}")).entry(sent, ROUTE).events
+    [fast] = InferenceEntries(ORIGIN, 1, BlobStore(f"file://{tmp_path}")).entry(sent, ROUTE).events
     event = InferenceRecorded.model_validate_json(fast.payload)
     assert (event.messages, event.answer, rendered(event, "capture")) == ((), "", fast)
     assert event.content is not None

@@ -83,3 +83,26 @@ def test_keys_that_cannot_be_meant_are_refused(home: Home) -> None:
     keys.create("ada", "acme", {"review"})
     with pytest.raises(AmbiguousKey, match="by its id"):
         keys.revoke("ada")
+
+
+def test_a_key_that_takes_the_place_of_another_is_of_the_same_application(home: Home) -> None:
+    keys = KeyFile(home.keys_file)
+    first = keys.create("shop", "acme", {"capture:write"}, "web-shop")
+    second, old = keys.rotate("shop")
+    keyring = Keyring(home.keys_file)
+    before, after = keyring.authenticate(first), keyring.authenticate(second)
+    assert (before.id, before.application) == (old, "web-shop")
+    assert before.model_copy(update={"id": after.id}) == after.model_copy(
+        update={"sha256": before.sha256}
+    )
+    keys.revoke(old)
+    assert [key["id"] for key in keys.all()] == [after.id]
+
+
+def test_a_key_of_the_last_release_is_an_application_by_its_name(home: Home) -> None:
+    keys = KeyFile(home.keys_file)
+    secret = keys.create("desk", "acme", {"capture:write"})
+    entries = [{name: key[name] for name in key if name != "application"} for key in keys.all()]
+    keys._write(entries)
+    assert Keyring(home.keys_file).authenticate(secret).application == "desk"
+    assert Keyring(home.keys_file).authenticate(keys.rotate("desk")[0]).application == "desk"

@@ -61,7 +61,9 @@ def test_every_name_passed_to_a_service_is_one_of_its_settings(
         8107,
         MODEL,
         "embedded",
+        f"{tmp_path}/sources",
     )
+    (tmp_path / "sources").mkdir()
     assert set(passed) <= known_names(settings)
     assert required_names(settings) <= set(passed)
     for name, value in passed.items():
@@ -132,6 +134,16 @@ def test_an_engine_elsewhere_serves_router_and_evaluator(tmp_path: Path, url: st
 def test_an_engine_that_is_no_address_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EngineWrong, match="http://gpu:8000"):
         plan(tmp_path, engine="gpu:8000")
+
+
+def test_the_mappings_of_apps_topics_are_handed_to_capture_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    parts = plan(tmp_path, environment={"CAPTURE_SOURCES": "sources/shop.yaml"}).parts
+    given = {part.name: part.env["CAPTURE_SOURCES"] for part in parts}
+    assert given["capture"] == f"{tmp_path}/sources/shop.yaml"
+    assert "CAPTURE_SOURCES" not in plan(tmp_path).parts[1].env
 
 
 def test_a_proxy_is_not_asked_for_loopback(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import (
 
 from infra.operations.accounts import Account
 from infra.operations.books import Book, Books, NoBooks, open_books
-from infra.operations.letters import Letter, Wanted, letters_of
+from infra.operations.letters import Letter, Wanted, gather, letters_of
 from infra.operations.log import Span, Survey
 from infra.operations.moments import NoMoment, born, moment
 from infra.operations.names import ServiceUnknown, TopicUnknown
@@ -267,11 +267,11 @@ def test_letters_are_chosen(choice: dict, taken: bool) -> None:
     assert Wanted(**choice).takes(letter()) is taken
 
 
-def test_what_is_not_there_is_refused_with_what_is() -> None:
+async def test_what_is_not_there_is_refused_with_what_is() -> None:
     with pytest.raises(ServiceUnknown, match="choose from capture"):
         Wanted(service="revue")
     with pytest.raises(TopicUnknown, match="choose from inference-recorded"):
-        Wanted(topic="x")
+        await gather(Books(), Wanted(topic="x"))
     with pytest.raises(NoSuchPlace, match="TOPIC/PARTITION/OFFSET"):
         start_of("dataset-built/0/1", "review")
     with pytest.raises(NoMoment):

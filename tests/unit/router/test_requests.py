@@ -75,7 +75,7 @@ def test_text_parts_are_joined_and_developer_means_system() -> None:
     asked = parse(json.dumps({"model": factories.ROUTE, "messages": parts}).encode(), None, LIMITS)
     assert [(message.role, message.content) for message in asked.messages] == [
         ("system", "Be kind."),
-        ("user", "ab"),
+        ("user", "a\nb"),
     ]
 
 

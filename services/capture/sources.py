@@ -1,0 +1,210 @@
+"""The topics of apps: records in, as their mapping reads them, checked, redacted and recorded as
+requests are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from aiokafka import ConsumerRecord
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.base import JsonObject
+from services.capture.intake import OtherContent, count, find_route, route_judged
+from services.capture.mapping import Mapping
+from services.capture.mending import LeftOut, Unusable, look
+from services.capture.recording import Entry, InferenceEntries, Origin, feedback_entry
+from services.capture.shapes import SentFeedback, SentInference, Shape
+from services.capture.splitting import Unreadable, read_item
+from services.capture.store import Ledger, Owner
+from shared.errors import Invalid, RatchetError
+from shared.events import event_id_of
+from shared.rules import RouteUnknown
+from shared.storage import BlobStore
+
+# Beyond that a record is no conversation; its body is kept beside the reason all the same.
+MOST_RECORD_BYTES = 4 * 1024 * 1024
+# Parsing and redacting more than this takes some 10 ms: not on the event loop.
+SLOW_BYTES = 64 * 1024
+ID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+class RecordRefused(Invalid):
+    """A record of an app that cannot be taken, with the reason."""
+
+
+class Tombstone(RecordRefused):
+    def __init__(self) -> None:
+        super().__init__("the record has no value: a tombstone is no inference and no feedback")
+
+
+class RecordTooLarge(RecordRefused):
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the record has {size} bytes; at most {MOST_RECORD_BYTES} are taken")
+
+
+class RecordUnreadable(RecordRefused):
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the record {why}; send one JSON object in UTF-8")
+
+
+class RecordUnusable(RecordRefused):
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why} (fields as the mapping names them)")
+
+
+class OtherRoute(RecordRefused):
+    def __init__(self, route: str, mapped: str) -> None:
+        super().__init__(
+            f"the inference is one of '{route}', and the mapping of this topic says '{mapped}'"
+        )
+
+
+class Read(NamedTuple):
+    """What a mapping made of a record, or why it made nothing."""
+
+    sent: SentInference | SentFeedback | None
+    left_out: tuple[LeftOut, ...] = ()
+    refused: RatchetError | None = None
+
+
+class Prepared(NamedTuple):
+    """An entry to record, or why there is none."""
+
+    entry: Entry | None
+    left_out: tuple[LeftOut, ...]
+    refused: RatchetError | None
+
+
+class Source:
+    """Takes the records of one app's topic."""
+
+    def __init__(self, mapping: Mapping, ledger: Ledger, blobs: BlobStore) -> None:
+        self.mapping = mapping
+        self.topic = mapping.topic
+        self.ledger = ledger
+        self.blobs = blobs
+        self.origin = Origin(
+            mapping.tenant, mapping.application or mapping.topic, f"topic:{mapping.topic}"
+        )
+        self._routes: set[str] = set()
+
+    async def waits(self) -> str | None:
+        """Wait for the route: what comes before it is made must not be lost."""
+        if self.mapping.route not in self._routes:
+            self._routes = await self.ledger.routes(self.mapping.tenant)
+        try:
+            find_route(self.mapping.route, self.mapping.tenant, self._routes)
+        except RouteUnknown as error:
+            return str(error)
+        return None
+
+    async def prepare(self, records: Sequence[ConsumerRecord]) -> list[Prepared]:
+        """Read, check and redact records: what a transaction need not wait for."""
+        slow = sum(len(record.value or b"") for record in records) > SLOW_BYTES
+
+        def read_all() -> list[Read]:
+            return [read_record(self.mapping, record) for record in records]
+
+        read = await asyncio.to_thread(read_all) if slow else read_all()
+        owners = await self.ledger.owners(
+            sorted({one.sent.inference_id for one in read if isinstance(one.sent, SentFeedback)})
+        )
+
+        def make_all() -> list[Prepared]:
+            inferences = InferenceEntries(self.origin, len(read), self.blobs)
+            return [self._prepared(one, inferences, owners) for one in read]
+
+        return await asyncio.to_thread(make_all) if slow else make_all()
+
+    def _prepared(
+        self, read: Read, inferences: InferenceEntries, owners: dict[str, Owner]
+    ) -> Prepared:
+        try:
+            match read.sent:
+                case SentInference():
+                    entry = inferences.entry(read.sent, self.mapping.route)
+                case SentFeedback():
+                    route = route_judged(read.sent, self.origin.tenant, owners, self._routes)
+                    if route != self.mapping.route:
+                        raise OtherRoute(route, self.mapping.route)
+                    entry = feedback_entry(read.sent, self.origin, route)
+                case None:
+                    return Prepared(None, (), read.refused)
+        except RatchetError as error:
+            if error.retryable:
+                raise
+            return Prepared(None, (), error)
+        return Prepared(entry, read.left_out, None)
+
+    async def take(
+        self, tx: AsyncConnection, prepared: Sequence[Prepared]
+    ) -> list[RatchetError | None]:
+        entries = [one.entry for one in prepared if one.entry]
+        kept = iter(await self.ledger.write(tx, entries) if entries else [])
+        outcomes: Counter[str] = Counter()
+        refused: list[RatchetError | None] = []
+        for one in prepared:
+            error = one.refused
+            if one.entry:
+                what = next(kept)
+                error = OtherContent() if what.is_conflict else None
+                outcomes["accepted" if what.fresh else "duplicates"] += error is None
+            outcomes["rejected"] += error is not None
+            refused.append(error)
+        kind = "feedback" if self.mapping.records == "feedback" else "inference"
+        count(kind, outcomes, (one.left_out for one in prepared))
+        return refused
+
+
+def read_record(mapping: Mapping, record: ConsumerRecord) -> Read:
+    """Read one record as its mapping says."""
+    try:
+        sent, left_out = _read(mapping, record)
+    except RecordRefused as error:
+        return Read(None, refused=error)
+    return Read(sent, left_out)
+
+
+def _read(
+    mapping: Mapping, record: ConsumerRecord
+) -> tuple[SentInference | SentFeedback, tuple[LeftOut, ...]]:
+    if record.value is None:
+        raise Tombstone
+    if len(record.value) > MOST_RECORD_BYTES:
+        raise RecordTooLarge(len(record.value))
+    try:
+        said = read_item(record.value)
+    except Unreadable as error:
+        raise RecordUnreadable(str(error)) from error
+    if not isinstance(said, dict | list):
+        raise RecordUnreadable("is no object")
+    item = mapping.item(said) | {"client_id": client_id_of(mapping.id_in(said), record)}
+    if mapping.records == "feedback":
+        return checked(item, SentFeedback)
+    return checked(item, SentInference)
+
+
+def checked(item: JsonObject, shape: type[Shape]) -> tuple[Shape, tuple[LeftOut, ...]]:
+    try:
+        return look(item, shape)
+    except Unusable as error:
+        raise RecordUnusable(str(error)) from error
+
+
+def client_id_of(said: object, record: ConsumerRecord) -> str:
+    """Return the id under which a record is taken once: the app's own, or its place in the topic.
+
+    An id that is too long for one, or no plain text, goes by its digest.
+    """
+    if isinstance(said, bool) or said is None or said == "":
+        return event_id_of(record)
+    text = said if isinstance(said, str) else repr(said)
+    if ID.fullmatch(text):
+        return text
+    return f"sha256:{hashlib.sha256(text.encode('utf-8', 'backslashreplace')).hexdigest()}"

@@ -1,0 +1,125 @@
+"""Digests an app's own topic: its records are no events, and only their taker can read them.
+
+What holds for events holds here: effect and inbox in one transaction, the DLQ for what nobody can
+take, the brake, the guard of the log. A batch is read and written as one; apps stream tens of
+thousands of records a second, and a statement for each took 1 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from aiokafka import ConsumerRecord
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared import failpoints
+from shared.errors import Fatal, RatchetError, Retryable
+from shared.events.brake import LOOK_SECONDS
+from shared.events.consume import Consumer
+from shared.events.log_guard import ConsumerGuard, event_id_of
+from shared.events.outbox import Outbox
+from shared.events.received import Received, headers_of
+from shared.storage import Database
+
+
+class Taker(Protocol):
+    """Makes of an app's records what they are to us.
+
+    `prepare` computes, outside of any transaction; `take` writes what it made of the records that
+    are new, and says of each why it cannot be taken, or None.
+    """
+
+    topic: str
+
+    async def waits(self) -> str | None:
+        """Say why nothing can be taken yet, whatever the records hold; None where all is well."""
+
+    async def prepare(self, records: Sequence[ConsumerRecord]) -> Sequence[Any]: ...
+
+    async def take(
+        self, tx: AsyncConnection, prepared: Sequence[Any]
+    ) -> Sequence[RatchetError | None]: ...
+
+
+class TakerWaits(Retryable):
+    def __init__(self, topic: str, because: str) -> None:
+        super().__init__(f"reading {topic} waits: {because}")
+
+
+class RecordConsumer(Consumer):
+    """Digests the records of one app's topic for their taker."""
+
+    most = 500
+
+    def __init__(self, taker: Taker, db: Database, outbox: Outbox, guard: ConsumerGuard) -> None:
+        super().__init__(taker.topic, db, outbox, guard)
+        self.taker = taker
+        self.waiting_for: str | None = None
+        # An app may make its topic long after we began: until then nobody is late.
+        self.membership.joining = False
+
+    @property
+    def paused_because(self) -> str | None:
+        return super().paused_because or self.waiting_for
+
+    async def _wait_while_paused(self) -> None:
+        await super()._wait_while_paused()
+        self.waiting_for = await self.taker.waits()
+        if self.waiting_for is not None:
+            await asyncio.sleep(LOOK_SECONDS)
+            raise TakerWaits(self.name, self.waiting_for)
+
+    def _read(self, record: ConsumerRecord) -> Received:
+        return Received(record, event_id_of(record), headers_of(record), None)
+
+    async def _together(self, batch: Sequence[Received]) -> list[str]:
+        try:
+            prepared = await self.taker.prepare([received.record for received in batch])
+            async with self.db.transaction() as tx:
+                outcomes = await self._digest(tx, batch, prepared)
+        except Fatal:
+            raise
+        # Which of them it was will show when they are tried alone.
+        except Exception as error:  # noqa: BLE001
+            self.log.debug("batch failed", error=type(error).__name__)
+            return []
+        failpoints.reach("handler.after-commit")
+        return outcomes
+
+    async def _act(self, tx: AsyncConnection, received: Received) -> str:
+        prepared = await self.taker.prepare([received.record])
+        [outcome] = await self._digest(tx, [received], prepared)
+        return outcome
+
+    async def _digest(
+        self, tx: AsyncConnection, batch: Sequence[Received], prepared: Sequence[Any]
+    ) -> list[str]:
+        """Take what is new of a batch; what cannot be taken is a dead letter by the same commit."""
+        fresh = await self._new_of(tx, batch)
+        failpoints.reach("handler.before-effect")
+        refused = await self.taker.take(tx, [prepared[index] for index in fresh])
+        outcomes = ["duplicate"] * len(batch)
+        for index, error in zip(fresh, refused, strict=True):
+            outcomes[index] = "handled" if error is None else "dead-lettered"
+            if error is not None:
+                letter = self._letter(batch[index], error, attempts=1, is_unreadable=True)
+                await self.outbox.dead_letter(tx, letter)
+        failpoints.reach("handler.before-commit")
+        return outcomes
+
+    async def _new_of(self, tx: AsyncConnection, batch: Sequence[Received]) -> list[int]:
+        """Enter the batch in the inbox; return the indexes of those that were not there before.
+
+        Mostly all are new, or, after a kill, all are known.
+        """
+        places = [(received.event_id, received.place) for received in batch]
+        unknown = await self.outbox.first_times(tx, self.name, places)
+        known = [
+            index
+            for index, received in enumerate(batch)
+            if index not in unknown and received.is_replayed_for(self.outbox.service)
+        ]
+        again = [index for index in known if await self._lets_in(tx, batch[index])]
+        return sorted({*unknown, *again})

@@ -1,0 +1,203 @@
+"""A batch of an app's records: taken once and together, each bad one a dead letter by itself; our
+own failures pause the consumer, what an app sends never does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from aiokafka import ConsumerRecord
+from sqlalchemy import Column, MetaData, String, Table, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from shared.errors import Invalid, RatchetError, Retryable
+from shared.events import brake, consume, records
+from shared.events.brake import RUN, ConsumerPaused
+from shared.events.outbox import Outbox, Overtaken
+from shared.events.records import RecordConsumer, TakerWaits
+from shared.events.sending import Place
+from shared.storage.db import Database
+from tests.unit.shared.test_brake import Intact, message_of
+
+TOPIC = "shop.chat"
+
+
+class Refused(Invalid):
+    pass
+
+
+class Away(Retryable):
+    pass
+
+
+class Words:
+    """Takes each word once it is one; `broken` fails as our own code does."""
+
+    topic = TOPIC
+
+    def __init__(self, metadata: MetaData) -> None:
+        self.table = Table("words", metadata, Column("word", String))
+        self.waiting: str | None = None
+        self.broken: set[str] = set()
+        self.away = 0
+        self.batches: list[int] = []
+
+    async def waits(self) -> str | None:
+        return self.waiting
+
+    async def prepare(self, given: Sequence[ConsumerRecord]) -> list[str]:
+        self.batches.append(len(given))
+        return [record.value.decode() for record in given]
+
+    async def take(self, tx: AsyncConnection, prepared: Sequence[str]) -> list[RatchetError | None]:
+        refused: list[RatchetError | None] = []
+        for word in prepared:
+            if word in self.broken:
+                raise ValueError("a release with a fault")
+            if self.away:
+                self.away -= 1
+                raise Away("try again")
+            refused.append(None if word.isalpha() else Refused("no word"))
+            if word.isalpha():
+                await tx.execute(insert(self.table).values(word=word))
+        return refused
+
+
+class Consumption:
+    def __init__(self, db: Database) -> None:
+        self.db = db
+        self.metadata = MetaData()
+        self.outbox = Outbox("capture", self.metadata)
+        self.words = Words(self.metadata)
+        self.restart()
+        self.offset = 0
+
+    def restart(self) -> None:
+        self.consumer = RecordConsumer(self.words, self.db, self.outbox, Intact())
+
+    async def read(self, *words: str, again: bool = False, **headers: str) -> None:
+        if again:
+            self.offset -= len(words)
+        given = [self._record(word, headers) for word in words]
+        await self.consumer.digest(message_of(given))
+
+    def _record(self, word: str, headers: dict[str, str]) -> ConsumerRecord:
+        self.offset += 1
+        sent = tuple((name.replace("_", "-"), text.encode()) for name, text in headers.items())
+        body = word.encode()
+        return ConsumerRecord(TOPIC, 0, self.offset, 7, 0, None, body, 0, 1, len(body), sent)
+
+    async def taken(self) -> list[str]:
+        async with self.db.read() as connection:
+            return sorted((await connection.execute(select(self.words.table))).scalars())
+
+    async def letters(self) -> list[Any]:
+        table = self.outbox.tables.dead_letters
+        async with self.db.read() as connection:
+            return list((await connection.execute(select(table).order_by(table.c.seq))).all())
+
+    async def copies(self) -> int:
+        async with self.db.read() as connection:
+            counted = select(func.count()).select_from(self.outbox.table)
+            return (await connection.execute(counted)).scalar_one()
+
+
+@pytest.fixture
+async def consumption(db: Database, monkeypatch: pytest.MonkeyPatch) -> Consumption:
+    for module in (consume, records):
+        monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(brake, "LOOK_SECONDS", -1.0)
+    monkeypatch.setattr(consume, "FIRST_BACKOFF", 0.001)
+    made = Consumption(db)
+    await db.create_tables(made.metadata)
+    return made
+
+
+async def test_a_batch_is_taken_together_and_once(consumption: Consumption) -> None:
+    await consumption.read("a", "b", "1", "c")
+    await consumption.read("a", "b", "1", "c", again=True)
+    consumption.restart()
+    await consumption.read("a", "b", "1", "c", "d", again=False)
+    assert await consumption.taken() == ["a", "a", "b", "b", "c", "c", "d"]
+    letters = await consumption.letters()
+    assert [(one.body, one.cause, one.error) for one in letters] == [
+        (b"1", "unreadable", "no word")
+    ] * 2
+    assert [one.event_id for one in letters] == [f"{TOPIC}/0/3/7", f"{TOPIC}/0/7/7"]
+    assert await consumption.copies() == 2, "on capture's DLQ"
+    assert consumption.words.batches == [4, 4, 5], "nothing was tried alone"
+
+
+async def test_our_own_failure_costs_one_record_and_no_other(consumption: Consumption) -> None:
+    consumption.words.broken = {"bad"}
+    await consumption.read("a", "bad", "c")
+    assert await consumption.taken() == ["a", "c"]
+    [letter] = await consumption.letters()
+    assert (letter.body, letter.cause, letter.error_type) == (b"bad", "failed", "ValueError")
+    consumption.words.broken = set()
+    await consumption.read("bad", x_replay="capture", x_replay_id=letter.event_id)
+    assert await consumption.taken() == ["a", "bad", "c"]
+    await consumption.read("bad", x_replay="capture", x_replay_id=letter.event_id)
+    assert await consumption.taken() == ["a", "bad", "c"], "it is settled"
+
+
+async def test_our_own_failures_pause_it_and_an_apps_never_do(consumption: Consumption) -> None:
+    await consumption.read(*(["1"] * 5 * RUN))
+    assert len(await consumption.letters()) == 5 * RUN
+    consumption.words.broken = {"bad"}
+    await consumption.read(*(["bad"] * RUN))
+    with pytest.raises(ConsumerPaused, match="failed on the last 10"):
+        await consumption.read("a")
+    assert "failed on the last 10" in consumption.consumer.paused_because
+
+
+async def test_what_may_pass_is_tried_again(consumption: Consumption) -> None:
+    consumption.words.away = 2
+    await consumption.read("a", "b")
+    assert (await consumption.taken(), await consumption.letters()) == (["a", "b"], [])
+
+
+async def test_it_waits_for_what_it_needs(consumption: Consumption) -> None:
+    consumption.words.waiting = "no route 'a/b'"
+    with pytest.raises(TakerWaits, match=r"reading shop\.chat waits: no route 'a/b'"):
+        await consumption.read("a")
+    assert consumption.consumer.paused_because == "no route 'a/b'"
+    consumption.words.waiting = None
+    await consumption.read("a", again=True)
+    assert (await consumption.taken(), consumption.consumer.paused_because) == (["a"], None)
+
+
+async def test_headers_of_an_app_are_no_ids(consumption: Consumption) -> None:
+    await consumption.read("a", "b", "c", id="order-service", ce_id="1")
+    assert await consumption.taken() == ["a", "b", "c"]
+
+
+async def test_two_that_read_the_same_records_do_not_both_take_them(
+    consumption: Consumption, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The inbox is asked, then written: who comes between the two is noticed."""
+    places = [("e-1", Place(0, 1)), ("e-1", Place(0, 1)), ("e-2", Place(0, 2))]
+    async with consumption.db.transaction() as tx:
+        assert await consumption.outbox.first_times(tx, TOPIC, places) == {0, 2}
+    monkeypatch.setattr("shared.events.outbox.CHUNK", 10**6)
+    async with consumption.db.transaction() as tx:
+        assert await consumption.outbox.first_times(tx, TOPIC, places) == set()
+
+    async def nothing_known(*_: Any) -> list[Any]:
+        return []
+
+    class Blind:
+        """A connection that does not see what another has just written."""
+
+        def __init__(self, tx: AsyncConnection) -> None:
+            self._tx = tx
+            self.execute = nothing_known
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._tx, name)
+
+    async with consumption.db.transaction() as tx:
+        with pytest.raises(Overtaken, match="another consumer of shop"):
+            await consumption.outbox.first_times(Blind(tx), TOPIC, places)
