@@ -40,6 +40,7 @@ class InferenceRecorded(Event):
         default=None, description="messages and answer when they exceed 256 KiB"
     )
     metadata: dict[str, str] = {}
+    session: str | None = Field(default=None, description="hash of who asked, if the app tells")
 
 
 class FeedbackRecorded(Event):
@@ -92,9 +93,8 @@ class ReviewCompleted(Event):
     adapter_id: str | None = None
     confidence: Confidence | None = None
     asked_at: AwareDatetime | None = None
-    seconds: float | None = Field(
-        default=None, ge=0, description="time the reviewer had the item open"
-    )
+    session: str | None = Field(default=None, description="as in InferenceRecorded")
+    seconds: float | None = Field(default=None, ge=0, description="the reviewer had the item open")
     withdrawn: bool = Field(default=False, description="this verdict, said before, counts no more")
     supersedes: str | None = Field(default=None, description="review_id withdrawn for this one")
     guideline: str | None = Field(default=None, description="of the route, when it was given")
@@ -195,6 +195,11 @@ class ArmResult(Value):
     format_compliance: float
     latency_p50_ms: float
     latency_p95_ms: float
+    strata: dict[str, float] = Field(
+        default={},
+        description="accuracy on questions that are also trained on (repeated), that are not"
+        " (first_seen), and that were kept out by hash (held_out)",
+    )
 
 
 class PairedTest(Value):

@@ -22,6 +22,7 @@ from shared.rules import (
     INLINE_BYTES,
     fits_in_event,
     redact,
+    session_hash,
     store_content,
 )
 from shared.storage import BlobStore
@@ -81,6 +82,7 @@ class InferenceEntries:
             prompt_tokens=sent.prompt_tokens,
             completion_tokens=sent.completion_tokens,
             metadata={key: redact(value) for key, value in sent.metadata.items()},
+            session=session_hash(route, sent.metadata.get("session") or sent.metadata.get("user")),
             **self._content(messages, answer),
         )
         facts = [answer]

@@ -202,6 +202,7 @@ def review_completed(card: Card) -> ReviewCompleted:
         adapter_id=exchange.adapter_id,
         confidence=exchange.confidence,
         asked_at=exchange.occurred_at,
+        session=exchange.session,
         seconds=item.seconds,
         supersedes=item.supersedes,
         guideline=spec.guideline,

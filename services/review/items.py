@@ -38,6 +38,7 @@ class Exchange(Value):
     outcome: str = "external"
     content: BlobRef | None = None
     occurred_at: AwareDatetime
+    session: str | None = None
 
     def pack(self) -> bytes:
         return zlib.compress(self.model_dump_json(exclude_none=True).encode(), 6)

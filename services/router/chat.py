@@ -110,6 +110,8 @@ class ChatQuestion:
     metadata: dict[str, str]
     # Requests of one session are given to the same adapter while a canary runs.
     session: str
+    # Whether the app told the session; else its first question stands for it.
+    session_told: bool
 
 
 def parse(body: bytes, session: str | None, limits: ChatLimits) -> ChatQuestion:
@@ -135,14 +137,13 @@ def parse(body: bytes, session: str | None, limits: ChatLimits) -> ChatQuestion:
     metadata = request.metadata or {}
     if any("\0" in text for text in (*metadata, *metadata.values())):
         raise BadRequest("a NUL character cannot be kept: remove it", "metadata")
-    session_key = (
-        request.user
-        or session
-        or metadata.get("session")
-        or next(m.content for m in messages if m.role == "user")
-    )
+    told = request.user or session or metadata.get("session")
     return ChatQuestion(
-        route=request.model, messages=messages, metadata=metadata, session=session_key
+        route=request.model,
+        messages=messages,
+        metadata=metadata,
+        session=told or next(m.content for m in messages if m.role == "user"),
+        session_told=bool(told),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from schemas.events import InferenceRecorded, ReviewRequested
 from services.router.chat import ChatAnswer, ChatQuestion
+from shared.rules import session_hash
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ def as_served(
         prompt_tokens=answered.prompt_tokens,
         completion_tokens=answered.completion_tokens,
         metadata=asked.metadata,
+        session=session_hash(asked.route, asked.session if asked.session_told else None),
     )
     review = None
     if answered.outcome == "unsure":

@@ -18,6 +18,7 @@ from shared.rules.content import (
 from shared.rules.messages import MOST_PARTS, ROLES, NoContent, Role, Said, read_message
 from shared.rules.redaction import redact
 from shared.rules.routes import RouteBook, RouteUnknown
+from shared.rules.sessions import session_hash
 from shared.rules.vllm import (
     Completion,
     ModelNotServed,
@@ -60,5 +61,6 @@ __all__ = [
     "read_content",
     "read_message",
     "redact",
+    "session_hash",
     "store_content",
 ]
