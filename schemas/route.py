@@ -37,6 +37,20 @@ class ReviewRule(Value):
     )
 
 
+class BalanceRule(Value):
+    """Limits what large labels take of a training set; off by default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    cap: int | None = Field(default=None, ge=1, description="most training rows of a label")
+    temperature: float = Field(
+        default=1.0,
+        ge=1,
+        le=100,
+        description="shares become proportional to share^(1/temperature): 1 leaves them, 100 evens"
+        " them out",
+    )
+
+
 class RetrainRule(Value):
     """When a new dataset is built: enough new verdicts, or fewer of them once drift was
     detected.
@@ -46,6 +60,7 @@ class RetrainRule(Value):
     min_new_verdicts: int = Field(default=200, ge=1)
     min_new_after_drift: int = Field(default=100, ge=1)
     recipe: str = "tiny-cpu"
+    balance: BalanceRule = BalanceRule()
 
 
 class DriftRule(Value):
@@ -92,6 +107,9 @@ class RouteSpec(Value):
     retrain: RetrainRule = RetrainRule()
     drift: DriftRule = DriftRule()
     targets: Targets = Targets()
+    approved_reviewers: tuple[str, ...] = Field(
+        default=(), description="whose verdicts are trained on; everybody's where it is empty"
+    )
     minimum_per_label: int | None = Field(
         default=None, ge=1, description="overrides the least rows a label needs"
     )

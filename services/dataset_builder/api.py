@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 
 from schemas.base import BlobRef, JsonObject
 from services.dataset_builder.ledger import Ledger
+from services.dataset_builder.manifest import LOST_FILE, file_of
 from services.dataset_builder.readiness import Readiness
 from services.dataset_builder.store.datasets import DatasetStore
 from shared.http import (
@@ -35,10 +36,13 @@ Admin = Annotated[Principal, Depends(require("admin"))]
 Split = Literal["train", "validation", "test", "audit"]
 ReadRows = Callable[[BlobStore, BlobRef, JsonObject, str, int, int], list[JsonObject]]
 """Reads a page of one split: store, folder, manifest, split, offset, limit."""
+ReadLost = Callable[[BlobStore, BlobRef, str | None, int, int], list[JsonObject]]
+"""Reads a page of the lost verdicts: store, file, reason, offset, limit."""
 
 
 class BuildCommand(RequestBody):
     reason: Reason
+    accept_losses: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class DatasetsApi:
     readings: Readiness
     blobs: BlobStore
     read_rows: ReadRows
+    read_lost: ReadLost
 
     async def list_datasets(
         self,
@@ -88,6 +93,47 @@ class DatasetsApi:
         )
         return page(rows, offset, limit)
 
+    async def list_lost(
+        self,
+        principal: Reader,
+        dataset_id: Id,
+        reason: Annotated[str | None, Query(max_length=64)] = None,
+        offset: Offset = 0,
+        limit: Limit = 50,
+    ) -> JsonObject:
+        """Return the verdicts that a version is not trained on: why, and what each gave way to."""
+        async with self.db.read() as connection:
+            found = await self.datasets.get(connection, principal.tenant, dataset_id)
+        # a dataset of release 0.1 has none
+        if LOST_FILE not in found.manifest["files"]:
+            return page([], offset, limit)
+        file = file_of(found.event.blob, found.manifest, LOST_FILE)
+        return await self._lost(file, reason, offset, limit)
+
+    async def list_lost_of_route(
+        self,
+        principal: Reader,
+        tenant: Id,
+        name: Id,
+        reason: Annotated[str | None, Query(max_length=64)] = None,
+        offset: Offset = 0,
+        limit: Limit = 50,
+    ) -> JsonObject:
+        """Return the verdicts that a route's last build left out, also where it was refused."""
+        route = owned(principal, tenant, name)
+        async with self.db.read() as connection:
+            await self.ledger.routes.get(connection, route)
+            state = await self.ledger.builds.get(connection, route)
+        if state and state.refusal and state.refusal.lost:
+            return await self._lost(state.refusal.lost, reason, offset, limit)
+        if state and state.dataset_id:
+            return await self.list_lost(principal, state.dataset_id, reason, offset, limit)
+        return page([], offset, limit)
+
+    async def _lost(self, file: BlobRef, reason: str | None, offset: int, limit: int) -> JsonObject:
+        rows = await asyncio.to_thread(self.read_lost, self.blobs, file, reason, offset, limit)
+        return page(rows, offset, limit)
+
     async def readiness(self, principal: Reader, tenant: Id, name: Id) -> JsonObject:
         """Say how many verdicts the next dataset still needs, label by label.
 
@@ -104,7 +150,7 @@ class DatasetsApi:
         route = owned(principal, tenant, name)
         because = f"asked for by {principal.name}: {command.reason}"
         async with self.db.transaction() as tx:
-            build = await self.ledger.command(tx, route, because)
+            build = await self.ledger.command(tx, route, because, command.accept_losses)
         return {"route": route, "build": build, "state": "queued"}
 
 
@@ -115,13 +161,16 @@ def datasets_api(
     readings: Readiness,
     blobs: BlobStore,
     read_rows: ReadRows,
+    read_lost: ReadLost,
 ) -> APIRouter:
-    api = DatasetsApi(db, datasets, ledger, readings, blobs, read_rows)
+    api = DatasetsApi(db, datasets, ledger, readings, blobs, read_rows, read_lost)
     router = APIRouter(tags=["datasets"])
     router.get("/v1/datasets")(api.list_datasets)
     router.get("/v1/datasets/{dataset_id}")(api.show_dataset)
     router.get("/v1/datasets/{dataset_id}/rows")(api.list_rows)
+    router.get("/v1/datasets/{dataset_id}/lost")(api.list_lost)
     router.get("/v1/routes/{tenant}/{name}/readiness")(api.readiness)
+    router.get("/v1/routes/{tenant}/{name}/lost")(api.list_lost_of_route)
     router.post("/v1/routes/{tenant}/{name}/datasets", status_code=202)(api.build_dataset)
     return router
 

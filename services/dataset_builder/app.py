@@ -9,7 +9,13 @@ from pathlib import Path
 from sqlalchemy import MetaData
 
 from schemas import topics
-from services.dataset_builder.adapters.folder import read_rows, write_folder
+from services.dataset_builder.adapters.folder import (
+    lost_bytes,
+    read_lost,
+    read_rows,
+    read_trained,
+    write_folder,
+)
 from services.dataset_builder.api import datasets_api, described
 from services.dataset_builder.ledger import Ledger
 from services.dataset_builder.order import JOB
@@ -51,7 +57,7 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     feedback = FeedbackStore(metadata, verdicts)
     ledger = Ledger(jobs, RouteBook(metadata), verdicts, BuildStore(metadata), datasets)
     blobs = BlobStore(settings.artifacts_url)
-    builder = Builder(db, jobs, ledger, blobs, outbox, write_folder)
+    builder = Builder(db, jobs, ledger, blobs, outbox, write_folder, lost_bytes, read_trained)
     readings = Readiness(ledger, feedback)
     return Service(
         name=NAME,
@@ -64,7 +70,7 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
             topics.ROUTE_CHANGED: ledger.on_route_changed,
         },
         http=[
-            datasets_api(db, datasets, ledger, readings, blobs, read_rows),
+            datasets_api(db, datasets, ledger, readings, blobs, read_rows, read_lost),
             jobs_api(jobs, described, builder.gave_up, builder.reopen),
         ],
         db=db,

@@ -5,15 +5,19 @@ minutes on a million rows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from schemas.base import JsonObject
+from schemas.answers import is_free_text
+from schemas.base import BlobRef, JsonObject
 from schemas.route import RouteSpec
 from services.dataset_builder import manifest
-from services.dataset_builder.curate import curate
+from services.dataset_builder.curate import Curated
+from services.dataset_builder.losses import BUDGET, Excess, excess
 from services.dataset_builder.minimums import explain, lacks, missing_rows
-from services.dataset_builder.rows import DatasetRow
+from services.dataset_builder.order import BuildOrder
+from services.dataset_builder.rows import DatasetRow, Lost
 from services.dataset_builder.split import Splits, split
 from shared.errors import Conflict
 
@@ -22,12 +26,41 @@ class Refused(Conflict):
     """No dataset comes of these verdicts; `missing` more of them might change that."""
 
     missing: int = 1
+    # The largest groups of lost rows, where they are the reason.
+    clusters: Sequence[JsonObject] = ()
+    # Where all lost rows are stored, and how many verdicts of each label.
+    lost: BlobRef | None = None
+    lost_labels: Mapping[str, int] = MappingProxyType({})
+
+
+class BuildFailed(Refused):
+    """The build itself ended in an error."""
+
+    missing = 0
 
 
 class TooFewRows(Refused):
     def __init__(self, explanation: str, missing: int) -> None:
         super().__init__(f"too few rows for a dataset: {explanation}")
         self.missing = missing
+
+
+class TooMuchLost(Refused):
+    def __init__(self, route: str, found: Excess) -> None:
+        super().__init__(
+            f"{found.taken} of {found.of} rows would be left out as '{found.reason}', more than"
+            f" {BUDGET:.0%}: 'ratchet datasets lost {route}' lists them; change the route or review"
+            f" them again, or build all the same: 'ratchet datasets build {route} --accept-losses'"
+        )
+        self.clusters = found.clusters
+
+
+class FreeText(Refused):
+    def __init__(self, task: str) -> None:
+        super().__init__(
+            f"answers of {task} cannot be compared by equality, and the gate that could judge them"
+            " is not there yet: such routes collect verdicts and train nothing"
+        )
 
 
 class NothingChanged(Refused):
@@ -50,17 +83,32 @@ class Verdicts:
 @dataclass(frozen=True)
 class Assembled:
     parts: Splits
+    lost: Sequence[Lost]
     # The manifest, but for the files.
     facts: JsonObject
 
 
-def assemble(verdicts: Verdicts, spec: RouteSpec, parent: str | None) -> Assembled:
-    """Curate and split. Raises TooFewRows; `parent` is the id of the version before."""
-    curated = curate(verdicts.rows, spec)
-    if found := lacks(curated.training, spec):
+def assemble(
+    verdicts: Verdicts, curated: Curated, order: BuildOrder, seen: Collection[bytes]
+) -> Assembled:
+    """Split what was curated, and describe it; `seen` as for `split`."""
+    parts = split(curated.training, curated.audit, seen)
+    facts = manifest.facts(order.spec, parts, curated, verdicts.left_out, order.parent)
+    return Assembled(parts, curated.lost, facts)
+
+
+def refuse_if_unfit(
+    verdicts: Verdicts, curated: Curated, spec: RouteSpec, accept_losses: bool
+) -> None:
+    """Raise why there is no dataset: FreeText, TooMuchLost or TooFewRows."""
+    if is_free_text(spec):
+        raise FreeText(spec.task)
+    found = None if accept_losses else excess(curated)
+    if found:
+        raise TooMuchLost(spec.name, found)
+    if gaps := lacks(curated.training, spec):
         unread = Counter(verdicts.left_out)
         # Without an answer, they were never rows.
         del unread["rejected"]
-        raise TooFewRows(explain(found, curated.dropped + unread, spec), missing_rows(found))
-    parts = split(curated.training, curated.audit)
-    return Assembled(parts, manifest.facts(spec, parts, curated, verdicts.left_out, parent))
+        dropped = Counter(one.reason for one in curated.lost)
+        raise TooFewRows(explain(gaps, dropped + unread, spec), missing_rows(gaps))

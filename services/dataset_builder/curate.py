@@ -1,167 +1,139 @@
-"""What is trained on: near duplicates, contradictions and whatever resembles an audit row are left
-out, with a count each.
+"""What is trained on. Three questions, each with a measure of its own: what was audited (the same
+verdict again), what contradicts (the same question, another answer), what repeats (both the same).
+Whatever is left out is listed, with the reason.
 
 Audit rows stay as they are: they are a uniform sample of the traffic, repetitions included.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from schemas.route import RouteSpec
-from services.dataset_builder.near import similar_pairs
+from services.dataset_builder import near
+from services.dataset_builder.balance import balanced
 from services.dataset_builder.prepare import usable
-from services.dataset_builder.rows import Candidate, DatasetRow
+from services.dataset_builder.rows import Candidate, DatasetRow, Lost
+from services.dataset_builder.votes import agreed
 
-# Exact Jaccard similarity of the shingles: the same question again.
-DUPLICATE = 0.8
-# Close enough to give the answer away: never on both sides of a split.
-LEAK = 0.6
-# Share of the verdicts that settles a contradiction.
-MAJORITY = 2 / 3
+# Jaccard similarity of what two texts do not share with many others, from which they are never
+# parted by chance. Without common shingles .5 is about what .6 is with them.
+ALIKE = 0.5
+# An app that asks again, and a client that sends again under another id, do so within this time.
+AGAIN_US = 3600 * 1_000_000
+AUDITED = "audited"
 
 
 @dataclass(frozen=True)
 class Curated:
     """What is left of the verdicts, oldest first."""
 
-    # To be split.
+    # To be split; repeats are one row each, with their number.
     training: list[Candidate]
     # Only evaluated on.
     audit: list[Candidate]
-    # How many rows were left out, by reason.
-    dropped: Counter[str]
-    # What is odd about the rows that were kept, with a count each.
-    noticed: Counter[str]
+    # Every other row.
+    lost: list[Lost]
 
 
 def curate(rows: Iterable[DatasetRow], spec: RouteSpec) -> Curated:
     found = usable(rows, spec)
-    dropped = found.dropped
-    candidates = clustered(found.candidates)
-    audit = [candidate for candidate in candidates if candidate.row.audit]
-    apart = without_leaks(candidates, audit, dropped)
-    agreed = without_contradictions(apart, spec, dropped)
-    return Curated(without_duplicates(agreed, dropped), audit, dropped, found.noticed)
+    audit = [one for one in found.candidates if one.row.audit]
+    apart, watched = without_audited(found.candidates, audit)
+    settled, unsettled = agreed(apart, spec)
+    training, capped = balanced(without_repeats(settled), spec.retrain.balance)
+    numbered = clustered(training + audit)
+    return Curated(
+        training=numbered[: len(training)],
+        audit=numbered[len(training) :],
+        lost=found.lost + watched + unsettled + capped,
+    )
 
 
-def clustered(candidates: list[Candidate]) -> list[Candidate]:
-    """Number the clusters (never parted) and the twins (duplicates) over training and audit rows
-    together.
+def without_audited(
+    candidates: Sequence[Candidate], audit: Sequence[Candidate]
+) -> tuple[list[Candidate], list[Lost]]:
+    """Leave out the audited verdicts themselves: another verdict on the same inference, and the
+    same content again in its session, also as the beginning of a longer conversation.
+
+    The same question from somebody else stays: frequent questions are to be learned.
+    """
+    inferences = {one.row.inference_id: one.row.review_id for one in audit}
+    heard: dict[bytes, list[DatasetRow]] = defaultdict(list)
+    for one in audit:
+        heard[one.question.key].append(one.row)
+    for rows in heard.values():
+        rows.sort(key=moment)
+    kept = []
+    lost = []
+    for one in candidates:
+        if one.row.audit:
+            continue
+        twin = inferences.get(one.row.inference_id) or heard_again(one, heard)
+        if twin:
+            lost.append(Lost(one.row, AUDITED, twin))
+        else:
+            kept.append(one)
+    return kept, lost
+
+
+def heard_again(one: Candidate, heard: dict[bytes, list[DatasetRow]]) -> str | None:
+    """Return the audited review of the same content in the same session.
+
+    Where either came without a session, an hour before or after is taken for the same one.
+    """
+    asked = moment(one.row)
+    session = one.row.session
+    for key in (one.question.key, *one.question.earlier):
+        rows = heard.get(key, [])
+        if session:
+            for row in rows:
+                if row.session == session:
+                    return row.review_id
+        for row in rows[bisect_left(rows, asked - AGAIN_US, key=moment) :]:
+            if moment(row) > asked + AGAIN_US:
+                break
+            if not (session and row.session):
+                return row.review_id
+    return None
+
+
+def moment(row: DatasetRow) -> int:
+    """Return when a question was asked; when it was reviewed, where older releases kept no more."""
+    return row.reviewed_us if row.asked_us is None else row.asked_us
+
+
+def without_repeats(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Make one row of equal questions with equal answers: the newest, with their number."""
+    groups: dict[tuple[bytes, str], list[int]] = {}
+    for place, one in enumerate(candidates):
+        groups.setdefault((one.question.key, one.form), []).append(place)
+    newest = {places[-1]: len(places) for places in groups.values()}
+    return [
+        replace(one, count=newest[place]) if newest[place] > 1 else one
+        for place, one in enumerate(candidates)
+        if place in newest
+    ]
+
+
+def clustered(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Number the clusters of training and audit rows together.
 
     A number comes from the oldest member's content, so it outlives rows that join later, and with
     it the split.
     """
-    distinct = {candidate.key: candidate.text for candidate in reversed(candidates)}
-    # Oldest first.
-    keys = list(distinct)[::-1]
-    texts = list(distinct.values())[::-1]
-    pairs = similar_pairs(texts, LEAK)
-    clusters = components(len(keys), pairs)
-    twins = components(len(keys), (pair for pair, overlap in pairs.items() if overlap >= DUPLICATE))
-    place = {key: index for index, key in enumerate(keys)}
-    return [
-        replace(
-            candidate,
-            cluster=_number(keys[clusters[place[candidate.key]]]),
-            twins=_number(keys[twins[place[candidate.key]]]),
-        )
-        for candidate in candidates
-    ]
-
-
-def components(size: int, pairs: Iterable[tuple[int, int]]) -> list[int]:
-    """Return for each index the smallest index it is connected with, by union-find."""
-    parent = list(range(size))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = index = parent[parent[index]]
-        return index
-
-    for one, other in pairs:
-        low, high = sorted((root(one), root(other)))
-        parent[high] = low
-    return [root(index) for index in range(size)]
+    oldest: dict[bytes, Candidate] = {}
+    for one in sorted(candidates, key=lambda one: one.row.order):
+        oldest.setdefault(one.question.key, one)
+    keys = list(oldest)
+    found = near.clusters([one.question.text for one in oldest.values()], ALIKE)
+    numbers = {key: _number(keys[first]) for key, first in zip(keys, found, strict=True)}
+    return [replace(one, cluster=numbers[one.question.key]) for one in candidates]
 
 
 def _number(key: bytes) -> int:
     """Return a number that fits a signed 64-bit column."""
     return int.from_bytes(key[:8], "big") >> 1
-
-
-def without_leaks(
-    candidates: list[Candidate], audit: list[Candidate], dropped: Counter[str]
-) -> list[Candidate]:
-    """Drop what resembles an audit row: training gives way to evaluation, never the reverse."""
-    watched = {candidate.cluster for candidate in audit}
-    trainable = [candidate for candidate in candidates if not candidate.row.audit]
-    kept = [candidate for candidate in trainable if candidate.cluster not in watched]
-    dropped["near_audit"] += len(trainable) - len(kept)
-    return kept
-
-
-def without_contradictions(
-    candidates: list[Candidate], spec: RouteSpec, dropped: Counter[str]
-) -> list[Candidate]:
-    """Keep the agreed answer to equal questions with different answers; without agreement none.
-
-    Other tasks than classification contradict only in exact duplicates: a changed amount changes
-    the right extraction.
-    """
-    unit: Callable[[Candidate], Hashable] = (
-        (lambda candidate: candidate.twins)
-        if spec.task == "classification"
-        else (lambda candidate: candidate.key)
-    )
-    asked = grouped(candidates, unit)
-    answers = {key: agreed_answer(group) for key, group in asked.items()}
-    kept = []
-    for candidate in candidates:
-        answer = answers[unit(candidate)]
-        if candidate.form == answer:
-            kept.append(candidate)
-        else:
-            dropped["ambiguous" if answer is None else "contradicted"] += 1
-    return kept
-
-
-def agreed_answer(group: list[Candidate]) -> str | None:
-    """Return the answer of two thirds of the verdicts; else the newest, when it corrects what
-    reviewers before it had only approved; else None.
-    """
-    (form, votes), *others = Counter(candidate.form for candidate in group).most_common()
-    if not others or votes >= MAJORITY * len(group):
-        return form
-    newest = max(group, key=lambda candidate: candidate.row.order)
-    overruled = [candidate for candidate in group if candidate.form != newest.form]
-    if newest.row.label_source == "corrected" and all(
-        candidate.row.label_source == "approved" for candidate in overruled
-    ):
-        return newest.form
-    return None
-
-
-def without_duplicates(candidates: list[Candidate], dropped: Counter[str]) -> list[Candidate]:
-    """Keep the newest verdict of equal questions with equal answers."""
-    # They come oldest first, so the newest replaces the others.
-    newest = {(candidate.twins, candidate.form): candidate for candidate in candidates}
-    exact = {(candidate.key, candidate.form) for candidate in candidates}
-    dropped["duplicate"] += len(candidates) - len(exact)
-    dropped["near_duplicate"] += len(exact) - len(newest)
-    return [
-        candidate
-        for candidate in candidates
-        if newest[candidate.twins, candidate.form] is candidate
-    ]
-
-
-def grouped(
-    candidates: Iterable[Candidate], by: Callable[[Candidate], Hashable]
-) -> dict[Hashable, list[Candidate]]:
-    groups: dict[Hashable, list[Candidate]] = defaultdict(list)
-    for candidate in candidates:
-        groups[by(candidate)].append(candidate)
-    return groups

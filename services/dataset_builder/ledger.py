@@ -6,13 +6,16 @@ same build.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.answers import is_free_text
 from schemas.events import DatasetBuilt, DriftDetected, ReviewCompleted, RouteChanged
 from schemas.route import RouteSpec
 from services.dataset_builder import rule
+from services.dataset_builder.assemble import Refused
 from services.dataset_builder.order import JOB, BuildOrder
 from services.dataset_builder.store.builds import BuildState, BuildStore, Refusal
 from services.dataset_builder.store.datasets import DatasetStore
@@ -71,13 +74,15 @@ class Ledger:
         await self.routes.on_route_changed(tx, event)
         await self._consider(tx, await self.builds.locked(tx, event.route))
 
-    async def command(self, tx: AsyncConnection, route: str, because: str) -> int:
+    async def command(
+        self, tx: AsyncConnection, route: str, because: str, accept_losses: bool = False
+    ) -> int:
         """Order a build whatever the rule says; return its number. Raises BuildRunning."""
         spec = (await self.routes.get(tx, route)).spec
         state = await self.builds.locked(tx, route)
         if state.building:
             raise BuildRunning(route, state.building)
-        return await self._order(tx, state, spec, because)
+        return await self._order(tx, state, spec, because, accept_losses)
 
     async def standing(
         self, connection: AsyncConnection, state: BuildState, spec: RouteSpec
@@ -95,7 +100,12 @@ class Ledger:
         )
 
     async def built(
-        self, tx: AsyncConnection, order: BuildOrder, event: DatasetBuilt, manifest: str
+        self,
+        tx: AsyncConnection,
+        order: BuildOrder,
+        event: DatasetBuilt,
+        manifest: str,
+        lost_labels: Mapping[str, int],
     ) -> None:
         """Store a dataset, and disarm the drift that it answers."""
         await self.datasets.add(tx, event, manifest)
@@ -109,21 +119,25 @@ class Ledger:
             wait=0,
             refusal=None,
             dataset_id=event.dataset_id,
+            lost_labels=lost_labels,
         )
         await self.builds.save(tx, state)
         await self._consider(tx, state)
 
-    async def refused(
-        self, tx: AsyncConnection, order: BuildOrder, error: str, detail: str, missing: int
-    ) -> None:
-        """Store why a build gave no dataset. `missing` more verdicts might change that."""
-        spec = order.spec.model_dump(mode="json")
-        state = replace(
-            await self.builds.locked(tx, order.route),
-            building=0,
-            wait=rule.wait_after_refusal(missing, order.drift_id, order.spec.retrain),
-            refusal=Refusal(build=order.build, error=error, detail=detail, spec=spec),
+    async def refused(self, tx: AsyncConnection, order: BuildOrder, because: Refused) -> None:
+        """Store why a build gave no dataset."""
+        refusal = Refusal(
+            build=order.build,
+            error=because.name,
+            detail=str(because),
+            spec=order.spec.model_dump(mode="json"),
+            clusters=tuple(because.clusters),
+            lost=because.lost,
         )
+        state = await self.builds.locked(tx, order.route)
+        wait = rule.wait_after_refusal(because.missing, order.drift_id, order.spec.retrain)
+        lost = because.lost_labels or state.lost_labels
+        state = replace(state, building=0, wait=wait, refusal=refusal, lost_labels=lost)
         await self.builds.save(tx, state)
         await self._consider(tx, state)
 
@@ -139,16 +153,25 @@ class Ledger:
         await self.builds.save(tx, replace(state, building=order.build))
 
     async def _consider(self, tx: AsyncConnection, state: BuildState) -> None:
-        """Order a build when the rule says so. A route not yet announced waits for that."""
+        """Order a build when the rule says so. A route not yet announced waits for that, and one
+        for free text for its gate.
+        """
         try:
             spec = (await self.routes.get(tx, state.route)).spec
         except RouteUnknown:
+            return
+        if is_free_text(spec):
             return
         if because := rule.reason_to_build(await self.standing(tx, state, spec), spec.retrain):
             await self._order(tx, state, spec, because)
 
     async def _order(
-        self, tx: AsyncConnection, state: BuildState, spec: RouteSpec, because: str
+        self,
+        tx: AsyncConnection,
+        state: BuildState,
+        spec: RouteSpec,
+        because: str,
+        accept_losses: bool = False,
     ) -> int:
         build = state.attempts + 1
         order = BuildOrder(
@@ -158,6 +181,7 @@ class Ledger:
             spec=spec,
             parent=state.dataset_id,
             drift_id=state.drift_id,
+            accept_losses=accept_losses,
         )
         await self.jobs.add(tx, JOB, f"{state.route}#{build}", order.model_dump(mode="json"))
         await self.builds.save(tx, replace(state, attempts=build, building=build))

@@ -7,13 +7,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from schemas.base import JsonObject
+from schemas.base import BlobRef, JsonObject
 from schemas.events import SplitSizes
 from schemas.route import RouteSpec
-from services.dataset_builder.curate import DUPLICATE, LEAK, Curated
-from services.dataset_builder.split import SHARES, Splits
+from services.dataset_builder import reports
+from services.dataset_builder.curate import AGAIN_US, ALIKE, Curated
+from services.dataset_builder.noise import doubtful
+from services.dataset_builder.split import FREQUENT_VERDICTS, SHARES, Splits, strata
 
 FORMAT = "ratchet-dataset/1"
+LOST_FILE = "lost.parquet"
 SPLITS = ("train", "validation", "test", "audit")
 
 
@@ -29,6 +32,7 @@ def facts(
     `left_out` are the verdicts that gave no row, by reason.
     """
     everyone = [candidate for name in SPLITS for candidate in parts[name]]
+    dropped = Counter(one.reason for one in curated.lost)
     return {
         "format": FORMAT,
         "route": spec.name,
@@ -36,17 +40,31 @@ def facts(
         "parent": parent,
         "spec": spec.model_dump(mode="json"),
         "counts": {name: len(parts[name]) for name in SPLITS},
+        "repeats": sum(one.count - 1 for one in curated.training),
         "labels": {
             name: in_order(Counter(one.label for one in parts[name] if one.label))
             for name in SPLITS
         },
         # Adding drops the reasons that never occurred.
-        "dropped": in_order(curated.dropped + left_out),
-        "noticed": in_order(curated.noticed),
+        "dropped": in_order(dropped + left_out),
+        "noticed": {
+            "redacted": sum(one.question.was_redacted for one in everyone),
+            "length_outliers": reports.length_outliers(everyone),
+            "one_sided_reviewers": reports.one_sided(everyone),
+        },
+        "audit": strata(parts),
+        "balance": reports.balance(curated.training, everyone),
+        "label_noise": doubtful(curated.training),
+        "bias": reports.bias(everyone),
         "label_sources": in_order(Counter(one.row.label_source for one in everyone)),
         "reviewers": in_order(Counter(one.row.reviewer for one in everyone)),
         "clusters": len({candidate.cluster for candidate in everyone}),
-        "method": {"duplicate_jaccard": DUPLICATE, "leak_jaccard": LEAK, "shares": SHARES},
+        "method": {
+            "alike_jaccard": ALIKE,
+            "again_seconds": AGAIN_US // 1_000_000,
+            "frequent_verdicts": FREQUENT_VERDICTS,
+            "shares": SHARES,
+        },
     }
 
 
@@ -68,6 +86,10 @@ def same_content(manifest: JsonObject, other: JsonObject) -> bool:
 def _content(manifest: JsonObject) -> JsonObject:
     files = {name: entry for name, entry in manifest["files"].items() if name.endswith(".parquet")}
     return manifest | {"files": files, "parent": None}
+
+
+def file_of(folder: BlobRef, manifest: JsonObject, name: str) -> BlobRef:
+    return BlobRef(uri=f"{folder.uri}/{name}", sha256=manifest["files"][name]["sha256"])
 
 
 def as_json(manifest: JsonObject) -> str:
@@ -96,12 +118,17 @@ Previous version: {manifest["parent"] or "none"}.
 |---|---|
 {counts}
 
-- `train`, `validation`, `test`: split by near-duplicate cluster (Jaccard {LEAK} and above never
-  part), by a hash of the content.
-- `audit`: a uniform sample of the traffic. Evaluated on, never trained on; training rows
-  that resemble it were left out.
-- Left out: {_listed(manifest["dropped"])}. Noticed: {_listed(manifest["noticed"])}.
-- Training rows per label: {_listed(manifest["labels"]["train"])}.
+- `train`, `validation`, `test`: split by cluster of similar questions (Jaccard {ALIKE} and above,
+  without what many share), by a hash of the content; questions that came {FREQUENT_VERDICTS} times
+  or more are trained on. `verdicts` says how often a row came.
+- `audit`: a uniform sample of the traffic. Evaluated on; these verdicts are never trained on.
+  Rows whose question is also trained on: {manifest["audit"]["repeated"]}; first seen:
+  {manifest["audit"]["first_seen"]}.
+- Repeats folded into one row: {manifest["repeats"]}. Left out: {_listed(manifest["dropped"])};
+  `lost.parquet` lists them.
+- Training rows per label: {_listed(manifest["labels"]["train"])}. Rare:
+  {", ".join(manifest["balance"]["rare"]) or "none"}.
+- Labels that the other rows doubt: {len(manifest["label_noise"])} (manifest.json, `label_noise`).
 - Reviewers (rows): {_listed(manifest["reviewers"])}.
 
 `messages` is JSON: the conversation without the system prompt and without the answer; `answer` is

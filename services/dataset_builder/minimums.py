@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,21 +39,27 @@ def needs(spec: RouteSpec) -> Minimum:
     return Minimum(0, spec.minimum_rows or by_task)
 
 
-def lacks(training: list[Candidate], spec: RouteSpec) -> list[Lack]:
-    """Return what is missing, counted on curated rows before the split.
-
-    Duplicates and contradictions teach nothing, so they do not count.
+def lacks(training: Sequence[Candidate], spec: RouteSpec) -> list[Lack]:
+    """Return what is missing, counted in verdicts that are trained on, repeats included: a label
+    whose users have eight ways to say it has said all there is, and more reviews of it help.
     """
     minimum = needs(spec)
-    counts = Counter(candidate.label for candidate in training)
+    counts = verdicts_by_label(training)
     found = [
         Lack(f"label '{label}'", counts[label], minimum.per_label)
         for label in spec.labels
         if counts[label] < minimum.per_label
     ]
-    if len(training) < minimum.in_all:
-        found.append(Lack("the training set", len(training), minimum.in_all))
+    if counts.total() < minimum.in_all:
+        found.append(Lack("the training set", counts.total(), minimum.in_all))
     return found
+
+
+def verdicts_by_label(training: Sequence[Candidate]) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for one in training:
+        counts[one.label] += one.count
+    return counts
 
 
 def missing_rows(found: list[Lack]) -> int:
@@ -64,7 +71,7 @@ def missing_rows(found: list[Lack]) -> int:
 
 
 def explain(found: list[Lack], dropped: Counter[str], spec: RouteSpec) -> str:
-    gaps = ", ".join(f"{lack.what} has {lack.have} of {lack.need} rows" for lack in found)
+    gaps = ", ".join(f"{lack.what} has {lack.have} of {lack.need} verdicts" for lack in found)
     losses = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()) if count)
     setting = "minimum_per_label" if needs(spec).per_label else "minimum_rows"
     return (

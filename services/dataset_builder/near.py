@@ -1,30 +1,28 @@
-"""Pairs of near-duplicate texts: MinHash finds candidates, the exact Jaccard similarity of their
+"""Clusters of near-duplicate texts: MinHash finds pairs, the exact Jaccard similarity of their
 shingles decides.
 
-P(candidate at similarity s) = 1 - (1 - s^4)^80: 0.99998 at s = .6, so one pair in 66,000 right at
-.6 is missed, and none to speak of above .65; 0.0005 at s = .05, so the work stays near linear for
-texts that differ.
+What many texts share says nothing about two of them (a web form, a greeting, a signature, "how do
+I"), so common shingles are taken out first. P(a pair of similarity s meets in a band) is
+1 - (1 - s^4)^64: 0.984 at s = .5, 0.9999 at .6, 0.0004 at .05. A text is compared with the first of
+its bucket and its nearest neighbours there only, and with none of its own cluster: the work grows
+with the number of texts, however many are alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from hashlib import blake2b
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from rensa import RMinHash
 
+Tokens = npt.NDArray[np.uint32]
 Hashes = npt.NDArray[np.uint64]
 Indices = npt.NDArray[np.int64]
-Signatures = npt.NDArray[np.uint32]
-Pairs = dict[tuple[int, int], float]
+Flags = npt.NDArray[np.bool_]
 
-BANDS = 80
+BANDS = 64
 BAND_ROWS = 4
-PERMUTATIONS = BANDS * BAND_ROWS
 SEED = 20
 # Sizes of a shingle (docs/methods.md, section 7).
 CHARACTERS = 5
@@ -33,63 +31,112 @@ WORDS = 3
 # 50 / .6, so no pair falls into the gap.
 WORDS_FROM = 50
 CHARACTERS_BELOW = 84
-# Of a crowded bucket each text meets the next 64 only; chains still join what is alike.
-WINDOW = 64
-# More than 5 standard deviations of the 320-hash estimate at .6.
-ESTIMATE_SLACK = 0.15
-# Rows at once, where a matrix of all would be too large.
-CHUNK = 20_000
+# A shingle in more texts than this share, and than this many, is shared text.
+COMMON_SHARE = 0.05
+COMMON_TEXTS = 20
+# Neighbours in a bucket that a text is compared with, beside the first.
+NEIGHBOURS = 2
+# Texts whose characters are hashed at once, and pairs that are compared at once.
+TEXTS_AT_ONCE = 20_000
+PAIRS_AT_ONCE = 100_000
 
 
 class Shingles(NamedTuple):
-    """The 64-bit hashes of all texts' shingles, and where each text's hashes begin.
+    """The distinct shingles of all texts as 32-bit hashes, and where each text's begin.
 
     `starts` has one entry more than there are texts: the end of the last.
     """
 
-    hashes: Hashes
-    starts: Hashes
+    tokens: Tokens
+    starts: Indices
 
 
-def similar_pairs(texts: Sequence[str], at_least: float) -> Pairs:
-    """Return all (i, j), i < j, whose shingles overlap by at least `at_least`, with the overlap."""
-    lengths = np.array([text.count(" ") + 1 for text in texts])
-    short = np.flatnonzero(lengths < CHARACTERS_BELOW)
-    long = np.flatnonzero(lengths >= WORDS_FROM)
-    found = _among(short, character_shingles([texts[i] for i in short.tolist()]), at_least)
-    return found | _among(long, word_shingles([texts[i] for i in long.tolist()]), at_least)
+def clusters(texts: Sequence[str], at_least: float) -> list[int]:
+    """Return for each text the smallest index it is connected with by overlaps of `at_least`."""
+    root = np.arange(len(texts))
+    words = np.array([text.count(" ") + 1 for text in texts], dtype=np.int64)
+    for rows, shingled in (
+        (np.flatnonzero(words < CHARACTERS_BELOW), by_characters),
+        (np.flatnonzero(words >= WORDS_FROM), by_words),
+    ):
+        some = [texts[row] for row in rows.tolist()]
+        join(root, rows, without_common(shingled(some)), at_least)
+    found: list[int] = root.tolist()
+    return found
 
 
-def character_shingles(texts: Sequence[str]) -> Shingles:
-    padded = [text.ljust(CHARACTERS, "\0") for text in texts]
-    points = np.frombuffer("".join(padded).encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
-    return _windows(points, [len(text) for text in padded], CHARACTERS)
+def by_characters(texts: Sequence[str]) -> Shingles:
+    parts = []
+    for begin in range(0, len(texts), TEXTS_AT_ONCE):
+        padded = [text.ljust(CHARACTERS, "\0") for text in texts[begin : begin + TEXTS_AT_ONCE]]
+        parts.append(_windows(_points(padded), _lengths(padded), CHARACTERS))
+    return _joined(parts)
 
 
-def word_shingles(texts: Sequence[str]) -> Shingles:
-    split = [text.split() for text in texts]
-    hashes = np.fromiter((_word_hash(word) for words in split for word in words), dtype=np.uint64)
-    return _windows(hashes, [len(words) for words in split], WORDS)
+def by_words(texts: Sequence[str]) -> Shingles:
+    parts = []
+    for begin in range(0, len(texts), TEXTS_AT_ONCE // 10):
+        some = [f"{text} " for text in texts[begin : begin + TEXTS_AT_ONCE // 10]]
+        points = _points(some)
+        ends = np.flatnonzero(points == ord(" "))
+        counts = np.array([text.count(" ") for text in some])
+        parts.append(_windows(_hashed_runs(points, ends), counts, WORDS))
+    return _joined(parts)
 
 
-@lru_cache(maxsize=200_000)
-def _word_hash(word: str) -> int:
-    return int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "big")
+def _points(texts: Sequence[str]) -> Hashes:
+    """Return the code points of all texts, one after the other."""
+    return np.frombuffer("".join(texts).encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
 
 
-def _windows(values: Hashes, lengths: list[int], size: int) -> Shingles:
+def _lengths(texts: Sequence[str]) -> Indices:
+    return np.array([len(text) for text in texts], dtype=np.int64)
+
+
+def _hashed_runs(points: Hashes, ends: Indices) -> Hashes:
+    """Hash the runs that end at `ends`: a polynomial in an odd base, whose powers divide out."""
+    base = np.uint64(0x9E3779B97F4A7C15)
+    powers = np.multiply.accumulate(np.full(len(points), base))
+    inverse = np.uint64(pow(int(base), -1, 2**64))
+    undo = np.multiply.accumulate(np.full(len(points), inverse))
+    sums = np.cumsum(_mix(points) * powers)
+    begins = np.concatenate([[0], ends[:-1] + 1])
+    before = np.where(begins > 0, sums[begins - 1], np.uint64(0))
+    hashed: Hashes = (sums[ends] - before) * undo[begins]
+    return hashed
+
+
+def _windows(values: Hashes, lengths: Indices, size: int) -> Shingles:
     """Hash each run of `size` values that stays inside one text."""
-    ends = np.cumsum(lengths, dtype=np.int64)
     if not len(lengths):
-        return Shingles(np.zeros(0, np.uint64), np.zeros(1, np.uint64))
+        return Shingles(np.zeros(0, np.uint32), np.zeros(1, np.int64))
+    ends = np.cumsum(lengths)
     mixed = np.zeros(len(values) - size + 1, np.uint64)
     for offset in range(size):
         mixed = _mix(mixed + values[offset : offset + len(mixed)])
     inside = np.ones(len(values), bool)
     for offset in range(1, size):
         inside[ends - offset] = False
-    starts = np.concatenate([[0], np.cumsum(np.array(lengths) - size + 1)]).astype(np.uint64)
-    return Shingles(mixed[inside[: len(mixed)]], starts)
+    hashed = mixed[inside[: len(mixed)]]
+    return _distinct(hashed, np.repeat(np.arange(len(lengths)), lengths - size + 1), len(lengths))
+
+
+def _distinct(hashed: Hashes, owner: Indices, texts: int) -> Shingles:
+    """Return each text's shingles once, in order: the upper half of a hash is its token."""
+    packed = np.sort((owner.astype(np.uint64) << np.uint64(32)) | (hashed >> np.uint64(32)))
+    first = np.ones(len(packed), bool)
+    first[1:] = packed[1:] != packed[:-1]
+    packed = packed[first]
+    counts = np.bincount((packed >> np.uint64(32)).astype(np.int64), minlength=texts)
+    return Shingles(packed.astype(np.uint32), np.concatenate([[0], np.cumsum(counts)]))
+
+
+def _joined(parts: Sequence[Shingles]) -> Shingles:
+    if not parts:
+        return Shingles(np.zeros(0, np.uint32), np.zeros(1, np.int64))
+    counts = np.concatenate([np.diff(part.starts) for part in parts])
+    tokens = np.concatenate([part.tokens for part in parts])
+    return Shingles(tokens, np.concatenate([[0], np.cumsum(counts)]))
 
 
 def _mix(value: Hashes) -> Hashes:
@@ -100,79 +147,83 @@ def _mix(value: Hashes) -> Hashes:
     return value ^ (value >> np.uint64(31))
 
 
-def _among(rows: Indices, texts: Shingles, at_least: float) -> Pairs:
-    """Return the similar pairs among some of the texts; `rows` are their indices among all."""
-    if len(rows) < 2:
-        return {}
-    signatures = _signatures(texts)
-    first, second = colliding_pairs(signatures)
-    likely = _estimates(signatures, first, second) >= at_least - ESTIMATE_SLACK
-
-    @lru_cache(maxsize=20_000)
-    def shingles(i: int) -> frozenset[int]:
-        start, end = texts.starts[i : i + 2].tolist()
-        return frozenset(texts.hashes[start:end].tolist())
-
-    pairs: Pairs = {}
-    for i, j in zip(first[likely].tolist(), second[likely].tolist(), strict=True):
-        one = shingles(i)
-        other = shingles(j)
-        shared = len(one & other)
-        overlap = shared / (len(one) + len(other) - shared)
-        if overlap >= at_least:
-            pairs[int(rows[i]), int(rows[j])] = overlap
-    return pairs
+def without_common(texts: Shingles) -> Shingles:
+    """Leave out the shingles that many texts share."""
+    size = len(texts.starts) - 1
+    # Counted by 24 bits of the token: two share a count once in 16 million.
+    slots = texts.tokens >> np.uint32(8)
+    counts = np.bincount(slots, minlength=1) if len(slots) else np.zeros(1, np.int64)
+    rare = counts[slots] <= max(COMMON_TEXTS, COMMON_SHARE * size)
+    kept = np.concatenate([[0], np.cumsum(rare)])
+    return Shingles(texts.tokens[rare], kept[texts.starts])
 
 
-def _signatures(texts: Shingles) -> Signatures:
-    """Return the MinHash signatures, (texts, 320).
-
-    They are made in chunks, because rensa hands its matrix out as Python integers.
-    """
-    rows = len(texts.starts) - 1
-    signatures = np.empty((rows, PERMUTATIONS), np.uint32)
-    for begin in range(0, rows, CHUNK):
-        edge = texts.starts[begin : begin + CHUNK + 1]
-        part = texts.hashes[int(edge[0]) : int(edge[-1])]
-        matrix = RMinHash.digest_matrix_from_flat_token_hashes(
-            part, edge - edge[0], PERMUTATIONS, SEED
-        )
-        signatures[begin : begin + CHUNK] = matrix.to_rows()
-    return signatures
-
-
-def colliding_pairs(signatures: Signatures) -> tuple[Indices, Indices]:
-    """Return the pairs that agree in a whole band, each once, as first and second indices."""
-    rows = len(signatures)
-    codes = [np.zeros(0, np.int64)]
-    for band in range(BANDS):
-        four = signatures[:, band * BAND_ROWS : (band + 1) * BAND_ROWS].astype(np.uint64)
-        bucket = np.zeros(rows, np.uint64)
-        for column in range(BAND_ROWS):
-            bucket = _mix(bucket + four[:, column])
-        codes.append(_neighbours(bucket, rows))
-    chosen = np.unique(np.concatenate(codes))
-    return chosen // rows, chosen % rows
+def join(root: Indices, rows: Indices, texts: Shingles, at_least: float) -> None:
+    """Connect the similar ones among some of the texts; `rows` are their indices in `root`."""
+    sizes = np.diff(texts.starts)
+    full = np.flatnonzero(sizes > 0)
+    if len(full) < 2:
+        return
+    random = np.random.default_rng(SEED)
+    odd = random.integers(0, 2**32, (BANDS, BAND_ROWS), dtype=np.uint32) | np.uint32(1)
+    starts = texts.starts[full]
+    for factors in odd:
+        bucket = np.zeros(len(full), np.uint64)
+        for factor in factors:
+            bucket = _mix(bucket + np.minimum.reduceat(texts.tokens * factor, starts))
+        one, other = (full[places] for places in _meetings(bucket))
+        apart = root[rows[one]] != root[rows[other]]
+        one, other = one[apart], other[apart]
+        alike = overlaps(texts, one, other) >= at_least
+        connect(root, rows[one[alike]], rows[other[alike]])
 
 
-def _neighbours(bucket: Hashes, rows: int) -> Indices:
-    """Return the pairs of texts in the same bucket, each as first * rows + second."""
+def _meetings(bucket: Hashes) -> tuple[Indices, Indices]:
+    """Return the pairs to compare: each with the first of its bucket and the next ones there."""
     order = np.argsort(bucket, kind="stable")
     ranked = bucket[order]
-    codes = [np.zeros(0, np.int64)]
-    for distance in range(1, min(WINDOW, rows - 1) + 1):
+    begins = np.ones(len(ranked), bool)
+    begins[1:] = ranked[1:] != ranked[:-1]
+    first = np.maximum.accumulate(np.where(begins, np.arange(len(ranked)), 0))
+    others = np.flatnonzero(~begins)
+    pairs = [(order[first[others]], order[others])]
+    for distance in range(1, NEIGHBOURS + 1):
         same = np.flatnonzero(ranked[distance:] == ranked[:-distance])
-        if not len(same):
-            break
-        # The sort is stable, so the first is the smaller.
-        codes.append(order[same] * rows + order[same + distance])
-    return np.concatenate(codes)
+        inner = same[~begins[same]]  # the first was compared already
+        pairs.append((order[inner], order[inner + distance]))
+    return np.concatenate([a for a, _ in pairs]), np.concatenate([b for _, b in pairs])
 
 
-def _estimates(signatures: Signatures, first: Indices, second: Indices) -> npt.NDArray[np.float64]:
-    """Estimate the similarity of each pair: the share of the hashes in which they agree."""
-    parts = [
-        (signatures[first[i : i + CHUNK]] == signatures[second[i : i + CHUNK]]).mean(axis=1)
-        for i in range(0, len(first), CHUNK)
-    ]
-    return np.concatenate([np.zeros(0), *parts])
+def overlaps(texts: Shingles, one: Indices, other: Indices) -> npt.NDArray[np.float64]:
+    """Return the exact Jaccard similarity of each pair."""
+    found = [np.zeros(0)]
+    sizes = np.diff(texts.starts)
+    for begin in range(0, len(one), PAIRS_AT_ONCE):
+        left, right = one[begin : begin + PAIRS_AT_ONCE], other[begin : begin + PAIRS_AT_ONCE]
+        packed = np.sort(np.concatenate([_tagged(texts, side) for side in (left, right)]))
+        twice = packed[1:][packed[1:] == packed[:-1]]
+        shared = np.bincount((twice >> np.uint64(32)).astype(np.int64), minlength=len(left))
+        found.append(shared / (sizes[left] + sizes[right] - shared))
+    return np.concatenate(found)
+
+
+def _tagged(texts: Shingles, chosen: Indices) -> Hashes:
+    """Return the shingles of the chosen texts, each with its place among them in the upper half."""
+    sizes = texts.starts[chosen + 1] - texts.starts[chosen]
+    place = np.repeat(np.arange(len(chosen)), sizes)
+    within = np.arange(len(place)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    tokens = texts.tokens[texts.starts[chosen][place] + within].astype(np.uint64)
+    tagged: Hashes = (place.astype(np.uint64) << np.uint64(32)) | tokens
+    return tagged
+
+
+def connect(root: Indices, one: Indices, other: Indices) -> None:
+    """Join the clusters of each pair; a cluster is named after its smallest member."""
+    while True:
+        low = np.minimum(root[one], root[other])
+        high = np.maximum(root[one], root[other])
+        if (low == high).all():
+            return
+        np.minimum.at(root, high, low)
+        while (root != root[root]).any():
+            root[:] = root[root]

@@ -23,5 +23,7 @@ class BuildOrder(BaseModel):
     spec: RouteSpec
     # The dataset before this one.
     parent: str | None = None
+    # Whether it is built however much is left out.
+    accept_losses: bool = False
     # The drift that this build answers.
     drift_id: str | None = None

@@ -10,111 +10,123 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from math import log
-from statistics import quantiles
+from dataclasses import dataclass, field
 
 from schemas.answers import normalise, well_formed
+from schemas.base import JsonObject
 from schemas.route import RouteSpec
-from services.dataset_builder.rows import Candidate, DatasetRow
+from services.dataset_builder.rows import Candidate, DatasetRow, Lost, Question
 from services.dataset_builder.turns import encode
 from shared.rules import redact
 
 _ADDRESS = re.compile(r"\S+@\S+|\S+://\S+")
-# Order numbers, dates, amounts.
-_NUMBERED = re.compile(r"\S*\d\S*")
-# Interquartile ranges of the log length: Tukey's "far out".
-_OUTLIER_SPREAD = 3.0
+# An id by its shape, between characters that are no letters of any script: ASCII letters, digits
+# and dashes, six digits or more in all. Fewer may be an error code, a model, a year, a score.
+_ID = re.compile(r"(?<!\w)(?=(?:[a-z-]*\d){6})[a-z\d-]+(?!\w)")
+
+
+NOT_APPROVED = "reviewer_not_approved"
 
 
 @dataclass(frozen=True)
 class Usable:
     # Oldest first.
-    candidates: list[Candidate]
-    # How many rows do not fit the route, by reason.
-    dropped: Counter[str]
-    # What is odd about the candidates, with a count each.
-    noticed: Counter[str]
+    candidates: list[Candidate] = field(default_factory=list)
+    # The rows that do not fit the route.
+    lost: list[Lost] = field(default_factory=list)
 
 
 def usable(rows: Iterable[DatasetRow], spec: RouteSpec) -> Usable:
     """Return the rows that fit the route, ready to be compared."""
-    candidates: list[Candidate] = []
-    dropped: Counter[str] = Counter()
-    noticed: Counter[str] = Counter(redacted=0)
-    labels = {normalise(label, spec): label for label in spec.labels}
+    found = Usable()
+    questions = Questions(spec)
+    answers = Answers(spec)
     for row in sorted(rows, key=lambda row: row.order):
-        turns = json.loads(row.messages)
-        clean = redacted(row, turns)
-        if clean is not row:
-            turns = json.loads(clean.messages)
-        candidate = compared(clean, turns, spec, labels)
-        if reason := why_unusable(candidate, spec):
-            dropped[reason] += 1
+        question = questions.of(row.messages)
+        answer, form, label, is_known = answers.of(row.answer)
+        if not question.text:
+            found.lost.append(Lost(row, "empty"))
+        elif not is_known:
+            found.lost.append(Lost(row, answers.misfit))
+        elif spec.approved_reviewers and row.reviewer not in spec.approved_reviewers:
+            found.lost.append(Lost(row, NOT_APPROVED))
         else:
-            noticed["redacted"] += clean is not row
-            candidates.append(candidate)
-    noticed["length_outliers"] = length_outliers([len(candidate.text) for candidate in candidates])
-    return Usable(candidates, dropped, noticed)
+            found.candidates.append(Candidate(row, question, answer, form, label))
+    return found
 
 
-def redacted(row: DatasetRow, turns: list[dict[str, str]]) -> DatasetRow:
-    """Return the row redacted once more; the row itself where that changes nothing.
+class Questions:
+    """Reads each conversation once: real traffic repeats itself."""
 
-    Redaction came before storage, so it changes something only where it was incomplete.
+    def __init__(self, spec: RouteSpec) -> None:
+        self.spec = spec
+        self._known: dict[str, Question] = {}
+
+    def of(self, messages: str) -> Question:
+        question = self._known.get(messages)
+        if question is None:
+            question = self._known[messages] = self._read(json.loads(messages))
+        return question
+
+    def _read(self, turns: list[JsonObject]) -> Question:
+        asked = [turn for turn in turns if turn["role"] != "system"]
+        clean = [turn | {"content": redact(turn["content"])} for turn in asked]
+        matched = [(turn["role"], matching_form(turn["content"])) for turn in clean]
+        *earlier, key = keys_of(matched)
+        text = " ".join(content for _, content in matched).strip()
+        return Question(
+            asked=encode(clean),
+            system="\n".join(turn["content"] for turn in turns if turn["role"] == "system"),
+            key=key,
+            earlier=tuple(earlier),
+            text=without_ids(text) if self.spec.task == "classification" else text,
+            was_redacted=clean != asked,
+        )
+
+
+class Answers:
+    """Reads each answer once; `misfit` is the reason of those that do not fit the route."""
+
+    def __init__(self, spec: RouteSpec) -> None:
+        self.spec = spec
+        self.labels = {normalise(label, spec): label for label in spec.labels}
+        self.misfit = "unknown_label" if spec.task == "classification" else "malformed"
+        self._known: dict[str, tuple[str, str, str, bool]] = {}
+
+    def of(self, answer: str) -> tuple[str, str, str, bool]:
+        """Return an answer as trained on, as compared, its label, and whether it fits."""
+        known = self._known.get(answer)
+        if known is None:
+            known = self._known[answer] = self._read(redact(answer))
+        return known
+
+    def _read(self, answer: str) -> tuple[str, str, str, bool]:
+        form = normalise(answer, self.spec)
+        if self.spec.task == "classification":
+            label = self.labels.get(form, "")
+            return label, form, label, bool(label)
+        return answer, form, "", well_formed(answer, self.spec)
+
+
+def matching_form(content: str) -> str:
+    """Return a text as it is matched: case, blanks and the width of characters do not count."""
+    return " ".join(unicodedata.normalize("NFKC", content).casefold().split())
+
+
+def without_ids(text: str) -> str:
+    """Return a text as similarity sees it: one order number is like another.
+
+    Nothing else goes by this form, so a label may hang on a number all the same.
     """
-    cleaned = [turn | {"content": redact(turn["content"])} for turn in turns]
-    answer = redact(row.answer)
-    return (
-        row
-        if cleaned == turns and answer == row.answer
-        else replace(row, messages=encode(cleaned), answer=answer)
-    )
+    return _ID.sub("0", _ADDRESS.sub("@", text))
 
 
-def compared(
-    row: DatasetRow, turns: list[dict[str, str]], spec: RouteSpec, labels: dict[str, str]
-) -> Candidate:
-    """Return the row with what it is compared by; `labels` are the route's, by normal form."""
-    matched = [(turn["role"], matching_form(turn["content"], spec)) for turn in turns]
-    text = " ".join(content for _, content in matched).strip()
-    key = hashlib.sha256(json.dumps(matched).encode()).digest()
-    form = normalise(row.answer, spec)
-    label = labels.get(form, "") if spec.task == "classification" else ""
-    spelled = replace(row, answer=label) if label else row
-    return Candidate(spelled, text, key, form, label)
-
-
-def matching_form(content: str, spec: RouteSpec) -> str:
-    """Return a text as it is matched.
-
-    A class does not hang on an order number; an extraction does, so there numbers stay.
-    """
-    text = unicodedata.normalize("NFKC", content).casefold()
-    if spec.task == "classification":
-        text = _NUMBERED.sub("0", _ADDRESS.sub("@", text))
-    return " ".join(text.split())
-
-
-def why_unusable(candidate: Candidate, spec: RouteSpec) -> str:
-    """Return the reason; empty where the row can be used."""
-    if not candidate.text:
-        return "empty"
-    if spec.task == "classification":
-        return "" if candidate.label else "unknown_label"
-    return "" if well_formed(candidate.row.answer, spec) else "malformed"
-
-
-def length_outliers(lengths: list[int]) -> int:
-    """Count the inputs that are far longer or shorter than the rest.
-
-    They are kept; a person may want to look.
-    """
-    if len(lengths) < 8:
-        return 0
-    logs = [log(1 + length) for length in lengths]
-    low, _, high = quantiles(logs, n=4)
-    margin = _OUTLIER_SPREAD * max(high - low, 0.1)
-    return sum(not low - margin <= value <= high + margin for value in logs)
+def keys_of(matched: list[tuple[str, str]]) -> list[bytes]:
+    """Return the key of each beginning of a conversation, the whole last; the first is empty."""
+    digest = hashlib.sha256()
+    keys = [digest.digest()]
+    for turn in matched:
+        digest.update(json.dumps(turn).encode())
+        keys.append(digest.digest())
+    return keys

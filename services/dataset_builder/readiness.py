@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.answers import normalise
+from schemas.answers import is_free_text, normalise
 from schemas.base import JsonObject
 from schemas.route import RouteSpec
+from services.dataset_builder.assemble import FreeText
 from services.dataset_builder.ledger import Ledger
 from services.dataset_builder.minimums import needs
 from services.dataset_builder.rule import Standing
@@ -34,11 +35,17 @@ class Readiness:
             "minimum_rows": minimum.in_all,
             "minimum_per_label": minimum.per_label,
             "labels": {
-                label: {"verdicts": counts[normalise(label, spec)], "minimum": minimum.per_label}
+                label: {
+                    # what the next build would count, had it left out as much as the last one
+                    "verdicts": counts[normalise(label, spec)] - state.lost_labels.get(label, 0),
+                    "left_out": state.lost_labels.get(label, 0),
+                    "minimum": minimum.per_label,
+                }
                 for label in spec.labels
             },
             "verdicts": await ledger.verdicts.count_kinds(connection, route),
             "feedback": asdict(await self.feedback.count(connection, route)),
+            "no_gate": str(FreeText(spec.task)) if is_free_text(spec) else None,
         } | progress(state, standing, spec)
 
 
@@ -66,5 +73,6 @@ def shown_refusal(state: BuildState, standing: Standing) -> JsonObject | None:
         "build": state.refusal.build,
         "error": state.refusal.error,
         "detail": state.refusal.detail,
+        "largest": list(state.refusal.clusters),
         "verdicts_until_retry": max(0, standing.wait - standing.since_refusal),
     }

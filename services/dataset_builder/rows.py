@@ -11,19 +11,34 @@ from schemas.base import BlobRef
 
 @dataclass(frozen=True, slots=True)
 class DatasetRow:
-    """A verdict with an answer."""
+    """A verdict with an answer. Moments are microseconds since the epoch.
+
+    What older releases did not keep is None.
+    """
 
     review_id: str
     inference_id: str
     reviewer: str
-    # Microseconds since the epoch.
     reviewed_us: int
     # approved | corrected
     label_source: str
-    # JSON: the turns the model saw, without system prompt and without answer.
+    # JSON: the turns the app sent, without the answer.
     messages: str
     answer: str
     audit: bool
+    asked_us: int | None = None
+    # Who asked, as far as the app tells: a hash.
+    session: str | None = None
+    # Why the item was sampled: audit, sampled, unsure, drift, feedback.
+    reason: str | None = None
+    # The version of the guideline that the reviewer followed.
+    guideline: str | None = None
+    model_answer: str | None = None
+    arm: str | None = None
+    adapter_id: str | None = None
+    # The inclusion that acted, and the coin it was held against.
+    probability: float | None = None
+    coin: float | None = None
 
     @property
     def order(self) -> tuple[int, str]:
@@ -49,19 +64,44 @@ class BuildVerdicts:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What was asked, once for all rows that ask it in the same bytes."""
+
+    # JSON: the turns as trained on, redacted, without the app's system turn.
+    asked: str
+    # The app's system turn; the route's own takes its place in training and in serving.
+    system: str
+    # SHA-256 of roles and content as matched: equal keys are the same question.
+    key: bytes
+    # Keys of the shorter conversations that this one goes on from.
+    earlier: tuple[bytes, ...]
+    # What similarity is measured on.
+    text: str
+    was_redacted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A usable row and what it is compared by."""
 
     row: DatasetRow
-    # The input, normalised for matching only.
-    text: str
-    # SHA-256 of roles and text: equal keys are exact duplicates.
-    key: bytes
+    question: Question
+    # The answer as trained on.
+    answer: str
     # The answer as compared.
     form: str
     # The route's spelling of the label; empty for other tasks.
     label: str
-    # Inputs this similar are never parted: they share one split.
+    # Inputs this similar are never parted by chance: they share one split.
     cluster: int = 0
-    # Near duplicates, within the cluster.
-    twins: int = 0
+    # How many verdicts said this of this question.
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A verdict that is not trained on, and why; `twin` is the review that it gave way to."""
+
+    row: DatasetRow
+    reason: str
+    twin: str | None = None

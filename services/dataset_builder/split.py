@@ -2,28 +2,45 @@
 in every later version.
 
 That matters: were a row of version 1's training to turn up in version 2's test, the champion would
-have seen the answer.
+have seen the answer. What comes often is learned, never held out.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 from hashlib import blake2b
 
 from services.dataset_builder.rows import Candidate
 
 SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+# A question that so many verdicts ask, and a cluster of so many questions, is learned.
+FREQUENT_VERDICTS = 5
+LARGE_ROWS = 20
 
 Splits = dict[str, list[Candidate]]
 """The rows of a dataset by split: those of `SHARES`, and `audit`."""
 
 
-def split(candidates: list[Candidate], audit: list[Candidate]) -> Splits:
-    """Return the splits, each oldest first.
+def split(
+    candidates: Sequence[Candidate],
+    audit: Sequence[Candidate],
+    seen: Collection[bytes] = frozenset(),
+) -> Splits:
+    """Return the splits, each oldest first. `seen`: keys of questions that the version before was
+    trained or validated on; they are never tested on.
 
     Small sets are repaired: every label is trained on, validation and evaluation have rows.
     """
-    home = {candidate.cluster: by_chance(position(candidate.cluster)) for candidate in candidates}
+    often = frequent(candidates)
+    home = {
+        one.cluster: "train" if one.cluster in often else by_chance(position(one.cluster))
+        for one in candidates
+    }
+    # Clusters join and part as rows come.
+    for one in candidates:
+        if one.question.key in seen and home[one.cluster] == "test":
+            home[one.cluster] = "train"
     give_every_label_training(home, candidates)
     lend_from_training(home, candidates, "validation")
     if not audit:
@@ -31,7 +48,30 @@ def split(candidates: list[Candidate], audit: list[Candidate]) -> Splits:
     parts: Splits = {name: [] for name in SHARES}
     for candidate in candidates:
         parts[home[candidate.cluster]].append(candidate)
-    return parts | {"audit": audit}
+    return parts | {"audit": list(audit)}
+
+
+def frequent(candidates: Sequence[Candidate]) -> set[int]:
+    """Return the clusters that are learned whatever their hash says."""
+    sizes = Counter(one.cluster for one in candidates)
+    return {
+        one.cluster
+        for one in candidates
+        if one.count >= FREQUENT_VERDICTS or sizes[one.cluster] > LARGE_ROWS
+    }
+
+
+def stratum(audited: Candidate, trained: Collection[int]) -> str:
+    """Say whether an audit row's question, or one like it, is among the trained clusters."""
+    return "repeated" if audited.cluster in trained else "first_seen"
+
+
+def strata(parts: Splits) -> dict[str, int]:
+    """Count the audit rows of each stratum."""
+    trained = {one.cluster for one in parts["train"]}
+    counts = Counter(repeated=0, first_seen=0)
+    counts.update(stratum(one, trained) for one in parts["audit"])
+    return dict(counts)
 
 
 def position(cluster: int) -> float:
@@ -46,7 +86,7 @@ def by_chance(position: float) -> str:
     return "validation" if position < SHARES["train"] + SHARES["validation"] else "test"
 
 
-def give_every_label_training(home: dict[int, str], candidates: list[Candidate]) -> None:
+def give_every_label_training(home: dict[int, str], candidates: Sequence[Candidate]) -> None:
     clusters: dict[str, set[int]] = defaultdict(set)
     for candidate in candidates:
         clusters[candidate.label].add(candidate.cluster)
@@ -55,7 +95,7 @@ def give_every_label_training(home: dict[int, str], candidates: list[Candidate])
             home[min(clusters[label], key=position)] = "train"
 
 
-def lend_from_training(home: dict[int, str], candidates: list[Candidate], name: str) -> None:
+def lend_from_training(home: dict[int, str], candidates: Sequence[Candidate], name: str) -> None:
     """Fill an empty split with the training cluster nearest to it.
 
     It stays empty where that would take some label's last training row.

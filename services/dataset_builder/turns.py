@@ -31,9 +31,9 @@ def encode(turns: Iterable[dict[str, str]]) -> str:
     )
 
 
-def encode_asked(messages: Iterable[Message]) -> str:
-    """Return what was asked as JSON, without the app's system prompt."""
-    return encode(message.model_dump() for message in messages if message.role != "system")
+def encode_sent(messages: Iterable[Message]) -> str:
+    """Return what the app sent as JSON, its system turn included: an answer may hang on it."""
+    return encode(message.model_dump() for message in messages)
 
 
 async def open_rows(blobs: BlobStore, unopened: Sequence[UnopenedRow]) -> Opened:
@@ -51,5 +51,5 @@ async def open_rows(blobs: BlobStore, unopened: Sequence[UnopenedRow]) -> Opened
         except BlobCorrupt:
             opened.refused["content_corrupt"] += 1
         else:
-            opened.rows.append(replace(one.row, messages=encode_asked(content.messages)))
+            opened.rows.append(replace(one.row, messages=encode_sent(content.messages)))
     return opened

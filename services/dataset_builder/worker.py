@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,25 +17,44 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import BlobRef, JsonObject
 from schemas.events import DatasetBuilt
+from schemas.route import RouteSpec
 from services.dataset_builder import manifest as describe
-from services.dataset_builder.assemble import NothingChanged, Refused, Verdicts, assemble
+from services.dataset_builder.assemble import (
+    Assembled,
+    BuildFailed,
+    NothingChanged,
+    Refused,
+    Verdicts,
+    assemble,
+    refuse_if_unfit,
+)
+from services.dataset_builder.curate import curate
 from services.dataset_builder.ledger import Ledger
+from services.dataset_builder.losses import count_labels
 from services.dataset_builder.order import BuildOrder
-from services.dataset_builder.split import Splits
+from services.dataset_builder.prepare import Questions
+from services.dataset_builder.rows import Lost
+from services.dataset_builder.store.datasets import StoredDataset
 from services.dataset_builder.turns import open_rows
 from shared.events import Outbox
 from shared.jobs import Job, JobStore
-from shared.storage import BlobStore, Database, private_folder
+from shared.storage import BlobMissing, BlobStore, Database, private_folder
 from shared.telemetry import log
 
-WriteFolder = Callable[[Path, Splits, JsonObject], JsonObject]
+WriteFolder = Callable[[Path, Assembled], JsonObject]
 """Writes the files of a dataset, manifest last; returns the manifest."""
+ReadTrained = Callable[[BlobStore, BlobRef, JsonObject], Iterable[str]]
+"""Returns the `messages` of the rows that a dataset trains and validates on."""
+LostBytes = Callable[[Sequence[Lost]], bytes]
+"""Returns the file of the verdicts that a build left out."""
 
 
 @dataclass(frozen=True)
 class StoredFolder:
     blob: BlobRef
     manifest: JsonObject
+    # Verdicts that were left out, by label.
+    lost_labels: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -48,14 +67,17 @@ class Builder:
     blobs: BlobStore
     outbox: Outbox
     write_folder: WriteFolder
+    lost_bytes: LostBytes
+    read_trained: ReadTrained
 
     async def run(self, job: Job) -> None:
         order = BuildOrder.model_validate(job.payload)
-        parent: JsonObject | None = None
+        parent: StoredDataset | None = None
         async with self.db.read() as connection:
             found = await self.ledger.verdicts.of_build(connection, order.route, order.build)
             if order.parent:
-                parent = await self.ledger.datasets.manifest(connection, order.parent)
+                tenant, _ = order.route.split("/")
+                parent = await self.ledger.datasets.get(connection, tenant, order.parent)
         opened = await open_rows(self.blobs, found.unopened)
         left_out = Counter(rejected=found.rejected) + opened.refused
         verdicts = Verdicts([*found.rows, *opened.rows], left_out)
@@ -67,18 +89,41 @@ class Builder:
             await self.announce(job, order, stored)
 
     def build(
-        self, order: BuildOrder, verdicts: Verdicts, parent: JsonObject | None
+        self, order: BuildOrder, verdicts: Verdicts, parent: StoredDataset | None
     ) -> StoredFolder:
-        """Make the dataset and store it. `parent` is the manifest of the version before.
+        """Make the dataset and store it. `parent` is the version before.
 
         Raises Refused where the verdicts give no dataset.
         """
-        assembled = assemble(verdicts, order.spec, order.parent)
+        curated = curate(verdicts.rows, order.spec)
+        lost_labels = count_labels(curated.lost, order.spec)
+        try:
+            refuse_if_unfit(verdicts, curated, order.spec, order.accept_losses)
+        except Refused as refusal:
+            refusal.lost = self.blobs.put_bytes(self.lost_bytes(curated.lost), "lost", ".parquet")
+            refusal.lost_labels = lost_labels
+            raise
+        assembled = assemble(verdicts, curated, order, self.seen(order.spec, parent))
         with private_folder("ratchet-dataset") as folder:
-            manifest = self.write_folder(folder, assembled.parts, assembled.facts)
-            if parent and order.parent and describe.same_content(manifest, parent):
-                raise NothingChanged(order.parent)
-            return StoredFolder(self.blobs.put_folder(folder, "datasets"), manifest)
+            manifest = self.write_folder(folder, assembled)
+            if parent and describe.same_content(manifest, parent.manifest):
+                raise NothingChanged(parent.event.dataset_id)
+            blob = self.blobs.put_folder(folder, "datasets")
+        return StoredFolder(blob, manifest, lost_labels)
+
+    def seen(self, spec: RouteSpec, parent: StoredDataset | None) -> set[bytes]:
+        """Return the keys of the questions that the version before was trained or validated on."""
+        if parent is None:
+            return set()
+        questions = Questions(spec)
+        try:
+            asked = self.read_trained(self.blobs, parent.event.blob, parent.manifest)
+            return {questions.of(messages).key for messages in asked}
+        except BlobMissing as error:
+            log("dataset-builder").warning(
+                "rows of the version before may be tested on", because=str(error)
+            )
+            return set()
 
     async def announce(self, job: Job, order: BuildOrder, stored: StoredFolder) -> None:
         manifest = stored.manifest
@@ -93,7 +138,9 @@ class Builder:
                     "dropped": manifest["dropped"],
                 },
             )
-            await self.ledger.built(tx, order, event, describe.as_json(manifest))
+            await self.ledger.built(
+                tx, order, event, describe.as_json(manifest), stored.lost_labels
+            )
             await self.outbox.add(tx, event)
         log("dataset-builder").info(
             "dataset built", dataset_id=event.dataset_id, build=order.build, **manifest["counts"]
@@ -102,7 +149,7 @@ class Builder:
     async def refuse(self, job: Job, order: BuildOrder, refusal: Refused) -> None:
         async with self.db.transaction() as tx:
             await self.jobs.finish(tx, job, {"refused": str(refusal)})
-            await self.ledger.refused(tx, order, refusal.name, str(refusal), refusal.missing)
+            await self.ledger.refused(tx, order, refusal)
         log("dataset-builder").info(
             "build refused",
             route=order.route,
@@ -118,7 +165,7 @@ class Builder:
         """
         if not will_retry:
             order = BuildOrder.model_validate(job.payload)
-            await self.ledger.refused(tx, order, "BuildFailed", reason, 0)
+            await self.ledger.refused(tx, order, BuildFailed(reason))
 
     async def reopen(self, tx: AsyncConnection, job: Job) -> None:
         await self.ledger.reopen(tx, BuildOrder.model_validate(job.payload))

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from schemas.answers import check_labels, schema_flaw
 from schemas.base import JsonObject
-from schemas.route import DriftRule, RetrainRule, ReviewRule, RouteSpec
+from schemas.route import BalanceRule, DriftRule, RetrainRule, ReviewRule, RouteSpec
 from shared.http import RequestBody, encoded_size
 
 MOST_LABELS = 1000
@@ -22,6 +22,7 @@ SPEC_BYTES = 256 * 1024
 Count = Annotated[int, Field(le=1_000_000)]
 # One line: labels are shown in menus, logged, and put into prompts.
 Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Reviewer = Annotated[str, Field(min_length=1, max_length=200)]
 Description = Annotated[str, Field(max_length=2000)]
 Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_CHARACTERS)]
 RouteName = Annotated[
@@ -33,7 +34,12 @@ class SentReview(ReviewRule):
     drift_batch: Count = Field(default=200, ge=0)
 
 
+class SentBalance(BalanceRule):
+    cap: Count | None = Field(default=None, ge=1)
+
+
 class SentRetrain(RetrainRule):
+    balance: SentBalance = SentBalance()
     min_new_verdicts: Count = Field(default=200, ge=1)
     min_new_after_drift: Count = Field(default=100, ge=1)
     recipe: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")] = "tiny-cpu"
@@ -50,6 +56,7 @@ class SentRoute(RequestBody, RouteSpec):
     label_descriptions: dict[Label, Description] = Field(default={}, max_length=MOST_LABELS)
     output_schema: JsonObject | None = Field(default=None, max_length=MOST_LABELS)
     guideline: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    approved_reviewers: tuple[Reviewer, ...] = Field(default=(), max_length=MOST_LABELS)
     system_prompt: Prompt
     detailed_prompt: Prompt
     review: SentReview = SentReview()

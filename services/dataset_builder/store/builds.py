@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import (
@@ -19,7 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.base import JsonObject
+from schemas.base import BlobRef, JsonObject
 from shared.storage import insert_once
 
 
@@ -32,6 +33,9 @@ class Refusal(BaseModel):
     detail: str
     # The route's specification then: another one is tried without waiting.
     spec: JsonObject
+    # The largest groups of lost rows, and where all are stored.
+    clusters: tuple[JsonObject, ...] = ()
+    lost: BlobRef | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,8 @@ class BuildState:
     refusal: Refusal | None = None
     # The newest dataset.
     dataset_id: str | None = None
+    # Verdicts that the newest build left out, by label.
+    lost_labels: Mapping[str, int] = field(default_factory=dict)
 
 
 class BuildStore:
@@ -69,6 +75,7 @@ class BuildStore:
             Column("wait", Integer, nullable=False),
             Column("refusal", String),
             Column("dataset_id", String(200)),
+            Column("lost_labels", String),
         )
 
     async def get(self, connection: AsyncConnection, route: str) -> BuildState | None:
@@ -93,9 +100,12 @@ class BuildStore:
 
 def as_state(row: RowMapping) -> BuildState:
     refusal = Refusal.model_validate_json(row["refusal"]) if row["refusal"] else None
-    return BuildState(**{**row, "refusal": refusal})
+    lost = json.loads(row["lost_labels"] or "{}")
+    return BuildState(**{**row, "refusal": refusal, "lost_labels": lost})
 
 
 def as_values(state: BuildState) -> JsonObject:
-    refusal = json.dumps(state.refusal.model_dump()) if state.refusal else None
-    return asdict(replace(state, refusal=None)) | {"refusal": refusal}
+    return asdict(replace(state, refusal=None)) | {
+        "refusal": state.refusal.model_dump_json() if state.refusal else None,
+        "lost_labels": json.dumps(state.lost_labels, sort_keys=True),
+    }

@@ -49,13 +49,6 @@ class DatasetStore:
             )
         )
 
-    async def manifest(self, connection: AsyncConnection, dataset_id: str) -> JsonObject:
-        """Return the manifest of a dataset that is known to exist."""
-        table = self.table
-        wanted = select(table.c.manifest).where(table.c.dataset_id == dataset_id)
-        manifest: JsonObject = json.loads((await connection.execute(wanted)).scalar_one())
-        return manifest
-
     async def page(
         self, connection: AsyncConnection, tenant: str, route: str | None, offset: int, limit: int
     ) -> list[JsonObject]:

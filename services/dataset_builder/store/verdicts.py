@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     Index,
     Integer,
     MetaData,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     case,
     func,
     select,
+    update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,9 +31,11 @@ from schemas.route import RouteSpec
 from services.dataset_builder.rows import BuildVerdicts, DatasetRow, UnopenedRow
 from services.dataset_builder.rule import NewVerdicts
 from services.dataset_builder.store.builds import BuildState
-from services.dataset_builder.turns import encode_asked
+from services.dataset_builder.turns import encode_sent
 from shared.storage import insert_once
 
+# A verdict that its reviewer took back, or that a later one of the same item supersedes.
+WITHDRAWN = "withdrawn"
 # What a dataset is made of.
 COLUMNS = (
     "review_id",
@@ -42,6 +46,15 @@ COLUMNS = (
     "messages",
     "answer",
     "audit",
+    "asked_us",
+    "session",
+    "reason",
+    "guideline",
+    "model_answer",
+    "arm",
+    "adapter_id",
+    "probability",
+    "coin",
 )
 
 
@@ -55,8 +68,18 @@ class VerdictStore:
         self.table = verdicts_table(metadata)
 
     async def add(self, tx: AsyncConnection, event: ReviewCompleted, build: int) -> None:
-        """Store a verdict once. `build` is the first build that will hold it."""
+        """Store a verdict once, and take back the one that it withdraws or supersedes. `build` is
+        the first build that will hold it.
+        """
+        if taken_back := event.review_id if event.withdrawn else event.supersedes:
+            await tx.execute(
+                update(self.table)
+                .where(self.table.c.review_id == taken_back, self.table.c.route == event.route)
+                .values(verdict=WITHDRAWN, trainable=False)
+            )
+        # A withdrawal that is heard first (a dead letter was replayed) leaves its mark, too.
         answered = event.verdict != "rejected" and event.answer is not None
+        kind = event.verdict if answered else "rejected"
         await insert_once(
             tx,
             self.table,
@@ -64,15 +87,23 @@ class VerdictStore:
                 "review_id": event.review_id,
                 "route": event.route,
                 "build": build,
-                "trainable": answered and not event.audit,
+                "trainable": answered and not event.audit and not event.withdrawn,
                 "audit": event.audit,
-                "verdict": event.verdict if answered else "rejected",
+                "verdict": WITHDRAWN if event.withdrawn else kind,
                 "inference_id": event.inference_id,
                 "reviewer": event.reviewer,
                 "reviewed_us": microseconds(event.occurred_at),
                 "reason": event.reason,
                 "answer": event.answer,
                 "messages": turns_or_reference(event),
+                "asked_us": microseconds(event.asked_at) if event.asked_at else None,
+                "session": event.session,
+                "guideline": event.guideline,
+                "model_answer": event.model_answer,
+                "arm": event.arm,
+                "adapter_id": event.adapter_id,
+                "probability": event.probability,
+                "coin": event.coin,
             },
         )
 
@@ -92,7 +123,11 @@ class VerdictStore:
     async def of_build(self, connection: AsyncConnection, route: str, build: int) -> BuildVerdicts:
         """Return all verdicts up to a build, so that each attempt at it reads the same rows."""
         table = self.table
-        mine = (table.c.route == route, table.c.build <= build)
+        mine = (
+            table.c.route == route,
+            table.c.build <= build,
+            table.c.verdict != WITHDRAWN,
+        )
         rejected = select(func.count()).where(*mine, table.c.verdict == "rejected")
         answered = (
             select(*table.c[COLUMNS])
@@ -101,8 +136,9 @@ class VerdictStore:
         )
         count = (await connection.execute(rejected)).scalar_one()
         found = BuildVerdicts([], [], count)
+        known: dict[str, str] = {}
         async for stored in await connection.stream(answered):
-            row = row_of(stored)
+            row = row_of(stored, known)
             if isinstance(row, UnopenedRow):
                 found.unopened.append(row)
             else:
@@ -130,7 +166,7 @@ class VerdictStore:
         table = self.table
         rows = await connection.execute(
             select(table.c.verdict, table.c.audit, func.count())
-            .where(table.c.route == route)
+            .where(table.c.route == route, table.c.verdict != WITHDRAWN)
             .group_by(table.c.verdict, table.c.audit)
         )
         counts = Counter({"approved": 0, "corrected": 0, "rejected": 0, "audit": 0})
@@ -143,20 +179,34 @@ def turns_or_reference(event: ReviewCompleted) -> str:
     """Return what the column `messages` holds: a JSON list of turns, or a JSON object that says
     where content too large for an event is stored.
     """
-    return event.content.model_dump_json() if event.content else encode_asked(event.messages)
+    return event.content.model_dump_json() if event.content else encode_sent(event.messages)
 
 
-def row_of(stored: Row[Any]) -> DatasetRow | UnopenedRow:
+def row_of(stored: Row[Any], known: dict[str, str]) -> DatasetRow | UnopenedRow:
+    """Return a row whose texts are in memory once, however often traffic repeats them."""
+
+    def once(text: str | None) -> str | None:
+        return text if text is None else known.setdefault(text, text)
+
     refers = stored.messages.startswith("{")
     row = DatasetRow(
         review_id=stored.review_id,
         inference_id=stored.inference_id,
-        reviewer=stored.reviewer,
+        reviewer=known.setdefault(stored.reviewer, stored.reviewer),
         reviewed_us=stored.reviewed_us,
         label_source=stored.verdict,
-        messages="[]" if refers else stored.messages,
-        answer=stored.answer,
+        messages="[]" if refers else known.setdefault(stored.messages, stored.messages),
+        answer=known.setdefault(stored.answer, stored.answer),
         audit=stored.audit,
+        asked_us=stored.asked_us,
+        session=once(stored.session),
+        reason=once(stored.reason),
+        guideline=once(stored.guideline),
+        model_answer=once(stored.model_answer),
+        arm=once(stored.arm),
+        adapter_id=once(stored.adapter_id),
+        probability=stored.probability,
+        coin=stored.coin,
     )
     if refers:
         return UnopenedRow(row, BlobRef.model_validate_json(stored.messages))
@@ -184,5 +234,13 @@ def verdicts_table(metadata: MetaData) -> Table:
         Column("reason", String(64), nullable=False),
         Column("messages", String, nullable=False),
         Column("answer", String),
+        Column("asked_us", BigInteger),
+        Column("session", String),
+        Column("guideline", String),
+        Column("model_answer", String),
+        Column("arm", String),
+        Column("adapter_id", String),
+        Column("probability", Float(53)),
+        Column("coin", Float(53)),
         Index("verdicts_new", "route", "trainable", "build"),
     )

@@ -97,7 +97,7 @@ class Rig:
 
     async def manifest(self, dataset_id: str) -> JsonObject:
         async with self.db.read() as connection:
-            return await self.ledger.datasets.manifest(connection, dataset_id)
+            return (await self.ledger.datasets.get(connection, "acme", dataset_id)).manifest
 
     async def state(self) -> Any:
         async with self.db.read() as connection:

@@ -5,7 +5,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from schemas.base import Message
 from tests import factories
+from tests.unit.dataset_builder.corpus import messages
 from tests.unit.dataset_builder.rig import Rig, known_route, verdicts
 
 ROUTE = f"/v1/routes/{factories.ROUTE}"
@@ -90,6 +92,58 @@ async def test_readiness_says_what_is_missing(rig: Rig, acme: httpx.AsyncClient)
     )
 
 
+def contested(count: int):
+    """Return verdicts of two reviewers who never agree, asked days apart."""
+    texts = [text for text, _ in messages()[:count]]
+    return [
+        factories.review(
+            review_id=f"contested-{who}-{n:04}",
+            inference_id=f"inference-{who}-{n:04}",
+            messages=(Message(role="user", content=text),),
+            answer=answer,
+            verdict="corrected",
+            audit=False,
+            reviewer=who,
+        )
+        for who, answer in (("ada", "refund"), ("bob", "delivery"))
+        for n, text in enumerate(texts)
+    ]
+
+
+async def test_what_was_lost_is_listed_and_accepted_on_command(
+    rig: Rig, acme: httpx.AsyncClient
+) -> None:
+    """K4 and K5: the refusal, readiness and the list say the same numbers."""
+    # before their route: one build of all of them
+    await rig.hear(*verdicts(100, 200), *contested(30), known_route(minimum_per_label=1))
+    await rig.work()
+    ready = (await acme.get(f"{ROUTE}/readiness")).json()
+    refusal = ready["refusal"]
+    assert refusal["error"] == "TooMuchLost"
+    assert "'ambiguous'" in refusal["detail"] and "--accept-losses" in refusal["detail"]
+    assert len(refusal["largest"]) == 3
+    assert refusal["largest"][0]["answers"] == {"refund": 1, "delivery": 1}
+    lost = (await acme.get(f"{ROUTE}/lost", params={"limit": 100})).json()["items"]
+    assert len(lost) == sum(label["left_out"] for label in ready["labels"].values())
+    assert {row["reason"] for row in lost} == {"ambiguous"}
+    one = next(row for row in lost if row["review_id"] == "contested-ada-0029")
+    assert one["twin"] == "contested-bob-0029"
+    assert one["messages"][0]["content"] == messages()[29][0]
+    few = (await acme.get(f"{ROUTE}/lost", params={"reason": "audited"})).json()
+    assert few == {"items": [], "next": None}
+
+    accepted = {"reason": "we know", "accept_losses": True}
+    assert (await acme.post(f"{ROUTE}/datasets", json=accepted)).status_code == 202
+    await rig.work()
+    (event,) = await rig.announced()
+    of_dataset = (await acme.get(f"/v1/datasets/{event.dataset_id}/lost?limit=100")).json()
+    assert of_dataset["items"] == lost
+    labels = (await acme.get(f"{ROUTE}/readiness")).json()["labels"]
+    manifest = await rig.manifest(event.dataset_id)
+    trained = {name: found["verdicts"] for name, found in manifest["balance"]["labels"].items()}
+    assert {name: found["verdicts"] for name, found in labels.items() if name in trained} == trained
+
+
 async def test_build_on_command(rig: Rig, acme: httpx.AsyncClient) -> None:
     await rig.hear(known_route(), *verdicts(0, 25))
     answer = await acme.post(f"{ROUTE}/datasets", json={"reason": "board meeting"})
@@ -111,6 +165,8 @@ async def test_another_tenant_sees_nothing(
     for path in (
         f"/v1/datasets/{event.dataset_id}",
         f"/v1/datasets/{event.dataset_id}/rows",
+        f"/v1/datasets/{event.dataset_id}/lost",
+        f"{ROUTE}/lost",
         f"{ROUTE}/readiness",
         f"/v1/datasets?route={factories.ROUTE}",
     ):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from schemas.events import ReviewCompleted
 from schemas.route import RetrainRule
 from services.dataset_builder.ledger import BuildRunning
 from services.dataset_builder.order import JOB
@@ -38,6 +39,7 @@ async def test_enough_new_verdicts_become_a_dataset_and_its_event(rig: Rig) -> N
     assert sorted(p.name for p in folder.iterdir() if p.name != "_COMPLETE") == [
         "README.md",
         "audit.parquet",
+        "lost.parquet",
         "manifest.json",
         "test.parquet",
         "train.parquet",
@@ -54,6 +56,14 @@ async def test_enough_new_verdicts_become_a_dataset_and_its_event(rig: Rig) -> N
         "messages",
         "answer",
         "cluster",
+        "verdicts",
+        "stratum",
+        "model_answer",
+        "arm",
+        "adapter_id",
+        "probability",
+        "coin",
+        "reason",
     ]
     assert table.num_rows == event.rows.train == sum(event.labels.values())
     assert all(text.startswith('[{"role":"user"') for text in table["messages"].to_pylist())
@@ -262,6 +272,48 @@ async def test_a_build_that_cannot_be_done_frees_the_route(rig: Rig, monkeypatch
         await rig.ledger.command(tx, factories.ROUTE, "it was repaired")
     await rig.work()
     assert len(await rig.announced()) == 1
+
+
+async def test_a_verdict_that_is_taken_back_counts_no_more(rig: Rig) -> None:
+    """K9: withdrawn by its reviewer, or superseded by a later verdict on the same item."""
+    first, second, *others = verdicts(0, 28)
+    await rig.hear(known_route(), first, second, *others)
+    await rig.hear(
+        withdrawal(first),
+        withdrawal(second),
+        second.model_copy(
+            update={
+                "event_id": "a-later-verdict",
+                "review_id": f"{second.review_id}.2",
+                "supersedes": second.review_id,
+                "answer": "refund",
+            }
+        ),
+        *verdicts(100, 103),
+    )
+    await rig.work()
+    (event,) = await rig.announced()
+    folder = rig.blobs.get_folder(event.blob, rig.folder / "copy")
+    rows = [
+        row
+        for split in ("train", "validation", "test")
+        for row in pq.read_table(folder / f"{split}.parquet").to_pylist()
+    ]
+    ids = {row["review_id"] for row in rows}
+    assert not {first.review_id, second.review_id} & ids
+    (later,) = [row for row in rows if row["review_id"] == f"{second.review_id}.2"]
+    assert later["answer"] == "refund"
+
+
+def withdrawal(event: ReviewCompleted) -> ReviewCompleted:
+    return event.model_copy(update={"event_id": f"no-{event.review_id}", "withdrawn": True})
+
+
+async def test_free_text_collects_verdicts_and_builds_nothing(rig: Rig) -> None:
+    await rig.hear(
+        known_route(task="conversation", labels=(), minimum_per_label=None), *verdicts(0, 40)
+    )
+    assert await rig.work() is None
 
 
 async def test_replicas_decide_one_build(rig: Rig) -> None:

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from services.dataset_builder.curate import curate
-from services.dataset_builder.split import split
+from services.dataset_builder.split import split, strata
 from tests.unit.dataset_builder.corpus import messages, route, row
 
 
@@ -52,5 +52,39 @@ def test_without_audit_rows_there_is_something_to_evaluate_on() -> None:
 
 def test_free_text_tasks_split_too() -> None:
     free = [row(n, text, f"a summary of {text}") for n, (text, _) in enumerate(messages()[:200])]
-    parts = parts_of(free, task="summarisation", labels=(), minimum_per_label=None)
+    parts = parts_of(free, task="format", labels=(), minimum_per_label=None)
     assert len(parts["train"]) < 190 and parts["validation"] and parts["test"]
+
+
+def test_frequent_questions_are_learned() -> None:
+    texts = messages()[:300]
+    often = [row(1000 + n, texts[n % 30][0], texts[n % 30][1]) for n in range(30 * 5)]
+    parts = parts_of(rows(300) + often)
+    trained = {item.question.text for item in parts["train"]}
+    assert {curate([one], route()).training[0].question.text for one in often} <= trained
+    assert parts["test"]
+
+
+def test_a_question_that_was_trained_on_is_never_tested_on() -> None:
+    curated = curate(rows(300), route())
+    before = split(curated.training, curated.audit)
+    tested = before["test"]
+    assert len(tested) > 10
+    seen = {item.question.key for item in tested}
+    after = split(curated.training, curated.audit, seen)
+    moved = {home(after)[item.row.review_id] for item in tested}
+    assert moved <= {"train", "test"}, "one may be lent, so that there is something to test on"
+    assert sum(home(after)[item.row.review_id] == "train" for item in tested) >= len(tested) - 1
+
+
+def test_audit_rows_tell_whether_their_question_is_trained_on() -> None:
+    curated = curate(rows(300, audit_every=10), route())
+    parts = split(curated.training, curated.audit)
+    assert strata(parts) == {"repeated": 0, "first_seen": 30}
+    asked_again = [
+        row(5000 + n, text, label, asked_us=10**15)
+        for n, (text, label) in enumerate(messages()[:300:10])
+    ]
+    curated = curate(rows(300, audit_every=10) + asked_again, route())
+    parts = split(curated.training, curated.audit)
+    assert 20 <= strata(parts)["repeated"] <= 30
