@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,7 +59,15 @@ def arm_result(rows: Sequence[HeldOutRow], arm: ArmAnswers, spec: RouteSpec) -> 
         format_compliance=sum(marked.formatted for marked in arm.replies) / max(len(rows), 1),
         latency_p50_ms=percentile(latency, 50),
         latency_p95_ms=percentile(latency, 95),
+        strata=accuracy_by_stratum(rows, arm),
     )
+
+
+def accuracy_by_stratum(rows: Sequence[HeldOutRow], arm: ArmAnswers) -> dict[str, float]:
+    marks: dict[str, list[bool]] = defaultdict(list)
+    for row, marked in zip(rows, arm.replies, strict=True):
+        marks[row.stratum].append(marked.correct)
+    return {name: sum(some) / len(some) for name, some in sorted(marks.items())}
 
 
 def quality(expected: list[str], answers: list[str], spec: RouteSpec) -> float | None:

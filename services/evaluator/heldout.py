@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from schemas.answers import normalise, well_formed
-from schemas.base import Arm, Message
+from schemas.base import Arm, JsonObject, Message
 from schemas.route import RouteSpec
 from shared.rules import Completion
 
@@ -24,6 +24,8 @@ class HeldOutRow:
     split: str
     messages: tuple[Message, ...]
     answer: str
+    # repeated: its question is also trained on; first_seen: it is not; held_out: kept out by hash.
+    stratum: str = "unknown"
 
     @property
     def text(self) -> str:
@@ -75,18 +77,25 @@ class ArmAnswers:
 
 def read_held_out(folder: Path) -> list[HeldOutRow]:
     """Read the audit and test rows of a dataset folder; a split may be empty or missing."""
-    columns = ["row_id", "messages", "answer"]
     return [
         HeldOutRow(
             row_id=str(row["row_id"]),
             split=split,
             messages=tuple(Message(**turn) for turn in json.loads(row["messages"])),
             answer=row["answer"],
+            stratum=stratum_of(split, row),
         )
         for split in SPLITS
         if (folder / f"{split}.parquet").exists()
-        for row in pq.read_table(folder / f"{split}.parquet", columns=columns).to_pylist()
+        for row in pq.read_table(folder / f"{split}.parquet").to_pylist()
     ]
+
+
+def stratum_of(split: str, row: JsonObject) -> str:
+    """Return a row's stratum; datasets of release 0.1 tell it of none."""
+    if "stratum" not in row:
+        return "unknown"
+    return "held_out" if split == "test" else str(row["stratum"])
 
 
 def mark(
