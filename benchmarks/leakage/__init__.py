@@ -1,0 +1,1 @@
+"""What evaluation may keep out of training, compared by simulation."""
