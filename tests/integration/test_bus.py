@@ -278,6 +278,7 @@ async def test_a_broker_that_comes_late_is_found_and_nothing_is_lost(
             await asyncio.to_thread(late.stop)
 
 
+@pytest.mark.faults
 async def test_told_to_stop_while_the_log_is_silent_it_does_not_wait_for_it(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
