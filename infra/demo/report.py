@@ -96,12 +96,14 @@ def accuracy_plot(story: Story) -> str:
     answered = sorted(story.app.answered, key=lambda one: one.at)
     figure = Figure(figsize=(10, 4.2))
     axes = figure.add_subplot()
-    for rows, label, style in (
+    for rows, which, style in (
         (answered, "all requests", "-"),
         (late(answered), "late labels only", "--"),
     ):
-        times, values = moving_accuracy(rows)
-        axes.plot(times, values, style, label=f"{label} (moving average of {WINDOW})", linewidth=2)
+        # a story of one act has no late labels
+        if rows:
+            label = f"{which} (moving average of {WINDOW})"
+            axes.plot(*moving_accuracy(rows), style, label=label, linewidth=2)
     for i, moment in enumerate(story.record.happened):
         draw_moment(axes, moment, 1.02 + 0.05 * (i % 3))
     axes.set(xlabel="seconds since the start", ylabel="accuracy", ylim=(0, 1))
@@ -124,7 +126,10 @@ def draw_moment(axes: Axes, moment: Moment, height: float) -> None:
 
 
 def moving_accuracy(answered: list[AnsweredMessage]) -> tuple[list[float], list[float]]:
-    """Return times and values; NaN breaks the line where nothing was asked for a while."""
+    """Return times and values; NaN breaks the line where nothing was asked for a while.
+
+    At least one answer is needed.
+    """
     times: list[float] = []
     values: list[float] = []
     for end in range(min(10, len(answered)), len(answered) + 1):
