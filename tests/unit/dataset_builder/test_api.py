@@ -113,7 +113,7 @@ def contested(count: int):
 async def test_what_was_lost_is_listed_and_accepted_on_command(
     rig: Rig, acme: httpx.AsyncClient
 ) -> None:
-    """K4 and K5: the refusal, readiness and the list say the same numbers."""
+    """The refusal, readiness and the list say the same numbers."""
     # before their route: one build of all of them
     await rig.hear(*verdicts(100, 200), *contested(30), known_route(minimum_per_label=1))
     await rig.work()

@@ -275,7 +275,7 @@ async def test_a_build_that_cannot_be_done_frees_the_route(rig: Rig, monkeypatch
 
 
 async def test_a_verdict_that_is_taken_back_counts_no_more(rig: Rig) -> None:
-    """K9: withdrawn by its reviewer, or superseded by a later verdict on the same item."""
+    """Withdrawn by its reviewer, or superseded by a later verdict on the same item."""
     first, second, *others = verdicts(0, 28)
     await rig.hear(known_route(), first, second, *others)
     await rig.hear(

@@ -26,7 +26,7 @@ def kept(*rows, spec=SPEC):
     )
 
 
-# K1: one text in each, and no label may depend on what masking leaves of it.
+# Each text has a label of its own, and no label may depend on what masking leaves of it.
 DECIDING = [
     [("我的订单4711什么时候到", "delivery"), ("订单4712我要退款", "refund")],
     [("注文4711をキャンセルしたい", "cancel"), ("注文4712はいつ届きますか", "delivery")],
@@ -95,7 +95,7 @@ WRAPPED = {
 
 @pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED.keys())
 def test_shared_text_is_no_duplicate(wrap) -> None:
-    """K2. At least nine tenths of what the bare messages give; here all of it."""
+    """At least nine tenths of what the bare messages give; here all of it."""
     bare = messages()
     rows = [row(n, text, label) for n, (text, label) in enumerate(bare)]
     wrapped = [row(n, wrap(text, label), label) for n, (text, label) in enumerate(bare)]
@@ -110,7 +110,7 @@ def test_shared_text_is_no_duplicate(wrap) -> None:
     [
         (["delivery", "delivery", "refund"], "delivery"),
         (["delivery"] * 6 + ["refund"] * 3, "delivery"),
-        # K9: a change of policy
+        # a change of policy
         (["refund"] * 20 + ["password"] * 9, "password"),
         (["refund"] * 200 + ["password"] * NEWEST, "password"),
         # a slip
@@ -165,7 +165,6 @@ def test_an_approval_does_not_overrule_a_correction() -> None:
 
 @pytest.mark.parametrize("task", ["conversation", "summarisation"])
 def test_good_answers_in_free_text_contradict_nothing(task: str) -> None:
-    """K7."""
     spec = factories.spec(task=task, labels=(), minimum_per_label=None)
     rows = [row(n, "Hi", f"Hello, how can I help you, number {n}?") for n in range(30)]
     curated = curate(rows, spec)
@@ -180,7 +179,7 @@ def turns(*contents: str) -> str:
 
 
 def test_what_hangs_on_the_apps_system_turn_is_reported_and_not_trained() -> None:
-    """K7. The route serves a system turn of its own, so an adapter could not tell them apart."""
+    """The route serves a system turn of its own, so an adapter could not tell them apart."""
     spec = labelled(["No.", "Yes."])
     rows = [
         row(1, "", "No.", messages=turns("plan: basic", "Can I get a refund?")),

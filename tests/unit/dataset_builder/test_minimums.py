@@ -37,7 +37,7 @@ def test_refusal_says_what_was_left_out() -> None:
 
 
 def test_a_label_that_has_nothing_more_to_say_does_not_block() -> None:
-    """K5: 500 verdicts in eight ways, and what the refusal advises of another label helps."""
+    """500 verdicts in eight ways, and what the refusal advises of another label helps."""
     spec = corpus.labelled(["thanks", "other"]).model_copy(update={"minimum_per_label": 50})
     thanks = [corpus.row(n, f"thank you{'!' * (n % 8)}", "thanks") for n in range(500)]
     others = [corpus.row(600 + n, text, "other") for n, (text, _) in enumerate(corpus.messages())]

@@ -42,7 +42,7 @@ def test_one_label_gives_no_doubt() -> None:
 
 
 def test_rare_labels_are_named_and_live_shares_undo_the_sampling() -> None:
-    """K12. Of the traffic 1 % is fraud; of it all is reviewed, of the rest a tenth."""
+    """Of the traffic 1 % is fraud; of it all is reviewed, of the rest a tenth."""
     texts = [text for text, _ in messages()]
     rows = [row(n, text, "ok", probability=0.1) for n, text in enumerate(texts[:500])]
     rows += [row(900 + n, text, "fraud", probability=1.0) for n, text in enumerate(texts[500:510])]

@@ -63,7 +63,7 @@ def spec_of(questions: list[tuple[str, str]]):
 def test_the_share_lost_to_evaluation_does_not_grow_with_the_stream(
     count: int, sessions: bool
 ) -> None:
-    """K3. Before, it was 55 % at 500 verdicts and 90 % at 20,000."""
+    """Before, it was 55 % at 500 verdicts and 90 % at 20,000."""
     questions = distinct(3_000)
     rows = zipf(random.Random(count), questions, count)
     if not sessions:
