@@ -224,10 +224,10 @@ def test_what_is_refused_counts_for_nobody(keys: dict[str, str]) -> None:
 def test_the_door_costs_microseconds(keys: dict[str, str]) -> None:
     allowances = Allowances(settings_for(keys))
     who = Keyring(settings_for(keys).keys_file).authenticate(keys["acme"])
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(4000):
         allowances.leave(allowances.enter(who))
-    assert (time.perf_counter() - started) / 4000 < 50e-6  # about 1.5 us on an idle core
+    assert (time.process_time() - started) / 4000 < 50e-6  # about 1.5 us on an idle core
 
 
 class Strict(BaseModel):

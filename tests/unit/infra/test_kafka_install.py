@@ -229,7 +229,7 @@ def test_a_silent_mirror_is_given_up_after_five_seconds(mirror: Mirror, behaviou
     began = time.monotonic()
     with pytest.raises(DownloadFailed, match="the server said nothing for 5 s"):
         run_install(mirror.url + TGZ)
-    assert 4.5 < time.monotonic() - began < 9
+    assert 4.5 < time.monotonic() - began < 30
     assert_nothing()
     run_install(mirror.url + TGZ)
     assert_whole()

@@ -84,7 +84,7 @@ def is_running(pid: int) -> bool:
 
 async def test_a_killed_part_is_started_again() -> None:
     async with Heard(FOREVER) as heard:
-        await asyncio.wait_for(heard.it.first_ready.wait(), 20)
+        await asyncio.wait_for(heard.it.first_ready.wait(), 60)
         first = heard.it.pid
         heard.it.kill()
         await until(
@@ -103,7 +103,7 @@ async def test_a_part_that_is_alive_and_stuck_is_started_again(
         return heard.it.pid not in stuck
 
     async with Heard(FOREVER, alive=gets_on) as heard:
-        await asyncio.wait_for(heard.it.first_ready.wait(), 20)
+        await asyncio.wait_for(heard.it.first_ready.wait(), 60)
         await asyncio.sleep(0.2)
         assert heard.it.restarts == 0, "a part that gets on is left alone"
         stuck.add(heard.it.pid)

@@ -52,4 +52,4 @@ async def test_a_home_has_one_supervisor(tmp_path: Path) -> None:
         started = time.monotonic()
         with pytest.raises(AlreadyRunning):
             await Supervisor(config(tmp_path, servers)).__aenter__()
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 10

@@ -238,12 +238,12 @@ def test_a_schema_that_can_is_not(schema: dict) -> None:
 
 
 def test_no_pattern_takes_the_services_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     for pattern in (r"^(a+)+$", r"^(a|a)*$", r"(x+x+)+y", r"^(([a-z])+.)+[A-Z]([a-z])+$"):
         schema = {"type": "string", "pattern": pattern}
         if schema_flaw(schema) is None:
             assert not well_formed(json.dumps("a" * 50_000 + "!"), spec(schema))
-    assert time.perf_counter() - began < 3.0
+    assert time.process_time() - began < 3.0
 
 
 def test_the_contracts_are_imported_with_pydantic_alone() -> None:

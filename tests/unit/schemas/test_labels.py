@@ -175,7 +175,7 @@ def test_a_stored_route_whose_labels_collide_is_still_read() -> None:
 def test_a_hostile_answer_costs_no_time() -> None:
     route = spec(*(f"label {number}" for number in range(1000)))
     label_of("x", route)
-    began = time.perf_counter()
+    began = time.process_time()
     for answer in ('"' * 100_000, "!" * 100_000, "." * 50_000 + "label 1" + "." * 50_000):
         assert label_of(answer, route) is None
-    assert time.perf_counter() - began < 1.0
+    assert time.process_time() - began < 1.0

@@ -169,7 +169,7 @@ async def test_a_job_that_goes_on_for_ever_fails_and_the_next_one_runs(store: Jo
     limit = Limit(2.5 / 3600.0, "TRAINER_JOB_HOURS")  # longer than a lease
     began = time.monotonic()
     assert await work_once(store, KIND, heartbeats_for_ever, ended, limit)
-    assert 2.0 < time.monotonic() - began < 6.0
+    assert 2.0 < time.monotonic() - began < 30.0
     (job,) = await store.all()
     assert job.state == "failed" and "TRAINER_JOB_HOURS" in job.error
     assert told == [(job.error, False)]
@@ -259,7 +259,7 @@ async def test_killed_in_between_the_total_still_holds(store: JobStore, database
     worker_task = asyncio.create_task(work(store, KIND, heartbeats_for_ever, None, None, limit))
     began = time.monotonic()
     while (await store.all())[0].state != "failed":
-        assert time.monotonic() - began < 10.0
+        assert time.monotonic() - began < 60.0
         await asyncio.sleep(0.1)
     worker_task.cancel()
     assert "TRAINER_JOB_HOURS" in (await store.all())[0].error

@@ -255,7 +255,7 @@ async def test_a_worker_that_lost_its_lease_says_nothing_more_and_touches_no_fil
         working = asyncio.create_task(
             run_leased(world.jobs, successor, world.training.run, world.training.failed)
         )
-        await asyncio.wait_for(begun.wait(), 10)
+        await asyncio.wait_for(begun.wait(), 60)
         with pytest.raises(LeaseLost):
             await progress.say(TrainingProgress(step=9, steps=9, loss=0.1))
         successors.append(working)
@@ -345,7 +345,7 @@ async def test_cancelled_while_it_trains_the_child_dies_and_nothing_stays_behind
             "cancelled by ada: wrong recipe",
             False,
         )
-    await asyncio.wait_for(working, 5)
+    await asyncio.wait_for(working, 30)
     with pytest.raises(ProcessLookupError):
         os.kill(children[0], 0)
     await world.training.tidy()
