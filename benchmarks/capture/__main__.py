@@ -15,7 +15,7 @@ from typing import Any
 import uvloop
 from rich.console import Console
 
-from benchmarks.capture import generator, phoenix, producer, ratchet, report
+from benchmarks.capture import generator, phoenix, producer, ratchet, report, topic
 from benchmarks.capture.figures import Figures
 from benchmarks.capture.plan import Plan
 from benchmarks.capture.processes import LOAD_CORE
@@ -24,6 +24,7 @@ Measure = Callable[[Plan, Path], Coroutine[Any, Any, Figures]]
 SYSTEMS: dict[str, Measure] = {
     "generator": generator.measure,
     "ratchet": ratchet.measure,
+    "topic": topic.measure,
     "phoenix": phoenix.measure,
     "producer": producer.measure,
 }

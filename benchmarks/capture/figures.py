@@ -23,6 +23,7 @@ class Figures:
         None  # of the server's process, until the last event was where it belongs
     )
     per_cpu_s: float | None = None
+    cpu_s_per_1000_of_http: float | None = None  # the same in turns over capture's other door
     p50_ms: float | None = None
     p99_ms: float | None = None
     slowest_ms: float | None = None

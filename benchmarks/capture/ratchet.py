@@ -8,7 +8,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,7 +44,9 @@ async def measure(plan: Plan, folder: Path) -> Figures:
 
 
 @contextmanager
-def serving(servers: str, folder: Path) -> Iterator[tuple[Pinned, int, str]]:
+def serving(
+    servers: str, folder: Path, more: Mapping[str, str] | None = None
+) -> Iterator[tuple[Pinned, int, str]]:
     secret, record = new_key("benchmark", TENANT, {"capture:write"})
     keys = folder / "keys.json"
     port = free_port()
@@ -56,6 +58,7 @@ def serving(servers: str, folder: Path) -> Iterator[tuple[Pinned, int, str]]:
         "PORT": str(port),
         "RATCHET_KEYS_FILE": str(keys),
         "ARTIFACTS_URL": f"file://{folder}/artifacts",
+        **(more or {}),
     }
     with Pinned(
         "capture", [sys.executable, "-m", "services.capture"], folder, SERVER_CORE, environment
