@@ -186,7 +186,7 @@ def count(kind: str, outcomes: Mapping[str, int], left_out: Iterable[Sequence[Le
     """Count items by outcome, and the fields of which something was left out."""
     for outcome, number in outcomes.items():
         CAPTURED.labels(kind, outcome).inc(number)
-    for item in left_out:
+    for item in filter(None, left_out):
         for field in {one.field.partition(".")[0] for one in item}:
             LEFT_OUT.labels(kind, field if field in FIELDS else "unknown").inc()
 

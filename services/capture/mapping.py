@@ -6,7 +6,7 @@ The tenant, the route and the application are the mapping's; nothing in a record
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -27,6 +27,8 @@ SHAPES: dict[str, type[SentInference | SentFeedback]] = {
     "feedback": SentFeedback,
 }
 NOTHING = object()
+Place = tuple[str, ...]
+"""Where something stands: the tokens of a pointer."""
 
 Pointer = Annotated[str, Field(max_length=500, pattern=r"^(/([^~/]|~[01])*)+$")]
 """A JSON pointer (RFC 6901): `/response/choices/0/message/content`."""
@@ -100,28 +102,37 @@ class Mapping(BaseModel):
     def item(self, record: object) -> JsonObject:
         """Return the item that a record says; what stands nowhere in it is left out."""
         item: JsonObject = {"route": self.route, **self.values}
-        for name, where in self.fields.items():
-            found = (
-                {key: at(record, pointer) for key, pointer in where.items()}
-                if isinstance(where, dict)
-                else at(record, where)
-            )
-            if isinstance(where, dict) and isinstance(found, dict):
-                found = {key: value for key, value in found.items() if value is not NOTHING}
-            if found is not NOTHING:
-                item[name] = found
+        for name, where in self._places.items():
+            if isinstance(where, dict):
+                found = {key: at(record, place) for key, place in where.items()}
+                item[name] = {key: one for key, one in found.items() if one is not NOTHING}
+            elif (one := at(record, where)) is not NOTHING:
+                item[name] = one
         return item
 
     def id_in(self, record: object) -> object:
         """Return the app's own id of a record, or None where it has none."""
-        found = at(record, self.id) if self.id else None
+        found = at(record, self._id_place) if self._id_place else None
         return None if found is NOTHING else found
 
+    @cached_property
+    def _places(self) -> dict[str, Place | dict[str, Place]]:
+        return {
+            name: tokens_of(where)
+            if isinstance(where, str)
+            else {key: tokens_of(pointer) for key, pointer in where.items()}
+            for name, where in self.fields.items()
+        }
 
-def at(document: object, pointer: str) -> Any:
-    """Return what stands at a JSON pointer (RFC 6901), or NOTHING."""
+    @cached_property
+    def _id_place(self) -> Place | None:
+        return tokens_of(self.id) if self.id else None
+
+
+def at(document: object, place: Place) -> Any:
+    """Return what stands at the tokens of a JSON pointer, or NOTHING."""
     found = document
-    for token in tokens_of(pointer):
+    for token in place:
         if isinstance(found, dict):
             found = found.get(token, NOTHING)
         elif isinstance(found, list) and token.isascii() and token.isdigit():
@@ -131,8 +142,7 @@ def at(document: object, pointer: str) -> Any:
     return found
 
 
-@lru_cache(1024)
-def tokens_of(pointer: str) -> tuple[str, ...]:
+def tokens_of(pointer: str) -> Place:
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
 
 

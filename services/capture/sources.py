@@ -7,8 +7,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from aiokafka import ConsumerRecord
@@ -19,7 +18,7 @@ from services.capture.intake import OtherContent, count, find_route, route_judge
 from services.capture.mapping import Mapping
 from services.capture.mending import LeftOut, Unusable, look
 from services.capture.recording import Entry, InferenceEntries, Origin, feedback_entry
-from services.capture.shapes import SentFeedback, SentInference, Shape
+from services.capture.shapes import SentFeedback, SentInference
 from services.capture.splitting import Unreadable, read_item
 from services.capture.store import Ledger, Owner
 from shared.errors import Invalid, RatchetError
@@ -106,20 +105,18 @@ class Source:
 
     async def prepare(self, records: Sequence[ConsumerRecord]) -> list[Prepared]:
         """Read, check and redact records: what a transaction need not wait for."""
-        slow = sum(len(record.value or b"") for record in records) > SLOW_BYTES
-
-        def read_all() -> list[Read]:
-            return [read_record(self.mapping, record) for record in records]
-
-        read = await asyncio.to_thread(read_all) if slow else read_all()
-        owners = await self.ledger.owners(
-            sorted({one.sent.inference_id for one in read if isinstance(one.sent, SentFeedback)})
-        )
+        read: Iterable[Read] = (read_record(self.mapping, record) for record in records)
+        owners: dict[str, Owner] = {}
+        if self.mapping.records == "feedback":
+            read = await asyncio.to_thread(list, read)
+            judged = {one.sent.inference_id for one in read if isinstance(one.sent, SentFeedback)}
+            owners = await self.ledger.owners(sorted(judged))
+        inferences = InferenceEntries(self.origin, len(records), self.blobs)
 
         def make_all() -> list[Prepared]:
-            inferences = InferenceEntries(self.origin, len(read), self.blobs)
             return [self._prepared(one, inferences, owners) for one in read]
 
+        slow = sum(len(record.value or b"") for record in records) > SLOW_BYTES
         return await asyncio.to_thread(make_all) if slow else make_all()
 
     def _prepared(
@@ -146,17 +143,17 @@ class Source:
         self, tx: AsyncConnection, prepared: Sequence[Prepared]
     ) -> list[RatchetError | None]:
         entries = [one.entry for one in prepared if one.entry]
-        kept = iter(await self.ledger.write(tx, entries) if entries else [])
-        outcomes: Counter[str] = Counter()
-        refused: list[RatchetError | None] = []
-        for one in prepared:
-            error = one.refused
-            if one.entry:
-                what = next(kept)
-                error = OtherContent() if what.is_conflict else None
-                outcomes["accepted" if what.fresh else "duplicates"] += error is None
-            outcomes["rejected"] += error is not None
-            refused.append(error)
+        kept = await self.ledger.write(tx, entries) if entries else []
+        each = iter(kept)
+        refused = [
+            (OtherContent() if next(each).is_conflict else None) if one.entry else one.refused
+            for one in prepared
+        ]
+        outcomes = {
+            "accepted": sum(one.fresh for one in kept),
+            "rejected": sum(error is not None for error in refused),
+        }
+        outcomes["duplicates"] = len(prepared) - sum(outcomes.values())
         kind = "feedback" if self.mapping.records == "feedback" else "inference"
         count(kind, outcomes, (one.left_out for one in prepared))
         return refused
@@ -165,15 +162,18 @@ class Source:
 def read_record(mapping: Mapping, record: ConsumerRecord) -> Read:
     """Read one record as its mapping says."""
     try:
-        sent, left_out = _read(mapping, record)
+        item = item_of(mapping, record)
+        if mapping.records == "feedback":
+            return Read(*look(item, SentFeedback))
+        return Read(*look(item, SentInference))
     except RecordRefused as error:
         return Read(None, refused=error)
-    return Read(sent, left_out)
+    except Unusable as error:
+        return Read(None, refused=RecordUnusable(str(error)))
 
 
-def _read(
-    mapping: Mapping, record: ConsumerRecord
-) -> tuple[SentInference | SentFeedback, tuple[LeftOut, ...]]:
+def item_of(mapping: Mapping, record: ConsumerRecord) -> JsonObject:
+    """Return what a record says, not yet validated. Raises RecordRefused."""
     if record.value is None:
         raise Tombstone
     if len(record.value) > MOST_RECORD_BYTES:
@@ -184,17 +184,9 @@ def _read(
         raise RecordUnreadable(str(error)) from error
     if not isinstance(said, dict | list):
         raise RecordUnreadable("is no object")
-    item = mapping.item(said) | {"client_id": client_id_of(mapping.id_in(said), record)}
-    if mapping.records == "feedback":
-        return checked(item, SentFeedback)
-    return checked(item, SentInference)
-
-
-def checked(item: JsonObject, shape: type[Shape]) -> tuple[Shape, tuple[LeftOut, ...]]:
-    try:
-        return look(item, shape)
-    except Unusable as error:
-        raise RecordUnusable(str(error)) from error
+    item = mapping.item(said)
+    item["client_id"] = client_id_of(mapping.id_in(said), record)
+    return item
 
 
 def client_id_of(said: object, record: ConsumerRecord) -> str:

@@ -5,16 +5,11 @@ from shared.events.bus import BATCH, GRACEFUL_SECONDS, Handlers, make_broker, su
 from shared.events.health import Health
 from shared.events.housekeeping import INBOX_KEEP, Housekeeping
 from shared.events.kafka_sender import LARGEST_MESSAGE, KafkaSender
-from shared.events.log_guard import (
-    REPLAYED_ID,
-    ConsumerGuard,
-    KafkaLogReader,
-    Partition,
-    event_id_of,
-)
+from shared.events.log_guard import ConsumerGuard, KafkaLogReader, Partition
 from shared.events.log_size import LogSize
 from shared.events.outbox import DEAD_LETTER, EventTooLarge, Outbox
 from shared.events.reading import Reading
+from shared.events.received import REPLAYED_ID, event_id_of
 from shared.events.records import Taker
 from shared.events.relay import Relay, lease_table
 from shared.events.rendering import Rendered, Renderer, cloudevent_headers, rendered

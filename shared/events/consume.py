@@ -12,6 +12,7 @@ import asyncio
 import random
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
 
@@ -29,9 +30,9 @@ from shared.errors import Fatal, RatchetError, Retryable
 from shared.events.backlog import BacklogFull
 from shared.events.brake import LOOK_SECONDS, Brake, ConsumerPaused
 from shared.events.dead_letters import DeadLetter, letter_of
-from shared.events.log_guard import ConsumerGuard, Partition, event_id_of
+from shared.events.log_guard import ConsumerGuard, Partition
 from shared.events.outbox import Outbox
-from shared.events.received import Received, count_commit_failures, headers_of
+from shared.events.received import Received, count_commit_failures
 from shared.storage import Database
 from shared.telemetry import EVENT_SECONDS, EVENTS_HANDLED, log
 
@@ -108,14 +109,14 @@ class Consumer(ABC):
         await self._wait_for_room()
         await self._wait_while_paused()
         records: Sequence[ConsumerRecord] = message.raw_message
-        lost = await self.guard.lost(
-            message.consumer, {Partition(record.topic, record.partition) for record in records}
-        )
-        batch = [
-            self._read(record)
-            for record in records
-            if Partition(record.topic, record.partition) not in lost
-        ]
+        read = {record.partition for record in records}
+        lost = {
+            at.number
+            for at in await self.guard.lost(
+                message.consumer, [Partition(self.name, number) for number in read]
+            )
+        }
+        batch = [self._read(record) for record in records if record.partition not in lost]
         if not batch:
             # The log was lost: the consumer begins it again, and acknowledging commits its new
             # position.
@@ -123,8 +124,8 @@ class Consumer(ABC):
         count_commit_failures(message, self.name)
         with EVENT_SECONDS.labels(self.name).time():
             outcomes = await self._together(batch) or await self._one_by_one(batch)
-        for outcome in outcomes:
-            EVENTS_HANDLED.labels(self.name, outcome).inc()
+        for outcome, times in Counter(outcomes).items():
+            EVENTS_HANDLED.labels(self.name, outcome).inc(times)
 
     async def _wait_for_room(self) -> None:
         """Read no more while what follows from it could not be kept."""
@@ -235,13 +236,11 @@ class TopicConsumer(Consumer):
         self.handler = handler
 
     def _read(self, record: ConsumerRecord) -> Received:
-        event_id = event_id_of(record)
-        headers = headers_of(record)
         try:
             event = self.topic.event.model_validate_json(record.value or b"")
         except ValidationError as error:
-            return Received(record, event_id, headers, None, error)
-        return Received(record, event_id, headers, event)
+            return Received(record, unreadable=error)
+        return Received(record, event)
 
     async def _act(self, tx: AsyncConnection, received: Received) -> str:
         """Let the handler act, unless it did before."""

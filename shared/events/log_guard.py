@@ -11,27 +11,23 @@ its id. Reading one record costs a few ms, and nothing at all while connections 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Collection, Iterable, Mapping
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from schemas.topics import is_ours
 from shared.errors import Retryable
 from shared.events.outbox import Outbox
+from shared.events.received import event_id_of
 from shared.events.seams import broken_connections
 from shared.events.sending import BrokerUnavailable
-from shared.events.tables import ID_CHARACTERS
 from shared.storage import Database
 from shared.telemetry import LOG_REWINDS, log
 
 READ_SECONDS = 10.0
 NEWEST_SECONDS = 60.0
-# On a dead letter that an operator sends once more to a topic that is not ours.
-REPLAYED_ID = "x-replay-id"
 COMMIT_SECONDS = 3.0  # nothing is read meanwhile; where it takes longer the group is changing
 
 
@@ -45,31 +41,6 @@ class Newest(NamedTuple):
 
     ids: dict[str, str]
     ends: dict[Partition, int]
-
-
-def event_id_of(record: Any) -> str:
-    """Return the id that makes consumers idempotent.
-
-    It is ours, CloudEvents', or for a foreign record its place in the log. A foreign id that no
-    database would take (too long, not UTF-8, with control characters) goes by its digest: cut or
-    mended, two of them could become one, and the second event would be lost.
-
-    On a topic that is not ours a header named `id` may say anything, the same in each record, too.
-    There only the place counts, with its time: a log that was lost gives its offsets out again.
-    """
-    headers = dict(record.headers or ())
-    place = f"{record.topic}/{record.partition}/{record.offset}"
-    if is_ours(record.topic):
-        found: bytes | None = headers.get("id") or headers.get("ce_id")
-    else:
-        found = headers.get(REPLAYED_ID)
-        place = f"{place}/{record.timestamp}"
-    if not found:
-        return place
-    text = found.decode("utf-8", "replace")
-    if text.isprintable() and len(text) <= ID_CHARACTERS and text.encode() == found:
-        return text
-    return f"sha256:{hashlib.sha256(found).hexdigest()}"
 
 
 class LogReader(Protocol):

@@ -23,9 +23,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.base import Event
 from schemas.topics import LARGEST_EVENT_BYTES, dead_letter_topic, published_by
 from shared.clock import now
-from shared.errors import RatchetError, Retryable
+from shared.errors import RatchetError
 from shared.events.backlog import Backlog
 from shared.events.dead_letters import DeadLetter
+from shared.events.received import Received
 from shared.events.rendering import Rendered, rendered
 from shared.events.sending import Place
 from shared.events.tables import DEAD_LETTERED, HANDLED, event_tables
@@ -52,11 +53,6 @@ class EventTooLarge(RatchetError):
             f" {LARGEST_EVENT_BYTES}: send less text. A character that JSON escapes counts as up to"
             " six bytes. Nothing was stored"
         )
-
-
-class Overtaken(Retryable):
-    def __init__(self, topic: str) -> None:
-        super().__init__(f"another consumer of {topic} digests these records at this moment")
 
 
 class Outbox:
@@ -148,28 +144,33 @@ class Outbox:
         )
         return (await tx.execute(again)).rowcount == 1
 
-    async def first_times(
-        self, tx: AsyncConnection, topic: str, places: Sequence[tuple[str, Place]]
-    ) -> set[int]:
-        """Record that a whole batch is being digested; return the indexes of those that are new.
+    async def digested_to(
+        self, tx: AsyncConnection, topic: str, batch: Sequence[Received]
+    ) -> dict[int, int]:
+        """Return the offset up to which a batch was digested before, by partition.
 
-        Raises Overtaken where another consumer entered some of them at this moment.
+        Its ids are made of its places, and batches are digested in order, each by one commit:
+        whichever record of it the inbox holds, all before that were digested, too.
         """
         table = self.inbox
-        ids = [event_id for event_id, _ in places]
-        wanted = select(table.c.event_id).where(table.c.topic == topic)
-        known: set[str] = set()
-        for start in range(0, len(ids), CHUNK):
-            some = wanted.where(table.c.event_id.in_(ids[start : start + CHUNK]))
-            known |= {row.event_id for row in await tx.execute(some)}
-        at = stored(table.c.received_at, now(), tx.dialect)
-        first = {event_id: index for index, event_id in reversed(list(enumerate(ids)))}
-        new = {index for event_id, index in first.items() if event_id not in known}
+        offsets: dict[int, list[int]] = {}
+        for one in batch:
+            offsets.setdefault(one.record.partition, []).append(one.record.offset)
+        seen: set[str] = set()
+        for partition, those in offsets.items():
+            here = and_(table.c.topic == topic, table.c.log_partition == partition)
+            among = here & table.c.log_offset.between(min(those), max(those))
+            seen |= set(await tx.scalars(select(table.c.event_id).where(among)))
+        known = [one.place for one in batch if one.event_id in seen] if seen else []
+        return dict(known)
+
+    async def came_to(self, tx: AsyncConnection, topic: str, batch: Sequence[Received]) -> None:
+        """Record that a batch is digested: its last event of each partition stands for all."""
+        last = {one.record.partition: one for one in batch}
+        at = stored(self.inbox.c.received_at, now(), tx.dialect)
         names = ("topic", "event_id", "received_at", "outcome", "log_partition", "log_offset")
-        rows = [(topic, ids[index], at, HANDLED, *places[index][1]) for index in sorted(new)]
-        if await insert_many(tx, table, names, rows, unless_known=True) != len(rows):
-            raise Overtaken(topic)
-        return new
+        rows = [(topic, one.event_id, at, HANDLED, *one.place) for one in last.values()]
+        await insert_many(tx, self.inbox, names, rows, unless_known=True)
 
     async def last_seen(
         self, connection: AsyncConnection, topic: str, partition: int

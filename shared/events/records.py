@@ -2,7 +2,8 @@
 
 What holds for events holds here: effect and inbox in one transaction, the DLQ for what nobody can
 take, the brake, the guard of the log. A batch is read and written as one; apps stream tens of
-thousands of records a second, and a statement for each took 1 ms.
+thousands of records a second, and a statement for each took 1 ms. The inbox has the last record of
+each batch, and the dead letters: a row for each record made it a fifth dearer than over HTTP.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ from shared import failpoints
 from shared.errors import Fatal, RatchetError, Retryable
 from shared.events.brake import LOOK_SECONDS
 from shared.events.consume import Consumer
-from shared.events.log_guard import ConsumerGuard, event_id_of
+from shared.events.log_guard import ConsumerGuard
 from shared.events.outbox import Outbox
-from shared.events.received import Received, headers_of
+from shared.events.received import Received
 from shared.storage import Database
 
 
 class Taker(Protocol):
     """Makes of an app's records what they are to us.
 
-    `prepare` computes, outside of any transaction; `take` writes what it made of the records that
-    are new, and says of each why it cannot be taken, or None.
+    `prepare` computes, outside of any transaction; `take` writes what it made of the records, and
+    says of each why it cannot be taken, or None. What it took once it takes again without an
+    effect: a batch that comes again in other pieces may be new to the inbox.
     """
 
     topic: str
@@ -51,7 +53,7 @@ class TakerWaits(Retryable):
 class RecordConsumer(Consumer):
     """Digests the records of one app's topic for their taker."""
 
-    most = 500
+    most = 1000
 
     def __init__(self, taker: Taker, db: Database, outbox: Outbox, guard: ConsumerGuard) -> None:
         super().__init__(taker.topic, db, outbox, guard)
@@ -72,7 +74,7 @@ class RecordConsumer(Consumer):
             raise TakerWaits(self.name, self.waiting_for)
 
     def _read(self, record: ConsumerRecord) -> Received:
-        return Received(record, event_id_of(record), headers_of(record), None)
+        return Received(record)
 
     async def _together(self, batch: Sequence[Received]) -> list[str]:
         try:
@@ -97,29 +99,26 @@ class RecordConsumer(Consumer):
         self, tx: AsyncConnection, batch: Sequence[Received], prepared: Sequence[Any]
     ) -> list[str]:
         """Take what is new of a batch; what cannot be taken is a dead letter by the same commit."""
-        fresh = await self._new_of(tx, batch)
+        here = [one for one in batch if not one.is_replayed]
+        digested = await self.outbox.digested_to(tx, self.name, here)
+        fresh = [
+            index
+            for index, one in enumerate(batch)
+            if (
+                await self._lets_in(tx, one)
+                if one.is_replayed
+                else one.record.offset > digested.get(one.record.partition, -1)
+            )
+        ]
         failpoints.reach("handler.before-effect")
         refused = await self.taker.take(tx, [prepared[index] for index in fresh])
         outcomes = ["duplicate"] * len(batch)
         for index, error in zip(fresh, refused, strict=True):
-            outcomes[index] = "handled" if error is None else "dead-lettered"
-            if error is not None:
+            outcomes[index] = "handled"
+            if error and (batch[index].is_replayed or await self._lets_in(tx, batch[index])):
+                outcomes[index] = "dead-lettered"
                 letter = self._letter(batch[index], error, attempts=1, is_unreadable=True)
                 await self.outbox.dead_letter(tx, letter)
+        await self.outbox.came_to(tx, self.name, here)
         failpoints.reach("handler.before-commit")
         return outcomes
-
-    async def _new_of(self, tx: AsyncConnection, batch: Sequence[Received]) -> list[int]:
-        """Enter the batch in the inbox; return the indexes of those that were not there before.
-
-        Mostly all are new, or, after a kill, all are known.
-        """
-        places = [(received.event_id, received.place) for received in batch]
-        unknown = await self.outbox.first_times(tx, self.name, places)
-        known = [
-            index
-            for index, received in enumerate(batch)
-            if index not in unknown and received.is_replayed_for(self.outbox.service)
-        ]
-        again = [index for index in known if await self._lets_in(tx, batch[index])]
-        return sorted({*unknown, *again})

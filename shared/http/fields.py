@@ -84,7 +84,7 @@ def is_too_dense(body: bytes) -> bool:
     """Say whether JSON has more lists and objects than any request: 16 MiB of `[],`, which gzip
     packs into 16 KB, took 1.2 s to read. Brackets in texts do not count.
     """
-    if body.count(b"[") + body.count(b"{") <= MOST_BRACKETS:
+    if len(body) <= MOST_BRACKETS or body.count(b"[") + body.count(b"{") <= MOST_BRACKETS:
         return False
     bare = STRINGS.sub(b"", body)
     return bare.count(b"[") + bare.count(b"{") > MOST_BRACKETS

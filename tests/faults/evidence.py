@@ -16,7 +16,7 @@ from sqlalchemy import text
 
 from infra.topics import planned
 from schemas.topics import TOPICS, consumed_by, dead_letter_topic
-from shared.events.log_guard import event_id_of
+from shared.events.received import event_id_of
 from shared.storage.db import Database
 from tests.faults.history import Operation
 

@@ -89,10 +89,13 @@ async def say_route(servers: str) -> None:
 
 
 async def digested(world: World) -> int:
-    (rows,) = await query(
-        world.databases["capture"], f"select count(*) as n from inbox where topic = '{TOPIC}'"
+    """Count the records that have their end: an entry of the ledger, or a dead letter."""
+    entries, letters = await query(
+        world.databases["capture"],
+        "select count(*) as n from ledger",
+        f"select count(*) as n from dead_letters where topic = '{TOPIC}'",
     )
-    return rows[0]["n"]
+    return entries[0]["n"] + letters[0]["n"]
 
 
 async def until_digested(world: World, count: int, seconds: float = PATIENCE) -> None:

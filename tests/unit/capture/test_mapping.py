@@ -19,6 +19,7 @@ from services.capture.mapping import (
     TopicTwice,
     at,
     load_mappings,
+    tokens_of,
 )
 from services.capture.shapes import SentFeedback, SentInference
 from services.capture.sources import read_record
@@ -73,7 +74,7 @@ def test_a_pointer_finds_what_the_rfc_says(pointer: str, found: object) -> None:
         "~1": 9,
         "null": None,
     }
-    assert at(document, pointer) == found
+    assert at(document, tokens_of(pointer)) == found
 
 
 def test_the_example_reads_the_common_shape() -> None:

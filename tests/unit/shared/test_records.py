@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.errors import Invalid, RatchetError, Retryable
 from shared.events import brake, consume, records
 from shared.events.brake import RUN, ConsumerPaused
-from shared.events.outbox import Outbox, Overtaken
+from shared.events.outbox import Outbox
 from shared.events.records import RecordConsumer, TakerWaits
 from shared.events.sending import Place
 from shared.storage.db import Database
@@ -43,6 +43,7 @@ class Words:
         self.broken: set[str] = set()
         self.away = 0
         self.batches: list[int] = []
+        self.offered: list[int] = []
 
     async def waits(self) -> str | None:
         return self.waiting
@@ -53,6 +54,7 @@ class Words:
 
     async def take(self, tx: AsyncConnection, prepared: Sequence[str]) -> list[RatchetError | None]:
         refused: list[RatchetError | None] = []
+        self.offered.append(len(prepared))
         for word in prepared:
             if word in self.broken:
                 raise ValueError("a release with a fault")
@@ -73,6 +75,7 @@ class Consumption:
         self.words = Words(self.metadata)
         self.restart()
         self.offset = 0
+        self.timestamp = 7
 
     def restart(self) -> None:
         self.consumer = RecordConsumer(self.words, self.db, self.outbox, Intact())
@@ -87,7 +90,8 @@ class Consumption:
         self.offset += 1
         sent = tuple((name.replace("_", "-"), text.encode()) for name, text in headers.items())
         body = word.encode()
-        return ConsumerRecord(TOPIC, 0, self.offset, 7, 0, None, body, 0, 1, len(body), sent)
+        at = (TOPIC, 0, self.offset, self.timestamp, 0)
+        return ConsumerRecord(*at, None, body, 0, 1, len(body), sent)
 
     async def taken(self) -> list[str]:
         async with self.db.read() as connection:
@@ -174,30 +178,57 @@ async def test_headers_of_an_app_are_no_ids(consumption: Consumption) -> None:
     assert await consumption.taken() == ["a", "b", "c"]
 
 
-async def test_two_that_read_the_same_records_do_not_both_take_them(
-    consumption: Consumption, monkeypatch: pytest.MonkeyPatch
+async def test_a_batch_that_comes_again_in_pieces_makes_no_letter_twice(
+    consumption: Consumption,
 ) -> None:
-    """The inbox is asked, then written: who comes between the two is noticed."""
-    places = [("e-1", Place(0, 1)), ("e-1", Place(0, 1)), ("e-2", Place(0, 2))]
+    """The inbox has the end of a batch and its letters; the rest is the taker's to know."""
+    await consumption.read("a", "1", "b", "2", "c")
+    consumption.offset -= 5
+    await consumption.read("a", "1")
+    await consumption.read("b", "2")
+    assert len(await consumption.letters()) == 2
+    assert consumption.words.offered == [5, 0, 0], "each piece ends with a letter"
+    consumption.offset -= 4
+    await consumption.read("a")
+    assert consumption.words.offered[-1] == 1, "nothing says so of it: its taker has to know"
+    consumption.offset += 3
+    await consumption.read("d")
+    consumption.offset -= 2
+    await consumption.read("c", "d", "e")
+    assert consumption.words.offered[-1] == 1
+
+
+async def test_a_topic_that_was_made_anew_is_not_the_one_that_was_read(
+    consumption: Consumption,
+) -> None:
+    """Its offsets are the same: whoever went by them alone would leave its records out."""
+    await consumption.read("a", "b", "1")
+    consumption.timestamp += 1
+    await consumption.read("c", "d", "2", again=True)
+    assert await consumption.taken() == ["a", "b", "c", "d"]
+    assert len(await consumption.letters()) == 2
+    consumption.timestamp -= 1
+    await consumption.read("a", "b", "1", again=True)
+    assert await consumption.taken() == ["a", "b", "c", "d"], "the control"
+
+
+async def test_what_the_last_release_entered_is_known(consumption: Consumption) -> None:
+    """It entered each record by itself."""
     async with consumption.db.transaction() as tx:
-        assert await consumption.outbox.first_times(tx, TOPIC, places) == {0, 2}
-    monkeypatch.setattr("shared.events.outbox.CHUNK", 10**6)
-    async with consumption.db.transaction() as tx:
-        assert await consumption.outbox.first_times(tx, TOPIC, places) == set()
+        for offset in range(1, 4):
+            place = Place(0, offset)
+            await consumption.outbox.first_time(tx, TOPIC, f"{TOPIC}/0/{offset}/7", place)
+    await consumption.read("a", "b", "c", "d", "e")
+    assert await consumption.taken() == ["d", "e"]
 
-    async def nothing_known(*_: Any) -> list[Any]:
-        return []
 
-    class Blind:
-        """A connection that does not see what another has just written."""
+async def test_two_that_read_the_same_letter_keep_one(consumption: Consumption) -> None:
+    """The one does not see what the other has just written."""
+    await consumption.read("1")
 
-        def __init__(self, tx: AsyncConnection) -> None:
-            self._tx = tx
-            self.execute = nothing_known
+    async def nothing(*_: Any) -> dict[int, int]:
+        return {}
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._tx, name)
-
-    async with consumption.db.transaction() as tx:
-        with pytest.raises(Overtaken, match="another consumer of shop"):
-            await consumption.outbox.first_times(Blind(tx), TOPIC, places)
+    consumption.outbox.digested_to = nothing
+    await consumption.read("1", again=True)
+    assert len(await consumption.letters()) == 1
