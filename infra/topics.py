@@ -7,7 +7,7 @@ Partitions grow and never shrink; `route-changed` is compacted. Every call block
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from kafka.admin import OffsetSpec
 from kafka.errors import CoordinatorNotAvailableError, KafkaError, TopicAlreadyExistsError
 
 from schemas.base import JsonObject
-from schemas.topics import SERVICES, TOPICS, consumed_by, dead_letter_topic
+from schemas.topics import SERVICES, TOPICS, consumed_by, dead_letter_topic, is_ours
 from shared.errors import RatchetError
 
 DEAD_LETTER_PARTITIONS = 3
@@ -136,8 +136,9 @@ def kept_events(client: KafkaAdminClient, partitions: dict[str, int]) -> dict[st
     return {name: sum(last[p] - first[p] for p in every if p.topic == name) for name in partitions}
 
 
-def lag(servers: str) -> dict[str, dict[str, int]]:
-    """Count the events that each service has not digested yet, by topic.
+def lag(servers: str, of_apps: Sequence[str] = ()) -> dict[str, dict[str, int]]:
+    """Count the events that each service has not digested yet, by topic, and of apps' own topics
+    the records that capture has not.
 
     A group that never committed lags by all of them.
     """
@@ -153,14 +154,24 @@ def lag(servers: str) -> dict[str, dict[str, int]]:
         last = offsets(client, every, OffsetSpec.LATEST)
         behind: dict[str, dict[str, int]] = {}
         for service in SERVICES:
-            for topic in consumed_by(service):
-                committed = committed_offsets(client, f"{service}.{topic.name}")
-                behind.setdefault(service, {})[topic.name] = sum(
+            topics = [topic.name for topic in consumed_by(service)]
+            for topic in [*topics, *(of_apps if service == "capture" else ())]:
+                committed = committed_offsets(client, f"{service}.{topic}")
+                behind.setdefault(service, {})[topic] = sum(
                     max(0, last[p] - max(committed.get(p, first[p]), first[p]))
                     for p in every
-                    if p.topic == topic.name
+                    if p.topic == topic
                 )
     return behind
+
+
+def topics_read_by(client: KafkaAdminClient, service: str) -> list[str]:
+    """Return the topics that a service reads: ours, and those of apps that a group of it read."""
+    prefix = f"{service}."
+    groups: list[str] = [group["group_id"] for group in client.list_groups()]
+    read = {group.removeprefix(prefix) for group in groups if group.startswith(prefix)}
+    ours = [topic.name for topic in consumed_by(service)]
+    return ours + sorted(topic for topic in read if not is_ours(topic))
 
 
 def offsets(

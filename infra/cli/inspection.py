@@ -19,7 +19,7 @@ def system_status(home: Home) -> JsonObject:
     """Say what runs in this home and whether all is well; `problems` are sentences."""
     state = home.state()
     parts = asyncio.run(all_health(state["parts"]))
-    behind, trouble = consumer_lag(state["kafka"])
+    behind, trouble = consumer_lag(state["kafka"], topics_of_apps(parts))
     event_log = state.get("event_log", "")
     routes, no_routes = served_routes(
         state["urls"].get("router"), home.credentials().get("admin", "")
@@ -95,9 +95,14 @@ async def health(client: httpx.AsyncClient, part: PartEntry) -> JsonObject | Non
     return answer
 
 
-def consumer_lag(servers: str) -> tuple[dict[str, dict[str, int]], list[str]]:
+def topics_of_apps(parts: list[JsonObject]) -> list[str]:
+    """Return the apps' own topics that are read here, as their reader says."""
+    return [topic for part in parts for topic in (part["health"] or {}).get("sources", {})]
+
+
+def consumer_lag(servers: str, of_apps: list[str]) -> tuple[dict[str, dict[str, int]], list[str]]:
     try:
-        return lag(servers), []
+        return lag(servers, of_apps), []
     except RatchetError as error:
         return {}, [str(error)]
 

@@ -10,7 +10,7 @@ from infra.cli.console import print_json
 from infra.cli.operations import servers_of
 from infra.cli.options import DEFAULT_HOME, AsJson, HomePath, Servers
 from infra.operations.names import check_service
-from infra.operations.rewind import rewind, start_of
+from infra.operations.rewind import rewind, start_of, topics_of
 
 Start = Annotated[
     str,
@@ -44,16 +44,18 @@ def replay(
     """Set a stopped service back in the log, so that it reads that part again when it starts.
 
     Its inbox absorbs what had its effect, and what it had missed takes effect. Nothing is ever set
-    forward.
+    forward. Of capture the apps' own topics are among them.
 
     [dim]$[/] ratchet replay review --from 2h --dry-run
     [dim]$[/] ratchet replay review --from inference-recorded/3/1200
     """
     check_service(service)
-    found = rewind(service, servers_of(home, servers), start_of(start, service), dry_run, stopped)
+    log = servers_of(home, servers)
+    topics = topics_of(service, log)
+    found = rewind(service, log, topics, start_of(start, topics), dry_run, stopped)
     if json:
         print_json(found)
         return
     reads = "would read" if dry_run else "will read, when it starts,"
     for topic, count in found.items():
-        typer.echo(f"{service} {reads} {count} events of {topic} again")
+        typer.echo(f"{service} {reads} {count} records of {topic} again")

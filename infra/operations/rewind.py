@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,9 +12,8 @@ from kafka.errors import CoordinatorNotAvailableError, NoError
 from kafka.structs import OffsetAndMetadata
 
 from infra.operations.moments import moment
-from infra.topics import admin, committed_offsets, offsets, partitions_of
+from infra.topics import admin, committed_offsets, offsets, partitions_of, topics_read_by
 from schemas.base import JsonObject
-from schemas.topics import consumed_by
 from shared.errors import Conflict, Invalid
 from shared.events import Partition
 
@@ -31,7 +31,7 @@ class NoSuchPlace(Invalid):
     def __init__(self, place: str, topics: list[str]) -> None:
         super().__init__(
             f"'{place}' is no place in the log: write TOPIC/PARTITION/OFFSET, with a topic that the"
-            f" service reads ({', '.join(topics)})"
+            f" service reads ({', '.join(topics)}; of apps' own topics those that it has begun)"
         )
 
 
@@ -47,12 +47,12 @@ class Start:
         return self.at is None and self.place is None
 
 
-def start_of(text: str, service: str) -> Start:
+def start_of(text: str, topics: list[str]) -> Start:
+    """Read where to begin; `topics` are those that the service reads."""
     if text == "beginning":
         return Start()
     if "/" not in text:
         return Start(at=moment(text))
-    topics = [topic.name for topic in consumed_by(service)]
     topic, _, rest = text.partition("/")
     number, _, offset = rest.partition("/")
     if topic not in topics or not (number.isdigit() and offset.isdigit()):
@@ -60,8 +60,18 @@ def start_of(text: str, service: str) -> Start:
     return Start(place=(Partition(topic, int(number)), int(offset)))
 
 
+def topics_of(service: str, servers: str) -> list[str]:
+    with admin(servers) as client:
+        return topics_read_by(client, service)
+
+
 def rewind(
-    service: str, servers: str, start: Start, dry_run: bool, stopped: bool = False
+    service: str,
+    servers: str,
+    topics: Iterable[str],
+    start: Start,
+    dry_run: bool,
+    stopped: bool = False,
 ) -> dict[str, int]:
     """Set the groups back and return how many events of each topic will be read again.
 
@@ -69,7 +79,7 @@ def rewind(
     a group still lists are dead, and puts them out: the embedded log never does so by itself.
     """
     again: dict[str, int] = {}
-    groups = {topic.name: f"{service}.{topic.name}" for topic in consumed_by(service)}
+    groups = {topic: f"{service}.{topic}" for topic in topics}
     with admin(servers) as client:
         for group in () if dry_run else groups.values():
             refuse_members(client, service, group, stopped)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-
-from prometheus_client import Counter as Metric
 
 from services.capture.load import Load
 from services.capture.mending import LeftOut
@@ -16,6 +13,7 @@ from services.capture.parsing import Parsed, Rejection, parse, unpack
 from services.capture.recording import Entry, InferenceEntries, Origin, feedback_entry
 from services.capture.shapes import SentFeedback, SentInference, Shape
 from services.capture.store import Kept, Ledger, Owner
+from services.capture.tally import Tally
 from shared.errors import Conflict, Invalid, NotFound, RatchetError
 from shared.http import Principal
 from shared.rules import RouteUnknown
@@ -23,15 +21,6 @@ from shared.storage import BlobStore
 
 # Parsing and redacting more than this takes some 10 ms: not on the event loop.
 SLOW_BYTES = 64 * 1024
-CAPTURED = Metric(
-    "ratchet_captured_total", "Items sent to capture, by kind and outcome", ["kind", "outcome"]
-)
-LEFT_OUT = Metric(
-    "ratchet_captured_left_out_total",
-    "Items of which a field was left out or changed",
-    ["kind", "field"],
-)
-FIELDS = {*SentInference.model_fields, *SentFeedback.model_fields}
 
 
 class RouteNeeded(Invalid):
@@ -87,17 +76,15 @@ class Receipt:
 class Intake:
     """Takes in requests: all that is valid is durable when a method returns its receipt."""
 
-    def __init__(self, ledger: Ledger, blobs: BlobStore, limits: IntakeLimits) -> None:
+    def __init__(
+        self, ledger: Ledger, blobs: BlobStore, limits: IntakeLimits, tally: Tally
+    ) -> None:
         self.ledger = ledger
         self.blobs = blobs
         self.limits = limits
+        self.tally = tally
         self._routes: dict[str, set[str]] = {}
-        self._counts: dict[str, Counter[str]] = {}
         self._load = Load()
-
-    def stats(self, tenant: str) -> dict[str, int]:
-        counts = self._counts.get(tenant, Counter())
-        return {outcome: counts[outcome] for outcome in ("accepted", "duplicates", "rejected")}
 
     async def record_inferences(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
         """Record what apps asked other models.
@@ -177,18 +164,8 @@ class Intake:
     ) -> Receipt:
         kept = await self.ledger.record(list(entries.values())) if entries else []
         receipt = receipt_for(dict(zip(entries, kept, strict=True)), parsed)
-        self._counts.setdefault(tenant, Counter()).update(receipt.counts())
-        count(kind, receipt.counts(), receipt.left_out.values())
+        self.tally.add(tenant, kind, receipt.counts(), receipt.left_out.values())
         return receipt
-
-
-def count(kind: str, outcomes: Mapping[str, int], left_out: Iterable[Sequence[LeftOut]]) -> None:
-    """Count items by outcome, and the fields of which something was left out."""
-    for outcome, number in outcomes.items():
-        CAPTURED.labels(kind, outcome).inc(number)
-    for item in filter(None, left_out):
-        for field in {one.field.partition(".")[0] for one in item}:
-            LEFT_OUT.labels(kind, field if field in FIELDS else "unknown").inc()
 
 
 def origin_of(principal: Principal) -> Origin:

@@ -5,12 +5,13 @@ and find what a test breaks.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from infra.operations.books import open_books
-from infra.operations.rewind import StillReading, rewind, start_of
+from infra.operations.rewind import StillReading, rewind, start_of, topics_of
 from infra.operations.settling import drop
 from infra.operations.trace import EventUnknown
 from services.dataset_builder.store import feedback
@@ -200,21 +201,21 @@ async def test_a_stopped_service_reads_again_and_absorbs_it(tmp_path: Path) -> N
     async with running(tmp_path, "review") as system:
         await route_and_answers(system, 10)
         servers = system.broker.servers
-        beginning = start_of("beginning", "review")
+        topics = await asyncio.to_thread(topics_of, "review", servers)
+        again_from = partial(asyncio.to_thread, rewind, "review", servers, topics)
+        beginning = start_of("beginning", topics)
         with pytest.raises(StillReading):
-            await asyncio.to_thread(rewind, "review", servers, beginning, False)
+            await again_from(beginning, False)
         await system.stop("review")
         system.broken(
             "review", "delete from inbox where topic = 'inference-recorded' and log_offset < 3"
         )
         system.broken("review", "delete from items")
         lost = len(account(await system.reconciled(), "inference-recorded", "review").lost)
-        again = await asyncio.to_thread(rewind, "review", servers, beginning, True)
+        again = await again_from(beginning, True)
         assert (again["inference-recorded"], again["route-changed"], lost) == (10, 1, 3)
-        assert await asyncio.to_thread(rewind, "review", servers, beginning, False, True) == again
-        earlier = await asyncio.to_thread(
-            rewind, "review", servers, start_of("1h", "review"), False, True
-        )
+        assert await again_from(beginning, False, True) == again
+        earlier = await again_from(start_of("1h", topics), False, True)
         assert set(earlier.values()) == {0}, "it is back there already, and nothing is set forward"
         await system.start("review")
         await system.settled()

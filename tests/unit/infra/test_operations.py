@@ -29,6 +29,8 @@ from shared.events.tables import EventTables, event_tables
 from shared.storage.db import Database
 from tests import factories
 
+READS = ["inference-recorded", "feedback-recorded", "route-changed"]
+
 
 def book_of(service: str, db: Database, tables: EventTables) -> Book:
     return Book(service, db, tables.inbox, tables.outbox, tables.dead_letters, tables.pauses)
@@ -273,7 +275,7 @@ async def test_what_is_not_there_is_refused_with_what_is() -> None:
     with pytest.raises(TopicUnknown, match="choose from inference-recorded"):
         await gather(Books(), Wanted(topic="x"))
     with pytest.raises(NoSuchPlace, match="TOPIC/PARTITION/OFFSET"):
-        start_of("dataset-built/0/1", "review")
+        start_of("dataset-built/0/1", READS)
     with pytest.raises(NoMoment):
         moment("yesterday")
 
@@ -285,5 +287,5 @@ def test_moments() -> None:
     assert abs(now() - (born(uuid7()) or now() - timedelta(days=1))) < timedelta(seconds=5)
     assert born("dataset-built/0/17") is None
     assert born("inf_01a210fe17f5316638bf7ab88959a42a") is not None
-    assert start_of("beginning", "review").beginning
-    assert start_of("route-changed/0/17", "review").place == (Partition("route-changed", 0), 17)
+    assert start_of("beginning", READS).beginning
+    assert start_of("route-changed/0/17", READS).place == (Partition("route-changed", 0), 17)
