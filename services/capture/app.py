@@ -14,6 +14,7 @@ from services.capture.mapping import load_mappings
 from services.capture.settings import Settings
 from services.capture.sources import Source
 from services.capture.store import Ledger
+from services.capture.tally import Tally
 from shared.events import Outbox, Sender
 from shared.rules import RouteBook
 from shared.service import Service
@@ -33,7 +34,8 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     ledger = Ledger(db, metadata, outbox, routes)
     limits = IntakeLimits(settings.max_items, settings.max_unpacked_bytes)
     blobs = BlobStore(settings.artifacts_url)
-    intake = Intake(ledger, blobs, limits)
+    tally = Tally()
+    intake = Intake(ledger, blobs, limits, tally)
     mappings = load_mappings(settings.sources) if settings.sources else []
     return Service(
         "capture",
@@ -44,7 +46,8 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         db=db,
         outbox=outbox,
         parts=Parts(intake),
-        takers=[Source(mapping, ledger, blobs) for mapping in mappings],
+        takers=[Source(mapping, ledger, blobs, tally) for mapping in mappings],
+        report=lambda: {"sources": {mapping.topic: mapping.route for mapping in mappings}},
         sender=sender,
         migrations=Path(__file__).with_name("migrations"),
     )

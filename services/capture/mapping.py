@@ -5,6 +5,8 @@ The tenant, the route and the application are the mapping's; nothing in a record
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -98,6 +100,12 @@ class Mapping(BaseModel):
     @property
     def tenant(self) -> str:
         return self.route.partition("/")[0]
+
+    @property
+    def version(self) -> str:
+        """Return a digest of all it says: another one may read what this one could not."""
+        said = json.dumps(self.model_dump(), sort_keys=True)
+        return f"mapping {hashlib.sha256(said.encode()).hexdigest()[:8]}"
 
     def item(self, record: object) -> JsonObject:
         """Return the item that a record says; what stands nowhere in it is left out."""

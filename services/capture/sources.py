@@ -14,13 +14,14 @@ from aiokafka import ConsumerRecord
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import JsonObject
-from services.capture.intake import OtherContent, count, find_route, route_judged
+from services.capture.intake import OtherContent, find_route, route_judged
 from services.capture.mapping import Mapping
 from services.capture.mending import LeftOut, Unusable, look
 from services.capture.recording import Entry, InferenceEntries, Origin, feedback_entry
 from services.capture.shapes import SentFeedback, SentInference
 from services.capture.splitting import Unreadable, read_item
 from services.capture.store import Ledger, Owner
+from services.capture.tally import Tally
 from shared.errors import Invalid, RatchetError
 from shared.events import event_id_of
 from shared.rules import RouteUnknown
@@ -83,15 +84,28 @@ class Prepared(NamedTuple):
 class Source:
     """Takes the records of one app's topic."""
 
-    def __init__(self, mapping: Mapping, ledger: Ledger, blobs: BlobStore) -> None:
+    advice = (
+        "'ratchet capture map FILE --sample 100' shows what the mapping makes of them. Correct it,"
+        " start capture again, then 'ratchet dlq replay' what is a dead letter"
+    )
+
+    def __init__(self, mapping: Mapping, ledger: Ledger, blobs: BlobStore, tally: Tally) -> None:
         self.mapping = mapping
         self.topic = mapping.topic
+        self.version = mapping.version
         self.ledger = ledger
         self.blobs = blobs
+        self.tally = tally
         self.origin = Origin(
             mapping.tenant, mapping.application or mapping.topic, f"topic:{mapping.topic}"
         )
         self._routes: set[str] = set()
+
+    async def has_fitted(self) -> bool:
+        return await self.ledger.fits.known(self.topic, self.version)
+
+    async def note_that_it_fits(self) -> None:
+        await self.ledger.fits.note(self.topic, self.version)
 
     async def waits(self) -> str | None:
         """Wait for the route: what comes before it is made must not be lost."""
@@ -155,7 +169,8 @@ class Source:
         }
         outcomes["duplicates"] = len(prepared) - sum(outcomes.values())
         kind = "feedback" if self.mapping.records == "feedback" else "inference"
-        count(kind, outcomes, (one.left_out for one in prepared))
+        left_out = (one.left_out for one in prepared)
+        self.tally.add(self.mapping.tenant, kind, outcomes, left_out)
         return refused
 
 

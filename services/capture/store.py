@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy import Column, Index, MetaData, String, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.capture.fits import Fits
 from services.capture.recording import Entry
 from shared.events import Outbox
 from shared.rules import RouteBook
@@ -72,6 +73,7 @@ class Ledger:
             # A digest of the main facts. NULL: stored by release 0.1, under a key of the tenant's.
             Column("content", String(32)),
         )
+        self.fits = Fits(db, metadata)
         self._is_old = self.table.c.content.is_(None)
         Index(
             "ledger_old", self.table.c.key, sqlite_where=self._is_old, postgresql_where=self._is_old

@@ -4,6 +4,7 @@ A release that breaks a handler would dead-letter everything that arrives. Past 
 or a share of a partition's last events, the consumer stops reading and says so. A release of
 another version goes on by itself, else an operator says so (`ratchet consumers resume`). Events
 whose bytes fail their schema come from outside and never count: poison must not stop a consumer.
+Of an app's topic the version is that of its mapping, too (records.py).
 """
 
 from __future__ import annotations
@@ -31,18 +32,21 @@ VERSION = version("ratchet")
 class ConsumerPaused(Retryable):
     def __init__(self, topic: str, because: str) -> None:
         super().__init__(
-            f"reading {topic} is paused: {because}. Deploy a version that can digest these events,"
-            " or say 'ratchet consumers resume'"
+            f"reading {topic} is paused: {because}. A version that can digest what comes goes on by"
+            " itself, or say 'ratchet consumers resume'"
         )
 
 
 class Brake:
     """The brake of one consumer: a service's reading of one topic."""
 
-    def __init__(self, db: Database, tables: EventTables, topic: str) -> None:
+    def __init__(
+        self, db: Database, tables: EventTables, topic: str, version: str | None = None
+    ) -> None:
         self.db = db
         self.tables = tables
         self.topic = topic
+        self.version = version or VERSION
         self.because: str | None = None  # while it is paused
         self._looked = float("-inf")
 
@@ -68,11 +72,15 @@ class Brake:
             because = f"our own code failed on {sum(failed)} of the last {len(failed)} events"
         else:
             return
+        await self.pause(tx, because)
+
+    async def pause(self, tx: AsyncConnection, because: str) -> None:
+        """Stop reading until another version comes, or an operator says so."""
         pause = {
             "topic": self.topic,
             "paused_at": now(),
             "because": because,
-            "version": VERSION,
+            "version": self.version,
             "resumed_at": None,
         }
         await upsert(tx, self.tables.pauses, pause)
@@ -90,13 +98,15 @@ class Brake:
             pause = await self._pause(connection)
         if pause is None or pause.resumed_at is not None:
             return None
-        if pause.version == VERSION:
+        if pause.version == self.version:
             return str(pause.because)
         async with self.db.transaction(wake=False) as tx:
             await tx.execute(
                 update(pauses).where(pauses.c.topic == self.topic).values(resumed_at=now())
             )
-        log("bus").info("consumer resumed by another version", topic=self.topic, version=VERSION)
+        log("bus").info(
+            "consumer resumed by another version", topic=self.topic, version=self.version
+        )
         return None
 
     async def _recent_failures(self, tx: AsyncConnection, partition: int) -> list[bool]:

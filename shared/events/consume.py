@@ -77,14 +77,21 @@ class Consumer(ABC):
 
     most: ClassVar[int] = 64  # records that share a transaction: 0.1 s of SQLite's write lock
 
-    def __init__(self, name: str, db: Database, outbox: Outbox, guard: ConsumerGuard) -> None:
+    def __init__(
+        self,
+        name: str,
+        db: Database,
+        outbox: Outbox,
+        guard: ConsumerGuard,
+        version: str | None = None,
+    ) -> None:
         self.name = name
         self.db = db
         self.outbox = outbox
         self.guard = guard
         self.group = f"{outbox.service}.{name}"
         self.membership = Membership()
-        self.brake = Brake(db, outbox.tables, name)
+        self.brake = Brake(db, outbox.tables, name, version)
         self.log = log("bus")
 
     @property
@@ -123,9 +130,12 @@ class Consumer(ABC):
             return
         count_commit_failures(message, self.name)
         with EVENT_SECONDS.labels(self.name).time():
-            outcomes = await self._together(batch) or await self._one_by_one(batch)
+            outcomes = await self._all_of(batch)
         for outcome, times in Counter(outcomes).items():
             EVENTS_HANDLED.labels(self.name, outcome).inc(times)
+
+    async def _all_of(self, batch: Sequence[Received]) -> list[str]:
+        return await self._together(batch) or await self._one_by_one(batch)
 
     async def _wait_for_room(self) -> None:
         """Read no more while what follows from it could not be kept."""

@@ -17,12 +17,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import failpoints
 from shared.errors import Fatal, RatchetError, Retryable
-from shared.events.brake import LOOK_SECONDS
+from shared.events.brake import LOOK_SECONDS, VERSION, ConsumerPaused
 from shared.events.consume import Consumer
 from shared.events.log_guard import ConsumerGuard
 from shared.events.outbox import Outbox
 from shared.events.received import Received
 from shared.storage import Database
+
+# In a row, and none that could be taken before: then it is not the records.
+MOST_UNFIT = 100
 
 
 class Taker(Protocol):
@@ -34,6 +37,15 @@ class Taker(Protocol):
     """
 
     topic: str
+    version: str
+    """Of what it reads records by, up to 20 characters."""
+    advice: str
+    """What to do where that fits no record at all."""
+
+    async def has_fitted(self) -> bool:
+        """Say whether this version has ever taken a record."""
+
+    async def note_that_it_fits(self) -> None: ...
 
     async def waits(self) -> str | None:
         """Say why nothing can be taken yet, whatever the records hold; None where all is well."""
@@ -56,8 +68,12 @@ class RecordConsumer(Consumer):
     most = 1000
 
     def __init__(self, taker: Taker, db: Database, outbox: Outbox, guard: ConsumerGuard) -> None:
-        super().__init__(taker.topic, db, outbox, guard)
+        version = f"{VERSION[:40]} {taker.version}"
+        super().__init__(taker.topic, db, outbox, guard, version)
         self.taker = taker
+        self._has_fitted: bool | None = None  # not asked yet
+        self._unfit = 0  # in a row, while it has not
+        self._why = ""
         self.waiting_for: str | None = None
         # An app may make its topic long after we began: until then nobody is late.
         self.membership.joining = False
@@ -72,6 +88,40 @@ class RecordConsumer(Consumer):
         if self.waiting_for is not None:
             await asyncio.sleep(LOOK_SECONDS)
             raise TakerWaits(self.name, self.waiting_for)
+
+    async def _all_of(self, batch: Sequence[Received]) -> list[str]:
+        """Digest a batch, in small steps as long as nothing of the topic could be taken."""
+        if self._has_fitted is None:
+            self._has_fitted = await self.taker.has_fitted()
+        outcomes: list[str] = []
+        while len(outcomes) < len(batch):
+            step = self.most if self._has_fitted else MOST_UNFIT - self._unfit
+            some = batch[len(outcomes) : len(outcomes) + step]
+            these = await super()._all_of(some)
+            outcomes += these
+            if not self._has_fitted:
+                await self._judge(some, these)
+        return outcomes
+
+    async def _judge(self, batch: Sequence[Received], outcomes: Sequence[str]) -> None:
+        """Pause where nothing at all could be taken: a mapping that fits no record would make dead
+        letters of all of a topic. What is a dead letter stays one, and the rest waits on the log.
+        """
+        if "handled" in outcomes:
+            self._has_fitted = True
+            await self.taker.note_that_it_fits()
+            return
+        self._unfit += sum(
+            outcome == "dead-lettered" and one.record.value is not None
+            for one, outcome in zip(batch, outcomes, strict=True)
+        )
+        if self._unfit < MOST_UNFIT:
+            return
+        self._unfit = 0
+        because = f"none of {MOST_UNFIT} records could be taken ({self._why}): {self.taker.advice}"
+        async with self.db.transaction() as tx:
+            await self.brake.pause(tx, because)
+        raise ConsumerPaused(self.name, because)
 
     def _read(self, record: ConsumerRecord) -> Received:
         return Received(record)
@@ -118,6 +168,7 @@ class RecordConsumer(Consumer):
             if error and (batch[index].is_replayed or await self._lets_in(tx, batch[index])):
                 outcomes[index] = "dead-lettered"
                 letter = self._letter(batch[index], error, attempts=1, is_unreadable=True)
+                self._why = letter.error
                 await self.outbox.dead_letter(tx, letter)
         await self.outbox.came_to(tx, self.name, here)
         failpoints.reach("handler.before-commit")

@@ -15,16 +15,19 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 from sqlalchemy import select
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from infra.cli.main import app
 from infra.operations.books import open_books
 from infra.operations.letters import Wanted, gather
 from infra.operations.settling import replay
+from infra.topics import BrokerAway, lag
 from schemas import topics
 from services.capture.app import Parts, build
 from services.capture.settings import Settings
+from shared.events import records
 from shared.service import Service
+from shared.telemetry import CONSUMER_LAG, CONSUMER_PAUSED
 from tests import factories
 from tests.integration.test_bus import eventually
 from tests.kafka import ApacheKafka, Broker, EmbeddedBroker
@@ -231,6 +234,89 @@ async def test_a_topic_that_is_not_there_yet_holds_nobody_up(
 
 async def consumes(service: Service[Parts]) -> bool:
     return service.consuming
+
+
+async def test_operators_see_an_apps_topic_and_can_have_it_read_again(
+    broker: Broker, topic: str, tmp_path: Path
+) -> None:
+    make_topic(broker, topic)
+    await put(broker, topic, *(as_json(record(number)) for number in range(1, 6)), b"no JSON")
+    mapping = MAPPING.replace("TOPIC", topic)
+
+    async def behind() -> int:
+        try:
+            return (await asyncio.to_thread(lag, broker.servers, [topic]))["capture"][topic]
+        except BrokerAway:  # a fresh cluster that is choosing who keeps the groups
+            return -1
+
+    async with capture(broker, tmp_path, mapping, route=False) as service:
+        assert (await service.ready())["sources"] == {topic: "acme/support-triage"}
+        await eventually(lambda: is_true(behind, 6))
+        assert (await events(service), await letters(service)) == ([], []), "it waits for its route"
+        await know_route(service)
+        await eventually(settled(service, 5, 1))
+        counted = {"accepted": 5, "duplicates": 0, "rejected": 1}
+        assert service.parts.intake.tally.of("acme") == counted
+        await service.health._measure()
+        assert CONSUMER_LAG.labels(topic, 0)._value.get() == 0
+    assert await behind() == 0
+    arguments = ["replay", "capture", "--servers", broker.servers, "--stopped", "--from"]
+    refused = await invoke(*arguments, "shop.unknown/0/2")
+    assert (refused.exit_code, "no place in the log" in " ".join(refused.output.split())) == (
+        1,
+        True,
+    )
+    dry = await invoke(*arguments, f"{topic}/0/2", "--dry-run")
+    assert f"would read 4 records of {topic} again" in dry.output, dry.output
+    assert (await behind(), (await invoke(*arguments, "beginning")).exit_code) == (0, 0)
+    assert await behind() == 6
+    async with capture(broker, tmp_path, mapping) as service:
+        await eventually(lambda: is_true(behind, 0))
+        assert await settled(service, 5, 1)(), "what had its effect has none again"
+
+
+async def invoke(*arguments: str) -> Result:
+    return await asyncio.to_thread(CliRunner().invoke, app, arguments)
+
+
+async def is_true(count: Callable[[], Awaitable[int]], wanted: int) -> bool:
+    return await count() == wanted
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+async def test_a_mapping_that_fits_no_record_waits_for_another(
+    broker: Broker, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guarded: bool
+) -> None:
+    """The control: without the pause all of the topic becomes dead letters."""
+    if not guarded:
+        monkeypatch.setattr(records, "MOST_UNFIT", 10**6)
+    make_topic(broker, topic)
+    await put(broker, topic, *(as_json(record(number)) for number in range(150)))
+    right = MAPPING.replace("TOPIC", topic)
+    wrong = right.replace("/reply/choices/0/text", "/answer")
+    for _ in range(2):
+        async with capture(broker, tmp_path, wrong) as service:
+            if not guarded:
+                await eventually(settled(service, 0, 150))
+                return
+            await eventually(lambda: says(service, topic, "ratchet capture map"))
+            assert await settled(service, 0, 100)(), "also after a restart"
+            assert CONSUMER_PAUSED.labels(topic)._value.get() == 1
+            assert await says(service, topic, "none of 100 records could be taken (answer: Field")
+    async with (
+        capture(broker, tmp_path, right) as service,
+        open_books({"capture": service.settings.database_url}) as books,
+    ):
+        await eventually(settled(service, 50, 100))
+        assert (await service.ready())["paused"] == {}
+        found = await gather(books, Wanted(topic=topic))
+        outcomes = await replay(books, broker.servers, found, 30)
+        assert {outcome.outcome for outcome in outcomes} == {"handled"}
+        await eventually(settled(service, 150, 100))
+
+
+async def says(service: Service[Parts], topic: str, words: str) -> bool:
+    return words in (await service.ready())["paused"].get(topic, "")
 
 
 @pytest.mark.parametrize("compression", ["gzip", "lz4", "snappy", "zstd"])

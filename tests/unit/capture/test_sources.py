@@ -24,7 +24,8 @@ FEEDBACK = {"inference_id": "/for", "rating": "/stars", "scale": {"max": "/of"}}
 def source(capture: Capture, fields: dict[str, Any], **changes: Any) -> Source:
     intake = capture.service.parts.intake
     mapping = {"topic": "shop.chat", "route": "acme/support-triage", "fields": fields, "id": "/id"}
-    return Source(Mapping.model_validate(mapping | changes), intake.ledger, intake.blobs)
+    said = Mapping.model_validate(mapping | changes)
+    return Source(said, intake.ledger, intake.blobs, intake.tally)
 
 
 def records(*values: object) -> list[ConsumerRecord]:

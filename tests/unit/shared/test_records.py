@@ -16,10 +16,10 @@ from shared.errors import Invalid, RatchetError, Retryable
 from shared.events import brake, consume, records
 from shared.events.brake import RUN, ConsumerPaused
 from shared.events.outbox import Outbox
-from shared.events.records import RecordConsumer, TakerWaits
+from shared.events.records import MOST_UNFIT, RecordConsumer, TakerWaits
 from shared.events.sending import Place
 from shared.storage.db import Database
-from tests.unit.shared.test_brake import Intact, message_of
+from tests.unit.shared.test_brake import Intact, message_of, resume
 
 TOPIC = "shop.chat"
 
@@ -36,10 +36,14 @@ class Words:
     """Takes each word once it is one; `broken` fails as our own code does."""
 
     topic = TOPIC
+    version = "mapping 1"
+    advice = "look at the mapping"
 
     def __init__(self, metadata: MetaData) -> None:
+        self.fitted: set[str] = set()
         self.table = Table("words", metadata, Column("word", String))
         self.waiting: str | None = None
+        self.takes = str.isalpha
         self.broken: set[str] = set()
         self.away = 0
         self.batches: list[int] = []
@@ -48,9 +52,15 @@ class Words:
     async def waits(self) -> str | None:
         return self.waiting
 
+    async def has_fitted(self) -> bool:
+        return self.version in self.fitted
+
+    async def note_that_it_fits(self) -> None:
+        self.fitted.add(self.version)
+
     async def prepare(self, given: Sequence[ConsumerRecord]) -> list[str]:
         self.batches.append(len(given))
-        return [record.value.decode() for record in given]
+        return [(record.value or b"").decode() for record in given]
 
     async def take(self, tx: AsyncConnection, prepared: Sequence[str]) -> list[RatchetError | None]:
         refused: list[RatchetError | None] = []
@@ -61,8 +71,8 @@ class Words:
             if self.away:
                 self.away -= 1
                 raise Away("try again")
-            refused.append(None if word.isalpha() else Refused("no word"))
-            if word.isalpha():
+            refused.append(None if self.takes(word) else Refused("no word"))
+            if self.takes(word):
                 await tx.execute(insert(self.table).values(word=word))
         return refused
 
@@ -80,18 +90,18 @@ class Consumption:
     def restart(self) -> None:
         self.consumer = RecordConsumer(self.words, self.db, self.outbox, Intact())
 
-    async def read(self, *words: str, again: bool = False, **headers: str) -> None:
+    async def read(self, *words: str | None, again: bool = False, **headers: str) -> None:
         if again:
             self.offset -= len(words)
         given = [self._record(word, headers) for word in words]
         await self.consumer.digest(message_of(given))
 
-    def _record(self, word: str, headers: dict[str, str]) -> ConsumerRecord:
+    def _record(self, word: str | None, headers: dict[str, str]) -> ConsumerRecord:
         self.offset += 1
         sent = tuple((name.replace("_", "-"), text.encode()) for name, text in headers.items())
-        body = word.encode()
+        body = None if word is None else word.encode()
         at = (TOPIC, 0, self.offset, self.timestamp, 0)
-        return ConsumerRecord(*at, None, body, 0, 1, len(body), sent)
+        return ConsumerRecord(*at, None, body, 0, 1, len(body or b""), sent)
 
     async def taken(self) -> list[str]:
         async with self.db.read() as connection:
@@ -155,6 +165,45 @@ async def test_our_own_failures_pause_it_and_an_apps_never_do(consumption: Consu
     with pytest.raises(ConsumerPaused, match="failed on the last 10"):
         await consumption.read("a")
     assert "failed on the last 10" in consumption.consumer.paused_because
+
+
+async def test_a_mapping_that_fits_no_record_makes_no_letters_of_all(
+    consumption: Consumption,
+) -> None:
+    """The rest waits on the log: for another mapping, or for an operator's word."""
+    await consumption.read(*(["1"] * 60))
+    words = ["2"] * 500 + ["a", "b"]
+    for _ in range(3):
+        with pytest.raises(ConsumerPaused, match=r"none of 100 .* \(no word\): look at the map"):
+            await consumption.read(*words)
+        consumption.offset -= len(words)
+        assert len(await consumption.letters()) == MOST_UNFIT
+        assert "no word" in consumption.consumer.paused_because
+        consumption.restart()
+    consumption.words.version = "mapping 2"
+    consumption.words.takes = str.isalnum
+    consumption.restart()
+    await consumption.read(*words)
+    assert len(await consumption.taken()) == len(words) - (MOST_UNFIT - 60)
+    assert len(await consumption.letters()) == MOST_UNFIT
+    assert consumption.consumer.paused_because is None
+
+
+async def test_an_operators_word_tries_as_many_again(consumption: Consumption) -> None:
+    words = ["1"] * 150 + ["a"]
+    with pytest.raises(ConsumerPaused):
+        await consumption.read(*words)
+    await resume(consumption)
+    await consumption.read(*words, again=True)
+    assert (len(await consumption.letters()), await consumption.taken()) == (150, ["a"])
+
+
+async def test_a_mapping_that_ever_fitted_pauses_nothing(consumption: Consumption) -> None:
+    """The control, across a restart; and records without a value say nothing of a mapping."""
+    await consumption.read(*([None] * 3 * MOST_UNFIT), *(["1"] * (MOST_UNFIT - 1)), "a")
+    consumption.restart()
+    await consumption.read(*(["1"] * 5 * MOST_UNFIT))
+    assert len(await consumption.letters()) == 9 * MOST_UNFIT - 1
 
 
 async def test_what_may_pass_is_tried_again(consumption: Consumption) -> None:
