@@ -104,8 +104,8 @@ class Consumer(ABC):
         """Read one record of a batch."""
 
     @abstractmethod
-    async def _act(self, tx: AsyncConnection, received: Received) -> str:
-        """Do what one record asks for, unless it was done before; return what became of it."""
+    async def _by_one_commit(self, batch: Sequence[Received]) -> list[str]:
+        """Do what each record asks for, unless it was done before; return what became of each."""
 
     async def digest(self, message: KafkaMessage) -> None:
         """Digest a batch; returning normally acknowledges it.
@@ -157,8 +157,7 @@ class Consumer(ABC):
         if len(batch) == 1:
             return []
         try:
-            async with self.db.transaction() as tx:
-                outcomes = [await self._act(tx, received) for received in batch]
+            outcomes = await self._by_one_commit(batch)
         except Fatal:
             raise
         # Which of them it was will show when they are tried alone.
@@ -180,8 +179,7 @@ class Consumer(ABC):
     async def _alone(self, received: Received) -> str:
         for attempt in range(1, MAX_ATTEMPTS + 1):
             try:
-                async with self.db.transaction() as tx:
-                    outcome = await self._act(tx, received)
+                [outcome] = await self._by_one_commit([received])
                 failpoints.reach("handler.after-commit")
                 return outcome
             except Fatal:
@@ -251,6 +249,10 @@ class TopicConsumer(Consumer):
         except ValidationError as error:
             return Received(record, unreadable=error)
         return Received(record, event)
+
+    async def _by_one_commit(self, batch: Sequence[Received]) -> list[str]:
+        async with self.db.transaction() as tx:
+            return [await self._act(tx, received) for received in batch]
 
     async def _act(self, tx: AsyncConnection, received: Received) -> str:
         """Let the handler act, unless it did before."""

@@ -16,7 +16,7 @@ from aiokafka import ConsumerRecord
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from shared import failpoints
-from shared.errors import Fatal, RatchetError, Retryable
+from shared.errors import RatchetError, Retryable
 from shared.events.brake import LOOK_SECONDS, VERSION, ConsumerPaused
 from shared.events.consume import Consumer
 from shared.events.log_guard import ConsumerGuard
@@ -126,24 +126,10 @@ class RecordConsumer(Consumer):
     def _read(self, record: ConsumerRecord) -> Received:
         return Received(record)
 
-    async def _together(self, batch: Sequence[Received]) -> list[str]:
-        try:
-            prepared = await self.taker.prepare([received.record for received in batch])
-            async with self.db.transaction() as tx:
-                outcomes = await self._digest(tx, batch, prepared)
-        except Fatal:
-            raise
-        # Which of them it was will show when they are tried alone.
-        except Exception as error:  # noqa: BLE001
-            self.log.debug("batch failed", error=type(error).__name__)
-            return []
-        failpoints.reach("handler.after-commit")
-        return outcomes
-
-    async def _act(self, tx: AsyncConnection, received: Received) -> str:
-        prepared = await self.taker.prepare([received.record])
-        [outcome] = await self._digest(tx, [received], prepared)
-        return outcome
+    async def _by_one_commit(self, batch: Sequence[Received]) -> list[str]:
+        prepared = await self.taker.prepare([received.record for received in batch])
+        async with self.db.transaction() as tx:
+            return await self._digest(tx, batch, prepared)
 
     async def _digest(
         self, tx: AsyncConnection, batch: Sequence[Received], prepared: Sequence[Any]
