@@ -7,7 +7,6 @@ changed is said in the receipt, by the name of its field.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
+from services.capture import dialects
 from services.capture.shapes import (
     MAX_MESSAGES,
     MAX_METADATA,
@@ -142,6 +142,7 @@ def _without_unknown(item: dict[str, Any], shape: type[Sent]) -> Iterator[LeftOu
 
 def _look_at_time(item: dict[str, Any], field: str) -> Iterator[LeftOut]:
     """Take a time without a zone as UTC: what else an app may mean nobody knows."""
+    item[field] = dialects.time_of(item[field])
     try:
         at = TIME.validate_python(item[field])
     # What is no time at all is found by its shape.
@@ -154,7 +155,7 @@ def _look_at_time(item: dict[str, Any], field: str) -> Iterator[LeftOut]:
 
 def _look_at_metadata(item: dict[str, Any], field: str) -> Iterator[LeftOut]:
     """Keep of metadata what is a name with a text; other values as the JSON that they are."""
-    given = item.pop(field)
+    given = dialects.names_of(item.pop(field))
     if not isinstance(given, dict):
         reason = "is null" if given is None else "is no object of names and texts"
         yield LeftOut(field, reason)
@@ -194,31 +195,21 @@ def _metadata_value(value: object) -> tuple[str, str | None]:
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError("is no finite number")
     elif isinstance(value, str | int | float):
-        text = _plain(value)
+        text = dialects.plain(value)
     else:
-        text, change = _as_json(value), "is no text: kept as JSON"
+        text, change = dialects.as_json(value), "is no text: kept as JSON"
     if len(text) > METADATA_CHARACTERS:
         raise ValueError(f"has {len(text)} characters; at most {METADATA_CHARACTERS} are kept")
     return check_text(text), change
 
 
-def _plain(value: str | float) -> str:
-    try:
-        return str(value)
-    except ValueError:
-        raise ValueError("is a number of thousands of digits") from None
-
-
-def _as_json(value: object) -> str:
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (ValueError, RecursionError):
-        raise ValueError("is nested too deeply, or holds a number that is none") from None
-
-
 def _look_at_messages(item: dict[str, Any], field: str) -> Iterator[LeftOut]:
     """Read each message as text; what is no text is named, and mostly has a placeholder there."""
-    messages = item[field]
+    messages = item[field] = dialects.unpacked(item[field])
+    if messages == [] and item.get("input") is not None:
+        del item[field]
+        yield LeftOut(field, "is empty: 'input' is read")
+        return
     if not isinstance(messages, list) or len(messages) > MAX_MESSAGES:
         return
     read = []
@@ -226,8 +217,9 @@ def _look_at_messages(item: dict[str, Any], field: str) -> Iterator[LeftOut]:
         if not isinstance(message, dict):
             return
         where = f"{field}.{number}"
-        said = _said(message, f"{where}.content")
-        read.append({"role": message.get("role", message.get("type")), "content": said.text})
+        plain = dialects.message_of(message)
+        said = _said(plain, f"{where}.content")
+        read.append({"role": plain["role"], "content": said.text})
         yield from _named(said, where)
     item[field] = read
 
@@ -235,6 +227,10 @@ def _look_at_messages(item: dict[str, Any], field: str) -> Iterator[LeftOut]:
 def _look_at_input(item: dict[str, Any], field: str) -> Iterator[LeftOut]:
     """Read OpenAI's newer `input`: a text, its parts, or the messages of a conversation."""
     given = item[field]
+    if given == "" and item.get("messages"):
+        del item[field]
+        yield LeftOut(field, "is empty: 'messages' are read")
+        return
     if isinstance(given, list) and all(isinstance(one, dict) and "role" in one for one in given):
         if given and item.get("messages") is None:
             item["messages"] = item.pop(field)
@@ -274,6 +270,14 @@ def _named(said: Said, where: str) -> Iterator[LeftOut]:
         yield LeftOut(where, f"{kind} is not kept")
 
 
+def _look_at_rating(item: dict[str, Any], field: str) -> Iterator[LeftOut]:
+    """Read a thumb, a word and a share; what it is a share of is its scale unless one is sent."""
+    item[field], scale = dialects.rating_of(item[field])
+    if scale is not None and item.get("scale") is None:
+        item["scale"] = scale
+    yield from ()
+
+
 def _look_at_model(item: dict[str, Any], field: str) -> Iterator[LeftOut]:
     if item[field] is None:
         del item[field]
@@ -283,6 +287,7 @@ def _look_at_model(item: dict[str, Any], field: str) -> Iterator[LeftOut]:
 LOOKS: dict[str, Callable[[dict[str, Any], str], Iterator[LeftOut]]] = {
     "model": _look_at_model,
     "occurred_at": _look_at_time,
+    "rating": _look_at_rating,
     "metadata": _look_at_metadata,
     "input": _look_at_input,
     "answer": _look_at_text,
