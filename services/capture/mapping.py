@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from schemas.base import JsonObject
 from schemas.topics import is_ours
+from services.capture.dialects import unpacked
 from services.capture.mending import explain
 from services.capture.shapes import SentFeedback, SentInference
 from shared.errors import Invalid
@@ -138,9 +139,14 @@ class Mapping(BaseModel):
 
 
 def at(document: object, place: Place) -> Any:
-    """Return what stands at the tokens of a JSON pointer, or NOTHING."""
+    """Return what stands at the tokens of a JSON pointer, or NOTHING.
+
+    It leads into a text that holds JSON, too: Debezium's outbox has its payload so.
+    """
     found = document
     for token in place:
+        if isinstance(found, str):
+            found = unpacked(found)
         if isinstance(found, dict):
             found = found.get(token, NOTHING)
         elif isinstance(found, list) and token.isascii() and token.isdigit():

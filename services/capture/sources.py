@@ -14,6 +14,7 @@ from aiokafka import ConsumerRecord
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import JsonObject
+from services.capture.dialects import unpacked
 from services.capture.intake import OtherContent, find_route, route_judged
 from services.capture.mapping import Mapping
 from services.capture.mending import LeftOut, Unusable, look
@@ -31,6 +32,8 @@ from shared.storage import BlobStore
 MOST_RECORD_BYTES = 4 * 1024 * 1024
 # Parsing and redacting more than this takes some 10 ms: not on the event loop.
 SLOW_BYTES = 64 * 1024
+# Before JSON that was written against a schema registry: a NUL, and the schema's number.
+SCHEMA_MARK, SCHEMA_BYTES = b"\0\0", 5
 ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -193,8 +196,9 @@ def item_of(mapping: Mapping, record: ConsumerRecord) -> JsonObject:
         raise Tombstone
     if len(record.value) > MOST_RECORD_BYTES:
         raise RecordTooLarge(len(record.value))
+    framed = record.value.startswith(SCHEMA_MARK)
     try:
-        said = read_item(record.value)
+        said = unpacked(read_item(record.value[SCHEMA_BYTES:] if framed else record.value))
     except Unreadable as error:
         raise RecordUnreadable(str(error)) from error
     if not isinstance(said, dict | list):

@@ -213,3 +213,48 @@ def test_a_folder_holds_several_and_none_of_a_topic_twice(tmp_path: Path) -> Non
         load_mappings(tmp_path)
     with pytest.raises(MappingRefused, match="does not exist"):
         load_mappings(tmp_path / "nowhere")
+
+
+SAID = {"q": "a", "a": "b"}
+FRAMES = {
+    "plain": json.dumps(SAID).encode(),
+    "a schema registry": b"\0\0\0\x02\x9a" + json.dumps(SAID).encode(),
+    "packed twice": json.dumps(json.dumps(SAID)).encode(),
+    "a mark of the byte order": b"\xef\xbb\xbf" + json.dumps(SAID).encode(),
+    "UTF-16": json.dumps(SAID).encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("body", FRAMES.values(), ids=FRAMES)
+def test_json_in_its_frame_is_json(body: bytes) -> None:
+    read = read_record(mapping(), record(body))
+    assert read.refused is None
+    assert (read.sent.conversation(), read.sent.answer) == ([("user", "a")], "b")
+
+
+@pytest.mark.parametrize(
+    "body", [b"\0", b"\0\0\0\0\1", b"\0\0\0\0\1\x02H\x04ab", b'"plain"', b"[1]", b'"{not json}"']
+)
+def test_what_is_no_json_in_a_frame_is_refused(body: bytes) -> None:
+    """Avro in the same frame among it."""
+    assert read_record(mapping(), record(body)).refused is not None
+
+
+@pytest.mark.parametrize(
+    ("said", "pointer"),
+    [
+        ({"payload": json.dumps({"a": {"b": "yes"}})}, "/payload/a/b"),
+        ({"payload": json.dumps({"a": json.dumps(["no", "yes"])})}, "/payload/a/1"),
+        ({"after": {"row": ' [{"x": "yes"}]'}}, "/after/row/0/x"),
+    ],
+    ids=["Debezium's outbox", "twice", "a column of JSON"],
+)
+def test_a_pointer_leads_into_packed_json(said: object, pointer: str) -> None:
+    read = read_record(
+        mapping(fields={"input": "/q", "answer": pointer}), record(said | {"q": "a"})
+    )
+    assert read.sent.answer == "yes"
+    other = read_record(
+        mapping(fields={"input": "/q", "answer": "/q/0"}), record(said | {"q": "a"})
+    )
+    assert "answer: Field required" in str(other.refused), "a text is no list of letters"
