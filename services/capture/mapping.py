@@ -145,15 +145,19 @@ def at(document: object, place: Place) -> Any:
     """
     found = document
     for token in place:
-        if isinstance(found, str):
-            found = unpacked(found)
-        if isinstance(found, dict):
-            found = found.get(token, NOTHING)
-        elif isinstance(found, list) and token.isascii() and token.isdigit():
-            found = found[int(token)] if int(token) < len(found) else NOTHING
-        else:
-            return NOTHING
+        # Mostly; it is asked for each field of each record.
+        found = found.get(token, NOTHING) if isinstance(found, dict) else inside(found, token)
     return found
+
+
+def inside(found: object, token: str) -> object:
+    """Return what stands under a token in a list, or in what a text holds as JSON."""
+    found = unpacked(found)
+    if isinstance(found, dict):
+        return found.get(token, NOTHING)
+    if isinstance(found, list) and token.isascii() and token.isdigit() and int(token) < len(found):
+        return found[int(token)]
+    return NOTHING
 
 
 def tokens_of(pointer: str) -> Place:

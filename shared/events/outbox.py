@@ -153,13 +153,12 @@ class Outbox:
         whichever record of it the inbox holds, all before that were digested, too.
         """
         table = self.inbox
-        offsets: dict[int, list[int]] = {}
-        for one in batch:
-            offsets.setdefault(one.record.partition, []).append(one.record.offset)
+        first = {one.record.partition: one.record.offset for one in reversed(batch)}
+        last = {one.record.partition: one.record.offset for one in batch}
         seen: set[str] = set()
-        for partition, those in offsets.items():
+        for partition, offset in first.items():
             here = and_(table.c.topic == topic, table.c.log_partition == partition)
-            among = here & table.c.log_offset.between(min(those), max(those))
+            among = here & table.c.log_offset.between(offset, last[partition])
             seen |= set(await tx.scalars(select(table.c.event_id).where(among)))
         known = [one.place for one in batch if one.event_id in seen] if seen else []
         return dict(known)
