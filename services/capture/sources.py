@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from aiokafka import ConsumerRecord
@@ -18,8 +18,9 @@ from services.capture.dialects import unpacked
 from services.capture.intake import OtherContent, find_route, route_judged
 from services.capture.mapping import Mapping
 from services.capture.mending import LeftOut, Unusable, look
+from services.capture.parsing import together
 from services.capture.recording import Entry, InferenceEntries, Origin, feedback_entry
-from services.capture.shapes import SentFeedback, SentInference
+from services.capture.shapes import SentFeedback, SentInference, Shape
 from services.capture.splitting import Unreadable, read_item
 from services.capture.store import Ledger, Owner
 from services.capture.tally import Tally
@@ -122,16 +123,17 @@ class Source:
 
     async def prepare(self, records: Sequence[ConsumerRecord]) -> list[Prepared]:
         """Read, check and redact records: what a transaction need not wait for."""
-        read: Iterable[Read] = (read_record(self.mapping, record) for record in records)
+        read: list[Read] = []
         owners: dict[str, Owner] = {}
         if self.mapping.records == "feedback":
-            read = await asyncio.to_thread(list, read)
+            read = await asyncio.to_thread(read_records, self.mapping, records)
             judged = {one.sent.inference_id for one in read if isinstance(one.sent, SentFeedback)}
             owners = await self.ledger.owners(sorted(judged))
         inferences = InferenceEntries(self.origin, len(records), self.blobs)
 
         def make_all() -> list[Prepared]:
-            return [self._prepared(one, inferences, owners) for one in read]
+            all_read = read or read_records(self.mapping, records)
+            return [self._prepared(one, inferences, owners) for one in all_read]
 
         slow = sum(len(record.value or b"") for record in records) > SLOW_BYTES
         return await asyncio.to_thread(make_all) if slow else make_all()
@@ -179,13 +181,43 @@ class Source:
 
 def read_record(mapping: Mapping, record: ConsumerRecord) -> Read:
     """Read one record as its mapping says."""
+    [read] = read_records(mapping, [record])
+    return read
+
+
+def read_records(mapping: Mapping, records: Sequence[ConsumerRecord]) -> list[Read]:
+    """Read records as their mapping says: by one call, or, where one is flawed, each by itself."""
+    items: list[JsonObject | RecordRefused] = []
+    for record in records:
+        try:
+            items.append(item_of(mapping, record))
+        except RecordRefused as error:
+            items.append(error)
+    given = [item for item in items if isinstance(item, dict)]
     try:
-        item = item_of(mapping, record)
+        if mapping.records == "feedback":
+            sent: Iterator[SentInference | SentFeedback] = iter(validated(given, SentFeedback))
+        else:
+            sent = iter(validated(given, SentInference))
+    except ValueError:
+        return [looked_at(mapping, item) for item in items]
+    return [
+        Read(next(sent)) if isinstance(item, dict) else Read(None, refused=item) for item in items
+    ]
+
+
+def validated(items: list[JsonObject], shape: type[Shape]) -> list[Shape]:
+    return together(shape).validate_python(items)
+
+
+def looked_at(mapping: Mapping, item: JsonObject | RecordRefused) -> Read:
+    """Take an item as it is or mended, or say why there is none."""
+    if not isinstance(item, dict):
+        return Read(None, refused=item)
+    try:
         if mapping.records == "feedback":
             return Read(*look(item, SentFeedback))
         return Read(*look(item, SentInference))
-    except RecordRefused as error:
-        return Read(None, refused=error)
     except Unusable as error:
         return Read(None, refused=RecordUnusable(str(error)))
 
