@@ -14,6 +14,7 @@ from sqlalchemy import (
     ColumnElement,
     MetaData,
     and_,
+    bindparam,
     insert,
     select,
     update,
@@ -66,6 +67,12 @@ class Outbox:
         self.inbox = self.tables.inbox
         self.table = self.tables.outbox
         self.backlog = Backlog(self.table)
+        # Made once: to put it together takes longer than to run it.
+        self._seen = select(self.inbox.c.event_id).where(
+            self.inbox.c.topic == bindparam("of"),
+            self.inbox.c.log_partition == bindparam("number"),
+            self.inbox.c.log_offset.between(bindparam("begin"), bindparam("end")),
+        )
         self._declared = {topic.event.__name__ for topic in published_by(service)}
 
     async def add(self, tx: AsyncConnection, *events: Event) -> None:
@@ -152,14 +159,12 @@ class Outbox:
         Its ids are made of its places, and batches are digested in order, each by one commit:
         whichever record of it the inbox holds, all before that were digested, too.
         """
-        table = self.inbox
         first = {one.record.partition: one.record.offset for one in reversed(batch)}
         last = {one.record.partition: one.record.offset for one in batch}
         seen: set[str] = set()
-        for partition, offset in first.items():
-            here = and_(table.c.topic == topic, table.c.log_partition == partition)
-            among = here & table.c.log_offset.between(offset, last[partition])
-            seen |= set(await tx.scalars(select(table.c.event_id).where(among)))
+        for number, offset in first.items():
+            span = {"of": topic, "number": number, "begin": offset, "end": last[number]}
+            seen |= set(await tx.scalars(self._seen, span))
         known = [one.place for one in batch if one.event_id in seen] if seen else []
         return dict(known)
 

@@ -135,23 +135,26 @@ class RecordConsumer(Consumer):
         self, tx: AsyncConnection, batch: Sequence[Received], prepared: Sequence[Any]
     ) -> list[str]:
         """Take what is new of a batch; what cannot be taken is a dead letter by the same commit."""
-        here = [one for one in batch if not one.is_replayed]
+        replayed = {index for index, one in enumerate(batch) if one.is_replayed}
+        here = [one for one in batch if not one.is_replayed] if replayed else batch
         digested = await self.outbox.digested_to(tx, self.name, here)
-        fresh = [
-            index
-            for index, one in enumerate(batch)
-            if (
-                await self._lets_in(tx, one)
-                if one.is_replayed
-                else one.record.offset > digested.get(one.record.partition, -1)
-            )
-        ]
+        fresh: Sequence[int] = range(len(batch))
+        if replayed or digested:
+            fresh = [
+                index
+                for index, one in enumerate(batch)
+                if (
+                    await self._lets_in(tx, one)
+                    if index in replayed
+                    else one.record.offset > digested.get(one.record.partition, -1)
+                )
+            ]
         failpoints.reach("handler.before-effect")
         refused = await self.taker.take(tx, [prepared[index] for index in fresh])
         outcomes = ["duplicate"] * len(batch)
         for index, error in zip(fresh, refused, strict=True):
             outcomes[index] = "handled"
-            if error and (batch[index].is_replayed or await self._lets_in(tx, batch[index])):
+            if error and (index in replayed or await self._lets_in(tx, batch[index])):
                 outcomes[index] = "dead-lettered"
                 letter = self._letter(batch[index], error, attempts=1, is_unreadable=True)
                 self._why = letter.error
