@@ -20,7 +20,6 @@ from benchmarks.capture.plan import Plan
 from benchmarks.capture.processes import Pinned
 from benchmarks.capture.ratchet import known_route, requests, route, serving, settled, warm_up
 from schemas.topics import INFERENCE_RECORDED
-from shared.events.records import RecordConsumer
 
 TOPIC = "bench.chat.completed"
 MAPPING = f"""
@@ -33,8 +32,8 @@ fields:
   model: /request/model
   latency_ms: /timing/ms
 """
-# As many in a request as capture takes of a topic at once: what is compared is the door.
-ITEMS = RecordConsumer.most
+# In a request. With 100, as the rest of this benchmark has, an item over HTTP costs 0.01 ms more.
+ITEMS = 500
 
 
 async def measure(plan: Plan, folder: Path) -> Figures:
@@ -89,7 +88,9 @@ async def in_turn(plan: Plan, doors: Doors) -> Figures:
     """Send a share over HTTP and as many to the topic, and so on: what else the machine does meets
     both.
     """
-    figures = Figures("topic of an app", f"{ITEMS} records at once; over HTTP as many in a request")
+    figures = Figures(
+        "topic of an app", f"up to 1,000 records at once; over HTTP {ITEMS} in a request"
+    )
     count = plan.inferences // plan.turns
     sent, seconds, cpu, cpu_of_http = Outcome(), 0.0, 0.0, 0.0
     for _ in range(plan.turns):
