@@ -18,7 +18,7 @@ from infra.operations.pauses import resume as let_go_on
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
-    help="List and resume consumers that paused because our own code failed on their events.",
+    help="List and resume consumers that paused: our own code failed, or a mapping fits nothing.",
 )
 
 

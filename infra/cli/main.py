@@ -94,7 +94,7 @@ COMMANDS = {
     "consumers": Entry(
         "consumers",
         "app",
-        "List and resume consumers that paused because our own code failed on their events.",
+        "List and resume consumers that paused: our own code failed, or a mapping fits nothing.",
     ),
 }
 
