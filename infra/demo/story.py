@@ -167,7 +167,7 @@ class Story:
                 self._patience(EVALUATE_SECONDS),
             )
         self.followed += 1
-        self.record.evaluations.append(evaluation)
+        self.record.evaluations.append(evaluation | {"name": name})
         self.view.gate(evaluation)
         return evaluation
 
