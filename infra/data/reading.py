@@ -14,9 +14,10 @@ from infra.data.json_lines import is_json, read_json_rows
 from infra.data.losses import DataUnusable, Losses
 from infra.data.separated import read_separated
 from infra.data.sizes import FRAME, TRAINED, about
-from infra.data.spelling import MISSING, Merged, comparable, visible
+from infra.data.spelling import MISSING, Merged, visible
 from infra.data.table import TOO_SHORT, Chosen, Table, choose, with_header
 from schemas.base import JsonObject
+from schemas.labels import folded
 
 TOO_LONG_FOR_MODEL = f"longer than the {TRAINED} tokens that the small base model is trained on"
 NO_TEXT = "without a message"
@@ -224,7 +225,7 @@ def agreed(read: list[Found], losses: Losses) -> list[Sample]:
     """Keep each message once, with the answer that most of its rows give."""
     by_text: dict[str, list[Found]] = defaultdict(list)
     for found in read:
-        by_text[comparable(found.text)].append(found)
+        by_text[folded(found.text)].append(found)
     samples = []
     for group in by_text.values():
         answer, votes = Counter(found.answer for found in group).most_common(1)[0]
