@@ -45,8 +45,8 @@ def is_json(text: str) -> bool:
 def has_object_lines(text: str) -> bool:
     lines = [line.strip() for line in islice(LINE_END.split(text, LOOKED_AT), LOOKED_AT)]
     full = [line for line in lines if line]
-    objects = sum(line.startswith("{") and line.rstrip(", ").endswith("}") for line in full)
-    return objects * 2 > len(full)
+    like = [line for line in full if line.startswith("{") and line.rstrip(", ").endswith("}")]
+    return len(like) * 2 > len(full)
 
 
 def read_json_rows(text: str, names: tuple[str, ...] = ()) -> Table:
