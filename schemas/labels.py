@@ -14,7 +14,7 @@ from itertools import takewhile
 # Default_Ignorable_Code_Point (DerivedCoreProperties.txt: soft hyphen, zero widths, bidi marks,
 # byte order mark, variation selectors, tags), interlinear marks, the empty Braille pattern. Not
 # all of category Cf: the Arabic number signs in it are seen.
-_UNSEEN = re.compile(
+UNSEEN = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
     "\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
@@ -34,7 +34,7 @@ def folded(text: str) -> str:
     """Return a text without what two spellings of one label may differ in: case, width and other
     compatibility forms (NFKC), invisible characters, kinds and runs of white space.
     """
-    seen = _UNSEEN.sub("", unicodedata.normalize("NFKC", text))
+    seen = UNSEEN.sub("", unicodedata.normalize("NFKC", text))
     return " ".join(unicodedata.normalize("NFKC", seen.casefold()).split())
 
 

@@ -1,1 +1,1 @@
-"""Three files of data for `ratchet demo --data`, written sentence by sentence from small parts."""
+"""Files of data for `ratchet demo --data`, written sentence by sentence from small parts."""

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.own_data.arabic_clinic import arabic_rows
 from benchmarks.own_data.caretaker import caretaker_rows
 from benchmarks.own_data.chinese_shop import chinese_rows
 from benchmarks.own_data.orders import order_rows
@@ -23,16 +24,18 @@ ROWS = 700
 
 
 def write(folder: Path, rows: int = ROWS) -> list[Path]:
-    """Write the three files and return their paths."""
+    """Write the files and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    two, chinese, orders = (
+    two, chinese, arabic, orders = (
         folder / "two_labels.csv",
         folder / "chinese.csv",
+        folder / "arabic.csv",
         folder / "orders.jsonl",
     )
     # As a German spreadsheet writes it.
     table(two, ("message", "team"), caretaker_rows(rows), ";", "cp1252")
     table(chinese, ("文本", "标签"), chinese_rows(rows), ",", "utf-8-sig")
+    table(arabic, ("الرسالة", "التصنيف"), arabic_rows(rows), ";", "cp1256")
     orders.write_text(
         "".join(
             json.dumps({"text": text, "answer": answer}, ensure_ascii=False) + "\n"
@@ -40,7 +43,7 @@ def write(folder: Path, rows: int = ROWS) -> list[Path]:
         ),
         encoding="utf-8",
     )
-    return [two, chinese, orders]
+    return [two, chinese, orders, arabic]
 
 
 def table(

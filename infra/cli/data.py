@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from infra.cli.console import print_json
+from infra.cli.data_screen import show
 from infra.cli.options import AsJson
 from infra.cli.reading import (
     DEFAULT_LABELS,
@@ -19,6 +20,8 @@ from infra.cli.reading import (
     Separator,
     TextColumn,
 )
+from infra.data.reading import Reading
+from infra.demo.check import examine
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -60,15 +63,10 @@ def check(
     [dim]$[/] ratchet data check export.txt --separator tab --label-column intent
     [dim]$[/] ratchet data check orders.jsonl --answer-column answer --json
     """
-    from infra.data.reading import Reading
-    from infra.demo.check import examine
-
     how = Reading(text_column, label_column, answer_column, encoding, separator, missing_are_labels)
     found = examine(file, how, labels)
     if json:
         print_json(found.as_json())
     else:
-        from infra.cli.data_screen import show
-
         show(found)
     raise typer.Exit(0 if found.unusable is None else 1)

@@ -54,6 +54,12 @@ MAGIC = (
     (b"%PDF", "is a PDF: a CSV, TSV or JSONL file is needed"),
     (b"{\\rtf", "is a text with layout (RTF): a CSV, TSV or JSONL file is needed"),
 )
+# ISO-2022, in which Japanese and Korean mail is written: ASCII alone, and escapes between scripts.
+ESCAPES = (b"\x1b$", ("iso2022_kr", "iso2022_jp_2"))
+SQL = re.compile(
+    rb"(?:\s|--[^\n]*\n|/\*.*?\*/;?)*(?:(?:insert\s+into|create\s+table|drop\s+table)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
 MARKUP = re.compile(rb"<(\?xml|!doctype|html|table|meta)\b", re.IGNORECASE)
 SHEETS = {
     "xl/": "is an Excel workbook: save its sheet as 'CSV UTF-8', and name that file",
@@ -77,7 +83,7 @@ def read_text(path: Path, encoding: str | None = None) -> Text:
     refuse_other_kinds(path, raw)
     if encoding is not None:
         return decoded_as(path, raw, encoding)
-    found = by_mark(path, raw) or as_utf16(raw) or as_utf8(raw)
+    found = by_mark(path, raw) or as_utf16(raw) or by_escapes(raw) or as_utf8(raw)
     if found is None and b"\x00" not in raw:
         found = guessed(raw)
     if found is None:
@@ -125,6 +131,11 @@ def refuse_other_kinds(path: Path, raw: bytes) -> None:
         raise DataUnusable(
             f"{path} is HTML or XML, whatever its name says: open it in a spreadsheet, save its"
             " sheet as 'CSV UTF-8', and name that file"
+        )
+    if SQL.match(begin):
+        raise DataUnusable(
+            f"{path} is SQL: export the table itself as CSV (COPY … TO, SELECT … INTO OUTFILE,"
+            " .mode csv), and name that file"
         )
     if raw.startswith(b"PK\x03\x04"):
         raise DataUnusable(f"{path} {inside_zip(path)}")
@@ -195,6 +206,17 @@ def as_utf16(raw: bytes) -> Text | None:
             continue
         if text.count("\x00") * 100 < len(text):
             return Text(text, f"{encoding} without a byte order mark")
+    return None
+
+
+def by_escapes(raw: bytes) -> Text | None:
+    """Decode ISO-2022, which no other text looks like."""
+    escape, encodings = ESCAPES
+    for encoding in encodings if escape in raw else ():
+        try:
+            return Text(raw.decode(encoding), encoding)
+        except UnicodeDecodeError:
+            continue
     return None
 
 

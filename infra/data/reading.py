@@ -10,13 +10,14 @@ from typing import Literal
 
 from infra.data.answers import NoAnswer, read_answer, schema_of, written
 from infra.data.encodings import Text, read_text
-from infra.data.json_lines import is_json, read_json_rows
+from infra.data.json_lines import is_json, parsed, read_json_rows
 from infra.data.losses import DataUnusable, Losses
 from infra.data.separated import read_separated
 from infra.data.sizes import FRAME, TRAINED, about
-from infra.data.spelling import MISSING, Merged, comparable, visible
+from infra.data.spelling import MISSING, Merged, visible
 from infra.data.table import TOO_SHORT, Chosen, Table, choose, with_header
 from schemas.base import JsonObject
+from schemas.labels import folded
 
 TOO_LONG_FOR_MODEL = f"longer than the {TRAINED} tokens that the small base model is trained on"
 NO_TEXT = "without a message"
@@ -24,6 +25,8 @@ NO_LABEL = "without a label"
 # As the router takes labels.
 LABEL_CHARACTERS = 200
 LONG_LABEL = f"with a label of more than {LABEL_CHARACTERS} characters"
+SEVERAL = "with several labels in one cell"
+NESTED = "whose label is inside JSON: name its place, as in --label-column label.name"
 BROKEN = "with bytes that are not UTF-8"
 REPEAT = "that repeat a message with the same answer"
 OUTVOTED = "whose message has another answer more often"
@@ -97,7 +100,7 @@ def read_file(path: Path, how: Reading) -> DataFile:
     text = read_text(path, how.encoding)
     names = tuple(each for each in (how.text_column, how.label_column, how.answer_column) if each)
     if is_json(text.text) and not how.separator:
-        table = read_json_rows(text.text)
+        table = read_json_rows(text.text, names)
     else:
         records, losses, form = read_separated(text.text, one_character(how.separator), names)
         table = with_header(records, losses, form, names)
@@ -205,9 +208,26 @@ def why_label_unusable(cell: str, missing_are_labels: bool) -> str | None:
         return NO_LABEL
     if seen in MISSING and not missing_are_labels:
         return f"with the label '{seen}', which programs write for none"
+    if no_label := why_no_label(seen):
+        return no_label
     if len(seen) > LABEL_CHARACTERS:
         return LONG_LABEL
     return None
+
+
+def why_no_label(cell: str) -> str | None:
+    """Return why a cell that is JSON within JSON, or a list of labels, is none."""
+    if cell[:1] + cell[-1:] not in {"[]", "{}"}:
+        return None
+    try:
+        found = parsed(cell)
+    except (ValueError, RecursionError):
+        return None
+    if not found:
+        return NO_LABEL
+    parts = found if isinstance(found, list) else [found]
+    nested = any(isinstance(part, list | dict) for part in parts)
+    return NESTED if nested else SEVERAL if len(parts) > 1 else None
 
 
 def why_answer_unusable(cell: str) -> str | None:
@@ -224,7 +244,7 @@ def agreed(read: list[Found], losses: Losses) -> list[Sample]:
     """Keep each message once, with the answer that most of its rows give."""
     by_text: dict[str, list[Found]] = defaultdict(list)
     for found in read:
-        by_text[comparable(found.text)].append(found)
+        by_text[folded(found.text)].append(found)
     samples = []
     for group in by_text.values():
         answer, votes = Counter(found.answer for found in group).most_common(1)[0]

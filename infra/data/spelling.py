@@ -7,6 +7,8 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
+from schemas.labels import UNSEEN, folded
+
 # What programs write where there is no value: the list of pandas' `read_csv`, databases, and
 # Excel's errors in English, German, French, Spanish and Italian. Case counts: 'none' is a word.
 MISSING = frozenset(
@@ -45,14 +47,6 @@ MISSING = frozenset(
 )
 # They join or shape letters in Persian, Indic scripts and emoji, so they stay inside a word.
 JOINERS = "\u200c\u200d\ufe0e\ufe0f"
-# Rendered as nothing: control characters that are no white space, and but for the joiners what
-# Unicode lists as Default_Ignorable_Code_Point (soft hyphen, zero widths, bidi marks, byte order
-# mark, fillers), and the empty Braille pattern.
-UNSEEN = re.compile(
-    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"
-    "\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb"
-    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
-)
 
 
 def is_missing(cell: str | None) -> bool:
@@ -64,15 +58,11 @@ def visible(text: str) -> str:
     """Return a label or name as one sees it: no invisible characters, single spaces, NFC."""
     if text.isascii() and text.isprintable():
         return " ".join(text.split())
-    return " ".join(UNSEEN.sub("", unicodedata.normalize("NFC", text)).split()).strip(JOINERS)
+    return " ".join(UNSEEN.sub(_joiner, unicodedata.normalize("NFC", text)).split()).strip(JOINERS)
 
 
-def comparable(text: str) -> str:
-    """Return the form in which labels are one: width, case, joiners and spaces do not count."""
-    folded = unicodedata.normalize("NFKC", visible(text)).casefold()
-    if folded.isascii():
-        return folded
-    return " ".join("".join(each for each in folded if each not in JOINERS).split())
+def _joiner(unseen: re.Match[str]) -> str:
+    return unseen[0] if unseen[0] in JOINERS else ""
 
 
 class Merged:
@@ -81,7 +71,7 @@ class Merged:
     def __init__(self, labels: Iterable[str]) -> None:
         spellings: dict[str, Counter[str]] = defaultdict(Counter)
         counted = Counter(labels)
-        self._forms = {label: comparable(label) for label in counted}
+        self._forms = {label: folded(label) for label in counted}
         for label, count in counted.items():
             spellings[self._forms[label]][label] = count
         self._chosen = {
@@ -100,7 +90,7 @@ class Merged:
         }
 
     def __getitem__(self, label: str) -> str:
-        return self._chosen[self._forms.get(label) or comparable(label)]
+        return self._chosen[self._forms.get(label) or folded(label)]
 
 
 def shown(spelling: str) -> str:

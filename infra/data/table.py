@@ -111,11 +111,22 @@ def with_header(records: list[Record], losses: Losses, form: str, names: tuple[s
         return Table(numbers, within(width, records, losses), losses, form, has_header=False)
     kept = []
     for row in within(len(header), rows, losses):
-        if row.cells == first.cells:
+        if repeats_header(row, header):
             losses.add("that repeat the header", row.line)
         else:
             kept.append(row)
     return Table(header, kept, losses, form)
+
+
+def repeats_header(row: Record, header: tuple[str, ...]) -> bool:
+    """Say whether a row is the header again; where two files were joined a byte order mark may
+    stand in front of it.
+    """
+    return (
+        len(row.cells) == len(header)
+        and visible(row.cells[-1] or "") == header[-1]
+        and all(visible(cell or "") == name for cell, name in zip(row.cells, header, strict=True))
+    )
 
 
 def within(width: int, records: list[Record], losses: Losses) -> list[Record]:

@@ -56,6 +56,7 @@ class Record:
     phases: list[Phase] = field(default_factory=list)
     happened: list[Moment] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    # As the evaluator gives them, with the `name` of the version that was judged.
     evaluations: list[JsonObject] = field(default_factory=list)
 
     def keep(self, name: str, answered: list[AnsweredMessage], reviewed: int) -> None:

@@ -54,7 +54,8 @@ COLUMNS = {
 def print_tables(console: Console, story: Story, total_seconds: float) -> None:
     table = Table(title="What happened", title_justify="left")
     for key, title in COLUMNS.items():
-        table.add_column(title, justify="left" if key == "phase" else "right")
+        first = key == "phase"
+        table.add_column(title, justify="left" if first else "right", no_wrap=first)
     for phase in story.record.phases:
         table.add_row(*phase_row(phase).values())
     console.print(table)

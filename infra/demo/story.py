@@ -28,7 +28,7 @@ CANARY = 8
 QUIET_SECONDS = 3
 # At full length; a longer story multiplies them.
 BUILD_SECONDS = 90
-TRAIN_SECONDS = 900
+TRAIN_SECONDS = 1800
 EVALUATE_SECONDS = 400
 CANARY_SECONDS = 240
 DRIFT_SECONDS = 60
@@ -167,7 +167,7 @@ class Story:
                 self._patience(EVALUATE_SECONDS),
             )
         self.followed += 1
-        self.record.evaluations.append(evaluation)
+        self.record.evaluations.append(evaluation | {"name": name})
         self.view.gate(evaluation)
         return evaluation
 

@@ -11,6 +11,7 @@ from math import log
 from statistics import quantiles
 
 from schemas.base import JsonObject
+from services.dataset_builder.languages import language, sampled
 from services.dataset_builder.rows import Candidate
 from services.dataset_builder.votes import grouped
 
@@ -81,12 +82,13 @@ def length_outliers(candidates: Sequence[Candidate]) -> JsonObject:
 
 
 def bias(everyone: Sequence[Candidate]) -> JsonObject:
-    """Return, by script, by length and by why a row was sampled, how many rows there are and what
-    share of the model's answers reviewers corrected.
+    """Return, by language, by script, by length and by why a row was sampled, how many rows there
+    are and what share of the model's answers reviewers corrected; by language of a sample.
     """
     lengths = sorted(len(one.question.text) for one in everyone)
     cuts = [lengths[len(lengths) * part // 4] for part in (1, 2, 3)] if lengths else []
     return {
+        "language": corrected_by(sampled(everyone), lambda one: language(one.question.text)),
         "script": corrected_by(everyone, lambda one: script(one.question.text)),
         "length": corrected_by(everyone, lambda one: _quarter(len(one.question.text), cuts)),
         "source": corrected_by(everyone, lambda one: one.row.reason or "unknown"),

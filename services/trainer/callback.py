@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from math import ceil
 from pathlib import Path
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -26,9 +27,10 @@ class LossNotFinite(JobFailed):
 class RunCallback(TrainerCallback):
     """Says how far the training is, marks complete checkpoints, and stops on a loss of NaN."""
 
-    def __init__(self, tokens: int, tracking: Tracking | None) -> None:
-        """Watch a training on `tokens` tokens an epoch."""
+    def __init__(self, tokens: int, rounds: int, tracking: Tracking | None) -> None:
+        """Watch a training on `tokens` tokens an epoch, of `rounds` rounds at most."""
         self.tokens = tokens
+        self.rounds = rounds
         self.tracking = tracking
         self.tokens_per_second = 0.0
         self.validation_loss: float | None = None
@@ -66,7 +68,7 @@ class RunCallback(TrainerCallback):
         if state.is_world_process_zero and ("loss" in logs or "eval_loss" in logs):
             say(
                 step=state.global_step,
-                steps=state.max_steps,
+                steps=self.planned(state),
                 loss=logs.get("loss"),
                 validation_loss=self.validation_loss,
                 tokens_per_second=round(self.tokens_per_second, 1),
@@ -76,6 +78,11 @@ class RunCallback(TrainerCallback):
                 name: value for name, value in logs.items() if isinstance(value, int | float)
             }
             self.tracking.noted(numbers, state.global_step)
+
+    def planned(self, state: TrainerState) -> int:
+        """Return the step at which the present round ends."""
+        a_round = max(1, state.max_steps // self.rounds)
+        return min(state.max_steps, a_round * max(1, ceil(state.global_step / a_round)))
 
     @override
     def on_save(
@@ -91,4 +98,4 @@ class RunCallback(TrainerCallback):
         """
         if state.is_world_process_zero and args.output_dir:
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
-            say(checkpoint=state.global_step, steps=state.max_steps)
+            say(checkpoint=state.global_step, steps=self.planned(state))

@@ -10,6 +10,14 @@ from services.trainer.lean import LeanLinear
 from services.trainer.order import TrainingOrder
 from services.trainer.recipe import TrainingRecipe
 
+# In the words of transformers.
+SCHEDULES = {
+    "cosine": "cosine",
+    "linear": "linear",
+    "constant": "constant_with_warmup",
+    "rounds": "cosine_with_restarts",
+}
+
 
 def lora_config(recipe: TrainingRecipe, layers: int) -> LoraConfig:
     """Return which matrices are learned; `layers` are those of the base model."""
@@ -36,17 +44,17 @@ def training_arguments(order: TrainingOrder, validates: bool) -> SFTConfig:
     on_gpu = torch.cuda.is_available()
     return SFTConfig(
         output_dir=str(order.recipe_checkpoints),
-        num_train_epochs=recipe.epochs,
+        num_train_epochs=recipe.epochs * recipe.rounds,
         seed=recipe.seed,
         data_seed=recipe.seed,
         per_device_train_batch_size=recipe.batch_size,
         per_device_eval_batch_size=recipe.batch_size,
         gradient_accumulation_steps=recipe.accumulation,
         learning_rate=recipe.learning_rate,
-        warmup_steps=recipe.warmup_share,
-        lr_scheduler_type=(
-            "constant_with_warmup" if recipe.schedule == "constant" else recipe.schedule
-        ),
+        # A share of all steps.
+        warmup_steps=recipe.warmup_share / recipe.rounds,
+        lr_scheduler_type=SCHEDULES[recipe.schedule if recipe.rounds == 1 else "rounds"],
+        lr_scheduler_kwargs={"num_cycles": recipe.rounds} if recipe.rounds > 1 else None,
         # Autocast; the lean layers cast for themselves.
         bf16=recipe.precision == "bf16" and not recipe.lean,
         use_cpu=not on_gpu,

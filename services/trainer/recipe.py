@@ -42,6 +42,14 @@ class TrainingRecipe(BaseModel):
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_share: float = Field(0.05, ge=0, lt=1)
     epochs: int = Field(3, ge=1)
+    rounds: int = Field(
+        1,
+        ge=1,
+        description=(
+            "the epochs with their schedule once more, so often at most, while the training rows"
+            " are not learned (rounds.py)"
+        ),
+    )
     batch_size: int = Field(8, ge=1, description="rows per device and step")
     accumulation: int = Field(1, ge=1, description="steps per optimiser update")
     max_length: int = Field(
@@ -83,6 +91,13 @@ class TrainingRecipe(BaseModel):
             raise ValueError(
                 "first_layer needs share_prefix: true and the names of the target_modules"
             )
+        return self
+
+    @model_validator(mode="after")
+    def rounds_have_a_schedule(self) -> Self:
+        """Refuse rounds of a schedule that transformers cannot repeat."""
+        if self.rounds > 1 and self.schedule != "cosine":
+            raise ValueError("rounds are for schedule: cosine")
         return self
 
     @property

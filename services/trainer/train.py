@@ -50,6 +50,7 @@ from services.trainer.rendering import (
     read_split,
     render,
 )
+from services.trainer.rounds import Rounds
 from services.trainer.tracking import Tracking
 from shared.child import confess, die_with_parent, say
 from shared.errors import JobFailed
@@ -194,7 +195,8 @@ def train(
     """Train low-rank matrices, the base model stays as it is. Raises LossNotFinite."""
     recipe = order.recipe
     validates = bool(rows.validation)
-    callback = RunCallback(sum(map(len, rows.training)), tracking)
+    callback = RunCallback(sum(map(len, rows.training)), recipe.rounds, tracking)
+    rounds = Rounds(recipe, sum(len(row.answer) for row in rows.training) / len(rows.training))
     collator = (
         make_collator(recipe, model, [*rows.training, *rows.validation])
         if recipe.share_prefix
@@ -207,12 +209,14 @@ def train(
         data_collator=collator,
         train_dataset=as_dataset(rows.training),
         eval_dataset=as_dataset(rows.validation) if validates else None,
-        callbacks=[callback, *early_stopping(recipe, validates)],
+        callbacks=[callback, rounds, *early_stopping(recipe, validates)],
         peft_config=lora_config(recipe, model.config.num_hidden_layers),
     )
     # It prints dicts, and stdout is ours to speak JSON on.
     trainer.remove_callback(PrinterCallback)
-    done = trainer.train(resume_from_checkpoint=last_complete(order.recipe_checkpoints))
+    checkpoint = last_complete(order.recipe_checkpoints)
+    trainer.args.num_train_epochs = rounds.epochs_from(checkpoint)
+    done = trainer.train(resume_from_checkpoint=checkpoint)
     if not math.isfinite(done.training_loss):
         raise LossNotFinite(done.global_step)
     found = read_losses(trainer.state.log_history, recipe.keep)

@@ -147,6 +147,25 @@ def test_a_resumed_run_equals_a_straight_one(straight: TrainingOrder, tmp_path: 
     assert all((resumed[name] - once[name]).abs().max() < 1e-6 for name in once)
 
 
+@pytest.mark.parametrize(("learned", "rounds"), [(1e9, 1), (0.0, 3)])
+def test_a_training_goes_on_by_rounds_while_rows_are_not_learned(
+    model: Path,
+    dataset: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    learned: float,
+    rounds: int,
+) -> None:
+    """What is learned after a round has the steps of a recipe without rounds, also where it is
+    resumed at its end.
+    """
+    monkeypatch.setattr("services.trainer.rounds.LEARNED", learned)
+    one = train(order(tmp_path / "one", model, dataset))
+    several = order(tmp_path / "several", model, dataset, rounds=3)
+    assert train(several).steps == rounds * one.steps
+    assert train(several).steps == rounds * one.steps
+
+
 def test_two_runs_give_the_same_digest(
     straight: TrainingOrder, model: Path, dataset: Path, tmp_path: Path
 ) -> None:

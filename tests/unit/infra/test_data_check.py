@@ -36,6 +36,7 @@ def test_it_fits_on_a_screen_and_says_what_to_run_next(own_files: list[Path]) ->
             ("separated by semicolons, cp1252", "a guess", "350 caretaker", "act 2 is left out"),
             ("utf-8 with a byte order mark", "100 物流查询", "Chinese characters 700", "act 2: up"),
             ("JSON objects", '"required": ["product", "quantity", "city"]', "no labels that could"),
+            ("separated by semicolons, cp1256", "a guess", "140 فاتورة", "Arabic 700"),
         ),
         strict=True,
     ):

@@ -39,6 +39,19 @@ OLD = {
     "cp932": ("荷物はどこですか？返金してください", "キャンセルしたいです"),
     "euc_jp": ("荷物はどこですか？返金してください",),
     "cp949": ("제 소포는 어디에 있나요? 환불해 주세요",),
+    "cp866": ("Где моя посылка? Верните деньги, пожалуйста",),
+    "iso8859_5": ("Где моя посылка? Верните деньги, пожалуйста",),
+    "iso8859_6": ("أين طردي؟ أريد استرداد المال من فضلك",),
+    "iso8859_2": (
+        "Gdzie jest moja paczka? Żądam zwrotu pieniędzy, proszę",
+        "Kde je můj balíček? Žádám vrácení peněz, děkuji",
+    ),
+    "cp850": (
+        "Wo bleibt mein Päckchen? Ich möchte das Geld zurück, bitte prüfen",
+        "Où est ma commande? Elle a été reçue abîmée, très déçu",
+        "¿Dónde está mi pedido? Mañana me voy",
+    ),
+    "cp852": ("Gdzie jest moja paczka? Żądam zwrotu pieniędzy, proszę",),
     "mac_roman": ("Où est ma commande, reçue abîmée à l’épaule",),
 }
 
@@ -151,3 +164,34 @@ def test_an_encoding_that_is_named_is_the_one(file: Path) -> None:
         read_text(file, "utf-9")
     with pytest.raises(DataUnusable, match="there is no encoding 'base64'"):
         read_text(file, "base64")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("iso2022_jp", "荷物はどこですか？返金してください"),
+        ("iso2022_jp", "キャンセルしたいです"),
+        ("iso2022_kr", "제 소포는 어디에 있나요? 환불해 주세요"),
+    ],
+)
+def test_mail_in_seven_bits_is_read(file: Path, encoding: str, words: str) -> None:
+    """All of it is ASCII, so that it once passed for UTF-8: `$B2YJ*$O$$$D`."""
+    text = f"text;label\nHello there;x\n{words};y\n"
+    file.write_bytes(text.encode(encoding))
+    assert read_text(file).text == text
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        "INSERT INTO m VALUES ('hello', 'x');\n",
+        "-- PostgreSQL database dump\n--\n\ncreate table m (text text);\n",
+        "/*!40101 SET NAMES utf8 */;\nDROP TABLE IF EXISTS `m`;\n",
+    ],
+)
+def test_sql_is_refused_in_words(file: Path, begin: str) -> None:
+    file.write_text(begin * 3)
+    with pytest.raises(DataUnusable, match="is SQL: export the table itself as CSV"):
+        read_text(file)
+    file.write_text("text,label\nInsert into which table?,help\n")
+    assert read_text(file).encoding == "utf-8"

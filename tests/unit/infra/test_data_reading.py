@@ -339,3 +339,10 @@ def test_a_control_that_reads_as_before_loses_rows_in_silence(tmp_path: Path) ->
 
     rows = list(csv.DictReader('text,label,label\n"late,a,b\nhello,c,d\n'.splitlines(True)))
     assert len(rows) == 1 and rows[0]["label"] is None
+
+
+def test_a_header_behind_a_byte_order_mark_in_the_middle_is_one(read) -> None:
+    """As `cat a.csv b.csv` joins two files of a spreadsheet."""
+    data = read("\ufefftext,label\nhello,a\nText,label\n\ufefftext,label\nbye,b\n")
+    assert pairs(data) == [("hello", "a"), ("Text", "label"), ("bye", "b")]
+    assert data.losses.lines == {"that repeat the header": [4]}
