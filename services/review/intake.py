@@ -16,11 +16,15 @@ from schemas.events import (
     RouteChanged,
 )
 from schemas.route import ReviewRule
+from services.review.facts import included
+from services.review.housekeeping import DAY_SECONDS
 from services.review.items import Arrival, Exchange
 from services.review.sampling import coin, sample
 from services.review.store.arrivals import Arrivals
 from shared.errors import Retryable
+from shared.events import Outbox
 from shared.rules import RouteBook, RouteUnknown
+from shared.telemetry import log
 
 
 class RouteNotHeardYet(Retryable):
@@ -32,11 +36,15 @@ class RouteNotHeardYet(Retryable):
 
 @dataclass(frozen=True)
 class Intake:
-    """The handlers of this service. `salt` seeds the coin that samples answers."""
+    """The handlers of this service. `salt` seeds the coin that samples answers; what it sets aside
+    is kept for `keep_days`.
+    """
 
     arrivals: Arrivals
     routes: RouteBook
+    outbox: Outbox
     salt: str
+    keep_days: float
 
     async def on_inference_recorded(self, tx: AsyncConnection, event: InferenceRecorded) -> None:
         arrival = await self._meet(tx, event)
@@ -64,13 +72,15 @@ class Intake:
         if not objects(event):
             return
         arrival = await self._meet(tx, event)
-        if arrival.state == "done":
-            return
         # Postgres stores no text that holds U+0000.
         text = event.text and event.text.replace("\0", "\ufffd")
         suggestion = text if event.kind == "correction" else None
         await self.arrivals.mark_complaint(tx, arrival.item_id, suggestion)
-        if arrival.state in ("set_aside", "open") and (rule := await self._rule(tx, event.route)):
+        if not self._acts(event, arrival):
+            return
+        if arrival.state == "done":
+            await self._include(tx, arrival)
+        elif arrival.state in ("set_aside", "open") and (rule := await self._rule(tx, event.route)):
             await self._place(tx, replace(arrival, complaint=True), rule)
 
     async def on_drift_detected(self, tx: AsyncConnection, event: DriftDetected) -> None:
@@ -84,6 +94,26 @@ class Intake:
         await self.routes.on_route_changed(tx, event)
         for arrival in await self.arrivals.unrouted(tx, event.route):
             await self._place(tx, arrival, event.spec.review)
+
+    def _acts(self, event: FeedbackRecorded, arrival: Arrival) -> bool:
+        """Say whether a complaint decides: later, what the coin set aside is forgotten, so that
+        only the coin can have brought the answer to a reviewer.
+        """
+        late = event.occurred_at.timestamp() - arrival.recorded_at
+        return arrival.state == "set_aside" or late <= self.keep_days * DAY_SECONDS
+
+    async def _include(self, tx: AsyncConnection, arrival: Arrival) -> None:
+        """Say a verdict once more that a complaint came after: had the coin said no, the complaint
+        would have brought the answer here, so it was to be reviewed with probability 1.
+        """
+        item = await self.arrivals.decided(tx, arrival.item_id)
+        if item.probability == 1.0:
+            return
+        if item.exchange is None:
+            log("review").warning("complaint not counted", item_id=item.item_id)
+            return
+        await self.arrivals.include(tx, item.item_id)
+        await self.outbox.add(tx, included(item, item.exchange))
 
     async def _meet(
         self, tx: AsyncConnection, event: InferenceRecorded | ReviewRequested | FeedbackRecorded

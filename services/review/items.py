@@ -70,6 +70,8 @@ class Arrival:
     unsure: bool
     complaint: bool
     rank: int
+    # Seconds since the epoch.
+    recorded_at: float
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,8 @@ class ReviewItem:
     done_at: float | None
     # From claim to verdict.
     seconds: float | None
+    # Of its route, when it was decided.
+    guideline: str | None
     # How many verdicts on it were taken back.
     withdrawn: int
     # By the database's clock, like the claim.

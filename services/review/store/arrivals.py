@@ -11,9 +11,9 @@ from sqlalchemy import ColumnElement, and_, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import uuid7
-from services.review.items import Arrival, Exchange
+from services.review.items import Arrival, Exchange, ReviewItem
 from services.review.sampling import Sampling, rank
-from services.review.store.tables import Tables, arrival_of
+from services.review.store.tables import Tables, arrival_of, item_of
 from shared.storage import Database, delete_in_chunks, insert_once, upsert
 
 NEW_RANK = 2
@@ -33,7 +33,15 @@ class Arrivals:
         self, tx: AsyncConnection, tenant: str, route: str, inference_id: str, coin: float
     ) -> Arrival:
         """Return the row of an inference, new or locked, so that no two events miss each other."""
-        new = Arrival(uuid7(), "awaited", coin, unsure=False, complaint=False, rank=NEW_RANK)
+        new = Arrival(
+            uuid7(),
+            "awaited",
+            coin,
+            unsure=False,
+            complaint=False,
+            rank=NEW_RANK,
+            recorded_at=time.time(),
+        )
         row = {
             "item_id": new.item_id,
             "tenant": tenant,
@@ -42,7 +50,7 @@ class Arrivals:
             "state": new.state,
             "rank": new.rank,
             "coin": coin,
-            "recorded_at": time.time(),
+            "recorded_at": new.recorded_at,
         }
         if await insert_once(tx, self.items, row):
             return new
@@ -87,6 +95,15 @@ class Arrivals:
             reason=sampling.reason,
             **turn,
         )
+
+    async def decided(self, tx: AsyncConnection, item_id: str) -> ReviewItem:
+        """Return a decided item, which `meet` has locked."""
+        row = (await tx.execute(select(self.items).where(self.items.c.item_id == item_id))).one()
+        return item_of(row, row.done_at)
+
+    async def include(self, tx: AsyncConnection, item_id: str) -> None:
+        """Note that an item would have been reviewed whatever its coin says."""
+        await self._set(tx, item_id, probability=1.0)
 
     async def unrouted(self, tx: AsyncConnection, route: str) -> Sequence[Arrival]:
         """Lock and return what came before its route did."""

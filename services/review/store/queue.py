@@ -92,6 +92,7 @@ class Queue:
                 "reviewer": done.reviewer,
                 "done_at": done.done_at,
                 "seconds": done.seconds,
+                "guideline": done.guideline,
             },
         )
 

@@ -66,6 +66,7 @@ def review_tables(metadata: MetaData) -> Tables:
         Column("verdict", String(16)),
         Column("answer", String),
         Column("reviewer", String(128)),
+        Column("guideline", String),
         seconds("done_at"),
         seconds("seconds"),
         UniqueConstraint("tenant", "inference_id"),
@@ -91,7 +92,15 @@ def review_tables(metadata: MetaData) -> Tables:
 
 
 def arrival_of(row: Row[Any]) -> Arrival:
-    return Arrival(row.item_id, row.state, row.coin, row.unsure, row.complaint, row.rank)
+    return Arrival(
+        row.item_id,
+        row.state,
+        row.coin,
+        row.unsure,
+        row.complaint,
+        row.rank,
+        float(row.recorded_at),
+    )
 
 
 def card_of(row: Row[Any]) -> Card:
@@ -129,6 +138,7 @@ def item_of(row: Row[Any], now: float | Decimal) -> ReviewItem:
         reviewer=row.reviewer,
         done_at=row.done_at,
         seconds=row.seconds,
+        guideline=row.guideline,
         withdrawn=row.withdrawn,
         read_at=float(now),
     )
