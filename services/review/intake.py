@@ -16,7 +16,7 @@ from schemas.events import (
     RouteChanged,
 )
 from schemas.route import ReviewRule
-from services.review.facts import included
+from services.review.facts import included, withdrawn
 from services.review.housekeeping import DAY_SECONDS
 from services.review.items import Arrival, Exchange
 from services.review.sampling import coin, sample
@@ -57,10 +57,14 @@ class Intake:
             await self._place(tx, replace(arrival, unsure=unsure), rule, drift)
 
     async def on_review_requested(self, tx: AsyncConnection, event: ReviewRequested) -> None:
-        """Queue an answer that no model was sure about.
+        """Queue an answer that no model was sure about, or a verdict that is to be given again.
 
-        The inference's outcome says the same: whichever comes first decides, the other confirms.
+        The inference's outcome says the same as the first: whichever comes first decides, the other
+        confirms.
         """
+        if event.review_id:
+            await self._ask_again(tx, event, event.review_id)
+            return
         arrival = await self._meet(tx, event)
         if arrival.unsure or arrival.state == "done":
             return
@@ -94,6 +98,19 @@ class Intake:
         await self.routes.on_route_changed(tx, event)
         for arrival in await self.arrivals.unrouted(tx, event.route):
             await self._place(tx, arrival, event.spec.review)
+
+    async def _ask_again(self, tx: AsyncConnection, event: ReviewRequested, review_id: str) -> None:
+        """Withdraw a verdict that others contradict, and have its answer reviewed once more.
+
+        One that was taken back or given again meanwhile is left alone, and so is one whose content
+        nobody could see.
+        """
+        about = event.tenant, event.inference_id, review_id
+        item = await self.arrivals.said_as(tx, *about)
+        if item is None or item.exchange is None or item.reviewer is None:
+            return
+        await self.outbox.add(tx, withdrawn(item, item.exchange, item.reviewer))
+        await self.arrivals.ask_again(tx, item, event.said)
 
     def _acts(self, event: FeedbackRecorded, arrival: Arrival) -> bool:
         """Say whether a complaint decides: later, what the coin set aside is forgotten, so that

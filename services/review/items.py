@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -103,6 +104,8 @@ class ReviewItem:
     guideline: str | None
     # How many verdicts on it were taken back.
     withdrawn: int
+    # What reviewers said of its question, where they disagree, and how often.
+    disagreement: Mapping[str, int]
     # By the database's clock, like the claim.
     read_at: float
 
@@ -110,8 +113,11 @@ class ReviewItem:
     def shown_reason(self) -> str:
         """Return the reason as reviewers see it: "sampled" for an audited item.
 
-        They must not know which items are audited: they would take more care with them.
+        They must not know which items are audited: they would take more care with them. Audited
+        ones never come a second time because of a disagreement.
         """
+        if self.disagreement:
+            return "disagreed"
         return "sampled" if self.reason == "audit" else self.reason
 
     @property

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.review.items import Card, ItemNotFound, ReviewItem
 from services.review.sampling import SKIPPED_RANK, UNDONE_RANK
-from services.review.store.tables import Tables, card_of, item_of
+from services.review.store.tables import UNDECIDED, Tables, card_of, item_of
 from shared.http import Principal
 from shared.rules import RouteBook
 from shared.storage import Database
@@ -107,12 +107,8 @@ class Queue:
                 "claimed_by": who.id,
                 "claimed_at": item.read_at,
                 "claimed_until": item.read_at + self.claim_seconds,
-                "verdict": None,
-                "answer": None,
-                "reviewer": None,
-                "done_at": None,
-                "seconds": None,
                 "withdrawn": item.withdrawn + 1,
+                **UNDECIDED,
             },
         )
 

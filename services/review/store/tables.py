@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -24,6 +25,9 @@ from schemas.events import RouteChanged
 from schemas.route import RouteSpec
 from services.review.items import Arrival, Card, Exchange, ReviewItem
 from shared.storage import seconds
+
+# Of an item whose verdict counts no longer.
+UNDECIDED = dict.fromkeys(("verdict", "answer", "reviewer", "guideline", "done_at", "seconds"))
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ def review_tables(metadata: MetaData) -> Tables:
         Column("asked", LargeBinary),
         # Verdicts on it that were taken back.
         Column("withdrawn", Integer, nullable=False, default=0, server_default="0"),
+        # JSON: what reviewers said of the question, for whom it comes to again.
+        Column("disagreement", String),
         Column("claimed_by", String(64)),
         seconds("claimed_at", nullable=False, default=0.0),
         seconds("claimed_until", nullable=False, default=0.0),
@@ -140,5 +146,6 @@ def item_of(row: Row[Any], now: float | Decimal) -> ReviewItem:
         seconds=row.seconds,
         guideline=row.guideline,
         withdrawn=row.withdrawn,
+        disagreement=json.loads(row.disagreement or "{}"),
         read_at=float(now),
     )
