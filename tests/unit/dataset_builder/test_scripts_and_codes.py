@@ -70,7 +70,7 @@ DECIDING = [
     ("ısın", "isin"),
     ("schon bezahlt", "schön bezahlt"),
     ("cuántos años", "cuántos anos"),
-    ("Ich habe das Paket erhalten", "Ich habe das Paket nicht erhalten"),
+    ("Brief gestern erhalten", "Brief gestern nicht erhalten"),
     ("Ich will keine Lieferung", "Ich will eine Lieferung"),
     ("Je veux annuler", "Je ne veux pas annuler"),
     ("Je n'ai plus de carte", "J'ai plus de carte"),
@@ -99,7 +99,7 @@ SAME = [
     ("İPTAL ET", "iptal et"),
     ("ΠΟΥ ΕΙΝΑΙ", "που ειναι"),
     ("ГДЕ ЗАКАЗ", "где заказ"),
-    ("cafe\u0301", "caf\u00e9"),
+    ("man\u0303ana", "ma\u00f1ana"),
 ]
 
 
