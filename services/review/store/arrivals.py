@@ -122,7 +122,7 @@ class Arrivals:
     async def ask_again(
         self, tx: AsyncConnection, item: ReviewItem, disagreement: Mapping[str, int]
     ) -> None:
-        """Put a decided item at the end of the queue, for whoever comes."""
+        """Put a decided item at the end of the queue, for somebody else if there is one."""
         await self._set(
             tx,
             item.item_id,
@@ -133,6 +133,7 @@ class Arrivals:
             claimed_until=0.0,
             withdrawn=item.withdrawn + 1,
             disagreement=json.dumps(disagreement, ensure_ascii=False),
+            contested=item.reviewer,
             **UNDECIDED,
         )
 

@@ -66,6 +66,8 @@ def review_tables(metadata: MetaData) -> Tables:
         Column("withdrawn", Integer, nullable=False, default=0, server_default="0"),
         # JSON: what reviewers said of the question, for whom it comes to again.
         Column("disagreement", String),
+        # Whose verdict it was: others get it first.
+        Column("contested", String(128)),
         Column("claimed_by", String(64)),
         seconds("claimed_at", nullable=False, default=0.0),
         seconds("claimed_until", nullable=False, default=0.0),

@@ -54,6 +54,25 @@ async def test_it_is_withdrawn_and_waits_for_whoever_comes(decided: Review) -> N
     assert second.model_dump(include=same) == first.model_dump(include=same)
 
 
+async def test_it_comes_to_others_first_and_to_its_reviewer_when_nothing_else_waits(
+    decided: Review,
+) -> None:
+    (first,) = await decided.said()
+    bob = add_key(decided, "bob", "acme", {"review"})
+    await decided.hears(request(first))
+    await decided.hears(other := factories.inference())
+    async with decided.client() as hers, decided.client(secret=bob) as his:
+        # It has waited longer than the other.
+        item = (await hers.post("/v1/queue/next", json={})).json()
+        assert item["inference_id"] == other.inference_id
+        assert (await his.post("/v1/queue/next", json={})).json()["reason"] == "disagreed"
+        await his.post(f"/v1/items/{first.review_id}/release")
+        body = {"verdict": "approved"}
+        await hers.post(f"/v1/items/{item['item_id']}/verdict", json=body)
+        route = {"route": factories.ROUTE}
+        assert (await hers.post("/v1/queue/next", json=route)).json()["reason"] == "disagreed"
+
+
 async def test_asked_again_and_again_it_comes_once(decided: Review) -> None:
     (first,) = await decided.said()
     await decided.hears(request(first), request(first))
