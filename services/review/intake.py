@@ -84,7 +84,7 @@ class Intake:
             return
         if arrival.state == "done":
             await self._include(tx, arrival)
-        elif arrival.state in ("set_aside", "open") and (rule := await self._rule(tx, event.route)):
+        elif arrival.placed and (rule := await self._rule(tx, event.route)):
             await self._place(tx, replace(arrival, complaint=True), rule)
 
     async def on_drift_detected(self, tx: AsyncConnection, event: DriftDetected) -> None:
@@ -144,6 +144,10 @@ class Intake:
         sampling = sample(
             arrival.coin, rule, unsure=arrival.unsure, drift=drift, complaint=arrival.complaint
         )
+        if arrival.placed:
+            # The uniform share is of all answers, by the rule of their time: under a new rate those
+            # that users complain of would join or leave it alone.
+            sampling = replace(sampling, audit=arrival.audit)
         await self.arrivals.place(tx, arrival, sampling)
 
     async def _rule(self, tx: AsyncConnection, route: str) -> ReviewRule | None:

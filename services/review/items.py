@@ -71,8 +71,14 @@ class Arrival:
     unsure: bool
     complaint: bool
     rank: int
+    # Once it was placed; no later rule of its route changes it.
+    audit: bool
     # Seconds since the epoch.
     recorded_at: float
+
+    @property
+    def placed(self) -> bool:
+        return self.state in ("set_aside", "open")
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ class Arrivals:
             unsure=False,
             complaint=False,
             rank=NEW_RANK,
+            audit=False,
             recorded_at=time.time(),
         )
         row = {

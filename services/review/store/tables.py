@@ -107,6 +107,7 @@ def arrival_of(row: Row[Any]) -> Arrival:
         row.unsure,
         row.complaint,
         row.rank,
+        row.audit,
         float(row.recorded_at),
     )
 

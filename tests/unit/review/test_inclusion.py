@@ -124,6 +124,26 @@ async def test_an_audited_answer_stays_in_the_uniform_share(sampling: Review) ->
     assert (first.probability, again.probability) == (RATE, 1.0)
 
 
+@pytest.mark.parametrize("rate", [0.02, 0.5])
+async def test_a_new_audit_rate_audits_no_answer_because_of_its_complaint(
+    sampling: Review, rate: float
+) -> None:
+    """Else the uniform share would gain, or lose, those that users complain of, and no others."""
+    audited = await asked(sampling, 0.05, 0.1)
+    waiting = await asked(sampling, 0.1, RATE)
+    set_aside = await asked(sampling, RATE, 0.45)
+    rates = {"rate": 0.6, "audit_rate": rate}
+    changed = factories.spec(review=rates)
+    await sampling.hears(factories.route_changed(version=2, spec=changed))
+    await sampling.hears(*map(complaint, (audited, waiting, set_aside)))
+    audits = {item.inference_id: item.audit for item in await sampling.items()}
+    assert audits == {
+        audited.inference_id: True,
+        waiting.inference_id: False,
+        set_aside.inference_id: False,
+    }
+
+
 async def test_before_the_inference_and_while_it_waits_it_is_logged_at_once(
     sampling: Review,
 ) -> None:
