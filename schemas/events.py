@@ -57,17 +57,20 @@ class FeedbackRecorded(Event):
 
 
 class ReviewRequested(Event):
-    """Neither the adapter nor the base model was sure enough. Said by the router, beside the answer
-    it still gave.
+    """A reviewer should look. Said by the router where no model was sure enough, beside the answer
+    it still gave; and by dataset-builder of a verdict that no majority bears out.
     """
 
     inference_id: str
     confidence: Confidence | None = None
+    review_id: str | None = Field(default=None, description="the verdict to be given once more")
+    said: dict[str, int] = Field(default={}, description="what reviewers said, and how often")
 
 
 class ReviewCompleted(Event):
-    """A reviewer approved, corrected or rejected an answer. Said by review, once for each verdict,
-    and once more, `withdrawn`, when it is taken back.
+    """A reviewer approved, corrected or rejected an answer. Said by review, once for each verdict;
+    once more with probability 1 when a complaint comes after it, and `withdrawn` when it is taken
+    back.
     """
 
     review_id: str
@@ -75,19 +78,15 @@ class ReviewCompleted(Event):
     verdict: Verdict
     messages: tuple[Message, ...]
     model_answer: str
-    answer: str | None = Field(
-        description="the right answer; None when rejected: wrong, and none can be given"
-    )
+    answer: str | None = Field(description="the right one; None when rejected: none can be given")
     content: BlobRef | None = Field(
         default=None,
         description="messages and model_answer when they exceed 256 KiB; both are empty then",
     )
     reviewer: str
-    reason: str = Field(
-        description="why the item was sampled: audit, sampled, unsure, drift, feedback"
-    )
+    reason: str = Field(description="why it was sampled: audit, sampled, unsure, drift, feedback")
     audit: bool = Field(description="in the uniform share: evaluated on, never trained on")
-    probability: float = Field(gt=0, le=1, description="inclusion probability of the item")
+    probability: float = Field(gt=0, le=1, description="of inclusion; said twice: the larger one")
     coin: float = Field(ge=0, lt=1)
     arm: Arm
     adapter_id: str | None = None

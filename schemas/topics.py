@@ -41,7 +41,9 @@ FEEDBACK_RECORDED = Topic(
     ("review", "dataset-builder", "evaluator"),
     "inference_id",
 )
-REVIEW_REQUESTED = Topic(events.ReviewRequested, ("router",), ("review",), "inference_id")
+REVIEW_REQUESTED = Topic(
+    events.ReviewRequested, ("router", "dataset-builder"), ("review",), "inference_id"
+)
 REVIEW_COMPLETED = Topic(
     events.ReviewCompleted, ("review",), ("dataset-builder", "evaluator", "router"), "inference_id"
 )

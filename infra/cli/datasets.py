@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from infra.cli.client import Client, Refused, find_client
-from infra.cli.console import plain_table, print_json
+from infra.cli.console import plain_table, print_json, wide_console
 from infra.cli.options import DEFAULT_HOME, AsJson, HomePath
 
 app = typer.Typer(
@@ -18,6 +18,8 @@ app = typer.Typer(
     help="Build and list dataset versions.",
 )
 SHOWN = 60  # characters of a message
+ROUTE = re.compile("[a-z0-9-]+/[a-z0-9-]+")
+AMBIGUOUS = "ambiguous"
 SPLITS = ("train", "validation", "test", "audit")
 
 
@@ -87,8 +89,9 @@ def lost(
 ) -> None:
     """Show every verdict that a dataset is not trained on: why, and which review it gave way to.
 
-    With --json one can keep them: whole messages, answers and ids. With --review-again those that
-    no majority settles go back to the queue.
+    With --json one can keep them: whole messages, answers and ids. Those that no majority settles
+    go back to the queue by themselves, once. With --review-again they go again, or those of
+    --reason.
 
     [dim]$[/] ratchet datasets lost acme/support-triage --reason ambiguous
 
@@ -96,8 +99,10 @@ def lost(
 
     [dim]$[/] ratchet datasets lost acme/support-triage --reason ambiguous --review-again
     """
-    path = f"/v1/routes/{which}/lost" if "/" in which else f"/v1/datasets/{which}/lost"
+    path = path_of(which)
     client = find_client(home)
+    if review_again and reason is None:
+        reason = AMBIGUOUS
     rows = list(client.items("dataset-builder", path, reason=reason))
     if review_again:
         take_back(client, [row["review_id"] for row in rows])
@@ -114,7 +119,7 @@ def lost(
         table.add_row(
             row["review_id"], row["reason"], row["answer"], row["twin"] or "", shortened(asked)
         )
-    Console().print(table)
+    wide_console().print(table)
     reasons = Counter(row["reason"] for row in rows)
     typer.echo(", ".join(f"{count} {name}" for name, count in reasons.most_common()))
 
@@ -132,10 +137,9 @@ def doubts(
 
     [dim]$[/] ratchet datasets doubts acme--support-triage@0123456789ab
     """
+    path = path_of(dataset_id, routes_too=False)
     client = find_client(home)
-    rows = client.get("dataset-builder", f"/v1/datasets/{dataset_id}")["manifest"].get(
-        "label_noise", []
-    )
+    rows = client.get("dataset-builder", path)["manifest"].get("label_noise", [])
     if review_again:
         take_back(client, [row["review_id"] for row in rows])
     elif json:
@@ -146,13 +150,23 @@ def doubts(
             table.add_row(
                 row["review_id"], row["label"], row["others_say"], f"{row['ahead_by']:.3f}"
             )
-        Console().print(table)
+        wide_console().print(table)
     else:
         typer.echo(f"no label of {dataset_id} is in doubt")
 
 
+def path_of(which: str, routes_too: bool = True) -> str:
+    """Return where a dataset is, or what the last build of a route lost. Raises BadParameter."""
+    if routes_too and ROUTE.fullmatch(which):
+        return f"/v1/routes/{which}/lost"
+    if which and "/" not in which:
+        return f"/v1/datasets/{which}" + ("/lost" if routes_too else "")
+    what = "a dataset's id, as 'ratchet datasets list' shows it"
+    raise typer.BadParameter(f"'{which}' is not {what}" + (", nor tenant/name" * routes_too))
+
+
 def take_back(client: Client, review_ids: list[str]) -> None:
-    """Withdraw verdicts, and leave their items to whoever comes."""
+    """Withdraw verdicts, and leave their items to whoever comes; end with 1 where some stay."""
     taken_back = 0
     for review_id in review_ids:
         # the second verdict on an item is ITEM.1
@@ -161,10 +175,16 @@ def take_back(client: Client, review_ids: list[str]) -> None:
             client.post("review", f"/v1/items/{item}/undo")
             client.post("review", f"/v1/items/{item}/release")
         except Refused as refused:
+            # What this key may not do it may do to none of them.
+            if refused.code in (401, 403) and not taken_back:
+                raise
             typer.echo(f"{review_id} stays: {refused}", err=True)
         else:
             taken_back += 1
-    typer.echo(f"{taken_back} verdicts are taken back; their questions wait for reviewers")
+    are = "verdict is" if taken_back == 1 else "verdicts are"
+    typer.echo(f"{taken_back} {are} taken back; their questions wait for reviewers")
+    if taken_back < len(review_ids):
+        raise typer.Exit(1)
 
 
 def shortened(text: str) -> str:
@@ -194,4 +214,4 @@ def list_datasets(
             *(str(rows.get(split, "")) for split in SPLITS),
             dataset.get("because", ""),
         )
-    Console().print(table)
+    wide_console().print(table)

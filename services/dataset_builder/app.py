@@ -24,6 +24,7 @@ from services.dataset_builder.settings import Settings
 from services.dataset_builder.store.builds import BuildStore
 from services.dataset_builder.store.datasets import DatasetStore
 from services.dataset_builder.store.feedback import FeedbackStore
+from services.dataset_builder.store.requests import RequestStore
 from services.dataset_builder.store.verdicts import VerdictStore
 from services.dataset_builder.worker import Builder
 from shared.events import Outbox, Sender
@@ -57,7 +58,10 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     feedback = FeedbackStore(metadata, verdicts)
     ledger = Ledger(jobs, RouteBook(metadata), verdicts, BuildStore(metadata), datasets)
     blobs = BlobStore(settings.artifacts_url)
-    builder = Builder(db, jobs, ledger, blobs, outbox, write_folder, lost_bytes, read_trained)
+    requests = RequestStore(metadata)
+    builder = Builder(
+        db, jobs, ledger, requests, blobs, outbox, write_folder, lost_bytes, read_trained
+    )
     readings = Readiness(ledger, feedback)
     return Service(
         name=NAME,

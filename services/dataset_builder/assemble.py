@@ -14,6 +14,7 @@ from schemas.base import BlobRef, JsonObject
 from schemas.route import RouteSpec
 from services.dataset_builder import manifest
 from services.dataset_builder.curate import Curated
+from services.dataset_builder.disputes import Dispute
 from services.dataset_builder.losses import BUDGET, Excess, excess
 from services.dataset_builder.minimums import explain, lacks, missing_rows
 from services.dataset_builder.order import BuildOrder
@@ -31,6 +32,8 @@ class Refused(Conflict):
     # Where all lost rows are stored, and how many verdicts of each label.
     lost: BlobRef | None = None
     lost_labels: Mapping[str, int] = MappingProxyType({})
+    # Verdicts that no majority settles.
+    disputes: Sequence[Dispute] = ()
 
 
 class BuildFailed(Refused):
@@ -64,11 +67,12 @@ class FreeText(Refused):
 
 
 class NothingChanged(Refused):
-    def __init__(self, dataset_id: str) -> None:
+    def __init__(self, dataset_id: str, disputes: Sequence[Dispute] = ()) -> None:
         super().__init__(
             f"verdicts and route give the same rows as {dataset_id}: review more answers or change"
             " the route first"
         )
+        self.disputes = disputes
 
 
 @dataclass(frozen=True)

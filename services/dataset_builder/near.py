@@ -52,7 +52,20 @@ class Shingles(NamedTuple):
 
 
 def clusters(texts: Sequence[str], at_least: float) -> list[int]:
-    """Return for each text the smallest index it is connected with by overlaps of `at_least`."""
+    """Return for each text the smallest index it is connected with by overlaps of `at_least`.
+
+    Equal texts are one from the start: however many there are, nothing of them is shared text.
+    """
+    places: dict[str, int] = {}
+    of_text = [places.setdefault(text, len(places)) for text in texts]
+    first: dict[int, int] = {}
+    for index, place in enumerate(of_text):
+        first.setdefault(place, index)
+    found = joined(list(places), at_least)
+    return [first[found[place]] for place in of_text]
+
+
+def joined(texts: Sequence[str], at_least: float) -> list[int]:
     root = np.arange(len(texts))
     words = np.array([text.count(" ") + 1 for text in texts], dtype=np.int64)
     for rows, shingled in (

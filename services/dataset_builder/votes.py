@@ -81,17 +81,22 @@ def verdict_of(same: Sequence[Candidate]) -> str | None:
     """Return the answer of two thirds of the newest verdicts under the newest guideline; else the
     newest, when it corrects what reviewers before it had only approved; else None.
     """
-    heard = [one for one in same if one.row.guideline == same[-1].row.guideline][-NEWEST:]
-    (form, votes), *others = Counter(one.form for one in heard).most_common()
-    if not others or votes >= MAJORITY * len(heard):
+    counted = heard(same)
+    (form, votes), *others = Counter(one.form for one in counted).most_common()
+    if not others or votes >= MAJORITY * len(counted):
         return form
-    newest = heard[-1]
-    overruled = [one for one in heard if one.form != newest.form]
+    newest = counted[-1]
+    overruled = [one for one in counted if one.form != newest.form]
     if newest.row.label_source == "corrected" and all(
         one.row.label_source == "approved" for one in overruled
     ):
         return newest.form
     return None
+
+
+def heard(same: Sequence[Candidate]) -> Sequence[Candidate]:
+    """Return the verdicts on a question that have a vote, oldest first."""
+    return [one for one in same if one.row.guideline == same[-1].row.guideline][-NEWEST:]
 
 
 def other_than(one: Candidate, same: Sequence[Candidate]) -> str | None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import BlobRef, JsonObject
-from schemas.events import DatasetBuilt
+from schemas.events import DatasetBuilt, ReviewRequested
 from schemas.route import RouteSpec
 from services.dataset_builder import manifest as describe
 from services.dataset_builder.assemble import (
@@ -29,12 +29,14 @@ from services.dataset_builder.assemble import (
     refuse_if_unfit,
 )
 from services.dataset_builder.curate import curate
+from services.dataset_builder.disputes import Dispute, disputes
 from services.dataset_builder.ledger import Ledger
 from services.dataset_builder.losses import count_labels
 from services.dataset_builder.order import BuildOrder
 from services.dataset_builder.prepare import Questions
 from services.dataset_builder.rows import Lost
 from services.dataset_builder.store.datasets import StoredDataset
+from services.dataset_builder.store.requests import RequestStore
 from services.dataset_builder.turns import open_rows
 from shared.events import Outbox
 from shared.jobs import Job, JobStore
@@ -55,6 +57,7 @@ class StoredFolder:
     manifest: JsonObject
     # Verdicts that were left out, by label.
     lost_labels: dict[str, int]
+    disputes: Sequence[Dispute]
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Builder:
     db: Database
     jobs: JobStore
     ledger: Ledger
+    requests: RequestStore
     blobs: BlobStore
     outbox: Outbox
     write_folder: WriteFolder
@@ -97,19 +101,21 @@ class Builder:
         """
         curated = curate(verdicts.rows, order.spec)
         lost_labels = count_labels(curated.lost, order.spec)
+        unsettled = disputes(curated.lost, order.spec)
         try:
             refuse_if_unfit(verdicts, curated, order.spec, order.accept_losses)
         except Refused as refusal:
             refusal.lost = self.blobs.put_bytes(self.lost_bytes(curated.lost), "lost", ".parquet")
             refusal.lost_labels = lost_labels
+            refusal.disputes = unsettled
             raise
         assembled = assemble(verdicts, curated, order, self.seen(order.spec, parent))
         with private_folder("ratchet-dataset") as folder:
             manifest = self.write_folder(folder, assembled)
             if parent and describe.same_content(manifest, parent.manifest):
-                raise NothingChanged(parent.event.dataset_id)
+                raise NothingChanged(parent.event.dataset_id, unsettled)
             blob = self.blobs.put_folder(folder, "datasets")
-        return StoredFolder(blob, manifest, lost_labels)
+        return StoredFolder(blob, manifest, lost_labels, unsettled)
 
     def seen(self, spec: RouteSpec, parent: StoredDataset | None) -> set[bytes]:
         """Return the keys of the questions that the version before was trained or validated on."""
@@ -142,6 +148,7 @@ class Builder:
                 tx, order, event, describe.as_json(manifest), stored.lost_labels
             )
             await self.outbox.add(tx, event)
+            await self.ask_again(tx, order, stored.disputes)
         log("dataset-builder").info(
             "dataset built", dataset_id=event.dataset_id, build=order.build, **manifest["counts"]
         )
@@ -150,6 +157,7 @@ class Builder:
         async with self.db.transaction() as tx:
             await self.jobs.finish(tx, job, {"refused": str(refusal)})
             await self.ledger.refused(tx, order, refusal)
+            await self.ask_again(tx, order, refusal.disputes)
         log("dataset-builder").info(
             "build refused",
             route=order.route,
@@ -157,6 +165,18 @@ class Builder:
             reason=refusal.name,
             missing=refusal.missing,
         )
+
+    async def ask_again(
+        self, tx: AsyncConnection, order: BuildOrder, found: Sequence[Dispute]
+    ) -> None:
+        """Ask reviewers for verdicts that no majority settles, each once."""
+        chosen = await self.requests.choose(tx, order.route, found)
+        for one in chosen:
+            await self.outbox.add(tx, review_requested(order.route, one))
+        if chosen:
+            log("dataset-builder").info(
+                "asked again", route=order.route, build=order.build, verdicts=len(chosen)
+            )
 
     async def gave_up(self, tx: AsyncConnection, job: Job, reason: str, will_retry: bool) -> None:
         """Free the route after the last attempt, or when the job is cancelled.
@@ -169,6 +189,16 @@ class Builder:
 
     async def reopen(self, tx: AsyncConnection, job: Job) -> None:
         await self.ledger.reopen(tx, BuildOrder.model_validate(job.payload))
+
+
+def review_requested(route: str, dispute: Dispute) -> ReviewRequested:
+    return ReviewRequested(
+        tenant=route.split("/", maxsplit=1)[0],
+        route=route,
+        inference_id=dispute.inference_id,
+        review_id=dispute.review_id,
+        said=dispute.said,
+    )
 
 
 def dataset_built(order: BuildOrder, stored: StoredFolder) -> DatasetBuilt:

@@ -31,6 +31,7 @@ from shared.storage import BlobStore, Database
 @dataclass(frozen=True)
 class Parts:
     housekeeping: Housekeeping
+    desk: Desk
 
 
 def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
@@ -45,7 +46,8 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     secret = settings.session_secret
     secrets = KeptSecrets(db, tables, secret.get_secret_value() if secret else None)
     sessions = Sessions(secrets, settings.session_hours)
-    intake = Intake(arrivals, routes, settings.salt.get_secret_value())
+    salt = settings.salt.get_secret_value()
+    intake = Intake(arrivals, routes, outbox, salt, settings.keep_days)
     desk = Desk(db, queue, outbox, BlobStore(settings.artifacts_url))
     housekeeping = Housekeeping(db, arrivals, settings.keep_days)
     service = Service(
@@ -65,7 +67,7 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         ],
         db=db,
         outbox=outbox,
-        parts=Parts(housekeeping),
+        parts=Parts(housekeeping, desk),
         workers=[housekeeping.run],
         sender=sender,
         migrations=Path(__file__).with_name("migrations"),

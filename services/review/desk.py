@@ -8,7 +8,9 @@ import asyncio
 import time
 from dataclasses import dataclass, replace
 
-from schemas.events import ReviewCompleted, Verdict
+from schemas.events import Verdict
+from schemas.route import RouteSpec
+from services.review.facts import review_completed, withdrawn
 from services.review.items import (
     AlreadyDecided,
     Card,
@@ -68,13 +70,13 @@ class Desk:
         exchange, _ = (await self.find(who, item_id)).opened()
         async with self.db.transaction() as tx:
             card = await self.queue.lock(tx, who.tenant, item_id)
-            _, spec = card.opened()
+            stored, spec = card.opened()
             checked = check_verdict(verdict, answer, exchange.answer, spec)
             if card.item.state == "done":
                 return unchanged(card.item, checked)
-            done = decided(not_of_another(card.item, who), checked, who)
+            done = decided(not_of_another(card.item, who), checked, who, spec)
             await self.queue.finish(tx, done)
-            await self.outbox.add(tx, review_completed(replace(card, item=done)))
+            await self.outbox.add(tx, review_completed(done, stored))
             return done
 
     async def undo(self, who: Principal, item_id: str) -> Card:
@@ -87,7 +89,8 @@ class Desk:
         async with self.db.transaction() as tx:
             card = await self.queue.lock(tx, who.tenant, item_id)
             if not undone_by(card.item, who):
-                await self.outbox.add(tx, withdrawn(card, who))
+                exchange, _ = card.opened()
+                await self.outbox.add(tx, withdrawn(card.item, exchange, who.name))
                 await self.queue.reopen(tx, card.item, who)
         return await self.find(who, item_id)
 
@@ -146,7 +149,9 @@ def not_of_another(item: ReviewItem, who: Principal) -> ReviewItem:
     return item
 
 
-def decided(item: ReviewItem, checked: CheckedVerdict, who: Principal) -> ReviewItem:
+def decided(
+    item: ReviewItem, checked: CheckedVerdict, who: Principal, spec: RouteSpec
+) -> ReviewItem:
     seconds = max(0.0, item.read_at - item.claimed_at) if item.claimed_by == who.id else None
     return replace(
         item,
@@ -156,6 +161,7 @@ def decided(item: ReviewItem, checked: CheckedVerdict, who: Principal) -> Review
         reviewer=who.name,
         done_at=time.time(),
         seconds=seconds,
+        guideline=spec.guideline,
     )
 
 
@@ -177,38 +183,3 @@ def unchanged(item: ReviewItem, checked: CheckedVerdict) -> ReviewItem:
     if (item.verdict, item.answer) != (checked.verdict, checked.answer):
         raise AlreadyDecided(item)
     return item
-
-
-def review_completed(card: Card) -> ReviewCompleted:
-    """Make the event of a decided item; it refers to large content again and never copies it."""
-    exchange, spec = card.opened()
-    item = card.item
-    return ReviewCompleted(
-        tenant=item.tenant,
-        route=item.route,
-        review_id=item.review_id,
-        inference_id=item.inference_id,
-        verdict=item.verdict,
-        messages=exchange.messages,
-        model_answer=exchange.answer,
-        answer=item.answer,
-        content=exchange.content,
-        reviewer=item.reviewer,
-        reason=item.reason,
-        audit=item.audit,
-        probability=item.probability,
-        coin=item.coin,
-        arm=exchange.arm,
-        adapter_id=exchange.adapter_id,
-        confidence=exchange.confidence,
-        asked_at=exchange.occurred_at,
-        session=exchange.session,
-        seconds=item.seconds,
-        supersedes=item.supersedes,
-        guideline=spec.guideline,
-    )
-
-
-def withdrawn(card: Card, who: Principal) -> ReviewCompleted:
-    """Make the event of a verdict that is taken back: the verdict again, and who took it back."""
-    return review_completed(card).model_copy(update={"withdrawn": True, "reviewer": who.name})

@@ -16,11 +16,15 @@ from schemas.events import (
     RouteChanged,
 )
 from schemas.route import ReviewRule
+from services.review.facts import included, withdrawn
+from services.review.housekeeping import DAY_SECONDS
 from services.review.items import Arrival, Exchange
 from services.review.sampling import coin, sample
 from services.review.store.arrivals import Arrivals
 from shared.errors import Retryable
+from shared.events import Outbox
 from shared.rules import RouteBook, RouteUnknown
+from shared.telemetry import log
 
 
 class RouteNotHeardYet(Retryable):
@@ -32,11 +36,15 @@ class RouteNotHeardYet(Retryable):
 
 @dataclass(frozen=True)
 class Intake:
-    """The handlers of this service. `salt` seeds the coin that samples answers."""
+    """The handlers of this service. `salt` seeds the coin that samples answers; what it sets aside
+    is kept for `keep_days`.
+    """
 
     arrivals: Arrivals
     routes: RouteBook
+    outbox: Outbox
     salt: str
+    keep_days: float
 
     async def on_inference_recorded(self, tx: AsyncConnection, event: InferenceRecorded) -> None:
         arrival = await self._meet(tx, event)
@@ -49,10 +57,14 @@ class Intake:
             await self._place(tx, replace(arrival, unsure=unsure), rule, drift)
 
     async def on_review_requested(self, tx: AsyncConnection, event: ReviewRequested) -> None:
-        """Queue an answer that no model was sure about.
+        """Queue an answer that no model was sure about, or a verdict that is to be given again.
 
-        The inference's outcome says the same: whichever comes first decides, the other confirms.
+        The inference's outcome says the same as the first: whichever comes first decides, the other
+        confirms.
         """
+        if event.review_id:
+            await self._ask_again(tx, event, event.review_id)
+            return
         arrival = await self._meet(tx, event)
         if arrival.unsure or arrival.state == "done":
             return
@@ -64,13 +76,15 @@ class Intake:
         if not objects(event):
             return
         arrival = await self._meet(tx, event)
-        if arrival.state == "done":
-            return
         # Postgres stores no text that holds U+0000.
         text = event.text and event.text.replace("\0", "\ufffd")
         suggestion = text if event.kind == "correction" else None
         await self.arrivals.mark_complaint(tx, arrival.item_id, suggestion)
-        if arrival.state in ("set_aside", "open") and (rule := await self._rule(tx, event.route)):
+        if not self._acts(event, arrival):
+            return
+        if arrival.state == "done":
+            await self._include(tx, arrival)
+        elif arrival.placed and (rule := await self._rule(tx, event.route)):
             await self._place(tx, replace(arrival, complaint=True), rule)
 
     async def on_drift_detected(self, tx: AsyncConnection, event: DriftDetected) -> None:
@@ -85,6 +99,39 @@ class Intake:
         for arrival in await self.arrivals.unrouted(tx, event.route):
             await self._place(tx, arrival, event.spec.review)
 
+    async def _ask_again(self, tx: AsyncConnection, event: ReviewRequested, review_id: str) -> None:
+        """Withdraw a verdict that others contradict, and have its answer reviewed once more.
+
+        One that was taken back or given again meanwhile is left alone, and so is one whose content
+        nobody could see.
+        """
+        about = event.tenant, event.inference_id, review_id
+        item = await self.arrivals.said_as(tx, *about)
+        if item is None or item.exchange is None or item.reviewer is None:
+            return
+        await self.outbox.add(tx, withdrawn(item, item.exchange, item.reviewer))
+        await self.arrivals.ask_again(tx, item, event.said)
+
+    def _acts(self, event: FeedbackRecorded, arrival: Arrival) -> bool:
+        """Say whether a complaint decides: later, what the coin set aside is forgotten, so that
+        only the coin can have brought the answer to a reviewer.
+        """
+        late = event.occurred_at.timestamp() - arrival.recorded_at
+        return arrival.state == "set_aside" or late <= self.keep_days * DAY_SECONDS
+
+    async def _include(self, tx: AsyncConnection, arrival: Arrival) -> None:
+        """Say a verdict once more that a complaint came after: had the coin said no, the complaint
+        would have brought the answer here, so it was to be reviewed with probability 1.
+        """
+        item = await self.arrivals.decided(tx, arrival.item_id)
+        if item.probability == 1.0:
+            return
+        if item.exchange is None:
+            log("review").warning("complaint not counted", item_id=item.item_id)
+            return
+        await self.arrivals.include(tx, item.item_id)
+        await self.outbox.add(tx, included(item, item.exchange))
+
     async def _meet(
         self, tx: AsyncConnection, event: InferenceRecorded | ReviewRequested | FeedbackRecorded
     ) -> Arrival:
@@ -97,6 +144,10 @@ class Intake:
         sampling = sample(
             arrival.coin, rule, unsure=arrival.unsure, drift=drift, complaint=arrival.complaint
         )
+        if arrival.placed:
+            # The uniform share is of all answers, by the rule of their time: under a new rate those
+            # that users complain of would join or leave it alone.
+            sampling = replace(sampling, audit=arrival.audit)
         await self.arrivals.place(tx, arrival, sampling)
 
     async def _rule(self, tx: AsyncConnection, route: str) -> ReviewRule | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,6 +71,14 @@ class Arrival:
     unsure: bool
     complaint: bool
     rank: int
+    # Once it was placed; no later rule of its route changes it.
+    audit: bool
+    # Seconds since the epoch.
+    recorded_at: float
+
+    @property
+    def placed(self) -> bool:
+        return self.state in ("set_aside", "open")
 
 
 @dataclass(frozen=True)
@@ -97,8 +106,12 @@ class ReviewItem:
     done_at: float | None
     # From claim to verdict.
     seconds: float | None
+    # Of its route, when it was decided.
+    guideline: str | None
     # How many verdicts on it were taken back.
     withdrawn: int
+    # What reviewers said of its question, where they disagree, and how often.
+    disagreement: Mapping[str, int]
     # By the database's clock, like the claim.
     read_at: float
 
@@ -106,8 +119,11 @@ class ReviewItem:
     def shown_reason(self) -> str:
         """Return the reason as reviewers see it: "sampled" for an audited item.
 
-        They must not know which items are audited: they would take more care with them.
+        They must not know which items are audited: they would take more care with them. Audited
+        ones never come a second time because of a disagreement.
         """
+        if self.disagreement:
+            return "disagreed"
         return "sampled" if self.reason == "audit" else self.reason
 
     @property

@@ -19,7 +19,7 @@ from services.review.display import excerpt, label_keys, segments
 from services.review.items import Card
 from services.review.sessions import Session
 from services.review.verdicts import MAX_ANSWER
-from services.review.views import WHY, ConfidenceView, moment
+from services.review.views import WHY, ConfidenceView, moment, why
 from shared.errors import RatchetError
 from shared.http import Principal
 from shared.telemetry import log
@@ -36,6 +36,7 @@ REASONS = {
     "drift": "Drift",
     "unsure": "Unsure",
     "sampled": "Random check",
+    "disagreed": "Disagreement",
 }
 VERDICTS = {
     "approved": "Approved",
@@ -51,6 +52,7 @@ TEMPLATES.globals.update(
     confidence_of=ConfidenceView.of,
     moment=moment,
     why=WHY,
+    why_of=why,
     reasons=REASONS,
     verdicts=VERDICTS,
     most_of_an_answer=MAX_ANSWER,

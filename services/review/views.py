@@ -23,6 +23,7 @@ WHY = {
     ),
     "unsure": "No model was sure enough about this one.",
     "sampled": "Drawn at random, to keep an eye on quality.",
+    "disagreed": "Reviewers disagreed about this question.",
 }
 
 
@@ -142,7 +143,7 @@ def fields_of(item: ReviewItem, trouble: str | None = None) -> JsonObject:
         "route": item.route,
         "state": state_of(item),
         "reason": item.shown_reason,
-        "why": WHY[item.shown_reason],
+        "why": why(item),
         "messages": exchange.messages if exchange else (),
         "answer": exchange.answer if exchange else "",
         "trouble": trouble or (None if exchange else ROW_UNREADABLE),
@@ -156,6 +157,12 @@ def fields_of(item: ReviewItem, trouble: str | None = None) -> JsonObject:
         "reviewer": item.reviewer,
         "decided_at": moment(item.done_at),
     }
+
+
+def why(item: ReviewItem) -> str:
+    """Say why an item is in the queue, and what reviewers disagreed about."""
+    said = ", ".join(f"{answer} ({times})" for answer, times in item.disagreement.items())
+    return f"Reviewers disagreed: {said}." if said else WHY[item.shown_reason]
 
 
 def state_of(item: ReviewItem) -> str:

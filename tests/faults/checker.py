@@ -106,7 +106,18 @@ def events_by_name(evidence: Evidence) -> dict[EventKey, list[Sent]]:
     for topic in ("inference-recorded", "review-completed", "feedback-recorded"):
         for row in evidence.sent(topic):
             found[topic, name_in(topic, row.body)].append(row)
+    for event, rows in found.items():
+        if event[0] == "review-completed":
+            found[event] = without_inclusion(rows)
     return found
+
+
+def without_inclusion(rows: list[Sent]) -> list[Sent]:
+    """Return the verdict without the one event that says it again after a complaint."""
+    first, *later = rows
+    chance = first.body["probability"] < 1.0
+    again = next((row for row in later if chance and row.body["probability"] == 1.0), None)
+    return [row for row in rows if row is not again]
 
 
 def name_in(topic: str, body: Any) -> str:

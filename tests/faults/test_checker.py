@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tests import factories
-from tests.faults.checker import Kind
+from tests.faults.checker import Kind, without_inclusion
 from tests.faults.domain import check_everything
 from tests.faults.evidence import Evidence, Recorded, Sent, consumers_of
 from tests.faults.history import Operation
@@ -313,3 +313,16 @@ def test_of_a_compacted_topic_only_the_last_state_must_arrive() -> None:
         if finding.where == "trainer of route-changed"
     ]
     assert not lost
+
+
+def test_a_verdict_is_said_again_after_a_complaint_once() -> None:
+    """Twice is one too many, and so is one that says nothing new."""
+    first = factories.review(review_id="item-1", probability=0.5)
+    sure = first.model_copy(update={"probability": 1.0})
+    said = [
+        Sent("review", n, f"event-{n}", "review-completed", None, body, published=True)
+        for n, body in enumerate(event.model_dump(mode="json") for event in (first, sure, sure))
+    ]
+    assert without_inclusion(said[:1]) == without_inclusion(said[:2]) == said[:1]
+    assert without_inclusion(said) == [said[0], said[2]]
+    assert without_inclusion(said[1:]) == said[1:]

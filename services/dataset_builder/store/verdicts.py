@@ -70,6 +70,8 @@ class VerdictStore:
     async def add(self, tx: AsyncConnection, event: ReviewCompleted, build: int) -> None:
         """Store a verdict once, and take back the one that it withdraws or supersedes. `build` is
         the first build that will hold it.
+
+        One that is said again is the same row, with the larger probability: a complaint came.
         """
         if taken_back := event.review_id if event.withdrawn else event.supersedes:
             await tx.execute(
@@ -80,7 +82,7 @@ class VerdictStore:
         # A withdrawal that is heard first (a dead letter was replayed) leaves its mark, too.
         answered = event.verdict != "rejected" and event.answer is not None
         kind = event.verdict if answered else "rejected"
-        await insert_once(
+        new = await insert_once(
             tx,
             self.table,
             {
@@ -105,6 +107,17 @@ class VerdictStore:
                 "probability": event.probability,
                 "coin": event.coin,
             },
+        )
+        if not new:
+            await self.include(tx, event)
+
+    async def include(self, tx: AsyncConnection, event: ReviewCompleted) -> None:
+        """Keep the larger probability; what a release before kept none of gets it, too."""
+        logged = self.table.c.probability
+        smaller = (logged < event.probability) | logged.is_(None)
+        mine = (self.table.c.review_id == event.review_id, self.table.c.route == event.route)
+        await tx.execute(
+            update(self.table).where(*mine, smaller).values(probability=event.probability)
         )
 
     async def new(self, connection: AsyncConnection, state: BuildState) -> NewVerdicts:

@@ -41,8 +41,10 @@ class StreamStore:
         await insert_once(tx, self.observations, asdict(seen))
 
     async def add_review(self, tx: AsyncConnection, event: ReviewCompleted) -> bool:
-        """Store a verdict; return False when it was there before, under another event id."""
-        return await insert_once(
+        """Store a verdict; return False when it was there before, under another event id: then it
+        keeps the larger probability.
+        """
+        new = await insert_once(
             tx,
             self.reviews,
             {
@@ -59,6 +61,14 @@ class StreamStore:
                 "withdrawn": int(event.withdrawn),
             },
         )
+        if not new:
+            table = self.reviews
+            smaller = (
+                table.c.review_id == event.review_id,
+                table.c.probability < event.probability,
+            )
+            await tx.execute(update(table).where(*smaller).values(probability=event.probability))
+        return new
 
     async def withdraw_review(self, tx: AsyncConnection, event: ReviewCompleted) -> bool:
         """Note that a verdict counts no longer; return whether it counted until now."""

@@ -4,16 +4,17 @@ by the others.
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import ColumnElement, and_, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import uuid7
-from services.review.items import Arrival, Exchange
+from services.review.items import Arrival, Exchange, ReviewItem
 from services.review.sampling import Sampling, rank
-from services.review.store.tables import Tables, arrival_of
+from services.review.store.tables import UNDECIDED, Tables, arrival_of, item_of
 from shared.storage import Database, delete_in_chunks, insert_once, upsert
 
 NEW_RANK = 2
@@ -33,7 +34,16 @@ class Arrivals:
         self, tx: AsyncConnection, tenant: str, route: str, inference_id: str, coin: float
     ) -> Arrival:
         """Return the row of an inference, new or locked, so that no two events miss each other."""
-        new = Arrival(uuid7(), "awaited", coin, unsure=False, complaint=False, rank=NEW_RANK)
+        new = Arrival(
+            uuid7(),
+            "awaited",
+            coin,
+            unsure=False,
+            complaint=False,
+            rank=NEW_RANK,
+            audit=False,
+            recorded_at=time.time(),
+        )
         row = {
             "item_id": new.item_id,
             "tenant": tenant,
@@ -42,7 +52,7 @@ class Arrivals:
             "state": new.state,
             "rank": new.rank,
             "coin": coin,
-            "recorded_at": time.time(),
+            "recorded_at": new.recorded_at,
         }
         if await insert_once(tx, self.items, row):
             return new
@@ -86,6 +96,46 @@ class Arrivals:
             probability=sampling.probability,
             reason=sampling.reason,
             **turn,
+        )
+
+    async def decided(self, tx: AsyncConnection, item_id: str) -> ReviewItem:
+        """Return a decided item, which `meet` has locked."""
+        row = (await tx.execute(select(self.items).where(self.items.c.item_id == item_id))).one()
+        return item_of(row, row.done_at)
+
+    async def include(self, tx: AsyncConnection, item_id: str) -> None:
+        """Note that an item would have been reviewed whatever its coin says."""
+        await self._set(tx, item_id, probability=1.0)
+
+    async def said_as(
+        self, tx: AsyncConnection, tenant: str, inference_id: str, review_id: str
+    ) -> ReviewItem | None:
+        """Lock and return a decided item, if its present verdict is the one called `review_id`."""
+        mine = (
+            self.items.c.tenant == tenant,
+            self.items.c.inference_id == inference_id,
+            self.items.c.state == "done",
+        )
+        row = (await tx.execute(select(self.items).where(*mine).with_for_update())).first()
+        item = item_of(row, row.done_at) if row else None
+        return item if item and item.review_id == review_id else None
+
+    async def ask_again(
+        self, tx: AsyncConnection, item: ReviewItem, disagreement: Mapping[str, int]
+    ) -> None:
+        """Put a decided item at the end of the queue, for somebody else if there is one."""
+        await self._set(
+            tx,
+            item.item_id,
+            state="open",
+            rank=NEW_RANK,
+            queued_at=time.time(),
+            claimed_by=None,
+            claimed_until=0.0,
+            withdrawn=item.withdrawn + 1,
+            disagreement=json.dumps(disagreement, ensure_ascii=False),
+            contested=item.reviewer,
+            **UNDECIDED,
         )
 
     async def unrouted(self, tx: AsyncConnection, route: str) -> Sequence[Arrival]:

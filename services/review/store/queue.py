@@ -10,12 +10,12 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, bindparam, select, update
+from sqlalchemy import Select, bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.review.items import Card, ItemNotFound, ReviewItem
 from services.review.sampling import SKIPPED_RANK, UNDONE_RANK
-from services.review.store.tables import Tables, card_of, item_of
+from services.review.store.tables import UNDECIDED, Tables, card_of, item_of
 from shared.http import Principal
 from shared.rules import RouteBook
 from shared.storage import Database
@@ -59,15 +59,25 @@ class Queue:
             self.items.c.claimed_by == bindparam("holder"),
             self.items.c.claimed_until >= self.clock,
         )
+        contested = self.items.c.contested
+        of_others = free.where(or_(contested.is_(None), contested != bindparam("holder")))
         held = cards.where(*own).limit(1).with_for_update(of=self.items)
-        self._free = {routed: self._open(free, routed) for routed in (False, True)}
+        self._free = {
+            routed: [self._open(some, routed) for some in (of_others, free)]
+            for routed in (False, True)
+        }
         self._held = {routed: self._open(held, routed) for routed in (False, True)}
 
     async def claim(self, tx: AsyncConnection, who: Principal, route: str | None) -> Card | None:
-        """Claim the next free item, of `route` or of any; return nothing when there is none."""
-        values = {"within": who.tenant, "on_route": route}
-        row = (await tx.execute(self._free[route is not None], values)).first()
-        return await self._hold(tx, card_of(row), who, since=float(row.now)) if row else None
+        """Claim the next free item, of `route` or of any; return nothing when there is none.
+
+        Where others contradicted this reviewer, it is the last that comes.
+        """
+        values = {"within": who.tenant, "on_route": route, "holder": who.name}
+        for free in self._free[route is not None]:
+            if row := (await tx.execute(free, values)).first():
+                return await self._hold(tx, card_of(row), who, since=float(row.now))
+        return None
 
     async def held(self, tx: AsyncConnection, who: Principal, route: str | None) -> Card | None:
         """Return what this reviewer still holds; its claim starts again, its time goes on."""
@@ -92,6 +102,7 @@ class Queue:
                 "reviewer": done.reviewer,
                 "done_at": done.done_at,
                 "seconds": done.seconds,
+                "guideline": done.guideline,
             },
         )
 
@@ -106,12 +117,8 @@ class Queue:
                 "claimed_by": who.id,
                 "claimed_at": item.read_at,
                 "claimed_until": item.read_at + self.claim_seconds,
-                "verdict": None,
-                "answer": None,
-                "reviewer": None,
-                "done_at": None,
-                "seconds": None,
                 "withdrawn": item.withdrawn + 1,
+                **UNDECIDED,
             },
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ColumnElement, case, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.review.store.tables import Tables
@@ -69,7 +69,11 @@ class Statistics:
         return await self._count(tx, (*self._in(tenant, "done"), *own))
 
     async def counts(self, tx: AsyncConnection, tenant: str) -> Counts:
-        waiting = await self._groups(tx, self._in(tenant, "open"), self.items.c.reason)
+        disagreed = self.items.c.disagreement.is_not(None)
+        # Bound, it would be another parameter in GROUP BY, which Postgres refuses.
+        word = literal("disagreed", literal_execute=True)
+        reason = case((disagreed, word), else_=self.items.c.reason)
+        waiting = await self._groups(tx, self._in(tenant, "open"), reason)
         today = (*self._in(tenant, "done"), self.items.c.done_at >= midnight())
         done = await self._groups(tx, today, self.items.c.reviewer)
         return Counts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -24,6 +25,9 @@ from schemas.events import RouteChanged
 from schemas.route import RouteSpec
 from services.review.items import Arrival, Card, Exchange, ReviewItem
 from shared.storage import seconds
+
+# Of an item whose verdict counts no longer.
+UNDECIDED = dict.fromkeys(("verdict", "answer", "reviewer", "guideline", "done_at", "seconds"))
 
 
 @dataclass(frozen=True)
@@ -60,12 +64,17 @@ def review_tables(metadata: MetaData) -> Tables:
         Column("asked", LargeBinary),
         # Verdicts on it that were taken back.
         Column("withdrawn", Integer, nullable=False, default=0, server_default="0"),
+        # JSON: what reviewers said of the question, for whom it comes to again.
+        Column("disagreement", String),
+        # Whose verdict it was: others get it first.
+        Column("contested", String(128)),
         Column("claimed_by", String(64)),
         seconds("claimed_at", nullable=False, default=0.0),
         seconds("claimed_until", nullable=False, default=0.0),
         Column("verdict", String(16)),
         Column("answer", String),
         Column("reviewer", String(128)),
+        Column("guideline", String),
         seconds("done_at"),
         seconds("seconds"),
         UniqueConstraint("tenant", "inference_id"),
@@ -91,7 +100,16 @@ def review_tables(metadata: MetaData) -> Tables:
 
 
 def arrival_of(row: Row[Any]) -> Arrival:
-    return Arrival(row.item_id, row.state, row.coin, row.unsure, row.complaint, row.rank)
+    return Arrival(
+        row.item_id,
+        row.state,
+        row.coin,
+        row.unsure,
+        row.complaint,
+        row.rank,
+        row.audit,
+        float(row.recorded_at),
+    )
 
 
 def card_of(row: Row[Any]) -> Card:
@@ -129,6 +147,8 @@ def item_of(row: Row[Any], now: float | Decimal) -> ReviewItem:
         reviewer=row.reviewer,
         done_at=row.done_at,
         seconds=row.seconds,
+        guideline=row.guideline,
         withdrawn=row.withdrawn,
+        disagreement=json.loads(row.disagreement or "{}"),
         read_at=float(now),
     )

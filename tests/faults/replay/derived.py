@@ -128,6 +128,7 @@ REBUILDS: Mapping[str, Rebuild] = {
         {
             "builds": "how builds went, and builds asked for over HTTP",
             "datasets": "made by jobs",
+            "requests": "made by jobs",
             "jobs": "numbered by how builds went, and asked for over HTTP",
             **ATTEMPTS,
         },

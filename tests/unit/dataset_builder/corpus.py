@@ -58,7 +58,7 @@ def row(number: int, text: str, answer: str, **changes) -> DatasetRow:
 @cache
 def grams(text: str) -> frozenset[str]:
     """Written apart from the product, so that both must be right."""
-    plain = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    plain = " ".join(unicodedata.normalize("NFKC", text).lower().split())
     return frozenset(plain[i : i + 5] for i in range(max(1, len(plain) - 4)))
 
 

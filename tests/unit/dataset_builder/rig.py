@@ -16,6 +16,7 @@ from schemas.base import Event, JsonObject, Message
 from schemas.events import (
     DatasetBuilt,
     ReviewCompleted,
+    ReviewRequested,
     RouteChanged,
 )
 from schemas.route import RetrainRule
@@ -89,11 +90,19 @@ class Rig:
         return job
 
     async def announced(self) -> list[DatasetBuilt]:
+        return [
+            DatasetBuilt.model_validate_json(said) for said in await self._said("dataset-built")
+        ]
+
+    async def requested(self) -> list[ReviewRequested]:
+        said = await self._said("review-requested")
+        return [ReviewRequested.model_validate_json(one) for one in said]
+
+    async def _said(self, topic: str) -> list[str]:
+        table = self.outbox.table
+        wanted = select(table.c.payload).where(table.c.aggregatetype == topic)
         async with self.db.read() as connection:
-            rows = await connection.execute(
-                select(self.outbox.table.c.payload).order_by(self.outbox.table.c.seq)
-            )
-            return [DatasetBuilt.model_validate_json(row.payload) for row in rows]
+            return list((await connection.execute(wanted.order_by(table.c.seq))).scalars())
 
     async def manifest(self, dataset_id: str) -> JsonObject:
         async with self.db.read() as connection:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import select
 
 from schemas.events import ReviewCompleted
 from schemas.route import RetrainRule
 from services.dataset_builder.ledger import BuildRunning
 from services.dataset_builder.order import JOB
+from services.dataset_builder.store.builds import BuildState
+from services.dataset_builder.store.verdicts import microseconds
 from shared.jobs.worker import MAX_ATTEMPTS, run_leased
 from shared.storage.blobs import folder_digest
 from tests import factories
@@ -307,6 +310,46 @@ async def test_a_verdict_that_is_taken_back_counts_no_more(rig: Rig) -> None:
 
 def withdrawal(event: ReviewCompleted) -> ReviewCompleted:
     return event.model_copy(update={"event_id": f"no-{event.review_id}", "withdrawn": True})
+
+
+async def test_a_verdict_that_is_said_again_is_the_same_row_with_what_acted(rig: Rig) -> None:
+    """A complaint came after the verdict: no second row, and nothing that asks for a build."""
+    said = verdicts(0, 30, probability=0.1, coin=0.05)
+    await rig.hear(known_route(), *said)
+    await rig.work()
+    (first,) = await rig.announced()
+    before = await rig.state()
+    await rig.hear(*map(with_complaint, said), *map(with_complaint, said))
+    # A dead letter that is replayed: the older of the two comes last.
+    await rig.hear_again(*said)
+    assert await rig.state() == before and await rig.work() is None
+    async with rig.db.read() as connection:
+        found = await rig.ledger.verdicts.of_build(connection, factories.ROUTE, 1)
+        standing = await rig.ledger.verdicts.new(connection, BuildState(factories.ROUTE))
+    assert [row.probability for row in found.rows] == [1.0] * 30
+    assert {row.reviewed_us for row in found.rows} == {microseconds(v.occurred_at) for v in said}
+    assert standing.in_all == 30 and len(await rig.announced()) == 1
+    assert first.rows.audit == 0
+
+
+async def test_said_again_it_stays_audited_or_withdrawn(rig: Rig) -> None:
+    audited = verdict(0, audit=True, probability=0.1)
+    gone = verdict(1, probability=0.1)
+    await rig.hear(known_route(), audited, gone, withdrawal(gone))
+    await rig.hear(with_complaint(audited), with_complaint(gone))
+    # Heard in no order at all.
+    strange = verdict(2, probability=0.1)
+    await rig.hear(with_complaint(strange), strange)
+    async with rig.db.read() as connection:
+        rows = {row.review_id: row for row in await connection.execute(select(rig.tables.verdicts))}
+    assert {row.probability for row in rows.values()} == {1.0} and len(rows) == 3
+    assert rows[audited.review_id].audit and not rows[audited.review_id].trainable
+    assert rows[gone.review_id].verdict == "withdrawn" and not rows[gone.review_id].trainable
+    assert rows[strange.review_id].trainable
+
+
+def with_complaint(event: ReviewCompleted) -> ReviewCompleted:
+    return event.model_copy(update={"event_id": f"sure-{event.review_id}", "probability": 1.0})
 
 
 async def test_free_text_collects_verdicts_and_builds_nothing(rig: Rig) -> None:

@@ -30,10 +30,14 @@ FORMAT = factories.spec(task="format", labels=())
 LABELS = factories.spec(labels=("退款", "订单", ".net", "net"))
 
 
+def held_out(*pairs: tuple[str, str]) -> list[HeldOutRow]:
+    """The rows of pairs of what is right and what was said."""
+    return [HeldOutRow(str(i), "audit", ASKED, right) for i, (right, _) in enumerate(pairs)]
+
+
 def marked(spec: RouteSpec, *pairs: tuple[str, str]) -> ArmAnswers:
-    rows = [HeldOutRow(str(i), "audit", ASKED, right) for i, (right, _) in enumerate(pairs)]
     replies = [Completion(said, SURE, -0.1) for _, said in pairs]
-    return mark(Contender("base"), rows, replies, spec)
+    return mark(Contender("base"), held_out(*pairs), replies, spec)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +72,7 @@ def test_replies_are_marked(
 def test_accuracy_counts_what_is_marked_right() -> None:
     pairs = [('{"total": 1}', '{"total": 1.0}'), ("[]", "[]"), ('{"total": 2}', "[" * 2000)]
     answers = marked(INVOICE, *pairs)
-    rows = [HeldOutRow(str(i), "audit", ASKED, right) for i, (right, _) in enumerate(pairs)]
-    result = arm_result(rows, answers, INVOICE)
+    result = arm_result(held_out(*pairs), answers, INVOICE)
     assert (result.accuracy, result.format_compliance) == (
         pytest.approx(1 / 3),
         pytest.approx(1 / 3),

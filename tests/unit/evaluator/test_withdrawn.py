@@ -6,6 +6,7 @@ import random
 from types import SimpleNamespace
 
 import pytest
+import sqlalchemy as sa
 
 from schemas.events import ReviewCompleted
 from services.evaluator.monitor import Monitor
@@ -101,6 +102,23 @@ async def test_one_of_an_earlier_episode_or_another_arm_changes_nothing(
     await hears(world, *map(taken_back, (old, other, unaudited)))
     assert await monitor_of(world) == before
     assert before.labels == 1
+
+
+async def test_a_verdict_that_is_said_again_counts_once_with_what_acted(
+    world: SimpleNamespace,  # noqa: F811
+) -> None:
+    await promote(world)
+    event = verdict(wrong=True, probability=0.1)
+    sure = event.model_copy(update={"event_id": "sure", "probability": 1.0})
+    await hears(world, event)
+    before = await monitor_of(world)
+    await hears(world, sure, sure, event)
+    assert await monitor_of(world) == before and before.labels == 1
+    assert await audited(world) == [False]
+    table = world.streams.reviews
+    async with world.db.read() as connection:
+        rows = (await connection.execute(sa.select(table.c.probability, table.c.audit))).all()
+    assert [tuple(row) for row in rows] == [(1.0, 1)]
 
 
 @pytest.mark.parametrize("raised", [True, False])

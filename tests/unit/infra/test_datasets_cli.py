@@ -25,9 +25,12 @@ class FakeClient:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
+        self.queries: list[str | None] = []
+        self.lacks = ""
 
     def items(self, service: str, path: str, **query: str):
         self.asked.append((service, path))
+        self.queries.append(query.get("reason"))
         return iter([row for row in LOST if query.get("reason") in (None, row["reason"])])
 
     def get(self, service: str, path: str):
@@ -35,8 +38,10 @@ class FakeClient:
         return {"manifest": {"label_noise": [doubt] if "doubtful" in path else []}}
 
     def post(self, service: str, path: str) -> None:
+        if self.lacks:
+            raise Refused(service, 403, f"this key lacks the scope '{self.lacks}'")
         if "other-reviewer" in path:
-            raise Refused(service, 403, "the key needs the scope admin")
+            raise Refused(service, 409, "ada decided this item: only they can take it back")
         self.asked.append((service, path))
 
 
@@ -79,6 +84,35 @@ def test_what_is_unsettled_goes_back_to_reviewers(client: FakeClient) -> None:
         ("review", "/v1/items/two/release"),
     ]
     assert "2 verdicts are taken back" in said.output
+    assert "other-reviewer stays" in said.output and said.exit_code == 1
+    # Without --reason no other reason's: what was audited stays out whatever is said of it.
+    assert client.queries == ["ambiguous"]
+
+
+def test_a_key_that_may_not_is_told_so_once(client: FakeClient) -> None:
+    client.lacks = "review"
+    said = run("acme/support", "--review-again")
+    assert said.exit_code == 1 and "lacks the scope 'review'" in str(said.exception)
+    assert "stays" not in said.output and client.asked[1:] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "which"),
+    [("lost", ""), ("lost", "acme/triage/x"), ("lost", "../keys"), ("doubts", "acme/triage")],
+)
+def test_what_is_neither_a_dataset_nor_a_route_is_said(
+    client: FakeClient, command: str, which: str
+) -> None:
+    said = run(which, command=command)
+    assert said.exit_code == 2 and "is not a dataset's id" in said.output
+    assert client.asked == []
+
+
+def test_ids_are_never_cut(client: FakeClient) -> None:
+    long = "01a21a2d-6003-7e20-a109-6b95e5675879"
+    narrow = CliRunner(env={"COLUMNS": "60"})
+    client.items = lambda *_, **__: iter([LOST[0] | {"review_id": long, "twin": long}])
+    assert narrow.invoke(datasets.app, ["lost", "acme/support"]).output.count(long) == 2
 
 
 def test_doubtful_labels_are_listed_and_go_back(client: FakeClient) -> None:
