@@ -6,7 +6,6 @@ with it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -142,19 +141,3 @@ def value_in(said: object) -> object:
         ):
             return value
     return said
-
-
-def plain(value: str | float) -> str:
-    """Return a text or a number as text. Raises ValueError in words."""
-    try:
-        return str(value)
-    except ValueError:
-        raise ValueError("is a number of thousands of digits") from None
-
-
-def as_json(value: object) -> str:
-    """Return what is no text as JSON. Raises ValueError in words."""
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (ValueError, RecursionError):
-        raise ValueError("is nested too deeply, or holds a number that is none") from None

@@ -7,8 +7,6 @@ changed is said in the receipt, by the name of its field.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -18,21 +16,16 @@ from pydantic import TypeAdapter, ValidationError
 from services.capture import dialects
 from services.capture.shapes import (
     MAX_MESSAGES,
-    MAX_METADATA,
-    METADATA_CHARACTERS,
-    METADATA_NAME,
     Sent,
     Shape,
     is_swollen,
 )
-from shared.http import check_text
+from shared.http import MAX_METADATA, printable, read_metadata
 from shared.rules import NoContent, Said, read_message
 
-# Entries and names that are looked at; a receipt is no copy of the request.
-MOST_LOOKED_AT = 64
+# Names that are given; a receipt is no copy of the request.
 MOST_UNKNOWN = 5
 MOST_LEFT_OUT = 20
-NAME_CHARACTERS = 64
 METADATA = "metadata."
 TIME = TypeAdapter(datetime)
 # What pydantic says of half a surrogate pair.
@@ -99,11 +92,6 @@ def explain(error: ValidationError) -> str:
     return "; ".join(said).replace("Value error, ", "")
 
 
-def printable(name: object) -> str:
-    """Return a name that a client chose as it may stand in an answer."""
-    return str(name)[:NAME_CHARACTERS].encode("utf-8", "replace").decode()
-
-
 def _and_before(left_out: list[LeftOut], said: str) -> str:
     """Say, too, what was left out before nothing was left.
 
@@ -160,47 +148,13 @@ def _look_at_metadata(item: dict[str, Any], field: str) -> Iterator[LeftOut]:
         reason = "is null" if given is None else "is no object of names and texts"
         yield LeftOut(field, reason)
         return
-    kept: dict[str, str] = {}
-    looked_at = 0
-    for name, value in given.items():
-        if len(kept) == MAX_METADATA or looked_at == MOST_LOOKED_AT:
-            break
-        looked_at += 1
-        where = f"{field}.{printable(name)}"
-        try:
-            _check_name(name)
-            kept[name], change = _metadata_value(value)
-        except ValueError as error:
-            yield LeftOut(where, str(error))
-        else:
-            if change:
-                yield LeftOut(where, change)
-    if more := len(given) - looked_at:
-        yield LeftOut(field, f"{more} of {len(given)} left out: at most {MAX_METADATA} are kept")
-    item[field] = kept
-
-
-def _check_name(name: str) -> None:
-    if not re.fullmatch(METADATA_NAME, check_text(name)):
-        raise ValueError("is no name: 1 to 64 characters, none of them a control character")
-
-
-def _metadata_value(value: object) -> tuple[str, str | None]:
-    """Return the text of a value and what was changed. Raises ValueError in words."""
-    change = None
-    if isinstance(value, bool):
-        text = str(value).lower()
-    elif value is None:
-        raise ValueError("is null")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("is no finite number")
-    elif isinstance(value, str | int | float):
-        text = dialects.plain(value)
-    else:
-        text, change = dialects.as_json(value), "is no text: kept as JSON"
-    if len(text) > METADATA_CHARACTERS:
-        raise ValueError(f"has {len(text)} characters; at most {METADATA_CHARACTERS} are kept")
-    return check_text(text), change
+    read = read_metadata(given)
+    for name, why in read.left_out:
+        yield LeftOut(f"{field}.{name}", why)
+    if read.more:
+        why = f"{read.more} of {len(given)} left out: at most {MAX_METADATA} are kept"
+        yield LeftOut(field, why)
+    item[field] = read.kept
 
 
 def _look_at_messages(item: dict[str, Any], field: str) -> Iterator[LeftOut]:

@@ -23,15 +23,12 @@ from pydantic import (
 )
 
 from shared.clock import now
-from shared.http import Storable
+from shared.http import MAX_METADATA, METADATA_CHARACTERS, METADATA_NAME, Storable
 from shared.rules import ROLES, read_message
 
 MAX_MESSAGES = 500
 # Of one text; what is too large for an event goes by reference, and a body is bounded as a whole.
 MAX_TEXT = 4 * 1024 * 1024
-MAX_METADATA = 32
-METADATA_NAME = r"^[^\x00-\x1f\x7f]{1,64}$"
-METADATA_CHARACTERS = 1024
 # Well beyond every shape: pydantic makes an error of each unknown field. Of wrong members of a list
 # it would, too, 7.5 s of them in 4 MiB; so lists end at the first (`fail_fast`).
 MAX_FIELDS = 32

@@ -14,13 +14,25 @@ from shared.http.fields import (
     encoded_size,
     is_too_dense,
 )
+from shared.http.metadata import (
+    MAX_METADATA,
+    METADATA_CHARACTERS,
+    METADATA_NAME,
+    Metadata,
+    printable,
+    read_metadata,
+)
 from shared.http.paging import Limit, Offset, page
 
 __all__ = [
+    "MAX_METADATA",
+    "METADATA_CHARACTERS",
+    "METADATA_NAME",
     "Forbidden",
     "Id",
     "Keyring",
     "Limit",
+    "Metadata",
     "Offset",
     "Principal",
     "Reason",
@@ -37,6 +49,8 @@ __all__ = [
     "keyring_of",
     "new_key",
     "page",
+    "printable",
     "problems_of",
+    "read_metadata",
     "require",
 ]
