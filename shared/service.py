@@ -190,6 +190,7 @@ class Service(Generic[Parts]):
             port=self.settings.port,
             log_config=None,
             access_log=False,
+            timeout_keep_alive=self.settings.keep_alive_seconds,
             timeout_graceful_shutdown=REQUEST_SECONDS,
             server_header=False,
         )

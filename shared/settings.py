@@ -74,6 +74,13 @@ class ServiceSettings(BaseSettings):
         validation_alias="HTTP_BODY_SECONDS",
         description="what a client has to send a body, and to take what it was answered",
     )
+    keep_alive_seconds: int = Field(
+        75,
+        ge=1,
+        validation_alias="HTTP_KEEP_ALIVE_SECONDS",
+        description="how long a connection may wait for its next request: longer than balancers"
+        " keep theirs (60 s), else they send into one that is being closed",
+    )
     tenant_requests_per_second: float = Field(
         5000.0,
         ge=1,
