@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from schemas.base import JsonObject, Message, Value
 
+SystemRule = Literal["replace", "append", "app"]
 Task = Literal["classification", "extraction", "format", "summarisation", "conversation"]
 
 # The smallest training set worth a run: rows per label for classification, rows in all otherwise
@@ -102,6 +103,11 @@ class RouteSpec(Value):
         min_length=1,
         description="best prompt of the base model; may use {labels}, {label_descriptions}",
     )
+    system: SystemRule = Field(
+        default="replace",
+        description="what becomes of the app's own system message: the route's prompt takes its"
+        " place (replace), or stands before it (append), or gives way to it (app)",
+    )
     max_tokens: int = Field(default=16, ge=1, le=4096)
     review: ReviewRule = ReviewRule()
     retrain: RetrainRule = RetrainRule()
@@ -132,7 +138,7 @@ class RouteSpec(Value):
 
         Any difference between the two costs accuracy.
         """
-        return with_system(self.system_prompt, messages)
+        return self._with_system(self.system_prompt, messages)
 
     @property
     def base_choices(self) -> tuple[str, ...]:
@@ -150,15 +156,18 @@ class RouteSpec(Value):
         prompt = self.detailed_prompt.replace("{labels}", ", ".join(self.labels)).replace(
             "{label_descriptions}", described
         )
-        return with_system(prompt, messages)
+        return self._with_system(prompt, messages)
 
-
-def with_system(prompt: str, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Put the route's prompt in the place of whatever system prompt the app sent.
-
-    The route owns the instruction.
-    """
-    return (Message(role="system", content=prompt), *(m for m in messages if m.role != "system"))
+    def _with_system(self, prompt: str, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """Return the conversation under one system message, which many chat templates want."""
+        sent = [m.content for m in messages if m.role == "system" and m.content.strip()]
+        match self.system:
+            case "append":
+                prompt = "\n\n".join((prompt, *sent))
+            case "app" if sent:
+                prompt = "\n\n".join(sent)
+        others = (m for m in messages if m.role != "system")
+        return (Message(role="system", content=prompt), *others)
 
 
 def _known(model: type[BaseModel], value: Any) -> Any:

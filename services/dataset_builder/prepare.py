@@ -76,16 +76,18 @@ class Questions:
         return question
 
     def _read(self, turns: list[JsonObject]) -> Question:
-        asked = [turn for turn in turns if turn["role"] != "system"]
+        # Served with the app's system turn, a question is another one under another turn.
+        whole = self.spec.system != "replace"
+        asked = [turn for turn in turns if whole or turn["role"] != "system"]
         clean = [turn | {"content": redact(turn["content"])} for turn in asked]
         matched = [(turn["role"], matching_form(turn["content"])) for turn in clean]
         *earlier, key = keys_of(matched)
-        text = " ".join(content for _, content in matched).strip()
+        text = " ".join(content for role, content in matched if role != "system").strip()
         if not folded(text[:1]) and not folded(text):
             text = ""  # zero widths and bidi marks show nothing
         return Question(
             asked=encode(clean),
-            system="\n".join(turn["content"] for turn in turns if turn["role"] == "system"),
+            unserved="\n".join(turn["content"] for turn in turns if turn not in asked),
             key=key,
             earlier=tuple(earlier),
             text=without_ids(text) if self.spec.task == "classification" else text,

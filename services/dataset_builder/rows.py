@@ -67,10 +67,10 @@ class BuildVerdicts:
 class Question:
     """What was asked, once for all rows that ask it in the same bytes."""
 
-    # JSON: the turns as trained on, redacted, without the app's system turn.
+    # JSON: the turns as trained on, redacted; the app's system turn only where the route serves it.
     asked: str
-    # The app's system turn; the route's own takes its place in training and in serving.
-    system: str
+    # The app's system turn where the route's own takes its place, in training and in serving.
+    unserved: str
     # SHA-256 of roles and content as matched: equal keys are the same question.
     key: bytes
     # Keys of the shorter conversations that this one goes on from.

@@ -71,7 +71,7 @@ def hangs_on_system(same: Sequence[Candidate]) -> bool:
     The route serves its own system turn in their place, so no adapter could tell them apart. Where
     nearly every verdict has a turn of its own (it holds the time, or a name) a majority decides.
     """
-    by_system = grouped(same, lambda one: one.question.system)
+    by_system = grouped(same, lambda one: one.question.unserved)
     answers = [verdict_of(group) for group in by_system.values()]
     repeat = len(by_system) <= MAJORITY * len(same) or verdict_of(same) is None
     return len(by_system) > 1 and None not in answers and len(set(answers)) > 1 and repeat

@@ -123,5 +123,7 @@ def episode_of(state: RouteChanged) -> str | None:
         spec.output_schema,
         spec.system_prompt,
         spec.drift.model_dump(),
+        # Only where it is not what all routes had before there was a choice.
+        *([spec.system] if spec.system != "replace" else []),
     )
     return sha256(repr(meaning).encode()).hexdigest()[:32]

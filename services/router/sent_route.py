@@ -90,6 +90,13 @@ class SentRoute(RequestBody, RouteSpec):
             raise ValueError(f"output_schema {flaw}")
         return self
 
-    def spec(self) -> RouteSpec:
-        """Return the route as events carry it."""
-        return RouteSpec.model_validate(self.model_dump())
+    def spec(self, old: RouteSpec | None) -> RouteSpec:
+        """Return the route as events carry it; `old` is what it was before, None for a new one.
+
+        A new route serves what apps say in system messages. Routes from before there was a choice
+        replace it until their owner chooses: another prompt voids what was calibrated.
+        """
+        sent = self.model_dump()
+        if "system" not in self.model_fields_set:
+            sent["system"] = old.system if old else "append"
+        return RouteSpec.model_validate(sent)

@@ -120,3 +120,45 @@ async def test_views_hold_the_newest_calibration_and_probe(
         None: 3.0,
     }
     assert view.probes[state.champion.adapter_id] == event.probe
+
+
+async def test_a_new_route_serves_what_apps_say_and_an_old_one_until_its_owner_chooses(
+    router: Running,
+) -> None:
+    sent = factories.spec().model_dump(mode="json")
+    del sent["system"]
+    async with router.http() as http:
+        new = (await http.post("/v1/routes", json=sent)).json()
+        chosen = (await http.post("/v1/routes", json=sent | {"system": "replace"})).json()
+        again = (await http.post("/v1/routes", json=sent)).json()
+    assert [one["spec"]["system"] for one in (new, chosen, again)] == [
+        "append",
+        "replace",
+        "replace",
+    ]
+    assert [one["version"] for one in (new, chosen, again)] == [1, 2, 2]
+
+
+async def test_another_system_rule_voids_what_was_calibrated(router: Running) -> None:
+    await router.create()
+    await router.handle(factories.calibration(adapter_id=None, threshold=0.7))
+    assert (await router.chat()).headers["x-ratchet-outcome"] == "confident"
+    await router.create(factories.spec(system="append"))
+    assert (await router.chat()).headers["x-ratchet-confidence"] == "uncalibrated"
+
+
+async def test_the_apps_context_arrives(router: Running) -> None:
+    await router.create(factories.spec(system="append"))
+    messages = [
+        {"role": "system", "content": "Plan: premium."},
+        {"role": "user", "content": "Can I get a refund?"},
+    ]
+    answer = (await router.chat(messages=messages)).json()
+    assert router.vllm.asked[-1]["messages"] == [
+        {
+            "role": "system",
+            "content": "Choose one of: delivery, refund, password.\n\nPlan: premium.",
+        },
+        messages[1],
+    ]
+    assert answer["ratchet"]["ignored"] == []
