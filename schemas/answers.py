@@ -11,7 +11,7 @@ from __future__ import annotations
 import unicodedata
 
 from schemas.json_answers import canonical, canonical_fields, read_json
-from schemas.json_schema import keeps, schema_flaw
+from schemas.json_schema import keeps, same_schema, schema_flaw
 from schemas.labels import check_labels, folded, labels_of
 from schemas.route import RouteSpec
 
@@ -23,6 +23,7 @@ __all__ = [
     "normalise",
     "read_json",
     "same_answer",
+    "same_schema",
     "schema_flaw",
     "trimmed",
     "well_formed",

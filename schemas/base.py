@@ -125,3 +125,5 @@ class Attempt(Value):
     answer: str
     confidence: Confidence | None = None
     latency_ms: float = Field(ge=0)
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None

@@ -19,6 +19,21 @@ if TYPE_CHECKING:
 
 # Characters of what is said about a schema, which is its owner's.
 _SAID = 300
+# Words that say something about values and forbid none.
+_ANNOTATIONS = {
+    "$comment",
+    "$id",
+    "$schema",
+    "default",
+    "deprecated",
+    "description",
+    "examples",
+    "readOnly",
+    "title",
+    "writeOnly",
+}
+# Words with a schema under each name of the owner's.
+_NAMED = {"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"}
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,34 @@ def schema_flaw(schema: JsonObject) -> str | None:
     Nothing is ever fetched: what it refers to must stand in it.
     """
     return _compiled(to_json(schema)).flaw
+
+
+def same_schema(one: JsonObject, other: JsonObject) -> bool:
+    """Say whether two schemas take the same values, as far as their words show.
+
+    Titles and descriptions take nothing away. Nor does `additionalProperties: false`, which every
+    client adds: a model that was taught one schema adds nothing.
+    """
+    return bool(_bare(one) == _bare(other))
+
+
+def _bare(schema: Any) -> Any:
+    """Return a schema without its annotations."""
+    if isinstance(schema, list):
+        return [_bare(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found: JsonObject = {}
+    for word, value in schema.items():
+        if word in _ANNOTATIONS or (word == "additionalProperties" and value is False):
+            continue
+        if word in _NAMED and isinstance(value, dict):
+            found[word] = {name: _bare(part) for name, part in value.items()}
+        elif word in ("required", "type", "enum") and isinstance(value, list):
+            found[word] = sorted(value, key=repr)
+        else:
+            found[word] = value if word == "const" else _bare(value)
+    return found
 
 
 @lru_cache(maxsize=256)

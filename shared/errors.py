@@ -15,7 +15,8 @@ class RatchetError(Exception):
 
     retryable: ClassVar[bool] = False
     status: ClassVar[int] = 500
-    retry_after: ClassVar[int | None] = None  # seconds
+    # Seconds.
+    retry_after: int | None = None
 
     @property
     def name(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,13 +11,18 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic_core import to_json
 
 from schemas.base import JsonObject
-from services.router.chat import ChatLimits, completion_body, completion_headers, parse
+from services.router.answers import ChatAnswer, completion_headers
+from services.router.chat import ChatLimits, question_of
 from services.router.gateway import Gateway
+from services.router.leaving import ends_unless_left
 from services.router.openai_route import OpenAIRoute
+from services.router.shapes import CHAT, COMPLETIONS, RESPONSES, Shape
 from services.router.state import RouteView
+from services.router.streaming import stream
 from services.router.table import RouteTable
 from shared.http import Id, Principal, require
 
+SECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,9})?")
 Caller = Annotated[Principal, Depends(require("infer"))]
 
 
@@ -26,12 +33,31 @@ class ChatApi:
     limits: ChatLimits
 
     async def chat_completions(self, request: Request, caller: Caller) -> Response:
-        """`model` is "tenant/route". Text in, text out; the answer is durable before it is returned."""  # noqa: E501
+        """`model` is "tenant/route". Text in, text out, streamed or not; the answer is durable
+        before it is given. A caller that leaves stops the question.
+        """
+        return await self._answer(request, caller, CHAT)
+
+    async def responses(self, request: Request, caller: Caller) -> Response:
+        """Answer the same by the Responses API, which keeps no state here."""
+        return await self._answer(request, caller, RESPONSES)
+
+    async def completions(self, request: Request, caller: Caller) -> Response:
+        """Answer the same by the older completions: `prompt` is a user's message."""
+        return await self._answer(request, caller, COMPLETIONS)
+
+    async def _answer(self, request: Request, caller: Principal, shape: Shape) -> Response:
         session = request.headers.get("x-ratchet-session")
-        asked = parse(await request.body(), session, self.limits)
-        answered = await self.gateway.answer(caller.tenant, asked)
+        asked = question_of(shape.read(await request.body()), session, self.limits)
+        answering: asyncio.Task[ChatAnswer] = asyncio.create_task(
+            self.gateway.answer(caller.tenant, asked, seconds_of(request))
+        )
+        if asked.wishes.stream:
+            return await stream(request, answering, shape, asked.wishes.usage_in_stream)
+        await ends_unless_left(request, answering)
+        answered = answering.result()
         return Response(
-            to_json(completion_body(answered)),
+            to_json(shape.body(answered)),
             media_type="application/json",
             headers=completion_headers(answered),
         )
@@ -49,9 +75,17 @@ def chat_api(table: RouteTable, gateway: Gateway, limits: ChatLimits) -> APIRout
     api = ChatApi(table, gateway, limits)
     router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAIRoute)
     router.post("/chat/completions")(api.chat_completions)
+    router.post("/responses")(api.responses)
+    router.post("/completions")(api.completions)
     router.get("/models")(api.models)
     router.get("/models/{name:path}")(api.model)
     return router
+
+
+def seconds_of(request: Request) -> float | None:
+    """Return how long the caller waits, where its client says so, as OpenAI's do."""
+    said = request.headers.get("x-stainless-read-timeout", "")
+    return float(said) if SECONDS.fullmatch(said) else None
 
 
 def as_model(view: RouteView) -> JsonObject:

@@ -10,8 +10,11 @@ from sqlalchemy import MetaData
 from schemas import topics
 from services.router.advice import Advice
 from services.router.api import chat_api
+from services.router.breakers import Breakers
 from services.router.canary import Canaries
+from services.router.chain import Chain
 from services.router.chat import ChatLimits
+from services.router.elsewhere import elsewhere_api
 from services.router.fleet import Fleet
 from services.router.gateway import Gateway
 from services.router.handlers import RouteHandlers
@@ -55,7 +58,9 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     upstream = Upstream(settings.vllm_url, settings.vllm_timeout, settings.vllm_at_once)
     recorder = Recorder(db, outbox, routes.tables.decisions, blobs, redact)
     turns = Turns(settings.vllm_at_once, settings.vllm_waiting, settings.vllm_timeout)
-    gateway = Gateway(table, fleet, upstream, recorder, settings.base_model, turns)
+    breakers = Breakers()
+    chain = Chain(fleet, upstream, breakers, settings.base_model, settings.vllm_timeout)
+    gateway = Gateway(table, chain, recorder, turns)
     rule = CanaryRule(settings.canary_share, settings.canary_requests, settings.canary_seconds)
     handlers = RouteHandlers(routes, rule)
     reconciler = Reconciler(
@@ -79,13 +84,17 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
             topics.CALIBRATION_FITTED: routes.on_calibration_fitted,
             topics.REVIEW_COMPLETED: handlers.on_review_completed,
         },
-        http=[chat_api(table, gateway, limits), routes_api(db, routes, table, fleet, advice)],
+        http=[
+            chat_api(table, gateway, limits),
+            routes_api(db, routes, table, fleet, advice),
+            elsewhere_api(),
+        ],
         db=db,
         outbox=outbox,
         parts=Parts(routes, table, fleet, upstream),
         workers=[table.watch, reconciler.run, Canaries(db, table, fleet, routes, rule).run],
         sender=sender,
-        report=fleet.report,
+        report=lambda: fleet.report() | {"resting": breakers.resting()},
         on_stop=[upstream.close],
         migrations=Path(__file__).with_name("migrations"),
     )

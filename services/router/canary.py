@@ -63,7 +63,8 @@ class Canaries:
     async def _judge(self, view: RouteView, adapter_id: str, elapsed: float) -> None:
         async with self.db.read() as connection:
             counts = await self.routes.canary_counts(connection, view.state.route, adapter_id)
-        verdict, why = self.rule.verdict(counts.answered, counts.failed, elapsed)
+        waiting = self.fleet.asking(adapter_id)
+        verdict, why = self.rule.verdict(counts.asked, counts.failed, elapsed, waiting)
         if verdict == "promote":
             await self._move(view, view.state.promoted(), f"canary passed: {why}")
         elif verdict == "retract":

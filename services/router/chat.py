@@ -1,48 +1,19 @@
-"""OpenAI's chat completions as far as a route has them: requests, answers and errors. Pure."""
+"""OpenAI's chat completions as far as a route has them: how a request is read. Pure."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import from_json
 
-from schemas.base import Attempt, JsonObject, Message
-from shared.errors import Invalid, NotFound, RatchetError
-from shared.http import is_too_dense
+from schemas.base import JsonObject, Message
+from services.router.openai_errors import BadRequest
+from services.router.wishes import MOST_ALTERNATIVES, NONE, Wishes, unread
+from shared.http import Metadata, is_too_dense, read_metadata
 from shared.rules import MOST_PARTS, ROLES, NoContent, read_message
-
-Outcome = Literal["confident", "fell_back", "unsure"]
-# OpenAI's `type` of an error, by status; else "server_error" or "invalid_request_error".
-ERROR_TYPES = {
-    401: "authentication_error",
-    403: "permission_error",
-    404: "invalid_request_error",
-    429: "rate_limit_error",
-}
-
-
-class BadRequest(Invalid):
-    """A request we understand and refuse; `param` is the field that is at fault."""
-
-    status = 400
-
-    def __init__(self, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.param = param
-
-
-class RouteNotServed(NotFound):
-    """Raised for another tenant's routes too: whether they exist is not the caller's business."""
-
-    def __init__(self, model: str) -> None:
-        super().__init__(
-            f"no route '{model[:100]}' for this key; GET /v1/models lists yours, 'ratchet routes"
-            " create FILE' adds one"
-        )
-        self.param = "model"
-
 
 # Bounds beyond every setting: how much is taken in all says `ChatLimits`. The first wrong member of
 # a list ends the reading: 4 MiB of them would each cost an error.
@@ -51,6 +22,8 @@ MOST_CHARACTERS = 16 * 1024 * 1024
 # Of the place of a mistake: it may hold a name that the client chose.
 WHERE_CHARACTERS = 100
 Content = Annotated[str, Field(max_length=MOST_CHARACTERS)]
+Identity = Annotated[str, Field(max_length=1000)]
+Stop = Annotated[str, Field(max_length=1000)]
 Modality = Annotated[str, Field(max_length=100)]
 
 
@@ -67,29 +40,39 @@ class ChatMessage(BaseModel):
     ) = None
 
 
-class ChatRequest(BaseModel):
-    """The fields that mean something here.
+class StreamOptions(BaseModel):
+    include_usage: bool | None = None
 
-    Sampling parameters are accepted and ignored: the route decides them.
+
+class ChatRequest(BaseModel):
+    """What is read of a request. Other fields are named in `ratchet.ignored`, unless they ask for
+    what every answer has.
     """
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="allow")
     model: str = Field(min_length=1, max_length=200)
     messages: Annotated[list[ChatMessage], Field(max_length=MOST_MESSAGES, fail_fast=True)]
-    user: Annotated[str, Field(max_length=1000)] | None = None
-    metadata: (
-        Annotated[
-            dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]],
-            Field(max_length=16, fail_fast=True),
-        ]
-        | None
-    ) = None
+    user: Identity | None = None
+    safety_identifier: Identity | None = None
+    metadata: Annotated[JsonObject, Field(max_length=1000)] | None = None
     stream: bool | None = None
+    stream_options: StreamOptions | None = None
     n: int | None = None
-    tools: Annotated[list[object], Field(max_length=1000)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    tools: Annotated[list[Part], Field(max_length=128, fail_fast=True)] | None = None
+    tool_choice: Annotated[str, Field(max_length=64)] | Part | None = None
     functions: Annotated[list[object], Field(max_length=1000)] | None = None
     modalities: Annotated[list[Modality], Field(max_length=10, fail_fast=True)] | None = None
     response_format: Annotated[JsonObject, Field(max_length=100)] | None = None
+
+    @property
+    def who(self) -> str | None:
+        """Return who asks, in OpenAI's newer field or its older one."""
+        return self.safety_identifier or self.user
 
 
 @dataclass(frozen=True)
@@ -108,24 +91,20 @@ class ChatQuestion:
     route: str
     messages: tuple[Message, ...]
     metadata: dict[str, str]
-    # Requests of one session are given to the same adapter while a canary runs.
+    # One person, or one session, is given to the same adapter while a canary runs.
     session: str
-    # Whether the app told the session; else its first question stands for it.
+    # Whether the app told who asks; else its first question stands for it.
     session_told: bool
+    wishes: Wishes = NONE
 
 
 def parse(body: bytes, session: str | None, limits: ChatLimits) -> ChatQuestion:
     """Read a request. Raises BadRequest, which says what to change."""
-    if is_too_dense(body):
-        raise BadRequest("more lists and objects than a request has: send less")
-    try:
-        request = ChatRequest.model_validate_json(body)
-    except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])[:WHERE_CHARACTERS]
-        raise BadRequest(
-            f"{where}: {first['msg']}" if where else first["msg"], where or None
-        ) from error
+    return question_of(read(body), session, limits)
+
+
+def question_of(request: ChatRequest, session: str | None, limits: ChatLimits) -> ChatQuestion:
+    """Return what is asked. Raises BadRequest, which says what to change."""
     _refuse_unsupported(request)
     if len(request.messages) > limits.messages:
         raise BadRequest(
@@ -134,39 +113,83 @@ def parse(body: bytes, session: str | None, limits: ChatLimits) -> ChatQuestion:
         )
     messages = tuple(_message(message, number) for number, message in enumerate(request.messages))
     _refuse_absurd(messages, limits)
-    metadata = request.metadata or {}
-    if any("\0" in text for text in (*metadata, *metadata.values())):
-        raise BadRequest("a NUL character cannot be kept: remove it", "metadata")
-    told = request.user or session or metadata.get("session")
+    metadata = read_metadata(request.metadata or {})
+    told = request.who or session or metadata.kept.get("session")
     return ChatQuestion(
         route=request.model,
         messages=messages,
-        metadata=metadata,
+        metadata=metadata.kept,
         session=told or next(m.content for m in messages if m.role == "user"),
         session_told=bool(told),
+        wishes=_wishes(request, metadata),
+    )
+
+
+def read(body: bytes) -> ChatRequest:
+    """Parse a body. Raises BadRequest."""
+    return checked(as_object(body))
+
+
+def as_object(body: bytes) -> JsonObject:
+    """Parse a body as a JSON object. Raises BadRequest."""
+    if is_too_dense(body):
+        raise BadRequest("more lists and objects than a request has: send less")
+    try:
+        sent = from_json(body)
+    except ValueError as error:
+        raise BadRequest(f"the body is no JSON: {str(error)[:WHERE_CHARACTERS]}") from error
+    if not isinstance(sent, dict):
+        raise BadRequest("the body is no JSON object")
+    return sent
+
+
+def checked(sent: JsonObject) -> ChatRequest:
+    """Return a request whose fields have their types and bounds. Raises BadRequest."""
+    try:
+        return ChatRequest.model_validate(sent)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])[:WHERE_CHARACTERS]
+        raise BadRequest(
+            f"{where}: {first['msg']}" if where else first["msg"], where or None
+        ) from error
+
+
+def _wishes(request: ChatRequest, metadata: Metadata) -> Wishes:
+    """Read what the app wants beside an answer."""
+    left_out = [f"metadata.{name}" for name, _ in metadata.left_out]
+    if metadata.more:
+        left_out.append(f"metadata: {metadata.more} more")
+    lengths = (request.max_tokens, request.max_completion_tokens)
+    stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
+    extra: Mapping[str, object] = request.model_extra or {}
+    return Wishes(
+        max_tokens=min((length for length in lengths if length), default=None),
+        stop=tuple(filter(None, stop)),
+        alternatives=(request.top_logprobs or 0) if request.logprobs else None,
+        response_format=request.response_format,
+        tools=tuple(request.tools or ()),
+        tool_choice=request.tool_choice,
+        stream=bool(request.stream),
+        usage_in_stream=bool(request.stream_options and request.stream_options.include_usage),
+        ignored=(*unread(extra), *left_out),
     )
 
 
 def _refuse_unsupported(request: ChatRequest) -> None:
-    if request.stream:
-        raise BadRequest(
-            "streaming is not supported: an answer is judged whole before it is given; send"
-            " stream=false",
-            "stream",
-        )
     if request.n not in (None, 1):
         raise BadRequest("one answer per request: send n=1 or leave it out", "n")
-    for name in ("tools", "functions"):
-        if getattr(request, name):
-            raise BadRequest(
-                f"{name} are not supported: a route answers with text; leave {name} out", name
-            )
+    if request.functions:
+        raise BadRequest("functions are not supported: send tools", "functions")
     if set(request.modalities or ["text"]) != {"text"}:
         raise BadRequest("only text is supported: leave modalities out", "modalities")
-    if (request.response_format or {}).get("type", "text") != "text":
+    if request.top_logprobs and not request.logprobs:
+        raise BadRequest("top_logprobs needs logprobs=true", "top_logprobs")
+    if (request.top_logprobs or 0) > MOST_ALTERNATIVES:
         raise BadRequest(
-            "the route decides the format of its answers: leave response_format out",
-            "response_format",
+            f"at most {MOST_ALTERNATIVES} alternatives a token are known: send top_logprobs="
+            f"{MOST_ALTERNATIVES} or less",
+            "top_logprobs",
         )
 
 
@@ -199,95 +222,3 @@ def _refuse_absurd(messages: tuple[Message, ...], limits: ChatLimits) -> None:
         raise BadRequest(
             f"{length} characters are too many: send at most {limits.characters}", "messages"
         )
-
-
-@dataclass(frozen=True)
-class ChatAnswer:
-    """What the gateway decided, ready to be told to the app."""
-
-    inference_id: str
-    route: str
-    attempt: Attempt
-    outcome: Outcome
-    route_version: int
-    attempts: tuple[Attempt, ...]
-    finish_reason: str
-    prompt_tokens: int
-    completion_tokens: int
-    # Why an adapter did not answer.
-    note: str | None = None
-
-
-def completion_body(answered: ChatAnswer) -> JsonObject:
-    return {
-        "id": answered.inference_id,
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": answered.route,
-        "choices": [
-            {
-                "index": 0,
-                "message": {
-                    "role": "assistant",
-                    "content": answered.attempt.answer,
-                    "refusal": None,
-                },
-                "logprobs": None,
-                "finish_reason": answered.finish_reason,
-            }
-        ],
-        "usage": {
-            "prompt_tokens": answered.prompt_tokens,
-            "completion_tokens": answered.completion_tokens,
-            "total_tokens": answered.prompt_tokens + answered.completion_tokens,
-        },
-        "ratchet": summary(answered),
-    }
-
-
-def summary(answered: ChatAnswer) -> JsonObject:
-    """Render the `ratchet` object of the body.
-
-    `confidence` is P(correct), null while the arm is uncalibrated; `score` is the raw one.
-    """
-    confidence = answered.attempt.confidence
-    return {
-        "inference_id": answered.inference_id,
-        "outcome": answered.outcome,
-        "arm": answered.attempt.arm,
-        "adapter": answered.attempt.adapter_id,
-        "confidence": confidence.p_correct if confidence else None,
-        "score": confidence.score if confidence else None,
-        "threshold": confidence.threshold if confidence else None,
-        "route_version": answered.route_version,
-        "note": answered.note,
-        "attempts": [attempt.model_dump(mode="json") for attempt in answered.attempts],
-    }
-
-
-def completion_headers(answered: ChatAnswer) -> dict[str, str]:
-    confidence = answered.attempt.confidence
-    p_correct = confidence.p_correct if confidence else None
-    return {
-        "x-ratchet-inference-id": answered.inference_id,
-        "x-ratchet-outcome": answered.outcome,
-        "x-ratchet-arm": answered.attempt.arm,
-        "x-ratchet-adapter": answered.attempt.adapter_id or "none",
-        "x-ratchet-route-version": str(answered.route_version),
-        "x-ratchet-confidence": "uncalibrated" if p_correct is None else f"{p_correct:.6f}",
-    }
-
-
-def error_body(
-    message: str, status: int, param: str | None = None, code: str | None = None
-) -> JsonObject:
-    kind = ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
-
-
-def error_code(error: RatchetError) -> str:
-    """Return the error's name in snake case, or OpenAI's own code where its clients know one."""
-    known = {"RouteNotServed": "model_not_found", "Unauthenticated": "invalid_api_key"}
-    return known.get(
-        error.name, "".join(f"_{c.lower()}" if c.isupper() else c for c in error.name).lstrip("_")
-    )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from schemas.base import JsonObject
 
 # Failed attempts to load a challenger.
@@ -21,6 +25,24 @@ class Fleet:
         self._proven: set[str] = set()
         self.trouble: dict[str, str] = {}
         self._strikes: dict[str, int] = {}
+        self._asking: Counter[str] = Counter()
+        # What the engine leaves out of its answers, while it does.
+        self.unfit: str | None = None
+
+    @contextmanager
+    def asked(self, adapter_id: str) -> Iterator[None]:
+        """Count a question that an adapter has, for as long as it has it."""
+        self._asking[adapter_id] += 1
+        try:
+            yield
+        finally:
+            self._asking[adapter_id] -= 1
+            if not self._asking[adapter_id]:
+                del self._asking[adapter_id]
+
+    def asking(self, adapter_id: str) -> int:
+        """Return how many questions an adapter has and has not answered yet."""
+        return self._asking[adapter_id]
 
     def serving(self, adapter_id: str) -> bool:
         return adapter_id in self._proven
@@ -64,4 +86,5 @@ class Fleet:
             "adapters_loaded": sorted(self.loaded),
             "adapters_proven": sorted(self._proven),
             "adapter_trouble": dict(self.trouble),
+            "answers_unfit": self.unfit,
         }

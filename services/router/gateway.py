@@ -2,129 +2,123 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client import Counter, Histogram
 
-from schemas.answers import trimmed, well_formed
-from schemas.base import Arm, Attempt, uuid7
-from services.router.chat import ChatAnswer, ChatQuestion
-from services.router.fleet import Fleet
+from schemas.base import uuid7
+from services.router.answers import ChatAnswer, Outcome, with_alternatives
+from services.router.chain import Chain, Course
+from services.router.chat import ChatQuestion
 from services.router.rollout import Pick, pick_arm
-from services.router.served import as_served
-from services.router.state import RouteView
+from services.router.served import Unanswered, as_served
 from services.router.store.recorder import Recorder
 from services.router.table import RouteTable
 from services.router.tries import Try, choose
 from services.router.turns import Turns
-from services.router.upstream import ModelMissing, Upstream, UpstreamFailed, UpstreamRefused
+from services.router.wishes import Terms
+from shared.describing import describe
+from shared.errors import RatchetError
+from shared.telemetry import log
 
 ANSWERS = Counter("ratchet_router_answers_total", "Answers by outcome and arm", ["outcome", "arm"])
 ANSWER_SECONDS = Histogram(
     "ratchet_router_answer_seconds", "Time from the parsed request to the durable answer"
 )
-# Worth asking the base model instead. A vLLM that is away is not: it holds both.
-ADAPTER_FAILED = (
-    ModelMissing,
-    UpstreamFailed,
-    UpstreamRefused,
-)
+# Of the time that a caller waits: what is left is the way back.
+CALLERS_SHARE = 0.9
 
 
 @dataclass
 class Gateway:
-    """Asks the picked adapter, then the base model where that is unsure, and records the answer."""
+    """Has the question of an app answered, and records the answer."""
 
     table: RouteTable
-    fleet: Fleet
-    upstream: Upstream
+    chain: Chain
     recorder: Recorder
-    base_model: str
     turns: Turns
 
-    async def answer(self, tenant: str, asked: ChatQuestion) -> ChatAnswer:
-        """Return the answer once it is durable; raises BacklogFull where it could not be kept."""
+    async def answer(
+        self, tenant: str, asked: ChatQuestion, waits: float | None = None
+    ) -> ChatAnswer:
+        """Return the answer once it is durable; `waits` are the seconds that the caller has.
+
+        Raises BacklogFull where it could not be kept. What was given to an adapter counts for it,
+        whatever becomes of the request.
+        """
         await self.recorder.check_room()
         started = time.perf_counter()
+        patience = min(self.chain.patience, CALLERS_SHARE * (waits or float("inf")))
+        deadline = time.monotonic() + patience
         view = await self.table.of(asked.route, tenant)
-        pick = pick_arm(view.state, asked.session, self.fleet.serving)
-        async with self.turns.turn(tenant):
-            tries, note = await self._ask(view, pick, asked)
-        stands_in = tries[-1].attempt.arm == "base" and (
-            pick.arm != "base" or pick.waiting_for is not None
-        )
-        chosen, outcome = choose(tries, fallback=stands_in)
+        terms = Terms.of(asked.wishes, view.state.spec, asked.messages)
+        serving = partial(self.chain.serving, asked.route)
+        pick = pick_arm(view.state, asked.session, serving)
+        course = Course(view, pick, asked, terms, deadline)
+        try:
+            async with self.turns.turn(tenant):
+                await self.chain.ask(course)
+        except (RatchetError, asyncio.CancelledError):
+            await self._unanswered(tenant, course)
+            raise
+        answered, failed = self._decide(course)
         latency_ms = (time.perf_counter() - started) * 1000
-        answered = ChatAnswer(
-            inference_id=uuid7(),
-            route=asked.route,
-            attempt=chosen.attempt,
-            outcome=outcome,
-            route_version=view.state.version,
-            attempts=tuple(one.attempt for one in tries),
-            finish_reason=chosen.completion.finish_reason,
-            prompt_tokens=chosen.completion.prompt_tokens or 0,
-            completion_tokens=chosen.completion.completion_tokens or 0,
-            note=note,
-        )
-        failed = adapter_failed(pick, tries[0])
-        await self.recorder.record(
-            as_served(tenant, asked, answered, latency_ms, pick.adapter_id, failed)
-        )
-        ANSWERS.labels(outcome, chosen.attempt.arm).inc()
+        served = as_served(tenant, asked, answered, latency_ms, pick.adapter_id, failed)
+        # Kept also where the caller leaves now: the answer is there, and was paid for.
+        await asyncio.shield(self.recorder.record(served))
+        ANSWERS.labels(answered.outcome, answered.attempt.arm).inc()
         ANSWER_SECONDS.observe(time.perf_counter() - started)
         return answered
 
-    async def _ask(
-        self, view: RouteView, pick: Pick, asked: ChatQuestion
-    ) -> tuple[list[Try], str | None]:
-        """Ask the picked adapter, and the base model unless the adapter was sure enough.
-
-        Returns who was asked, in order, and why an adapter did not answer.
-        """
-        tries: list[Try] = []
-        note = f"{pick.waiting_for} is not loaded yet" if pick.waiting_for else None
-        if pick.adapter_id:
-            try:
-                tries.append(await self._try(view, asked, pick.arm, pick.adapter_id))
-            except ADAPTER_FAILED as error:
-                note = f"{pick.adapter_id} did not answer: {error.name}"
-                if isinstance(error, ModelMissing):
-                    self.fleet.forget(pick.adapter_id)
-        if not tries or not tries[0].trusted:
-            try:
-                tries.append(await self._try(view, asked, "base", None))
-            except ADAPTER_FAILED:
-                if not tries:
-                    raise
-        return tries, note
-
-    async def _try(
-        self, view: RouteView, asked: ChatQuestion, arm: Arm, adapter_id: str | None
-    ) -> Try:
-        spec = view.state.spec
-        model = adapter_id or self.base_model
-        started = time.perf_counter()
-        messages = (
-            spec.tuned_messages(asked.messages)
-            if adapter_id
-            else spec.detailed_messages(asked.messages)
+    def _decide(self, course: Course) -> tuple[ChatAnswer, bool]:
+        """Return the answer, and whether the picked adapter failed."""
+        pick, tries = course.pick, course.tries
+        chosen, outcome = chosen_of(pick, tries)
+        wishes = course.question.wishes
+        answered = ChatAnswer(
+            inference_id=uuid7(),
+            route=course.question.route,
+            attempt=chosen.attempt,
+            outcome=outcome,
+            route_version=course.view.state.version,
+            attempts=tuple(one.attempt for one in tries),
+            finish_reason=chosen.completion.finish_reason,
+            notes=tuple(course.notes),
+            ignored=course.terms.ignored,
+            tool=course.terms.tool,
+            logprobs=None
+            if wishes.alternatives is None
+            else with_alternatives(chosen.completion.tokens, wishes.alternatives),
         )
-        completion = await self.upstream.ask(
-            model, messages, spec.max_tokens, () if adapter_id else spec.base_choices
+        return answered, course.adapter_failed or not_in_form(pick, tries[0])
+
+    async def _unanswered(self, tenant: str, course: Course) -> None:
+        """Count a request that nobody answered for the adapter that had it."""
+        adapter_id = course.pick.adapter_id
+        silent = (
+            course.asked_at is not None
+            and not course.tries
+            and self.chain.is_long(time.monotonic() - course.asked_at)
         )
-        attempt = Attempt(
-            arm=arm,
-            model=model,
-            adapter_id=adapter_id,
-            answer=trimmed(completion.answer, spec),
-            latency_ms=(time.perf_counter() - started) * 1000,
-            confidence=view.calibrate(completion.confidence, adapter_id),
-        )
-        return Try(attempt, completion, well_formed(attempt.answer, spec))
+        if adapter_id is None or not (course.adapter_failed or silent):
+            return
+        lost = Unanswered(tenant, course.question.route, adapter_id)
+        try:
+            await asyncio.shield(self.recorder.record_unanswered(lost))
+        except RatchetError as error:
+            log("gateway").warning("a failed request was not counted", error=describe(error))
 
 
-def adapter_failed(pick: Pick, first: Try) -> bool:
-    """Say whether the picked adapter did not answer, or broke the format of the route."""
+def chosen_of(pick: Pick, tries: list[Try]) -> tuple[Try, Outcome]:
+    stands_in = tries[-1].attempt.arm == "base" and (
+        pick.arm != "base" or pick.waiting_for is not None
+    )
+    return choose(tries, fallback=stands_in)
+
+
+def not_in_form(pick: Pick, first: Try) -> bool:
+    """Say whether the picked adapter gave no answer, or one that breaks the form of the route."""
     return pick.adapter_id is not None and (first.attempt.arm != pick.arm or not first.formed)

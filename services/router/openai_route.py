@@ -11,12 +11,13 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from services.router.chat import error_body, error_code
+from services.router.openai_errors import error_body, error_code
 from shared.errors import RatchetError
 from shared.http import as_response, problems_of
 from shared.telemetry import log
 
-OPENAI_PATHS = ("/v1/chat/", "/v1/models")
+# Ours, with the errors of all services.
+OWN_PATHS = ("/v1/routes", "/v1/inferences")
 
 
 class OpenAIRoute(APIRoute):
@@ -51,7 +52,12 @@ class OpenAIRoute(APIRoute):
 
 def refusal(path: str, error: RatchetError) -> Response:
     """Render what the door refuses: OpenAI's shape where OpenAI's clients call."""
-    return _refused(error) if path.startswith(OPENAI_PATHS) else as_response(path, error)
+    return _refused(error) if is_openais(path) else as_response(path, error)
+
+
+def is_openais(path: str) -> bool:
+    """Say whether OpenAI's clients call such an address."""
+    return path.startswith("/v1/") and not path.startswith(OWN_PATHS)
 
 
 def _refused(error: RatchetError) -> Response:

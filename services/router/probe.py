@@ -11,7 +11,7 @@ from schemas.answers import same_answer
 from schemas.base import Message
 from schemas.events import Probe
 from schemas.route import RouteSpec
-from services.router.upstream import AdapterUnfit, Upstream
+from services.router.upstream import AdapterUnfit, Upstream, UpstreamSilent
 from shared.rules import Completion
 
 # Nats: how far two servers' readings of one answer may be apart (bfloat16, other batches).
@@ -35,11 +35,16 @@ async def prove(
     Raises ProbeFailed unless the adapter answers as evaluated and not as the base model.
     """
     asked = probe.messages if probe else ANYTHING
-    messages = (
-        asked if any(message.role == "system" for message in asked) else spec.tuned_messages(asked)
-    )
-    adapted = await upstream.ask(adapter_id, messages, spec.max_tokens)
+    messages = spec.tuned_messages(asked)
+    silent: UpstreamSilent | None = None
+    try:
+        adapted = await upstream.ask(adapter_id, messages, spec.max_tokens)
+    except UpstreamSilent as error:
+        silent = error
+    # Raises UpstreamAway where it is not the adapter's fault.
     plain = await upstream.ask(base_model, messages, spec.max_tokens)
+    if silent:
+        raise ProbeFailed(adapter_id, f"it does not answer its probe: {silent}") from silent
     judge(adapter_id, spec, adapted, plain, probe)
 
 

@@ -46,12 +46,10 @@ def pick_arm(state: RouteState, session: str, serving: Callable[[str], bool]) ->
     Only those get traffic; without one the base model answers.
     """
     challenger = state.challenger
-    if (
-        challenger
-        and serving(name := challenger.adapter.adapter_id)
-        and position(state.route, name, session) < challenger.share
-    ):
-        return Pick("challenger", name)
+    if challenger:
+        name = challenger.adapter.adapter_id
+        if position(state.route, name, session) < challenger.share and serving(name):
+            return Pick("challenger", name)
     if state.champion is None:
         return Pick("base", None)
     if serving(state.champion.adapter_id):
@@ -81,15 +79,24 @@ class CanaryRule:
     seconds: float
 
     def verdict(
-        self, answered: int, failed: int, elapsed: float
+        self, asked: int, failed: int, elapsed: float, waiting: int = 0
     ) -> tuple[Literal["wait", "promote", "retract"], str]:
-        if failure_evidence(answered, failed) >= EVIDENCE:
-            return "retract", f"{failed} of {answered} canary answers failed or broke the format"
-        if answered >= self.requests:
-            return "promote", f"{answered} canary answers, {failed} failed"
-        if elapsed >= self.seconds:
-            return "promote", f"{answered} canary answers in {elapsed:.0f} s, {failed} failed"
-        return "wait", ""
+        """Judge a canary by the requests it was given: `failed` of them it did not answer, or not
+        in form, and `waiting` more have no answer yet.
+        """
+        if failure_evidence(asked, failed) >= EVIDENCE:
+            return "retract", f"{failed} of {asked} canary answers failed or broke the format"
+        if asked < self.requests and elapsed < self.seconds:
+            return "wait", ""
+        if asked and failed == asked:
+            return "retract", f"it answered none of {asked} canary requests in form"
+        if asked == 0 and waiting:
+            return "wait", ""
+        if asked == 0:
+            return "promote", (
+                f"no request was given to it in {elapsed:.0f} s: on the gate's evidence alone"
+            )
+        return "promote", f"{asked} canary answers in {elapsed:.0f} s, {failed} failed"
 
 
 Admission = Literal[

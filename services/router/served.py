@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from schemas.events import InferenceRecorded, ReviewRequested
-from services.router.chat import ChatAnswer, ChatQuestion
+from services.router.answers import ChatAnswer
+from services.router.chat import ChatQuestion
 from shared.rules import session_hash
 
 
@@ -19,6 +20,15 @@ class Served:
     picked: str | None
     # Whether that adapter did not answer, or broke the format.
     failed: bool
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """A request that an adapter was given and nobody answered."""
+
+    tenant: str
+    route: str
+    picked: str
 
 
 def as_served(

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from pydantic import Field
 
-from schemas.base import AdapterRef, Confidence, Value
+from schemas.base import AdapterRef, Confidence, Message, Value
 from schemas.events import CalibrationFitted, ChallengerState, Probe, RouteChanged
 from schemas.route import RouteSpec
-from services.router.confidence import calibrated
+from services.router.confidence import calibrated, is_confident
 
 
 class RouteState(Value):
@@ -47,13 +47,14 @@ class RouteState(Value):
         """Return the route under a new spec; the same object when nothing changed."""
         if spec == self.spec:
             return self
-        tuned = self.tuned_since if spec.tuned_messages(()) == self.spec.tuned_messages(()) else at
-        detailed = (
-            self.detailed_since
-            if spec.detailed_messages(()) == self.spec.detailed_messages(())
-            else at
+        sent = (Message(role="system", content="what an app says"),)
+        same_tuned = spec.tuned_messages(sent) == self.spec.tuned_messages(sent)
+        same_detailed = spec.detailed_messages(sent) == self.spec.detailed_messages(sent)
+        return self.next(
+            spec=spec,
+            tuned_since=self.tuned_since if same_tuned else at,
+            detailed_since=self.detailed_since if same_detailed else at,
         )
-        return self.next(spec=spec, tuned_since=tuned, detailed_since=detailed)
 
     def challenged(self, adapter: AdapterRef, share: float) -> RouteState:
         return self.next(challenger=ChallengerState(adapter=adapter, share=share))
@@ -83,6 +84,10 @@ class RouteState(Value):
         )
 
 
+NO_CHANCE = Confidence(score=0.0, min_logprob=0.0, first_margin=0.0, tokens=0)
+CERTAIN = NO_CHANCE.model_copy(update={"score": 1.0})
+
+
 @dataclass(frozen=True)
 class RouteView:
     """A route with what its requests need, held in memory."""
@@ -93,6 +98,12 @@ class RouteView:
     probes: dict[str, Probe | None] = field(default_factory=dict)
     # Seconds since the epoch; None until the challenger is proven to be loaded.
     canary_since: float | None = None
+
+    def never_trusts(self, adapter_id: str | None) -> bool:
+        """Say whether, by its calibration, no answer of an arm could be trusted, however sure."""
+        ends = (NO_CHANCE, CERTAIN)
+        judged = [self.calibrate(end, adapter_id) for end in ends]
+        return judged[0].p_correct is not None and not any(map(is_confident, judged))
 
     def calibrate(self, confidence: Confidence, adapter_id: str | None) -> Confidence:
         """Add P(correct) to a confidence, where the arm is calibrated for its present prompt."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from services.router.chat import RouteNotServed
+from services.router.openai_errors import RouteNotServed
 from services.router.state import RouteView
 from services.router.store.views import Marker, RouteViews
 from shared.storage import Database

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from schemas.base import Attempt
-from services.router.chat import Outcome
+from services.router.answers import Outcome
 from services.router.confidence import is_confident
 from shared.rules import Completion
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from schemas.base import Message
 from shared.errors import Invalid, RatchetError, Retryable
 from shared.rules import (
+    FREE,
+    Bounds,
     Completion,
     ModelNotServed,
     RequestRefused,
@@ -23,6 +26,8 @@ CONNECT_SECONDS = 2.0
 ADMIN_SECONDS = 30.0
 # So that loading and unloading wait for no question.
 ADMIN_CONNECTIONS = 4
+# As vLLM says it, whichever of its checks refuses.
+TOO_LONG = re.compile("maximum (context|model) length")
 
 
 class UpstreamAway(Retryable):
@@ -35,12 +40,46 @@ class UpstreamAway(Retryable):
         )
 
 
+class UpstreamSilent(UpstreamAway):
+    """Somebody was asked, and did not answer in time, or broke off: maybe a fault of the model."""
+
+    def __init__(self, cause: str) -> None:
+        Retryable.__init__(
+            self,
+            f"the model server was asked and gave no answer in time ({cause}): send the request"
+            " again",
+        )
+
+
+class UpstreamBusy(RatchetError):
+    """The model server takes no more at the moment."""
+
+    status = 429
+
+    def __init__(self, seconds: int | None) -> None:
+        super().__init__("the model server takes no more requests now: send this one again later")
+        self.retry_after = seconds or 1
+
+
+class UpstreamUnfit(Retryable):
+    """It answered without what an answer must have: missing is not zero."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"the model server answers, and {why}; `ratchet status` and /health/ready say so, too:"
+            " ROUTER_VLLM_URL must name a vLLM whose parsers leave the answer its text"
+        )
+
+
 class UpstreamFailed(Retryable):
     """It answered, but not with a completion."""
 
     def __init__(self, code: int, detail: str) -> None:
         super().__init__(
-            f"the model server failed with {code}: {detail[:300]}; send the request again"
+            f"the model server does not accept the router's credentials ({code}): that is ours to"
+            " mend, and no fault of this key"
+            if code in (401, 403)
+            else f"the model server failed with {code}: {detail[:300]}; send the request again"
         )
 
 
@@ -66,6 +105,10 @@ class UpstreamRefused(Invalid):
         super().__init__(f"the model refused the request: {detail[:500]}")
 
 
+class ContextTooLong(UpstreamRefused):
+    """The question does not fit into the model's context."""
+
+
 class AdapterUnfit(RatchetError):
     """The adapter cannot be served, however often one tries."""
 
@@ -85,11 +128,16 @@ class Upstream:
         )
 
     async def ask(
-        self, model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()
+        self,
+        model: str,
+        messages: Sequence[Message],
+        max_tokens: int,
+        bounds: Bounds = FREE,
+        seconds: float | None = None,
     ) -> Completion:
-        """Ask for one completion; `choices` are the only answers allowed, none of them any."""
+        """Ask for one completion, for at most `seconds`."""
         try:
-            return await self.client.ask(model, messages, max_tokens, choices)
+            return await self.client.ask(model, messages, max_tokens, bounds, seconds)
         except VllmError as error:
             raise told(error) from error
 
@@ -136,13 +184,19 @@ class Upstream:
 def told(error: VllmError) -> RatchetError:
     """Return what an app is told of an error of the client."""
     match error:
+        case VllmAway(reached=True):
+            found: RatchetError = UpstreamSilent(str(error))
         case VllmAway():
-            return UpstreamAway(str(error))
+            found = UpstreamAway(str(error))
         case ModelNotServed():
-            return ModelMissing(error.model)
+            found = ModelMissing(error.model)
         case RequestRefused():
-            return UpstreamRefused(error.detail)
+            too_long = TOO_LONG.search(error.detail)
+            found = (ContextTooLong if too_long else UpstreamRefused)(error.detail)
+        case VllmFailed(code=429):
+            found = UpstreamBusy(error.retry_after)
         case VllmFailed():
-            return UpstreamFailed(error.code, error.detail)
+            found = UpstreamFailed(error.code, error.detail)
         case _:
-            return UpstreamFailed(200, str(error))
+            found = UpstreamUnfit(str(error))
+    return found

@@ -32,7 +32,7 @@ HEALTH = "/health/"
 OPEN_BODY_BYTES = 16 * 1024
 # What reads its body itself, and bounds what it reads. Elsewhere FastAPI has the standard library
 # parse it: 0.3 s of the event loop for 4 MiB of `[],`, and a verdict, all escapes, needs 0.8 MB.
-LARGE = ("/v1/inferences", "/v1/feedback", "/v1/chat/")
+LARGE = ("/v1/inferences", "/v1/feedback", "/v1/chat/", "/v1/responses", "/v1/completions")
 SMALL_BODY_BYTES = 1024 * 1024
 # More digits than any size has; `int` refuses thousands of them with an error of its own.
 SIZE_DIGITS = 15

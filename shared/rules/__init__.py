@@ -6,6 +6,7 @@ from shared.rules.adapter_folder import (
     examine_new_adapter,
 )
 from shared.rules.calibration import CLIP, p_correct
+from shared.rules.completion import FREE, Bounds
 from shared.rules.content import (
     ESCAPED_BYTES,
     FRAME_BYTES,
@@ -35,10 +36,12 @@ __all__ = [
     "CLIP",
     "ESCAPED_BYTES",
     "FRAME_BYTES",
+    "FREE",
     "INLINE_BYTES",
     "MOST_PARTS",
     "ROLES",
     "AdapterFolderRefused",
+    "Bounds",
     "Completion",
     "Content",
     "ModelNotServed",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from schemas.base import JsonObject, Message
 
@@ -10,12 +11,27 @@ from schemas.base import JsonObject, Message
 TOP_LOGPROBS = 5
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """What an answer must keep to beyond its length; nothing by default."""
+
+    # The only answers there are.
+    choices: tuple[str, ...] = ()
+    # The answer is a JSON object, of this schema where it is not empty.
+    json_schema: JsonObject | None = None
+    # Texts that end the answer, and are no part of it.
+    stop: tuple[str, ...] = ()
+
+
+FREE = Bounds()
+
+
 def completion_request(
-    model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()
+    model: str, messages: Sequence[Message], max_tokens: int, bounds: Bounds = FREE
 ) -> JsonObject:
     """Return the body of a chat completion at temperature 0, with logprobs.
 
-    `choices` constrain the decoding to one of them. The logprobs are then those of the constrained
+    Choices and schemas constrain the decoding. The logprobs are then those of the constrained
     distribution, so that the sums of all choices add up to a probability of 1 (docs/methods.md,
     section 1).
     """
@@ -27,4 +43,12 @@ def completion_request(
         "logprobs": True,
         "top_logprobs": TOP_LOGPROBS,
     }
-    return body | ({"structured_outputs": {"choice": list(choices)}} if choices else {})
+    if bounds.choices:
+        body["structured_outputs"] = {"choice": list(bounds.choices)}
+    elif bounds.json_schema is not None:
+        body["structured_outputs"] = (
+            {"json": bounds.json_schema} if bounds.json_schema else {"json_object": True}
+        )
+    if bounds.stop:
+        body["stop"] = list(bounds.stop)
+    return body

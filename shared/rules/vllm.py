@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -13,11 +14,15 @@ from pydantic_core import from_json, to_json
 
 from schemas.base import Confidence, JsonObject, Message
 from shared.errors import RatchetError
-from shared.rules.completion import completion_request
+from shared.rules.completion import FREE, Bounds, completion_request
 from shared.rules.confidence import read_answer
 
 AWAY = (httpx.HTTPError, asyncio.TimeoutError)
+# Nobody was reached, so that nothing was asked.
+UNREACHED = (httpx.ConnectError, httpx.ConnectTimeout)
 REFUSALS = (400, 413, 422)
+# Retry-After in seconds; a date is not read.
+WAIT = re.compile(r"[0-9]{1,5}")
 # What vLLM answers, with status 400, when the name it should load is served already.
 ALREADY_LOADED = "already been loaded"
 
@@ -35,6 +40,8 @@ class Completion:
     finish_reason: str = "stop"
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    # OpenAI's entries of `logprobs.content`, the end token's among them.
+    tokens: Sequence[JsonObject] = field(default=(), repr=False, compare=False)
 
 
 class VllmError(RatchetError):
@@ -46,16 +53,18 @@ class VllmAway(VllmError):
 
     def __init__(self, cause: BaseException) -> None:
         super().__init__(type(cause).__name__)
-        self.cause = cause
+        self.reached = not isinstance(cause, UNREACHED)
 
 
 class VllmFailed(VllmError):
     """It answered with an error that is neither a refusal nor a missing model."""
 
-    def __init__(self, code: int, detail: str) -> None:
+    def __init__(self, code: int, detail: str, retry_after: int | None = None) -> None:
+        """Make the error of an HTTP status; `retry_after` (seconds) is what the server said."""
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.retry_after = retry_after
 
 
 class RequestRefused(VllmError):
@@ -76,12 +85,11 @@ class ModelNotServed(VllmError):
 
 
 class NotACompletion(VllmError):
-    """Something answered that does not speak as vLLM does."""
+    """Something answered that does not speak as vLLM does, or left out what must be there."""
 
     def __init__(self, cause: BaseException) -> None:
-        super().__init__(
-            f"it is not an OpenAI-compatible completion with logprobs ({type(cause).__name__})"
-        )
+        why = str(cause) if type(cause) is ValueError else type(cause).__name__
+        super().__init__(f"it is not an OpenAI-compatible completion with logprobs ({why})")
 
 
 @dataclass(frozen=True)
@@ -123,14 +131,26 @@ class VllmClient:
         self._client: httpx.AsyncClient | None = None
 
     async def ask(
-        self, model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()
+        self,
+        model: str,
+        messages: Sequence[Message],
+        max_tokens: int,
+        bounds: Bounds = FREE,
+        seconds: float | None = None,
     ) -> Completion:
-        """Ask for one completion; with `choices`, only one of them can be the answer."""
+        """Ask for one completion, for at most `seconds` (None: as long as any answer may take).
+
+        To be cancelled closes the connection, by which vLLM knows to stop.
+        """
         started = time.perf_counter()
-        request = completion_request(model, messages, max_tokens, choices)
-        body = await self._send(
-            "POST", "/v1/chat/completions", to_json(request), model, self._answering
-        )
+        request = to_json(completion_request(model, messages, max_tokens, bounds))
+        try:
+            async with asyncio.timeout(seconds):
+                body = await self._send(
+                    "POST", "/v1/chat/completions", request, model, self._answering
+                )
+        except TimeoutError as error:
+            raise VllmAway(error) from error
         try:
             return as_completion(body, (time.perf_counter() - started) * 1000)
         except (KeyError, IndexError, TypeError, ValueError) as error:
@@ -198,16 +218,21 @@ class VllmClient:
 def as_completion(body: JsonObject, latency_ms: float) -> Completion:
     choice = body["choices"][0]
     usage = body.get("usage") or {}
+    # Missing is not zero: without either nothing can be said of the answer.
+    said, logprobs = choice["message"]["content"], choice["logprobs"]
+    if said is None or logprobs is None:
+        raise ValueError("no content" if said is None else "no logprobs")
     reading = read_answer(choice)
     return Completion(
         # PostgreSQL holds no NUL. What an app sends is refused for it; a model cannot be told.
-        answer=(choice["message"]["content"] or "").replace("\0", "\ufffd"),
+        answer=said.replace("\0", "\ufffd"),
         confidence=reading.confidence,
         logprob=reading.logprob,
         latency_ms=latency_ms,
         finish_reason=choice.get("finish_reason") or "stop",
         prompt_tokens=usage.get("prompt_tokens"),
         completion_tokens=usage.get("completion_tokens"),
+        tokens=logprobs.get("content") or (),
     )
 
 
@@ -226,7 +251,8 @@ def failure(response: httpx.Response, model: str) -> VllmError:
         return ModelNotServed(model, detail)
     if response.status_code in REFUSALS:
         return RequestRefused(detail)
-    return VllmFailed(response.status_code, detail)
+    wait = response.headers.get("retry-after", "")
+    return VllmFailed(response.status_code, detail, int(wait) if WAIT.fullmatch(wait) else None)
 
 
 def error_detail(response: httpx.Response) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from schemas.base import Confidence, Message
 from services.evaluator.ports import AdapterUnfit, EngineAway
 from shared.rules import (
+    Bounds,
     Completion,
     ModelNotServed,
     RequestRefused,
@@ -66,7 +67,7 @@ class VllmGenerator:
         the next attempt loads them again.
         """
         try:
-            return await self._client.ask(model, messages, max_tokens, choices)
+            return await self._client.ask(model, messages, max_tokens, Bounds(tuple(choices)))
         except ModelNotServed as error:
             raise EngineAway(self._client.url, f"it no longer serves {model}") from error
         except (RequestRefused, VllmAway, VllmFailed) as error:

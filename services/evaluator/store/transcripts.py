@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from schemas.base import Confidence
@@ -45,9 +45,9 @@ class TranscriptStore:
         Only this user can read the file: it holds what models said to users.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        line = json.dumps(
-            [model, row_id, asdict(reply) | {"confidence": reply.confidence.model_dump()}]
-        )
+        kept = asdict(replace(reply, tokens=()))
+        del kept["tokens"]
+        line = json.dumps([model, row_id, kept | {"confidence": reply.confidence.model_dump()}])
         with open(
             self.folder / f"{name}.{token}.jsonl",
             "a",

@@ -9,9 +9,10 @@ from dataclasses import replace
 from sqlalchemy import Table, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.base import Attempt, Message
+from schemas.base import Attempt, Message, uuid7
 from schemas.events import InferenceRecorded
-from services.router.served import Served
+from services.router.served import Served, Unanswered
+from shared.clock import now
 from shared.events import Outbox
 from shared.rules import fits_in_event, store_content
 from shared.storage import BlobStore, Database, GroupCommit
@@ -53,6 +54,20 @@ class Recorder:
             else self._clean(served.inference)
         )
         await self._group.commit(replace(served, inference=inference))
+
+    async def record_unanswered(self, lost: Unanswered) -> None:
+        """Count a request without an answer; nothing is published of it."""
+        row = {
+            "inference_id": uuid7(),
+            "tenant": lost.tenant,
+            "route": lost.route,
+            "picked": lost.picked,
+            "failed": True,
+            "at": now().timestamp(),
+            "event": None,
+        }
+        async with self.db.transaction() as tx:
+            await tx.execute(insert(self.table).values(row))
 
     def _clean(self, inference: InferenceRecorded) -> InferenceRecorded:
         """Redact an inference, and put what is too large for an event into the artifact store."""

@@ -33,7 +33,7 @@ class RouteMoved(Conflict):
 class CanaryCounts(NamedTuple):
     """How many requests were given to a challenger, and in how many of them it failed."""
 
-    answered: int
+    asked: int
     failed: int
 
 

@@ -133,6 +133,7 @@ def decisions_table(metadata: MetaData) -> Table:
         Column("picked", String(200)),
         Column("failed", Boolean, nullable=False),
         Column("at", Float, nullable=False),
-        Column("event", String, nullable=False),
+        # None where nobody was answered: the caller left, or no model answered.
+        Column("event", String),
         Index("decisions_picked", "picked", "at"),
     )

@@ -29,6 +29,12 @@ class FakeVllm:
         self.calls: list[tuple[str, str]] = []
         self.fail_load: tuple[int, str] | None = None
         self.fail_chat: dict[str, tuple[int, str]] = {}
+        # Seconds before an answer, by model; None: for ever.
+        self.slow: dict[str, float | None] = {}
+        # Questions whose asker closed the connection before there was an answer.
+        self.abandoned: list[str] = []
+        # Changes what a model's completion holds.
+        self.bend: Callable[[str, dict], None] = lambda model, completion: None
         self.fail_tokenize: tuple[int, str] | None = None
         self.tokens: Callable[[str], int] = len
         self.counted: list[str] = []
@@ -61,10 +67,25 @@ class FakeVllm:
         model = body["model"]
         if model != "base" and model not in self.adapters:
             return failure(404, f"The model `{model}` does not exist.")
+        if model in self.slow and await self.abandons(request, model):
+            return Response()
         if model in self.fail_chat:
             return failure(*self.fail_chat[model])
         text, logprob = self.answers(model, body["messages"])
-        return JSONResponse(completion(text, logprob))
+        answer = completion(text, logprob)
+        self.bend(model, answer)
+        return JSONResponse(answer)
+
+    async def abandons(self, request: Request, model: str) -> bool:
+        """Wait as vLLM computes: until the answer is due, or nobody is there to have it."""
+        try:
+            async with asyncio.timeout(self.slow[model]):
+                while (await request.receive())["type"] != "http.disconnect":
+                    pass
+        except TimeoutError:
+            return False
+        self.abandoned.append(model)
+        return True
 
     async def tokenize(self, request: Request) -> Response:
         """As vllm/entrypoints/serve/tokenize of 0.32: one prompt, no list."""

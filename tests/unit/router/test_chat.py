@@ -72,11 +72,9 @@ async def test_another_tenants_route_looks_like_none(router: Running) -> None:
 async def test_a_refusal_reaches_the_client_as_its_own_exception(router: Running) -> None:
     await router.create()
     async with router.openai() as client:
-        with pytest.raises(openai.BadRequestError, match="streaming is not supported") as caught:
-            await client.chat.completions.create(
-                model=factories.ROUTE, messages=QUESTION, stream=True
-            )
-        assert (caught.value.param, caught.value.code) == ("stream", "bad_request")
+        with pytest.raises(openai.BadRequestError, match="send n=1") as caught:
+            await client.chat.completions.create(model=factories.ROUTE, messages=QUESTION, n=2)
+        assert (caught.value.param, caught.value.code) == ("n", "bad_request")
     async with router.http() as http:
         answer = await http.post("/v1/chat/completions", content=b"{")
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "invalid_request_error")

@@ -5,6 +5,7 @@ and leaves (about two minutes).
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import os
 import signal
@@ -207,3 +208,77 @@ async def test_a_real_adapter_that_does_nothing_or_something_else_is_not_served(
                     ]
                 )
             assert adapter.adapter_id not in service.parts.fleet.loaded
+
+
+def running(vllm: RealVllm) -> float:
+    """Return how many questions the engine computes, by its own metrics."""
+    lines = httpx.get(f"{vllm.url}/metrics", timeout=10).text.splitlines()
+    return sum(
+        float(line.rpartition(" ")[2])
+        for line in lines
+        if line.startswith(("vllm:num_requests_running{", "vllm:num_requests_waiting{"))
+    )
+
+
+LETTER = factories.spec(
+    task="conversation",
+    labels=(),
+    max_tokens=900,
+    system_prompt="Write.",
+    detailed_prompt="Write a very long letter.",
+    system="append",
+)
+STRICT = {
+    "type": "object",
+    "properties": {"city": {"enum": ["Oslo", "Riga"]}, "nights": {"enum": [1, 2]}},
+    "required": ["city", "nights"],
+    "additionalProperties": False,
+}
+
+
+async def test_who_leaves_frees_the_real_engine_and_what_is_asked_for_is_held(
+    real: RealVllm, settings: dict[str, Any], keys: dict[str, str], tmp_path: Path
+) -> None:
+    service = build(
+        Settings(**(settings | {"vllm_url": real.url, "vllm_timeout": 60.0})), sender=NoSender()
+    )
+    async with served(service.api) as url:
+        blobs = BlobStore(settings["artifacts_url"])
+        router = Running(service, url, FakeVllm(), keys, blobs, tmp_path)
+        await router.create(LETTER)
+        asking = asyncio.create_task(router.chat("Count from one to a thousand, in words."))
+        await until(lambda: running(real) == 1, 20)
+        asking.cancel()
+        began = time.monotonic()
+        await until(lambda: running(real) == 0, 5)
+        assert time.monotonic() - began < 3
+        async with router.openai() as client:
+            held = await client.chat.completions.create(
+                model=LETTER.name,
+                messages=[{"role": "user", "content": "Book me two nights in Riga."}],
+                response_format={
+                    "type": "json_schema",
+                    "json_schema": {"name": "trip", "schema": STRICT},
+                },
+                max_tokens=40,
+            )
+            stopped = await client.chat.completions.create(
+                model=LETTER.name,
+                messages=[{"role": "user", "content": "Say: one two three"}],
+                stop=["e"],
+                max_tokens=30,
+            )
+            short = await client.chat.completions.create(
+                model=LETTER.name,
+                messages=[{"role": "user", "content": "Tell me a story."}],
+                max_tokens=5,
+                logprobs=True,
+                top_logprobs=3,
+                stream=True,
+            )
+            parts = [chunk.choices[0] async for chunk in short]
+    assert json.loads(held.choices[0].message.content)["city"] in ("Oslo", "Riga")
+    assert "e" not in stopped.choices[0].message.content
+    assert parts[-1].finish_reason == "length"
+    [tokens] = [part.logprobs.content for part in parts if part.logprobs]
+    assert len(tokens) == 5 and all(len(token.top_logprobs) == 3 for token in tokens)

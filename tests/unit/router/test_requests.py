@@ -16,9 +16,8 @@ LIMITS = ChatLimits(messages=200, characters=400_000)
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ({"stream": True}, "streaming is not supported"),
         ({"n": 2}, "send n=1"),
-        ({"tools": [{"type": "function"}]}, "tools are not supported"),
+        ({"functions": [{"name": "f"}]}, "send tools"),
         ({"messages": []}, "at least one user message"),
         ({"messages": [{"role": "user", "content": "  "}]}, "at least one user message"),
         (
@@ -36,9 +35,11 @@ LIMITS = ChatLimits(messages=200, characters=400_000)
         ({"model": 7}, "model"),
         ({"messages": QUESTION * 201}, "send at most 200"),
         ({"messages": [{"role": "user", "content": "x" * 400_001}]}, "at most 400000"),
-        ({"response_format": {"type": "json_object"}}, "leave response_format out"),
-        ({"metadata": {"a": 7}}, "metadata"),
-        ({"metadata": {str(n): "x" for n in range(17)}}, "metadata"),
+        ({"metadata": "team a"}, "metadata"),
+        ({"top_logprobs": 2}, "needs logprobs=true"),
+        ({"logprobs": True, "top_logprobs": 6}, "at most 5 alternatives"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
         ({"user": "x" * 2000}, "user"),
     ],
 )
@@ -83,6 +84,8 @@ def test_text_parts_are_joined_and_developer_means_system() -> None:
     ("body", "header", "session"),
     [
         ({"user": "u"}, "h", "u"),
+        ({"user": "u", "safety_identifier": "s"}, "h", "s"),
+        ({"safety_identifier": "s", "metadata": {"session": "m"}}, None, "s"),
         ({}, "h", "h"),
         ({"metadata": {"session": "m"}}, "h", "h"),
         ({"metadata": {"session": "m"}}, None, "m"),

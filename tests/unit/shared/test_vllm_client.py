@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from schemas.base import Message
 from shared.rules import (
+    Bounds,
     ModelNotServed,
     NotACompletion,
     RequestRefused,
@@ -72,7 +73,7 @@ async def test_an_answer_has_its_score_its_logprob_and_its_tokens(vllm) -> None:
 
 async def test_choices_constrain_the_decoding(vllm) -> None:
     fake, client = vllm
-    await client.ask("base", QUESTION, 16, ("delivery", "refund"))
+    await client.ask("base", QUESTION, 16, Bounds(("delivery", "refund")))
     await client.ask("base", QUESTION, 16)
     assert fake.asked[0]["structured_outputs"] == {"choice": ["delivery", "refund"]}
     assert "structured_outputs" not in fake.asked[1]

@@ -1,0 +1,180 @@
+"""Who is asked one question, in which order, and for how long."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from schemas.answers import trimmed, well_formed
+from schemas.base import Arm, Attempt
+from services.router.breakers import Breakers
+from services.router.chat import ChatQuestion
+from services.router.fleet import Fleet
+from services.router.rollout import Pick
+from services.router.state import RouteView
+from services.router.tries import Try
+from services.router.upstream import (
+    ModelMissing,
+    Upstream,
+    UpstreamAway,
+    UpstreamBusy,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamSilent,
+    UpstreamUnfit,
+)
+from services.router.wishes import Terms
+from shared.errors import RatchetError
+from shared.rules import FREE, Bounds
+
+# Worth asking another model instead. A vLLM that is away is not: it holds both.
+MODEL_FAILED = (
+    ModelMissing,
+    UpstreamBusy,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamSilent,
+    UpstreamUnfit,
+)
+# What says nothing of the model that was asked.
+NOT_ITS_FAULT = (UpstreamBusy, UpstreamRefused)
+# Of the time that is left: so that the base model has as much as the adapter before it.
+ADAPTER_SHARE = 0.5
+# Seconds without an answer after which it is the model's fault, and not the caller's impatience.
+LONG = 10.0
+
+
+@dataclass
+class Course:
+    """What happened so far to one request. It outlives an error, and a caller that leaves."""
+
+    view: RouteView
+    pick: Pick
+    question: ChatQuestion
+    terms: Terms
+    # By `time.monotonic`.
+    deadline: float
+    tries: list[Try] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    # When the model that has the question now was asked.
+    asked_at: float | None = None
+    # Whether the picked adapter was asked and gave no answer, for a reason that lies with it.
+    adapter_failed: bool = False
+
+    @property
+    def left(self) -> float:
+        """Return the seconds that are left."""
+        return max(0.0, self.deadline - time.monotonic())
+
+
+@dataclass
+class Chain:
+    """Asks the picked adapter, and the base model where that was not sure and it may help."""
+
+    fleet: Fleet
+    upstream: Upstream
+    breakers: Breakers
+    base_model: str
+    # Seconds that an answer may take.
+    patience: float
+
+    def serving(self, route: str, adapter_id: str) -> bool:
+        """Say whether an adapter may be asked: proven to be loaded, and not resting."""
+        return self.fleet.serving(adapter_id) and self.breakers.lets(route, adapter_id)
+
+    async def ask(self, course: Course) -> None:
+        """Fill in the tries of a request, at least one. Raises what the last model raised."""
+        pick = course.pick
+        if pick.waiting_for:
+            course.notes.append(f"{pick.waiting_for} is not loaded yet, or rests")
+        if pick.adapter_id:
+            try:
+                with self.fleet.asked(pick.adapter_id):
+                    await self._try(course, pick.arm, pick.adapter_id)
+            except MODEL_FAILED as error:
+                course.notes.append(f"{pick.adapter_id} did not answer: {error.name}")
+        if course.tries and (course.tries[0].trusted or self._base_is_no_help(course)):
+            return
+        try:
+            await self._try(course, "base", None)
+        except (*MODEL_FAILED, UpstreamAway) as error:
+            if not course.tries:
+                raise
+            course.notes.append(f"the base model did not answer: {error.name}")
+
+    def _base_is_no_help(self, course: Course) -> bool:
+        """Say whether the base model is left out after an answer that was not trusted."""
+        route = course.view.state.route
+        if course.tries[0].formed and course.view.never_trusts(None):
+            course.notes.append(
+                "the base model was not asked: by its calibration no answer of it is trusted here"
+            )
+            return True
+        if not self.breakers.lets(route, self.base_model):
+            course.notes.append("the base model was not asked: it gave no answer to the last ones")
+            return True
+        return False
+
+    async def _try(self, course: Course, arm: Arm, adapter_id: str | None) -> None:
+        """Ask one model, and note what became of it."""
+        route = course.view.state.route
+        model = adapter_id or self.base_model
+        seconds = course.left * (ADAPTER_SHARE if adapter_id else 1.0)
+        started = time.monotonic()
+        course.asked_at = started
+        try:
+            course.tries.append(await self._answer(course, arm, adapter_id, seconds))
+        except MODEL_FAILED as error:
+            course.asked_at = None
+            self._note_failure(course, error, model, time.monotonic() - started)
+            raise
+        course.asked_at = None
+        self.breakers.answered(route, model)
+        self.fleet.unfit = None
+
+    def _note_failure(
+        self, course: Course, error: RatchetError, model: str, seconds: float
+    ) -> None:
+        if isinstance(error, ModelMissing):
+            self.fleet.forget(model)
+        elif isinstance(error, UpstreamUnfit):
+            self.fleet.unfit = str(error)
+        impatient = isinstance(error, UpstreamSilent) and not self.is_long(seconds)
+        if not impatient and not isinstance(error, NOT_ITS_FAULT):
+            self.breakers.failed(course.view.state.route, model)
+            course.adapter_failed |= model == course.pick.adapter_id
+
+    def is_long(self, seconds: float) -> bool:
+        """Say whether so long a silence is the model's fault."""
+        return seconds >= min(LONG, 0.9 * ADAPTER_SHARE * self.patience)
+
+    async def _answer(
+        self, course: Course, arm: Arm, adapter_id: str | None, seconds: float
+    ) -> Try:
+        spec = course.view.state.spec
+        model = adapter_id or self.base_model
+        started = time.perf_counter()
+        asked = course.question.messages
+        messages = spec.tuned_messages(asked) if adapter_id else spec.detailed_messages(asked)
+        bounds = course.terms.bounds
+        if not adapter_id and spec.base_choices:
+            bounds = Bounds(choices=spec.base_choices)
+        completion = await self.upstream.ask(
+            model, messages, course.terms.max_tokens, bounds, seconds
+        )
+        answer = trimmed(completion.answer, spec)
+        attempt = Attempt(
+            arm=arm,
+            model=model,
+            adapter_id=adapter_id,
+            answer=answer,
+            latency_ms=(time.perf_counter() - started) * 1000,
+            confidence=completion.confidence
+            if course.terms.bounds != FREE
+            else course.view.calibrate(completion.confidence, adapter_id),
+            prompt_tokens=completion.prompt_tokens,
+            completion_tokens=completion.completion_tokens,
+        )
+        # A label is whole or none; anything else that was cut may end in the middle of a number.
+        whole = completion.finish_reason != "length" or bool(spec.base_choices)
+        return Try(attempt, completion, whole and well_formed(answer, spec))
