@@ -6,7 +6,7 @@ SECRETS = --disable-plugin HexHighEntropyString --disable-plugin Base64HighEntro
   --exclude-lines 'user:password@' --exclude-files '^(constraints.*|tests/unit/shared/(test_redaction|redaction_corpus)\.py)$$'
 export PYTHONDONTWRITEBYTECODE =# many images set it, and then every command compiles its imports again
 .DEFAULT_GOAL := help
-.PHONY: help setup venv up down demo test test-faults soak check format house schemas flow migration env-example lock clean
+.PHONY: help setup venv up down demo test test-faults test-clients soak check format house schemas flow migration env-example lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,11 @@ test: venv ## unit, contract and pipeline tests (ARGS="tests/unit -k gate")
 	.venv/bin/python -m pytest $(ARGS)
 test-faults: venv ## kill, stop, cut off and poison everything (FAULT_KILLS=1000 FAULT_SEED=7 ARGS="-k kills")
 	.venv/bin/python -m pytest -m faults $(ARGS)
+test-clients: venv ## try LangChain, pydantic-ai, the AI SDK and others against the router
+	@test -x .clients/bin/python || $(PYTHON) -m venv .clients
+	.clients/bin/pip install --quiet --requirement tests/clients/requirements.txt
+	@command -v npm >/dev/null && cp tests/clients/package*.json .clients && npm ci --prefix .clients --no-fund --no-audit || echo "no npm: the clients in Node are left out"
+	.venv/bin/python -m pytest tests/clients $(ARGS)
 soak: venv ## how long a write waits while a service with 10 million rows tidies up (30 GB of disk, 15 minutes)
 	.venv/bin/python -m benchmarks.soak $(ARGS)
 check: venv ## format, lint, import contracts, types, spelling, secrets: what CI runs first
