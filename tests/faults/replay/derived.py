@@ -72,7 +72,13 @@ ATTEMPTS = {
 }
 
 REBUILDS: Mapping[str, Rebuild] = {
-    "capture": Rebuild((ROUTES,), {"ledger": "ids that came over HTTP"}),
+    "capture": Rebuild(
+        (ROUTES,),
+        {
+            "ledger": "ids that came over HTTP",
+            "mapping_fits": "what a mapping made of records of apps' own topics",
+        },
+    ),
     "review": Rebuild(
         (
             ROUTES,
