@@ -4,6 +4,7 @@ imported.
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,6 +14,15 @@ import pytest
 from shared.http.auth import new_key
 from shared.storage.db import Database
 from tests.postgres import PostgresServer, postgres_missing
+
+
+@pytest.fixture(autouse=True, scope="module")
+def unseen_past() -> None:
+    """Keep the garbage collector from what all modules before have left: in a whole run it looked
+    through that again and again, and a page of 0.4 s took 4.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -98,11 +98,6 @@ class ChatQuestion:
     wishes: Wishes = NONE
 
 
-def parse(body: bytes, session: str | None, limits: ChatLimits) -> ChatQuestion:
-    """Read a request. Raises BadRequest, which says what to change."""
-    return question_of(read(body), session, limits)
-
-
 def question_of(request: ChatRequest, session: str | None, limits: ChatLimits) -> ChatQuestion:
     """Return what is asked. Raises BadRequest, which says what to change."""
     _refuse_unsupported(request)

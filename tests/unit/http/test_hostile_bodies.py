@@ -13,8 +13,8 @@ import pytest
 
 from services.capture.parsing import items_of, parse, unpack
 from services.capture.shapes import SentInference
-from services.router.chat import BadRequest, ChatLimits
-from services.router.chat import parse as parse_chat
+from services.router.chat import ChatLimits, question_of, read
+from services.router.openai_errors import BadRequest
 from shared.errors import RatchetError
 
 SIZE = 4 * 1024 * 1024
@@ -54,7 +54,7 @@ def test_reading_it_takes_a_moment(body: bytes) -> None:
     except RatchetError:
         pass
     with pytest.raises(BadRequest):
-        parse_chat(body, None, ChatLimits(200, 400_000))
+        question_of(read(body), None, ChatLimits(200, 400_000))
     assert time.process_time() - started < BOUND_SECONDS
 
 

@@ -6,11 +6,15 @@ import json
 
 import pytest
 
-from services.router.chat import BadRequest, ChatLimits, parse
+from services.router.chat import ChatLimits, ChatQuestion, question_of, read
+from services.router.openai_errors import BadRequest
 from tests import factories
 
 QUESTION = [{"role": "user", "content": "Where is my parcel?"}]
-LIMITS = ChatLimits(messages=200, characters=400_000)
+
+
+def parse(body: bytes, session: str | None = None) -> ChatQuestion:
+    return question_of(read(body), session, ChatLimits(messages=200, characters=400_000))
 
 
 @pytest.mark.parametrize(
@@ -45,11 +49,7 @@ LIMITS = ChatLimits(messages=200, characters=400_000)
 )
 def test_what_is_not_supported_is_refused_clearly(body: dict, says: str) -> None:
     with pytest.raises(BadRequest, match=says):
-        parse(
-            json.dumps({"model": factories.ROUTE, "messages": QUESTION} | body).encode(),
-            None,
-            LIMITS,
-        )
+        parse(json.dumps({"model": factories.ROUTE, "messages": QUESTION} | body).encode())
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_what_is_not_supported_is_refused_clearly(body: dict, says: str) -> None
 )
 def test_malformed_json_is_a_400(body: bytes) -> None:
     with pytest.raises(BadRequest):
-        parse(body, None, LIMITS)
+        parse(body)
 
 
 def test_text_parts_are_joined_and_developer_means_system() -> None:
@@ -73,7 +73,7 @@ def test_text_parts_are_joined_and_developer_means_system() -> None:
         {"role": "developer", "content": "Be kind."},
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
     ]
-    asked = parse(json.dumps({"model": factories.ROUTE, "messages": parts}).encode(), None, LIMITS)
+    asked = parse(json.dumps({"model": factories.ROUTE, "messages": parts}).encode())
     assert [(message.role, message.content) for message in asked.messages] == [
         ("system", "Be kind."),
         ("user", "a\nb"),
@@ -93,11 +93,5 @@ def test_text_parts_are_joined_and_developer_means_system() -> None:
     ],
 )
 def test_who_asks_decides_the_session(body: dict, header: str | None, session: str) -> None:
-    assert (
-        parse(
-            json.dumps({"model": factories.ROUTE, "messages": QUESTION} | body).encode(),
-            header,
-            LIMITS,
-        ).session
-        == session
-    )
+    sent = json.dumps({"model": factories.ROUTE, "messages": QUESTION} | body).encode()
+    assert parse(sent, header).session == session

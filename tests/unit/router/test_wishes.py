@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from schemas.route import RouteSpec
-from services.router.chat import ChatLimits, parse
+from services.router.chat import ChatLimits, question_of, read
 from services.router.openai_errors import BadRequest
 from services.router.wishes import Terms
 from shared.rules import FREE, Bounds
@@ -31,7 +31,7 @@ def wanted(schema: dict[str, Any]) -> dict[str, Any]:
 
 def terms(spec: RouteSpec, **body: Any) -> Terms:
     request = {"model": spec.name, "messages": QUESTION} | body
-    asked = parse(json.dumps(request).encode(), None, LIMITS)
+    asked = question_of(read(json.dumps(request).encode()), None, LIMITS)
     return Terms.of(asked.wishes, spec, asked.messages)
 
 

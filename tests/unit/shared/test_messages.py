@@ -9,8 +9,8 @@ import pytest
 
 from services.capture.mending import look
 from services.capture.shapes import SentInference
-from services.router.chat import BadRequest, ChatLimits
-from services.router.chat import parse as parse_chat
+from services.router.chat import ChatLimits, question_of, read
+from services.router.openai_errors import BadRequest
 from shared.rules.messages import NoContent, read_message
 from shared.rules.redaction import redact
 from tests import factories
@@ -172,5 +172,6 @@ def through_capture(messages: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 def through_the_router(content: object) -> str:
     body = {"model": factories.ROUTE, "messages": [{"role": "user", "content": content}]}
-    [message] = parse_chat(json.dumps(body).encode(), None, ChatLimits(200, 400_000)).messages
+    asked = question_of(read(json.dumps(body).encode()), None, ChatLimits(200, 400_000))
+    [message] = asked.messages
     return message.content
