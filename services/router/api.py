@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic_core import to_json
 
 from schemas.base import JsonObject
 from services.router.answers import ChatAnswer, completion_headers
-from services.router.chat import ChatLimits, question_of
+from services.router.chat import ChatLimits, ChatQuestion, question_of
 from services.router.gateway import Gateway
 from services.router.leaving import ends_unless_left
 from services.router.openai_route import OpenAIRoute
+from services.router.repeats import Repeatable, Repeats
 from services.router.shapes import CHAT, COMPLETIONS, RESPONSES, Shape
 from services.router.state import RouteView
 from services.router.streaming import stream
@@ -30,6 +32,7 @@ Caller = Annotated[Principal, Depends(require("infer"))]
 class ChatApi:
     table: RouteTable
     gateway: Gateway
+    repeats: Repeats
     limits: ChatLimits
 
     async def chat_completions(self, request: Request, caller: Caller) -> Response:
@@ -48,10 +51,9 @@ class ChatApi:
 
     async def _answer(self, request: Request, caller: Principal, shape: Shape) -> Response:
         session = request.headers.get("x-ratchet-session")
-        asked = question_of(shape.read(await request.body()), session, self.limits)
-        answering: asyncio.Task[ChatAnswer] = asyncio.create_task(
-            self.gateway.answer(caller.tenant, asked, seconds_of(request))
-        )
+        body = await request.body()
+        asked = question_of(shape.read(body), session, self.limits)
+        answering = self._answering(request, caller, asked, body)
         if asked.wishes.stream:
             return await stream(request, answering, shape, asked.wishes.usage_in_stream)
         await ends_unless_left(request, answering)
@@ -62,6 +64,21 @@ class ChatApi:
             headers=completion_headers(answered),
         )
 
+    def _answering(
+        self, request: Request, caller: Principal, asked: ChatQuestion, body: bytes
+    ) -> asyncio.Task[ChatAnswer]:
+        """Begin to answer, or find what was answered to the same request before."""
+        waits = seconds_of(request)
+        given = request.headers.get("idempotency-key")
+        if given is None:
+            return asyncio.create_task(self.gateway.answer(caller.tenant, asked, waits))
+
+        def ask(sent: Repeatable) -> Coroutine[Any, Any, ChatAnswer]:
+            return self.gateway.answer(caller.tenant, asked, waits, sent)
+
+        sent = Repeatable.of(given, caller, request.url.path, body)
+        return self.repeats.answering(sent, ask)
+
     async def models(self, caller: Caller) -> JsonObject:
         views = await self.table.owned_by(caller.tenant)
         return {"object": "list", "data": [as_model(view) for view in views]}
@@ -70,9 +87,11 @@ class ChatApi:
         return as_model(await self.table.of(name, caller.tenant))
 
 
-def chat_api(table: RouteTable, gateway: Gateway, limits: ChatLimits) -> APIRouter:
+def chat_api(
+    table: RouteTable, gateway: Gateway, repeats: Repeats, limits: ChatLimits
+) -> APIRouter:
     """Make the endpoints that OpenAI's clients call."""
-    api = ChatApi(table, gateway, limits)
+    api = ChatApi(table, gateway, repeats, limits)
     router = APIRouter(prefix="/v1", tags=["openai"], route_class=OpenAIRoute)
     router.post("/chat/completions")(api.chat_completions)
     router.post("/responses")(api.responses)

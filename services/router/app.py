@@ -21,11 +21,13 @@ from services.router.handlers import RouteHandlers
 from services.router.label_tokens import LabelTokens
 from services.router.openai_route import refusal
 from services.router.reconcile import Reconciler
+from services.router.repeats import Repeats
 from services.router.rollout import CanaryRule
 from services.router.routes_api import routes_api
 from services.router.settings import Settings
 from services.router.shelf import Shelf
 from services.router.store.recorder import Recorder
+from services.router.store.repeats import RepeatStore
 from services.router.store.routes import RouteDatabase
 from services.router.store.views import RouteViews
 from services.router.table import RouteTable
@@ -56,7 +58,9 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     table = RouteTable(db, RouteViews(routes.tables))
     fleet = Fleet()
     upstream = Upstream(settings.vllm_url, settings.vllm_timeout, settings.vllm_at_once)
-    recorder = Recorder(db, outbox, routes.tables.decisions, blobs, redact)
+    kept = RepeatStore(routes.tables.repeats, routes.tables.decisions)
+    recorder = Recorder(db, outbox, routes.tables.decisions, kept, blobs, redact)
+    repeats = Repeats(db, kept)
     turns = Turns(settings.vllm_at_once, settings.vllm_waiting, settings.vllm_timeout)
     breakers = Breakers()
     chain = Chain(fleet, upstream, breakers, settings.base_model, settings.vllm_timeout)
@@ -85,14 +89,19 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
             topics.REVIEW_COMPLETED: handlers.on_review_completed,
         },
         http=[
-            chat_api(table, gateway, limits),
+            chat_api(table, gateway, repeats, limits),
             routes_api(db, routes, table, fleet, advice),
             elsewhere_api(),
         ],
         db=db,
         outbox=outbox,
         parts=Parts(routes, table, fleet, upstream),
-        workers=[table.watch, reconciler.run, Canaries(db, table, fleet, routes, rule).run],
+        workers=[
+            table.watch,
+            reconciler.run,
+            Canaries(db, table, fleet, routes, rule).run,
+            repeats.tidy,
+        ],
         sender=sender,
         report=lambda: fleet.report() | {"resting": breakers.resting()},
         on_stop=[upstream.close],

@@ -13,8 +13,9 @@ from schemas.base import uuid7
 from services.router.answers import ChatAnswer, Outcome, with_alternatives
 from services.router.chain import Chain, Course
 from services.router.chat import ChatQuestion
+from services.router.repeats import Repeatable
 from services.router.rollout import Pick, pick_arm
-from services.router.served import Unanswered, as_served
+from services.router.served import KeptRepeat, Unanswered, as_served
 from services.router.store.recorder import Recorder
 from services.router.table import RouteTable
 from services.router.tries import Try, choose
@@ -42,7 +43,11 @@ class Gateway:
     turns: Turns
 
     async def answer(
-        self, tenant: str, asked: ChatQuestion, waits: float | None = None
+        self,
+        tenant: str,
+        asked: ChatQuestion,
+        waits: float | None = None,
+        may_repeat: Repeatable | None = None,
     ) -> ChatAnswer:
         """Return the answer once it is durable; `waits` are the seconds that the caller has.
 
@@ -66,7 +71,8 @@ class Gateway:
             raise
         answered, failed = self._decide(course)
         latency_ms = (time.perf_counter() - started) * 1000
-        served = as_served(tenant, asked, answered, latency_ms, pick.adapter_id, failed)
+        repeat = kept_for(may_repeat, answered) if may_repeat else None
+        served = as_served(tenant, asked, answered, latency_ms, pick.adapter_id, failed, repeat)
         # Kept also where the caller leaves now: the answer is there, and was paid for.
         await asyncio.shield(self.recorder.record(served))
         ANSWERS.labels(answered.outcome, answered.attempt.arm).inc()
@@ -110,6 +116,18 @@ class Gateway:
             await asyncio.shield(self.recorder.record_unanswered(lost))
         except RatchetError as error:
             log("gateway").warning("a failed request was not counted", error=describe(error))
+
+
+def kept_for(request: Repeatable, answered: ChatAnswer) -> KeptRepeat:
+    return KeptRepeat(
+        key=request.key,
+        request=request.request,
+        inference_id=answered.inference_id,
+        is_whole=True,
+        finish_reason=answered.finish_reason,
+        tool=answered.tool,
+        at=time.time(),
+    )
 
 
 def chosen_of(pick: Pick, tries: list[Try]) -> tuple[Try, Outcome]:

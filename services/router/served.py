@@ -11,6 +11,20 @@ from shared.rules import session_hash
 
 
 @dataclass(frozen=True)
+class KeptRepeat:
+    """What is kept of an answer for a request that may come again."""
+
+    key: str
+    request: str
+    inference_id: str
+    is_whole: bool
+    finish_reason: str
+    tool: str | None
+    # Seconds since the epoch.
+    at: float
+
+
+@dataclass(frozen=True)
 class Served:
     """All that is stored of one request."""
 
@@ -20,6 +34,7 @@ class Served:
     picked: str | None
     # Whether that adapter did not answer, or broke the format.
     failed: bool
+    repeat: KeptRepeat | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,7 @@ def as_served(
     latency_ms: float,
     picked: str | None,
     failed: bool,
+    repeat: KeptRepeat | None,
 ) -> Served:
     """Put together what is recorded; only an unsure answer asks for a review."""
     chosen = answered.attempt
@@ -68,4 +84,4 @@ def as_served(
             inference_id=answered.inference_id,
             confidence=chosen.confidence,
         )
-    return Served(inference, review, picked, failed)
+    return Served(inference, review, picked, failed, repeat)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.base import Attempt, Message, uuid7
 from schemas.events import InferenceRecorded
 from services.router.served import Served, Unanswered
+from services.router.store.repeats import RepeatStore
 from shared.clock import now
 from shared.events import Outbox
 from shared.rules import fits_in_event, store_content
@@ -30,12 +31,14 @@ class Recorder:
         db: Database,
         outbox: Outbox,
         table: Table,
+        repeats: RepeatStore,
         blobs: BlobStore,
         redact: Callable[[str], str],
     ) -> None:
         self.db = db
         self.outbox = outbox
         self.table = table
+        self.repeats = repeats
         self.blobs = blobs
         self.redact = redact
         self._group: GroupCommit[Served] = GroupCommit(db, self._write)
@@ -53,7 +56,10 @@ class Recorder:
             if size > SLOW_CHARACTERS
             else self._clean(served.inference)
         )
-        await self._group.commit(replace(served, inference=inference))
+        repeat = served.repeat
+        if repeat:
+            repeat = replace(repeat, is_whole=is_as_given(inference, served.inference))
+        await self._group.commit(replace(served, inference=inference, repeat=repeat))
 
     async def record_unanswered(self, lost: Unanswered) -> None:
         """Count a request without an answer; nothing is published of it."""
@@ -113,9 +119,17 @@ class Recorder:
                 for served in batch
             ],
         )
+        for served in batch:
+            if served.repeat:
+                await self.repeats.add(tx, served.repeat)
         await self.outbox.add(
             tx, *(event for served in batch for event in (served.inference, served.review) if event)
         )
+
+
+def is_as_given(kept: InferenceRecorded, given: InferenceRecorded) -> bool:
+    """Say whether the recorded answers are those that the app got."""
+    return (kept.content, kept.answer, kept.attempts) == (None, given.answer, given.attempts)
 
 
 def without_long_answer(attempt: Attempt) -> Attempt:

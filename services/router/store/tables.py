@@ -30,6 +30,7 @@ class Tables:
     canaries: Table
     outcomes: Table
     decisions: Table
+    repeats: Table
 
 
 def router_tables(metadata: MetaData) -> Tables:
@@ -41,6 +42,7 @@ def router_tables(metadata: MetaData) -> Tables:
         canaries=canaries_table(metadata),
         outcomes=outcomes_table(metadata),
         decisions=decisions_table(metadata),
+        repeats=repeats_table(metadata),
     )
 
 
@@ -136,4 +138,20 @@ def decisions_table(metadata: MetaData) -> Table:
         # None where nobody was answered: the caller left, or no model answered.
         Column("event", String),
         Index("decisions_picked", "picked", "at"),
+    )
+
+
+def repeats_table(metadata: MetaData) -> Table:
+    return Table(
+        "repeats",
+        metadata,
+        # SHA-256 of an application and the key it sent, and of the request.
+        Column("key", String(64), primary_key=True),
+        Column("request", String(64), nullable=False),
+        Column("inference_id", String(64), nullable=False),
+        # Whether the recorded answer is the one that was given.
+        Column("is_whole", Boolean, nullable=False),
+        Column("finish_reason", String(64), nullable=False),
+        Column("tool", String(64)),
+        Column("at", Float, nullable=False, index=True),
     )

@@ -207,6 +207,7 @@ REBUILDS: Mapping[str, Rebuild] = {
             "route_history": "as routes",
             "canaries": "begun by a worker",
             "decisions": "answers that were given over HTTP",
+            "repeats": "as decisions",
         },
         seeds=("routes", "route_history"),
     ),
