@@ -64,7 +64,9 @@ class Canaries:
         async with self.db.read() as connection:
             counts = await self.routes.canary_counts(connection, view.state.route, adapter_id)
         waiting = self.fleet.asking(adapter_id)
-        verdict, why = self.rule.verdict(counts.asked, counts.failed, elapsed, waiting)
+        verdict, why = self.rule.verdict(
+            counts.asked, counts.failed, elapsed, waiting=waiting, left=counts.left
+        )
         if verdict == "promote":
             await self._move(view, view.state.promoted(), f"canary passed: {why}")
         elif verdict == "retract":

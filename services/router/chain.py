@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 
@@ -42,6 +43,8 @@ NOT_ITS_FAULT = (UpstreamBusy, UpstreamRefused)
 ADAPTER_SHARE = 0.5
 # Seconds without an answer after which it is the model's fault, and not the caller's impatience.
 LONG = 10.0
+# Seconds within which a caller that leaves has changed their mind.
+SOON = 1.0
 
 
 @dataclass
@@ -124,6 +127,11 @@ class Chain:
         course.asked_at = started
         try:
             course.tries.append(await self._answer(course, arm, adapter_id, seconds))
+        except asyncio.CancelledError:
+            # Whether it hangs or its callers are impatient: three in a row, and it rests.
+            if time.monotonic() - started >= SOON:
+                self.breakers.failed(route, model)
+            raise
         except MODEL_FAILED as error:
             course.asked_at = None
             self._note_failure(course, error, model, time.monotonic() - started)

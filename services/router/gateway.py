@@ -102,16 +102,16 @@ class Gateway:
         return answered, course.adapter_failed or not_in_form(pick, tries[0])
 
     async def _unanswered(self, tenant: str, course: Course) -> None:
-        """Count a request that nobody answered for the adapter that had it."""
+        """Note a request that nobody answered for the adapter that had it: as its failure, unless
+        the caller left soon.
+        """
         adapter_id = course.pick.adapter_id
-        silent = (
-            course.asked_at is not None
-            and not course.tries
-            and self.chain.is_long(time.monotonic() - course.asked_at)
-        )
-        if adapter_id is None or not (course.adapter_failed or silent):
+        had_it = course.asked_at is not None and not course.tries
+        if adapter_id is None or not (course.adapter_failed or had_it):
             return
-        lost = Unanswered(tenant, course.question.route, adapter_id)
+        waited = time.monotonic() - (course.asked_at or 0.0)
+        failed = course.adapter_failed or self.chain.is_long(waited)
+        lost = Unanswered(tenant, course.question.route, adapter_id, failed)
         try:
             await asyncio.shield(self.recorder.record_unanswered(lost))
         except RatchetError as error:

@@ -19,6 +19,8 @@ SUSPECTS = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 # An e-value of 20 retracts at most 1 of 20 good canaries, however often one looks (Ville's
 # inequality; docs/methods.md, section 6).
 EVIDENCE = 20.0
+# Callers that left before a challenger has answered anybody.
+SILENCES = 3
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,10 @@ def failure_evidence(answered: int, failed: int) -> float:
     return sum(math.exp(min(value, 700.0)) for value in logs) / len(SUSPECTS)
 
 
+Verdict = tuple[Literal["wait", "promote", "retract"], str]
+"""What becomes of a canary, and why."""
+
+
 @dataclass(frozen=True)
 class CanaryRule:
     """A canary gets `share` of the sessions and ends after `requests` answers or `seconds`."""
@@ -79,24 +85,29 @@ class CanaryRule:
     seconds: float
 
     def verdict(
-        self, asked: int, failed: int, elapsed: float, waiting: int = 0
-    ) -> tuple[Literal["wait", "promote", "retract"], str]:
+        self, asked: int, failed: int, elapsed: float, *, waiting: int = 0, left: int = 0
+    ) -> Verdict:
         """Judge a canary by the requests it was given: `failed` of them it did not answer, or not
-        in form, and `waiting` more have no answer yet.
+        in form. `waiting` more have no answer yet, and of `left` the callers left before it.
         """
         if failure_evidence(asked, failed) >= EVIDENCE:
             return "retract", f"{failed} of {asked} canary answers failed or broke the format"
         if asked < self.requests and elapsed < self.seconds:
             return "wait", ""
-        if asked and failed == asked:
-            return "retract", f"it answered none of {asked} canary requests in form"
-        if asked == 0 and waiting:
-            return "wait", ""
         if asked == 0:
-            return "promote", (
-                f"no request was given to it in {elapsed:.0f} s: on the gate's evidence alone"
-            )
+            return of_silence(elapsed, waiting, left)
+        if failed == asked:
+            return "retract", f"it answered none of {asked} canary requests in form"
         return "promote", f"{asked} canary answers in {elapsed:.0f} s, {failed} failed"
+
+
+def of_silence(elapsed: float, waiting: int, left: int) -> Verdict:
+    """Judge a challenger that has answered nobody."""
+    if left >= SILENCES:
+        return "retract", f"{left} callers left before it answered, and it answered nobody"
+    if waiting or left:
+        return "wait", ""
+    return "promote", f"no request was given to it in {elapsed:.0f} s: on the gate's evidence alone"
 
 
 Admission = Literal[

@@ -44,6 +44,8 @@ class Unanswered:
     tenant: str
     route: str
     picked: str
+    # Whether that is the adapter's fault; else its caller left soon.
+    failed: bool
 
 
 def as_served(

@@ -68,7 +68,7 @@ class Recorder:
             "tenant": lost.tenant,
             "route": lost.route,
             "picked": lost.picked,
-            "failed": True,
+            "failed": lost.failed,
             "at": now().timestamp(),
             "event": None,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sqlalchemy import Integer, MetaData, cast, delete, func, insert, select, update
+from sqlalchemy import Integer, MetaData, case, cast, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import JsonObject
@@ -31,10 +31,14 @@ class RouteMoved(Conflict):
 
 
 class CanaryCounts(NamedTuple):
-    """How many requests were given to a challenger, and in how many of them it failed."""
+    """What became of the requests that a challenger was given."""
 
+    # It answered, or failed.
     asked: int
+    # Of those.
     failed: int
+    # Further ones, whose callers left before long.
+    left: int
 
 
 class RouteDatabase:
@@ -191,10 +195,17 @@ class RouteDatabase:
     ) -> CanaryCounts:
         table = self.tables.decisions
         failed = func.coalesce(func.sum(cast(table.c.failed, Integer)), 0)
-        rows = await connection.execute(
-            select(func.count(), failed).where(table.c.picked == adapter_id, table.c.route == route)
+        answered = func.count(table.c.event)
+        unanswered_failures = func.coalesce(
+            func.sum(case((table.c.event.is_(None), cast(table.c.failed, Integer)), else_=0)), 0
         )
-        return CanaryCounts(*rows.one())
+        rows = await connection.execute(
+            select(func.count(), failed, answered, unanswered_failures).where(
+                table.c.picked == adapter_id, table.c.route == route
+            )
+        )
+        given, broken, told, lost = rows.one()
+        return CanaryCounts(told + lost, broken, given - told - lost)
 
     async def inference(
         self, connection: AsyncConnection, tenant: str, inference_id: str

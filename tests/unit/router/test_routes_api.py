@@ -113,7 +113,7 @@ async def test_views_hold_the_newest_calibration_and_probe(
         assert not await routes.add_evaluation(tx, event, "canary")
         await routes.add_outcome(tx, factories.review(audit=True))
         assert await views.marker(tx) != before
-        assert await routes.canary_counts(tx, state.route, "x") == (0, 0)
+        assert await routes.canary_counts(tx, state.route, "x") == (0, 0, 0)
         view = (await views.read(tx))[state.route]
     assert {key: fitted.slope for key, fitted in view.calibrations.items()} == {
         state.champion.adapter_id: 2.0,

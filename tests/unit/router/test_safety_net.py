@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -39,9 +40,11 @@ async def champion(router: Running, threshold: float = 0.5, base: float | None =
 
 
 async def counts(router: Running, adapter_id: str) -> tuple[int, int]:
+    """Return how many requests an adapter answered or failed, and in how many it failed."""
     routes = router.service.parts.routes
     async with router.service.db.read() as connection:
-        return tuple(await routes.canary_counts(connection, factories.ROUTE, adapter_id))
+        asked, failed, _ = await routes.canary_counts(connection, factories.ROUTE, adapter_id)
+    return asked, failed
 
 
 # A hang is a failure (G1)
@@ -96,10 +99,57 @@ async def test_a_challenger_that_hangs_is_retracted(
     assert answers == ["base"] * 60
 
 
+@pytest.mark.parametrize(
+    "settings", [CANARY | {"canary_seconds": 0.5, "vllm_timeout": 20.0}], indirect=True
+)
+async def test_impatient_callers_prove_nothing_for_a_challenger_that_hangs(
+    router: Running, settings: dict[str, Any]
+) -> None:
+    """Each leaves after 0.3 s, long before the adapter's time is over."""
+    await router.create()
+    adapter = router.adapter()
+    await router.handle(factories.evaluated(adapter=adapter, probe=None))
+    await until(lambda: router.service.parts.fleet.serving(adapter.adapter_id))
+    router.vllm.slow[adapter.adapter_id] = None
+    for n in range(80):
+        async with router.openai() as client:
+            with contextlib.suppress(openai.APITimeoutError):
+                await client.with_options(timeout=0.3).chat.completions.create(
+                    model=factories.ROUTE,
+                    messages=QUESTION,
+                    user=f"user {n}",
+                    extra_headers={"x-stainless-read-timeout": "60"},
+                )
+        if router.state().challenger is None:
+            break
+    await until(lambda: router.state().challenger is None)
+    assert router.state().champion is None
+
+
+@pytest.mark.parametrize("settings", [{"vllm_timeout": 20.0}], indirect=True)
+async def test_a_champion_that_hangs_rests_though_its_callers_are_impatient(
+    router: Running, settings: dict[str, Any]
+) -> None:
+    name = await champion(router, base=0.5)
+    router.vllm.slow[name] = None
+    leaving = [asyncio.create_task(router.chat(user=f"u{n}")) for n in range(3)]
+    await until(lambda: len(router.vllm.asked) == 3)
+    await asyncio.sleep(1.2)
+    for one in leaving:
+        one.cancel()
+    await until(lambda: len(router.vllm.abandoned) == 3)
+    began = time.monotonic()
+    assert (await router.chat()).json()["ratchet"]["arm"] == "base"
+    assert time.monotonic() - began < 0.5
+
+
 def test_what_was_asked_and_never_answered_is_no_evidence_for_it() -> None:
     rule = CanaryRule(share=0.2, requests=20, seconds=3)
     assert rule.verdict(0, 0, 3.0, waiting=2) == ("wait", "")
     assert rule.verdict(1, 1, 3.0)[0] == "retract"
+    assert rule.verdict(0, 0, 3.0, left=2) == ("wait", "")
+    assert rule.verdict(0, 0, 3.0, left=3)[0] == "retract"
+    assert rule.verdict(20, 0, 3.0, left=30)[0] == "promote"
     verdict, why = rule.verdict(0, 0, 3.0)
     assert verdict == "promote" and why.startswith("no request was given to it")
     assert rule.verdict(20, 1, 1.0)[0] == "promote"
