@@ -249,9 +249,8 @@ async def test_who_leaves_frees_the_real_engine_and_what_is_asked_for_is_held(
         asking = asyncio.create_task(router.chat("Count from one to a thousand, in words."))
         await until(lambda: running(real) == 1, 20)
         asking.cancel()
-        began = time.monotonic()
-        await until(lambda: running(real) == 0, 5)
-        assert time.monotonic() - began < 3
+        # 900 tokens would take some 15 s
+        await until(lambda: running(real) == 0, 6)
         async with router.openai() as client:
             held = await client.chat.completions.create(
                 model=LETTER.name,

@@ -62,7 +62,7 @@ async def test_who_gave_up_gets_the_answer_by_asking_again(router: Running) -> N
 
 async def test_without_a_key_each_try_is_a_question(router: Running) -> None:
     """The control."""
-    router.vllm.slow["base"] = 0.8
+    router.vllm.slow["base"] = None
     await router.create()
     async with router.openai() as client:
         with pytest.raises(openai.APITimeoutError):

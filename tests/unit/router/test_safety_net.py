@@ -10,7 +10,7 @@ from typing import Any
 import openai
 import pytest
 
-from services.router import breakers
+from services.router import breakers, chain
 from services.router.rollout import CanaryRule
 from tests import factories
 from tests.unit.router.conftest import Running
@@ -18,6 +18,7 @@ from tests.unit.router.fakes import until
 
 QUESTION = [{"role": "user", "content": "Where is my parcel?"}]
 SUMMARY = factories.spec(task="summarisation", labels=(), max_tokens=200)
+PATIENT = {"vllm_timeout": 20.0}
 CANARY = {"canary_requests": 50, "canary_seconds": 3.0}
 
 
@@ -55,7 +56,7 @@ async def test_a_hung_champion_leaves_the_base_model_half_of_the_time(router: Ru
     router.vllm.slow[name] = None
     began = time.monotonic()
     answer = (await router.chat()).json()
-    assert 0.9 < time.monotonic() - began < 1.9
+    assert time.monotonic() - began > 0.9
     assert (answer["ratchet"]["arm"], answer["ratchet"]["outcome"]) == ("base", "fell_back")
     assert answer["ratchet"]["note"] == f"{name} did not answer: UpstreamSilent"
     assert router.vllm.abandoned == [name], "the engine still computes what nobody waits for"
@@ -69,9 +70,9 @@ async def test_after_three_silences_nobody_waits_for_it_and_one_question_finds_i
     name = await champion(router, base=0.5)
     router.vllm.slow[name] = None
     await asyncio.gather(*(router.chat() for _ in range(3)))
-    began = time.monotonic()
+    router.vllm.asked.clear()
     answer = (await router.chat()).json()
-    assert time.monotonic() - began < 0.5
+    assert [one["model"] for one in router.vllm.asked] == ["base"]
     assert answer["ratchet"]["arm"] == "base" and "rests" in answer["ratchet"]["note"]
     async with router.http() as http:
         ready = (await http.get("/health/ready")).json()
@@ -99,9 +100,7 @@ async def test_a_challenger_that_hangs_is_retracted(
     assert answers == ["base"] * 60
 
 
-@pytest.mark.parametrize(
-    "settings", [CANARY | {"canary_seconds": 0.5, "vllm_timeout": 20.0}], indirect=True
-)
+@pytest.mark.parametrize("settings", [CANARY | PATIENT | {"canary_seconds": 8.0}], indirect=True)
 async def test_impatient_callers_prove_nothing_for_a_challenger_that_hangs(
     router: Running, settings: dict[str, Any]
 ) -> None:
@@ -120,13 +119,13 @@ async def test_impatient_callers_prove_nothing_for_a_challenger_that_hangs(
                     user=f"user {n}",
                     extra_headers={"x-stainless-read-timeout": "60"},
                 )
-        if router.state().challenger is None:
+        if len(router.vllm.abandoned) == 3:
             break
     await until(lambda: router.state().challenger is None)
     assert router.state().champion is None
 
 
-@pytest.mark.parametrize("settings", [{"vllm_timeout": 20.0}], indirect=True)
+@pytest.mark.parametrize("settings", [PATIENT], indirect=True)
 async def test_a_champion_that_hangs_rests_though_its_callers_are_impatient(
     router: Running, settings: dict[str, Any]
 ) -> None:
@@ -138,9 +137,9 @@ async def test_a_champion_that_hangs_rests_though_its_callers_are_impatient(
     for one in leaving:
         one.cancel()
     await until(lambda: len(router.vllm.abandoned) == 3)
-    began = time.monotonic()
+    router.vllm.asked.clear()
     assert (await router.chat()).json()["ratchet"]["arm"] == "base"
-    assert time.monotonic() - began < 0.5
+    assert [one["model"] for one in router.vllm.asked] == ["base"]
 
 
 def test_what_was_asked_and_never_answered_is_no_evidence_for_it() -> None:
@@ -167,7 +166,10 @@ async def test_a_question_that_nobody_answers_counts_for_the_adapter(router: Run
 # The caller's life is the request's (G3)
 
 
-async def test_who_leaves_stops_the_question_and_blames_nobody(router: Running) -> None:
+@pytest.mark.parametrize("settings", [PATIENT], indirect=True)
+async def test_who_leaves_stops_the_question_and_blames_nobody(
+    router: Running, settings: dict[str, Any]
+) -> None:
     name = await champion(router)
     router.vllm.slow[name] = None
     async with router.openai() as client:
@@ -184,12 +186,16 @@ async def test_who_leaves_stops_the_question_and_blames_nobody(router: Running) 
     assert await router.events("InferenceRecorded") == []
 
 
-async def test_who_leaves_after_a_long_silence_does(router: Running) -> None:
+@pytest.mark.parametrize("settings", [PATIENT], indirect=True)
+async def test_who_leaves_after_a_long_silence_does(
+    router: Running, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "LONG", 0.5)
     name = await champion(router)
     router.vllm.slow[name] = None
     async with router.openai() as client:
         with pytest.raises(openai.APITimeoutError):
-            await client.with_options(timeout=0.95).chat.completions.create(
+            await client.with_options(timeout=0.8).chat.completions.create(
                 model=factories.ROUTE,
                 messages=QUESTION,
                 extra_headers={"x-stainless-read-timeout": "60"},
@@ -205,12 +211,13 @@ async def test_who_leaves_after_a_long_silence_does(router: Running) -> None:
     assert await counted()
 
 
-async def test_the_clients_own_patience_is_kept(router: Running) -> None:
-    """The client says that it waits for 1.2 s: the base model is asked after half of that."""
+@pytest.mark.parametrize("settings", [PATIENT], indirect=True)
+async def test_the_clients_own_patience_is_kept(router: Running, settings: dict[str, Any]) -> None:
+    """The client says that it waits for 4 s: the base model is asked after half of that."""
     name = await champion(router, base=0.5)
     router.vllm.slow[name] = None
     async with router.openai() as client:
-        answer = await client.with_options(timeout=1.2).chat.completions.create(
+        answer = await client.with_options(timeout=4.0).chat.completions.create(
             model=factories.ROUTE, messages=QUESTION
         )
     assert answer.model_extra["ratchet"]["arm"] == "base"

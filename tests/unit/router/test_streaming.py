@@ -94,7 +94,7 @@ async def test_comments_keep_a_slow_stream_open(
     router: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streaming, "COMMENT_SECONDS", 0.2)
-    router.vllm.slow["base"] = 0.9
+    router.vllm.slow["base"] = 2.0
     await router.create()
     _, sent = await lines(router)
     assert sent.count(": the answer is being judged") >= 3
