@@ -19,12 +19,12 @@ from tests.unit.router.fakes import until
 QUESTION = [{"role": "user", "content": "Where is my parcel?"}]
 SUMMARY = factories.spec(task="summarisation", labels=(), max_tokens=200)
 PATIENT = {"vllm_timeout": 20.0}
-CANARY = {"canary_requests": 50, "canary_seconds": 3.0}
+CANARY = {"canary_requests": 50, "canary_seconds": 20.0, "vllm_timeout": 8.0}
 
 
 @pytest.fixture
 def settings(settings: dict[str, Any], request: pytest.FixtureRequest) -> dict[str, Any]:
-    return settings | {"vllm_timeout": 2.0} | getattr(request, "param", {})
+    return settings | {"vllm_timeout": 4.0} | getattr(request, "param", {})
 
 
 async def champion(router: Running, threshold: float = 0.5, base: float | None = None) -> str:
@@ -56,7 +56,7 @@ async def test_a_hung_champion_leaves_the_base_model_half_of_the_time(router: Ru
     router.vllm.slow[name] = None
     began = time.monotonic()
     answer = (await router.chat()).json()
-    assert time.monotonic() - began > 0.9
+    assert time.monotonic() - began > 1.8
     assert (answer["ratchet"]["arm"], answer["ratchet"]["outcome"]) == ("base", "fell_back")
     assert answer["ratchet"]["note"] == f"{name} did not answer: UpstreamSilent"
     assert router.vllm.abandoned == [name], "the engine still computes what nobody waits for"
@@ -66,7 +66,7 @@ async def test_a_hung_champion_leaves_the_base_model_half_of_the_time(router: Ru
 async def test_after_three_silences_nobody_waits_for_it_and_one_question_finds_it_well(
     router: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(breakers, "REST_SECONDS", 1.0)
+    monkeypatch.setattr(breakers, "REST_SECONDS", 4.0)
     name = await champion(router, base=0.5)
     router.vllm.slow[name] = None
     await asyncio.gather(*(router.chat() for _ in range(3)))
@@ -78,7 +78,7 @@ async def test_after_three_silences_nobody_waits_for_it_and_one_question_finds_i
         ready = (await http.get("/health/ready")).json()
     assert ready["resting"] == [f"{factories.ROUTE}: {name}"]
     router.vllm.slow.clear()
-    await asyncio.sleep(1.1)
+    await asyncio.sleep(4.1)
     assert (await router.chat()).json()["ratchet"]["arm"] == "champion"
     assert (await router.chat()).json()["ratchet"]["arm"] == "champion"
 
@@ -93,14 +93,14 @@ async def test_a_challenger_that_hangs_is_retracted(
     fleet = router.service.parts.fleet
     await until(lambda: fleet.serving(adapter.adapter_id))
     router.vllm.slow[adapter.adapter_id] = None
-    asked = [asyncio.create_task(router.chat(user=f"user {n}")) for n in range(60)]
-    await until(lambda: router.state().challenger is None)
+    asked = [asyncio.create_task(router.chat(user=f"user {n}")) for n in range(30)]
+    await until(lambda: router.state().challenger is None, 60)
     assert router.state().champion is None
     answers = [(await one).json()["ratchet"]["arm"] for one in asked]
-    assert answers == ["base"] * 60
+    assert answers == ["base"] * 30
 
 
-@pytest.mark.parametrize("settings", [CANARY | PATIENT | {"canary_seconds": 8.0}], indirect=True)
+@pytest.mark.parametrize("settings", [CANARY | PATIENT], indirect=True)
 async def test_impatient_callers_prove_nothing_for_a_challenger_that_hangs(
     router: Running, settings: dict[str, Any]
 ) -> None:
@@ -121,7 +121,7 @@ async def test_impatient_callers_prove_nothing_for_a_challenger_that_hangs(
                 )
         if len(router.vllm.abandoned) == 3:
             break
-    await until(lambda: router.state().challenger is None)
+    await until(lambda: router.state().challenger is None, 60)
     assert router.state().champion is None
 
 
