@@ -6,10 +6,9 @@ no single word tells the label.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 
-from benchmarks.own_data.drawing import distinct, filled
+from benchmarks.own_data.drawing import Phrases
 
 SLOTS = {
     "物": (
@@ -172,12 +171,4 @@ CLOSINGS = (
 
 
 def chinese_rows(rows: int, seed: int = 7) -> Iterator[tuple[str, str]]:
-    draw = random.Random(seed)
-    labels = list(ASKED)
-
-    def make(number: int) -> tuple[str, str]:
-        label = labels[number % len(labels)]
-        template = draw.choice(ASKED[label]) + draw.choice(ASIDES) + draw.choice(CLOSINGS)
-        return draw.choice(OPENINGS) + filled(draw, template, SLOTS), label
-
-    return distinct(rows, make)
+    return Phrases(ASKED, OPENINGS, ASIDES, CLOSINGS, SLOTS).rows(rows, seed)
