@@ -54,5 +54,10 @@ def error_code(error: RatchetError) -> str:
     return CODES.get(error.name, snake)
 
 
+INTERNAL = error_body(
+    "something broke on our side; the router's log says what", 500, code="internal_error"
+)
+
+
 def body_of(error: RatchetError) -> JsonObject:
     return error_body(str(error), error.status, getattr(error, "param", None), error_code(error))

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from services.router.openai_errors import error_body, error_code
+from services.router.openai_errors import INTERNAL, body_of, error_body
 from shared.errors import RatchetError
 from shared.http import as_response, problems_of
 from shared.telemetry import log
@@ -41,11 +41,7 @@ class OpenAIRoute(APIRoute):
                 log("http").error(
                     "unexpected", path=request.url.path, error=type(error).__name__, exc_info=error
                 )
-                return _failed(
-                    "something broke on our side; the router's log says what",
-                    500,
-                    code="internal_error",
-                )
+                return JSONResponse(INTERNAL, 500)
 
         return handler
 
@@ -61,21 +57,9 @@ def is_openais(path: str) -> bool:
 
 
 def _refused(error: RatchetError) -> Response:
-    return _failed(
-        str(error),
-        error.status,
-        getattr(error, "param", None),
-        error_code(error),
-        error.retry_after,
-    )
+    headers = {"retry-after": str(error.retry_after)} if error.retry_after else None
+    return JSONResponse(body_of(error), error.status, headers)
 
 
-def _failed(
-    message: str,
-    status: int,
-    param: str | None = None,
-    code: str | None = None,
-    retry_after: int | None = None,
-) -> Response:
-    headers = {"retry-after": str(retry_after)} if retry_after else None
-    return JSONResponse(error_body(message, status, param, code), status, headers)
+def _failed(message: str, status: int) -> Response:
+    return JSONResponse(error_body(message, status), status)

@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 
 from services.router.answers import ChatAnswer, completion_headers
 from services.router.leaving import cancelled, ends_unless_left
-from services.router.openai_errors import body_of, error_body
+from services.router.openai_errors import INTERNAL, body_of
 from services.router.shapes import Shape
 from shared.describing import describe
 from shared.errors import RatchetError
@@ -63,5 +63,4 @@ def outcome_of(answering: asyncio.Task[ChatAnswer], shape: Shape, with_usage: bo
     # An app must hear of it whatever happened.
     except Exception as error:  # noqa: BLE001
         log("http").error("unexpected", path="a stream", error=describe(error), exc_info=error)
-        said = "something broke on our side; the router's log says what"
-        return shape.failure(error_body(said, 500, code="internal_error"))
+        return shape.failure(INTERNAL)
