@@ -48,7 +48,18 @@ async def counts(router: Running, adapter_id: str) -> tuple[int, int]:
     return asked, failed
 
 
-# A hang is a failure (G1)
+async def gives_up(router: Running, seconds: float) -> None:
+    """Ask with a client that leaves after so long, and does not say so before."""
+    async with router.openai() as client:
+        with pytest.raises(openai.APITimeoutError):
+            await client.with_options(timeout=seconds).chat.completions.create(
+                model=factories.ROUTE,
+                messages=QUESTION,
+                extra_headers={"x-stainless-read-timeout": "60"},
+            )
+
+
+# A hang is a failure
 
 
 async def test_a_hung_champion_leaves_the_base_model_half_of_the_time(router: Running) -> None:
@@ -163,7 +174,7 @@ async def test_a_question_that_nobody_answers_counts_for_the_adapter(router: Run
     assert await router.events("InferenceRecorded") == []
 
 
-# The caller's life is the request's (G3)
+# The caller's life is the request's
 
 
 @pytest.mark.parametrize("settings", [PATIENT], indirect=True)
@@ -172,13 +183,7 @@ async def test_who_leaves_stops_the_question_and_blames_nobody(
 ) -> None:
     name = await champion(router)
     router.vllm.slow[name] = None
-    async with router.openai() as client:
-        with pytest.raises(openai.APITimeoutError):
-            await client.with_options(timeout=0.3).chat.completions.create(
-                model=factories.ROUTE,
-                messages=QUESTION,
-                extra_headers={"x-stainless-read-timeout": "60"},
-            )
+    await gives_up(router, 0.3)
     await until(lambda: router.vllm.abandoned == [name])
     await asyncio.sleep(0.1)
     assert await counts(router, name) == (0, 0)
@@ -193,13 +198,7 @@ async def test_who_leaves_after_a_long_silence_does(
     monkeypatch.setattr(chain, "LONG", 0.5)
     name = await champion(router)
     router.vllm.slow[name] = None
-    async with router.openai() as client:
-        with pytest.raises(openai.APITimeoutError):
-            await client.with_options(timeout=0.8).chat.completions.create(
-                model=factories.ROUTE,
-                messages=QUESTION,
-                extra_headers={"x-stainless-read-timeout": "60"},
-            )
+    await gives_up(router, 0.8)
 
     async def counted() -> bool:
         return await counts(router, name) == (1, 1)
@@ -224,7 +223,7 @@ async def test_the_clients_own_patience_is_kept(router: Running, settings: dict[
     assert await counts(router, name) == (1, 1)  # as given to it and answered by another
 
 
-# Known-bad answers are not trusted (G2), and missing is not zero (G7)
+# Known-bad answers are not trusted, and missing is not zero
 
 
 def cut(model: str, completion: dict) -> None:
@@ -277,7 +276,7 @@ async def test_an_engine_that_leaves_something_out_is_unfit_and_says_so(
     assert all(one["answer"] for one in await router.events("InferenceRecorded"))
 
 
-# A fallback that cannot help is left out (G11), and cost is written down (G6)
+# A fallback that cannot help is left out, and cost is written down
 
 
 async def test_a_base_model_that_is_never_trusted_is_not_asked(router: Running) -> None:
@@ -327,7 +326,7 @@ async def test_an_adapter_that_answered_is_enough_where_the_engine_goes_away(
     assert answer["note"] == "the base model did not answer: UpstreamFailed"
 
 
-# One person, one arm (G10); what is not served says what is (G8)
+# One person, one arm; what is not served says what is
 
 
 async def test_one_person_stays_with_one_arm(router: Running, settings: dict[str, Any]) -> None:
