@@ -6,7 +6,7 @@ inserts and the relay's mark cost 32 us of CPU an event with it and 18 without.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -31,14 +31,16 @@ async def insert_many(
     `unless_known` leaves out rows whose primary or unique key exists. Values are what the driver
     takes; for times see `stored`.
     """
-    return await _run(tx, _insert(dialect_of(tx), table, names, unless_known), rows)
+    dialect = dialect_of(tx)
+    return await _run(tx, rows, lambda count: _insert(dialect, table, names, unless_known, count))
 
 
 async def update_many(
     tx: AsyncConnection, table: Table, names: tuple[str, ...], key: str, rows: Sequence[BulkRow]
 ) -> int:
     """Set `names` where `key` is the last value of a row; return how many rows were changed."""
-    return await _run(tx, _update(dialect_of(tx), table, names, key), rows)
+    dialect = dialect_of(tx)
+    return await _run(tx, rows, lambda count: _update(dialect, table, names, key, count))
 
 
 def stored(column: Column[Any], value: Any, dialect: DriverDialect) -> Any:
@@ -50,19 +52,29 @@ def stored(column: Column[Any], value: Any, dialect: DriverDialect) -> Any:
     return convert(value) if convert else value
 
 
-async def _run(tx: AsyncConnection, statement: str, rows: Sequence[BulkRow]) -> int:
+async def _run(
+    tx: AsyncConnection, rows: Sequence[BulkRow], statement: Callable[[int], str]
+) -> int:
     if not rows:
         return 0
-    parameters = dialect_of(tx).bulk_parameters(rows)
-    return (await tx.exec_driver_sql(statement, parameters)).rowcount
+    dialect = dialect_of(tx)
+    most = dialect.bulk_rows(len(rows[0]))
+    changed = 0
+    for some in (rows[start : start + most] for start in range(0, len(rows), most)):
+        parameters = dialect.bulk_parameters(some)
+        changed += (await tx.exec_driver_sql(statement(len(some)), parameters)).rowcount
+    return changed
 
 
-@lru_cache(64)
-def _insert(dialect: Dialect, table: Table, names: tuple[str, ...], unless_known: bool) -> str:
+@lru_cache(1024)
+def _insert(
+    dialect: Dialect, table: Table, names: tuple[str, ...], unless_known: bool, rows: int
+) -> str:
     """Names come from our own tables; values are bound."""
-    return dialect.bulk_insert(table, names, " ON CONFLICT DO NOTHING" if unless_known else "")
+    end = " ON CONFLICT DO NOTHING" if unless_known else ""
+    return dialect.bulk_insert(table, names, end, rows)
 
 
-@lru_cache(64)
-def _update(dialect: Dialect, table: Table, names: tuple[str, ...], key: str) -> str:
-    return dialect.bulk_update(table, names, key)
+@lru_cache(1024)
+def _update(dialect: Dialect, table: Table, names: tuple[str, ...], key: str, rows: int) -> str:
+    return dialect.bulk_update(table, names, key, rows)

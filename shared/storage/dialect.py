@@ -40,11 +40,14 @@ class Dialect(Protocol):
     def insert(self, table: Table) -> SqliteInsert | PostgresInsert:
         """Begin an INSERT that knows ON CONFLICT."""
 
-    def bulk_insert(self, table: Table, names: Sequence[str], conflict: str) -> str:
-        """Write the INSERT of many rows in one go; `conflict` ends it."""
+    def bulk_rows(self, columns: int) -> int:
+        """Return how many rows of so many values one of the two statements below takes."""
 
-    def bulk_update(self, table: Table, names: Sequence[str], key: str) -> str:
-        """Write the UPDATE of many rows in one go, each found by its `key`."""
+    def bulk_insert(self, table: Table, names: Sequence[str], conflict: str, rows: int) -> str:
+        """Write the INSERT of so many rows in one go; `conflict` ends it."""
+
+    def bulk_update(self, table: Table, names: Sequence[str], key: str, rows: int) -> str:
+        """Write the UPDATE of so many rows in one go, each found by its `key`."""
 
     def bulk_parameters(self, rows: Sequence[BulkRow]) -> Any:
         """Turn rows into what the driver takes for the two statements above."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -61,11 +62,14 @@ class Postgres:
     def insert(self, table: Table) -> Insert:
         return insert(table)
 
-    def bulk_insert(self, table: Table, names: Sequence[str], conflict: str) -> str:
+    def bulk_rows(self, columns: int) -> int:  # noqa: ARG002
+        return sys.maxsize  # each column is one array
+
+    def bulk_insert(self, table: Table, names: Sequence[str], conflict: str, _: int) -> str:
         rows = f"SELECT * FROM {_unnested(table, names)}"  # noqa: S608 - our own names
         return f"INSERT INTO {table.name} ({', '.join(names)}) {rows}{conflict}"
 
-    def bulk_update(self, table: Table, names: Sequence[str], key: str) -> str:
+    def bulk_update(self, table: Table, names: Sequence[str], key: str, _: int) -> str:
         assignments = ", ".join(f"{name} = new.{name}" for name in names)
         columns = (*names, key)
         source = f"{_unnested(table, columns)} AS new ({', '.join(columns)})"
