@@ -53,8 +53,20 @@ class ServiceSettings(BaseSettings):
     keys_file: Path = Field(Path(".ratchet/keys.json"), validation_alias="RATCHET_KEYS_FILE")
     host: str = Field("127.0.0.1", validation_alias="HOST")
     port: int = Field(8000, validation_alias=AliasChoices("PORT", "port"), ge=1, le=65535)
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        validation_alias="WORKERS",
+        description="processes behind the port, a core each; a request goes to any of them",
+    )
     log_format: str = Field("console", validation_alias="LOG_FORMAT", pattern="^(console|json)$")
     log_level: str = Field("INFO", validation_alias="LOG_LEVEL")
+    access_log: bool = Field(
+        False,
+        validation_alias="ACCESS_LOG",
+        description="a line for each request: who, where, status, milliseconds, no content",
+    )
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1, validation_alias="MAX_BODY_BYTES")
     max_connections: int = Field(
         2000,

@@ -7,12 +7,15 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram
 
 from shared.describing import describe
 
+# Of the request that is being answered, for every line that is logged meanwhile.
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 EVENTS_HANDLED = Counter("ratchet_events_handled_total", "Events by outcome", ["topic", "outcome"])
 EVENT_SECONDS = Histogram("ratchet_event_seconds", "Time from receipt to commit", ["topic"])
 EVENTS_PUBLISHED = Counter(
@@ -58,6 +61,10 @@ OUTBOX_AGE = Gauge(
     "ratchet_outbox_oldest_seconds",
     "Age of the oldest event committed here and not yet acknowledged by the broker",
 )
+COMMITS_LOST = Counter(
+    "ratchet_commits_lost_total",
+    "What nobody waited for and the database refused for good; the log says why",
+)
 BROKER_UP = Gauge("ratchet_broker_up", "1 while the consumers are started")
 
 
@@ -77,6 +84,7 @@ def configure_logging(level: str, form: str) -> None:
     )
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _with_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -148,6 +156,14 @@ def led_to(error: BaseException | None) -> Iterator[BaseException]:
         waiting.append(one.__cause__ or (None if one.__suppress_context__ else one.__context__))
         if isinstance(one, BaseExceptionGroup):
             waiting += one.exceptions
+
+
+def _with_request_id(
+    _: structlog.typing.WrappedLogger, __: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    if request_id := REQUEST_ID.get():
+        event.setdefault("request_id", request_id)
+    return event
 
 
 def _printed(exc_info: structlog.typing.ExcInfo) -> str:

@@ -16,6 +16,7 @@ from shared.http.auth import Keyring
 from shared.http.door import Door
 from shared.http.errors import EXCEPTION_HANDLERS, error_response
 from shared.settings import ServiceSettings
+from shared.workers import metrics_of_all
 
 Ready = Callable[[], Awaitable[JsonObject]]
 
@@ -36,10 +37,18 @@ def create_api(
         docs_url=None,
         redoc_url=None,
         exception_handlers=EXCEPTION_HANDLERS,
+        # Spans and metrics are ours to make: FastAPI would ask for each request whether to.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     api.state.keyring = Keyring(settings.keys_file)
     allowances = Allowances(settings)
-    api.add_middleware(Door, api=api, allowances=allowances, most=settings.max_body_bytes)
+    api.add_middleware(
+        Door,
+        api=api,
+        allowances=allowances,
+        most=settings.max_body_bytes,
+        access_log=settings.access_log,
+    )
     for router in routers:
         api.include_router(router)
     api.include_router(_operations(ready, trouble))
@@ -71,6 +80,6 @@ def _operations(ready: Ready, trouble: Callable[[], str | None]) -> APIRouter:
 
     @router.get("/metrics", include_in_schema=False)
     async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        return Response(generate_latest(metrics_of_all()), media_type=CONTENT_TYPE_LATEST)
 
     return router

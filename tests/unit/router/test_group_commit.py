@@ -5,8 +5,10 @@ import asyncio
 import pytest
 from sqlalchemy import Column, MetaData, String, Table, func, insert, select
 
-from shared.storage.db import Database
-from shared.storage.group_commit import GroupCommit
+from shared.storage import group_commit
+from shared.storage.db import Database, DatabaseUnavailable
+from shared.storage.group_commit import LATER_SECONDS, DatabaseBehind, GroupCommit
+from shared.telemetry import COMMITS_LOST
 
 metadata = MetaData()
 ITEMS = Table("items", metadata, Column("name", String(20), primary_key=True))
@@ -57,3 +59,62 @@ async def test_a_caller_that_gave_up_still_lets_the_others_commit(
     impatient.cancel()
     await patient
     assert await stored(db) == 2
+
+
+async def test_what_nobody_waits_for_is_stored_together_a_little_later(
+    db: Database, group: GroupCommit
+) -> None:
+    for number in range(100):
+        group.commit_later(f"item-{number}")
+    assert await stored(db) == 0
+    await until_stored(db, 100)
+    assert group.batches == [100]
+
+
+async def test_who_waits_hurries_the_others(db: Database, group: GroupCommit) -> None:
+    group.commit_later("later")
+    async with asyncio.timeout(LATER_SECONDS / 2):
+        await group.commit("now")
+    assert await stored(db) == 2
+
+
+async def test_one_bad_item_among_those_is_counted_and_the_others_are_stored(
+    db: Database, group: GroupCommit
+) -> None:
+    await group.commit("taken")
+    before = COMMITS_LOST._value.get()
+    for name in ("a", "taken", "b"):
+        group.commit_later(name)
+    await until_stored(db, 3)
+    await group.flush()
+    assert COMMITS_LOST._value.get() == before + 1
+
+
+async def test_while_the_database_is_away_items_wait_and_beyond_a_number_no_more_are_taken(
+    db: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "MOST_LATER", 3)
+    monkeypatch.setattr(group_commit, "RETRY_SECONDS", 0.01)
+    write, away = group.write, [True]
+
+    async def or_away(tx, items: list[str]) -> None:
+        if away[0]:
+            raise DatabaseUnavailable(OSError())
+        await write(tx, items)
+
+    group.write = or_away
+    for name in "abc":
+        group.commit_later(name)
+    await asyncio.sleep(3 * LATER_SECONDS)
+    with pytest.raises(DatabaseBehind):
+        group.commit_later("d")
+    with pytest.raises(DatabaseUnavailable):
+        await group.commit("somebody waits")
+    away[0] = False
+    await until_stored(db, 3)
+
+
+async def until_stored(db: Database, count: int) -> None:
+    async with asyncio.timeout(10):
+        while await stored(db) != count:
+            await asyncio.sleep(0.01)
