@@ -1,8 +1,18 @@
 """The HTTP side that all services have alike."""
 
 from shared.http.app import create_api
-from shared.http.auth import Forbidden, Keyring, Principal, Scope, keyring_of, new_key, require
+from shared.http.auth import (
+    Forbidden,
+    Keyring,
+    Principal,
+    Scope,
+    holder,
+    keyring_of,
+    new_key,
+    require,
+)
 from shared.http.connections import connection_class
+from shared.http.door import Direct
 from shared.http.errors import as_response, problems_of
 from shared.http.fields import (
     Id,
@@ -28,6 +38,7 @@ __all__ = [
     "MAX_METADATA",
     "METADATA_CHARACTERS",
     "METADATA_NAME",
+    "Direct",
     "Forbidden",
     "Id",
     "Keyring",
@@ -45,6 +56,7 @@ __all__ = [
     "connection_class",
     "create_api",
     "encoded_size",
+    "holder",
     "is_too_dense",
     "keyring_of",
     "new_key",

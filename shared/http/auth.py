@@ -115,8 +115,9 @@ class Keyring:
 
     def authenticate(self, secret: str) -> Principal | None:
         self._refresh()
-        found = self._keys.get(digest(secret))
-        return found if found and hmac.compare_digest(found.sha256, digest(secret)) else None
+        shown = digest(secret)
+        found = self._keys.get(shown)
+        return found if found and hmac.compare_digest(found.sha256, shown) else None
 
     def by_id(self, key_id: str) -> Principal | None:
         """Find the key behind a signed session, so that a revoked key ends its sessions too."""
@@ -163,11 +164,16 @@ def require(scope: Scope) -> Callable[..., Awaitable[Principal]]:
         # Read at the door; here it is what /openapi.json says of the endpoint.
         _: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer)],
     ) -> Principal:
-        found: Principal | None = request.state.principal
-        if found is None:
-            raise Unauthenticated
-        if scope not in found.scopes:
-            raise Forbidden(scope)
-        return found
+        return holder(request, scope)
 
     return principal
+
+
+def holder(request: Request, scope: Scope) -> Principal:
+    """Return who sent a request, whom the door found. Raises Unauthenticated and Forbidden."""
+    found: Principal | None = request.state.principal
+    if found is None:
+        raise Unauthenticated
+    if scope not in found.scopes:
+        raise Forbidden(scope)
+    return found

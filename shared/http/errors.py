@@ -50,7 +50,19 @@ def problems_of(error: RequestValidationError) -> list[str]:
     ]
 
 
-async def _http(_: Request, error: HTTPException) -> Response:
+class MethodNotAllowed(RatchetError):
+    status = 405
+
+    def __init__(self) -> None:
+        super().__init__("this address takes no such method: /openapi.json says which it takes")
+
+
+async def _http(request: Request, error: HTTPException) -> Response:
+    if error.status_code == 405:
+        # Raised where no endpoint is that knows the shape of its clients.
+        refusal = getattr(request.app.state, "refusal", as_response)
+        refused: Response = refusal(request.url.path, MethodNotAllowed())
+        return refused
     if error.detail == UNREADABLE_JSON:
         return error_response(
             "InvalidRequest",
@@ -58,7 +70,7 @@ async def _http(_: Request, error: HTTPException) -> Response:
             " digits, or not UTF-8",
             422,
         )
-    names = {404: "NotFound", 405: "MethodNotAllowed", 413: "BodyTooLarge"}
+    names = {404: "NotFound", 413: "BodyTooLarge"}
     return error_response(
         names.get(error.status_code, "HttpError"), str(error.detail), error.status_code
     )
