@@ -168,6 +168,7 @@ class KafkaSender:
                     bootstrap_servers=self._bootstrap_servers,
                     client_id=self._client_id,
                     acks="all",
+                    compression_type="lz4",
                     max_batch_size=BATCH_BYTES,
                     max_request_size=LARGEST_MESSAGE,
                 )
