@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import secrets
 import time
 import uuid
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -72,9 +74,32 @@ class Event(Value):
         return f"{re.sub(r'(?<!^)(?=[A-Z])', '-', cls.__name__).lower()}.v{cls.VERSION}"
 
 
+class ToolCall(Value):
+    """A function that a model called; `arguments` is JSON, as the app or the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
+# Whether a field holds nothing: most messages and answers have none of these. A function of our own
+# would cost 0.2 us a field.
+is_unset = operator.not_
+is_none = partial(operator.is_, None)
+
+
 class Message(Value):
     role: Literal["system", "user", "assistant", "tool"]
     content: str
+    tool_calls: tuple[ToolCall, ...] = Field(
+        default=(), exclude_if=is_unset, description="functions that an assistant called"
+    )
+    tool_call_id: str | None = Field(
+        default=None, exclude_if=is_none, description="the call whose result a tool's message is"
+    )
+    name: str | None = Field(
+        default=None, exclude_if=is_none, description="of the tool, where the app says it"
+    )
 
 
 class BlobRef(Value):
@@ -98,8 +123,8 @@ class AdapterRef(Value):
 class Confidence(Value):
     """How sure the served model was, from the tokens of its answer (docs/methods.md, section 1).
 
-    `score` is exp(sum of token logprobs); `p_correct` is the calibrated probability, absent while
-    uncalibrated.
+    `score` is exp(sum of token logprobs), of JSON over the tokens of its values alone; `p_correct`
+    is the calibrated probability, absent while uncalibrated.
     """
 
     score: float = Field(ge=0, le=1)
@@ -109,6 +134,13 @@ class Confidence(Value):
     p_correct: float | None = Field(default=None, ge=0, le=1)
     threshold: float | None = Field(default=None, ge=0, le=1)
     calibration_id: str | None = None
+    features: dict[str, float] | None = Field(
+        default=None,
+        exclude_if=lambda features: features is None,
+        description="what else the tokens tell, kept for better calibrations: of JSON `values`"
+        " (how many), `weakest` (log-probability of one), `whole` (of the text); of free text"
+        " `mean`, `q10`, `q50`, `entropy`, `entropy_max`, in nats a token",
+    )
 
 
 Arm = Literal["base", "champion", "challenger", "external"]
@@ -123,6 +155,9 @@ class Attempt(Value):
     model: str
     adapter_id: str | None = None
     answer: str
+    alternatives: tuple[str, ...] = Field(
+        default=(), exclude_if=is_unset, description="the other answers that an app asked for (n)"
+    )
     confidence: Confidence | None = None
     latency_ms: float = Field(ge=0)
     prompt_tokens: int | None = None

@@ -8,7 +8,19 @@ from typing import Literal
 
 from pydantic import AwareDatetime, Field
 
-from schemas.base import AdapterRef, Arm, Attempt, BlobRef, Confidence, Event, Message, Value
+from schemas.base import (
+    AdapterRef,
+    Arm,
+    Attempt,
+    BlobRef,
+    Confidence,
+    Event,
+    JsonObject,
+    Message,
+    Value,
+    is_unset,
+)
+from schemas.evaluation import ArmResult, PairedTest, Probe
 from schemas.route import HeardSpec
 
 Verdict = Literal["approved", "corrected", "rejected"]
@@ -37,10 +49,21 @@ class InferenceRecorded(Event):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     content: BlobRef | None = Field(
-        default=None, description="messages and answer when they exceed 256 KiB"
+        default=None, description="messages, answer and tools when they exceed 256 KiB"
     )
     metadata: dict[str, str] = {}
     session: str | None = Field(default=None, description="hash of who asked, if the app tells")
+    tools: tuple[JsonObject, ...] = Field(
+        default=(),
+        exclude_if=is_unset,
+        description="functions the model could call, as OpenAI writes them, redacted; an answer"
+        " that calls some is JSON: tool_calls, each with name and arguments, and maybe content",
+    )
+    cut: bool = Field(
+        default=False,
+        exclude_if=is_unset,
+        description="a live answer that ended early: its app left, or the engine broke off",
+    )
 
 
 class FeedbackRecorded(Event):
@@ -97,6 +120,9 @@ class ReviewCompleted(Event):
     withdrawn: bool = Field(default=False, description="this verdict, said before, counts no more")
     supersedes: str | None = Field(default=None, description="review_id withdrawn for this one")
     guideline: str | None = Field(default=None, description="of the route, when it was given")
+    tools: tuple[JsonObject, ...] = Field(
+        default=(), exclude_if=is_unset, description="as in InferenceRecorded"
+    )
 
 
 class Statistic(Value):
@@ -183,49 +209,6 @@ class AdapterTrained(Event):
     spec: HeardSpec
 
 
-class ArmResult(Value):
-    """How one arm did on the held-out rows."""
-
-    arm: Arm
-    adapter_id: str | None = None
-    n: int
-    accuracy: float
-    macro_f1: float | None = None
-    format_compliance: float
-    latency_p50_ms: float
-    latency_p95_ms: float
-    strata: dict[str, float] = Field(
-        default={},
-        description="accuracy on questions that are also trained on (repeated), that are not"
-        " (first_seen), and that were kept out by hash (held_out)",
-    )
-
-
-class PairedTest(Value):
-    """Challenger against another arm on the same rows: one-sided mid-p McNemar (docs/methods.md,
-    section 6).
-    """
-
-    against: Arm
-    wins: int
-    losses: int
-    p_value: float
-    alpha: float
-    passed: bool
-
-
-class Probe(Value):
-    """A prompt with the evaluator's own reading of it: proves that a loaded adapter acts, and acts
-    as evaluated.
-    """
-
-    messages: tuple[Message, ...]
-    answer: str
-    logprob: float = Field(description="sum over the answer's tokens, with the adapter")
-    base_logprob: float | None = None
-    base_answer: str | None = None
-
-
 class AdapterEvaluated(Event):
     """The gate's verdict on an adapter, with its numbers. Said by the evaluator."""
 
@@ -239,6 +222,7 @@ class AdapterEvaluated(Event):
     probe: Probe | None = None
     report: BlobRef | None = None
     seconds: float
+    holds_for: str | None = Field(default=None, description="as in CalibrationFitted")
 
 
 class CalibrationFitted(Event):
@@ -262,6 +246,7 @@ class CalibrationFitted(Event):
     alpha: float = Field(description="tolerated error among trusted answers")
     certified: bool = Field(description="the exact binomial bound holds at 90 %")
     coverage: float = Field(ge=0, le=1, description="share of the rows at or above the threshold")
+    holds_for: str | None = Field(default=None, description="digest of arm, route and engine")
 
 
 class ChallengerState(Value):

@@ -9,6 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from schemas.base import JsonObject, Message, Value
 
 SystemRule = Literal["replace", "append", "app"]
+Durability = Literal["strict", "relaxed"]
+StreamRule = Literal["buffered", "live"]
 Task = Literal["classification", "extraction", "format", "summarisation", "conversation"]
 
 # The smallest training set worth a run: rows per label for classification, rows in all otherwise
@@ -108,6 +110,16 @@ class RouteSpec(Value):
         description="what becomes of the app's own system message: the route's prompt takes its"
         " place (replace), or stands before it (append), or gives way to it (app)",
     )
+    stream: StreamRule = Field(
+        default="buffered",
+        description="whether a stream begins when its answer has been judged as a whole (buffered),"
+        " or with its first token, before anything is known of it (live)",
+    )
+    durability: Durability = Field(
+        default="strict",
+        description="whether an answer is on disk before it is given (strict), or within 50 ms of"
+        " it (relaxed: faster, and lost where the router dies within them)",
+    )
     max_tokens: int = Field(default=16, ge=1, le=4096)
     review: ReviewRule = ReviewRule()
     retrain: RetrainRule = RetrainRule()
@@ -139,14 +151,6 @@ class RouteSpec(Value):
         Any difference between the two costs accuracy.
         """
         return self._with_system(self.system_prompt, messages)
-
-    @property
-    def base_choices(self) -> tuple[str, ...]:
-        """Return the only answers the base model may give (constrained decoding); empty means any.
-
-        An adapter has learned them instead.
-        """
-        return self.labels if self.task == "classification" else ()
 
     def detailed_messages(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         """Return what the base model is asked."""

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from schemas.base import AdapterRef, BlobRef, Confidence, Message, uuid7
+from schemas.evaluation import ArmResult, PairedTest, Probe
 from schemas.events import (
     AdapterEvaluated,
     AdapterTrained,
-    ArmResult,
     CalibrationFitted,
     DatasetBuilt,
     DriftDetected,
     FeedbackRecorded,
     InferenceRecorded,
-    PairedTest,
-    Probe,
     ReviewCompleted,
     ReviewRequested,
     RouteChanged,
@@ -24,6 +22,7 @@ from schemas.events import (
     TrainingProgressed,
 )
 from schemas.route import RouteSpec
+from shared.rules import population
 
 ROUTE = "acme/support-triage"
 USER = (Message(role="user", content="Where is my parcel? It was due on Monday."),)
@@ -233,13 +232,18 @@ def evaluated(**changes: Any) -> AdapterEvaluated:
     )
 
 
-def calibration(**changes: Any) -> CalibrationFitted:
+def calibration(of: RouteSpec | None = None, **changes: Any) -> CalibrationFitted:
+    """Return a calibration that holds for an arm of a route (`of`) on an engine that tells no
+    release.
+    """
+    adapter_id = changes.get("adapter_id", adapter().adapter_id)
     return CalibrationFitted(
         **(
             COMMON
             | {
                 "calibration_id": uuid7(),
-                "adapter_id": adapter().adapter_id,
+                "adapter_id": adapter_id,
+                "holds_for": population(of or spec(), adapter_id, "", 0),
                 "slope": 1.0,
                 "intercept": 0.0,
                 "threshold": 0.7,

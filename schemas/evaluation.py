@@ -1,0 +1,50 @@
+"""What an evaluation found: how the arms did, and by what an adapter is known again."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from schemas.base import Arm, Message, Value
+
+
+class ArmResult(Value):
+    """How one arm did on the held-out rows."""
+
+    arm: Arm
+    adapter_id: str | None = None
+    n: int
+    accuracy: float
+    macro_f1: float | None = None
+    format_compliance: float
+    latency_p50_ms: float
+    latency_p95_ms: float
+    strata: dict[str, float] = Field(
+        default={},
+        description="accuracy on questions that are also trained on (repeated), that are not"
+        " (first_seen), and that were kept out by hash (held_out)",
+    )
+
+
+class PairedTest(Value):
+    """Challenger against another arm on the same rows: one-sided mid-p McNemar (docs/methods.md,
+    section 6).
+    """
+
+    against: Arm
+    wins: int
+    losses: int
+    p_value: float
+    alpha: float
+    passed: bool
+
+
+class Probe(Value):
+    """A prompt with the evaluator's own reading of it: proves that a loaded adapter acts, and acts
+    as evaluated.
+    """
+
+    messages: tuple[Message, ...]
+    answer: str
+    logprob: float = Field(description="sum over the answer's tokens, with the adapter")
+    base_logprob: float | None = None
+    base_answer: str | None = None
