@@ -6,33 +6,38 @@ from shared.rules.adapter_folder import (
     examine_new_adapter,
 )
 from shared.rules.calibration import CLIP, p_correct
-from shared.rules.completion import FREE, Bounds
+from shared.rules.cleaning import cleaned, cleaned_answer, cleaned_json, cleaned_tools
+from shared.rules.completion import FREE, Bounds, Sampling, as_turn
 from shared.rules.content import (
     ESCAPED_BYTES,
     FRAME_BYTES,
     INLINE_BYTES,
     Content,
+    characters_of,
     fits_in_event,
     read_content,
     store_content,
 )
-from shared.rules.messages import MOST_PARTS, ROLES, NoContent, Role, Said, read_message
+from shared.rules.engine_answers import Completion, as_completion
+from shared.rules.event_streams import Gathered
+from shared.rules.forms import ANYTHING, RULES, TOO_LONG, Form, Grammar, form_of, population
+from shared.rules.messages import MOST_PARTS, ROLES, NoContent, Role, Said, read_calls, read_message
 from shared.rules.redaction import redact
 from shared.rules.routes import RouteBook, RouteUnknown
 from shared.rules.sessions import session_hash
-from shared.rules.vllm import (
-    Completion,
+from shared.rules.tools import Tools
+from shared.rules.vllm import Patience, Timeouts, VllmClient
+from shared.rules.vllm_errors import (
     ModelNotServed,
     NotACompletion,
     RequestRefused,
-    Timeouts,
     VllmAway,
-    VllmClient,
     VllmError,
     VllmFailed,
 )
 
 __all__ = [
+    "ANYTHING",
     "CLIP",
     "ESCAPED_BYTES",
     "FRAME_BYTES",
@@ -40,27 +45,45 @@ __all__ = [
     "INLINE_BYTES",
     "MOST_PARTS",
     "ROLES",
+    "RULES",
+    "TOO_LONG",
     "AdapterFolderRefused",
     "Bounds",
     "Completion",
     "Content",
+    "Form",
+    "Gathered",
+    "Grammar",
     "ModelNotServed",
     "NoContent",
     "NotACompletion",
+    "Patience",
     "RequestRefused",
     "Role",
     "RouteBook",
     "RouteUnknown",
     "Said",
+    "Sampling",
     "Timeouts",
+    "Tools",
     "VllmAway",
     "VllmClient",
     "VllmError",
     "VllmFailed",
+    "as_completion",
+    "as_turn",
+    "characters_of",
+    "cleaned",
+    "cleaned_answer",
+    "cleaned_json",
+    "cleaned_tools",
     "examine_adapter",
     "examine_new_adapter",
     "fits_in_event",
+    "form_of",
     "p_correct",
+    "population",
+    "read_calls",
     "read_content",
     "read_message",
     "redact",

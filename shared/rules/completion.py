@@ -6,9 +6,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from schemas.base import JsonObject, Message
+from shared.rules.tools import Tools
 
 # Alternatives a token, from which the margin of the first one is read.
 TOP_LOGPROBS = 5
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How answers are drawn that are to differ from each other."""
+
+    # How many.
+    n: int
+    temperature: float = 1.0
+    top_p: float | None = None
+    seed: int | None = None
+
+    def request(self) -> JsonObject:
+        wanted = {"top_p": self.top_p, "seed": self.seed}
+        given = {name: value for name, value in wanted.items() if value is not None}
+        return {"n": self.n, "temperature": self.temperature} | given
 
 
 @dataclass(frozen=True)
@@ -21,6 +38,22 @@ class Bounds:
     json_schema: JsonObject | None = None
     # Texts that end the answer, and are no part of it.
     stop: tuple[str, ...] = ()
+    # What may be called. Where something must be, `json_schema` holds the answer to it.
+    tools: Tools | None = None
+    # None: one answer, the most probable one.
+    sampling: Sampling | None = None
+    # The answer should be JSON, although nothing holds it to that.
+    hopes_for_json: bool = False
+
+    @property
+    def is_json(self) -> bool:
+        """Say whether confidence is read from the values alone."""
+        return self.hopes_for_json or self.json_schema is not None
+
+    @property
+    def is_text(self) -> bool:
+        """Say whether an answer is text of any length, and neither a label nor JSON."""
+        return not self.choices and not self.is_json
 
 
 FREE = Bounds()
@@ -37,7 +70,7 @@ def completion_request(
     """
     body: JsonObject = {
         "model": model,
-        "messages": [{"role": m.role, "content": m.content} for m in messages],
+        "messages": [as_turn(message) for message in messages],
         "max_tokens": max_tokens,
         "temperature": 0,
         "logprobs": True,
@@ -51,4 +84,27 @@ def completion_request(
         )
     if bounds.stop:
         body["stop"] = list(bounds.stop)
+    if bounds.tools:
+        body |= bounds.tools.request()
+    if bounds.sampling:
+        body |= bounds.sampling.request()
     return body
+
+
+def as_turn(message: Message) -> JsonObject:
+    """Return a message as chat templates take it; vLLM reads arguments, and trainers must, too."""
+    turn: JsonObject = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        turn["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": call.arguments},
+            }
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id:
+        turn["tool_call_id"] = message.tool_call_id
+    if message.name:
+        turn["name"] = message.name
+    return turn

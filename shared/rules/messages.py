@@ -10,6 +10,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from schemas.base import ToolCall
+from schemas.json_answers import read_json
+
 Role = Literal["system", "user", "assistant", "tool"]
 
 # OpenAI's names, old and new; `human`, `ai` of LangChain; `model` of Gemini.
@@ -47,6 +50,9 @@ PLACEHOLDERS = (
     ("inline", "file"),
 )
 NAME = re.compile(r"[\w.:-]{1,64}")
+CALL_ID = re.compile(r"[!-~]{1,200}")
+# Of one message.
+MOST_CALLS = 128
 KIND = re.compile(r"[\w.-]{1,40}")
 
 
@@ -78,6 +84,28 @@ def read_message(content: object, calls: object = None) -> Said:
         "\n".join(part.text for part in parts if part.text is not None),
         tuple(part.left_out for part in parts if part.left_out),
     )
+
+
+def read_calls(calls: object) -> tuple[ToolCall, ...]:
+    """Return the calls of a message where all are OpenAI's, of functions and with an object as
+    arguments; else none of them, for a part of a turn would be another turn.
+    """
+    if not isinstance(calls, list) or not 0 < len(calls) <= MOST_CALLS:
+        return ()
+    read = tuple(map(_tool_call, calls))
+    return tuple(call for call in read if call) if all(read) else ()
+
+
+def _tool_call(call: object) -> ToolCall | None:
+    match call:
+        case {"id": str(identity), "function": {"name": str(name), "arguments": str(sent)}}:
+            try:
+                is_object = isinstance(read_json(sent or "{}"), dict)
+            except ValueError:
+                return None
+            if is_object and NAME.fullmatch(name) and CALL_ID.fullmatch(identity):
+                return ToolCall(id=identity, name=name, arguments=sent or "{}")
+    return None
 
 
 def _parts(content: object, depth: int = 0) -> Iterator[_Part]:

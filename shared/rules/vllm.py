@@ -2,94 +2,46 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from asyncio import timeout
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+from aiohttp import (
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    TCPConnector,
+)
 from pydantic_core import from_json, to_json
+from yarl import URL
 
-from schemas.base import Confidence, JsonObject, Message
-from shared.errors import RatchetError
+from schemas.base import JsonObject, Message
 from shared.rules.completion import FREE, Bounds, completion_request
-from shared.rules.confidence import read_answer
+from shared.rules.engine_answers import Completion, as_completion
+from shared.rules.event_streams import Gathered, events_of
+from shared.rules.questions import Questions
+from shared.rules.vllm_errors import (
+    ModelNotServed,
+    NotACompletion,
+    RequestRefused,
+    VllmAway,
+    VllmFailed,
+    error_detail,
+    failure,
+)
 
-AWAY = (httpx.HTTPError, asyncio.TimeoutError)
-# Nobody was reached, so that nothing was asked.
-UNREACHED = (httpx.ConnectError, httpx.ConnectTimeout)
-REFUSALS = (400, 413, 422)
-# Retry-After in seconds; a date is not read.
-WAIT = re.compile(r"[0-9]{1,5}")
+HTTP_OK = 200
+AWAY = (ClientError, TimeoutError)
+# Seconds that an idle connection is kept: vLLM closes it after 5
+# (vllm/envs.py, VLLM_HTTP_TIMEOUT_KEEP_ALIVE), and a question must not meet that.
+IDLE_SECONDS = 4.0
+BROKE_OFF = "it broke off in the middle of an answer"
 # What vLLM answers, with status 400, when the name it should load is served already.
 ALREADY_LOADED = "already been loaded"
-
-
-@dataclass(frozen=True)
-class Completion:
-    """One answer at temperature 0, as the engine gave it."""
-
-    answer: str
-    confidence: Confidence
-    # Natural logarithm: the sum over the tokens that spell the answer.
-    logprob: float
-    # Until the answer is parsed; what waits for the engine counts.
-    latency_ms: float = 0.0
-    finish_reason: str = "stop"
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    # OpenAI's entries of `logprobs.content`, the end token's among them.
-    tokens: Sequence[JsonObject] = field(default=(), repr=False, compare=False)
-
-
-class VllmError(RatchetError):
-    """vLLM did not do what it was asked: each service says what follows from it."""
-
-
-class VllmAway(VllmError):
-    """Nobody answered, or not in time."""
-
-    def __init__(self, cause: BaseException) -> None:
-        super().__init__(type(cause).__name__)
-        self.reached = not isinstance(cause, UNREACHED)
-
-
-class VllmFailed(VllmError):
-    """It answered with an error that is neither a refusal nor a missing model."""
-
-    def __init__(self, code: int, detail: str, retry_after: int | None = None) -> None:
-        """Make the error of an HTTP status; `retry_after` (seconds) is what the server said."""
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-        self.retry_after = retry_after
-
-
-class RequestRefused(VllmError):
-    """The request itself is at fault, for example too long for the model."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
-
-
-class ModelNotServed(VllmError):
-    """It does not hold that model: it restarted and forgot its adapters, or never loaded it."""
-
-    def __init__(self, model: str, detail: str) -> None:
-        super().__init__(detail)
-        self.model = model
-        self.detail = detail
-
-
-class NotACompletion(VllmError):
-    """Something answered that does not speak as vLLM does, or left out what must be there."""
-
-    def __init__(self, cause: BaseException) -> None:
-        why = str(cause) if type(cause) is ValueError else type(cause).__name__
-        super().__init__(f"it is not an OpenAI-compatible completion with logprobs ({why})")
 
 
 @dataclass(frozen=True)
@@ -100,6 +52,16 @@ class Timeouts:
     connect: float
     # For lists, loading and unloading.
     admin: float
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait for an answer in pieces."""
+
+    # Seconds until its first piece.
+    first: float
+    # Of the whole, by `time.monotonic`.
+    deadline: float
 
 
 class VllmClient:
@@ -120,15 +82,14 @@ class VllmClient:
         connections: int = 256,
     ) -> None:
         self.url = url.rstrip("/").removesuffix("/v1")
-        self._answering = httpx.Timeout(timeouts.answer, connect=timeouts.connect)
-        self._administering = httpx.Timeout(timeouts.admin, connect=timeouts.connect)
-        self._limits = httpx.Limits(
-            max_connections=connections, max_keepalive_connections=connections
-        )
+        self._timeouts = timeouts
+        self._connections = connections
         self._headers = {"content-type": "application/json"}
         if api_key:
             self._headers["authorization"] = f"Bearer {api_key}"
-        self._client: httpx.AsyncClient | None = None
+        self._chat = URL(f"{self.url}/v1/chat/completions")
+        self._session: ClientSession | None = None
+        self._questions = Questions(self._chat, self._headers, timeouts.connect, IDLE_SECONDS)
 
     async def ask(
         self,
@@ -144,22 +105,81 @@ class VllmClient:
         """
         started = time.perf_counter()
         request = to_json(completion_request(model, messages, max_tokens, bounds))
+        longest = self._timeouts.answer if seconds is None else min(seconds, self._timeouts.answer)
         try:
-            async with asyncio.timeout(seconds):
-                body = await self._send(
-                    "POST", "/v1/chat/completions", request, model, self._answering
-                )
-        except TimeoutError as error:
+            answer = await self._questions.ask(request, longest)
+        except (OSError, TimeoutError) as error:
             raise VllmAway(error) from error
+        if answer.status != HTTP_OK:
+            raise failure(answer.status, answer.body, answer.retry_after, model)
+        body = parsed(answer.body)
         try:
-            return as_completion(body, (time.perf_counter() - started) * 1000)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+            return as_completion(body, (time.perf_counter() - started) * 1000, bounds)
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise NotACompletion(error) from error
+
+    async def ask_live(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        max_tokens: int,
+        bounds: Bounds,
+        patience: Patience,
+        give: Callable[[Gathered], None],
+    ) -> Completion:
+        """Ask for one completion, and `give` what has come of it with each piece.
+
+        Raises what `ask` does, and VllmFailed where the engine breaks off in the middle.
+        """
+        started = time.perf_counter()
+        request = completion_request(model, messages, max_tokens, bounds)
+        request |= {"stream": True, "stream_options": {"include_usage": True}}
+        gathered = Gathered()
+        try:
+            async with (
+                timeout(patience.first) as limit,
+                aclosing(self._events(to_json(request), model)) as events,
+            ):
+                async for event in events:
+                    if "error" in event:
+                        raise VllmFailed(500, error_detail(to_json(event)))
+                    if gathered.add(event):
+                        limit.reschedule(patience.deadline)
+                        give(gathered)
+            if gathered.finish_reason is None:
+                raise VllmFailed(502, BROKE_OFF)
+            return as_completion(gathered.body, (time.perf_counter() - started) * 1000, bounds)
+        except AWAY as error:
+            if gathered.text and not isinstance(error, TimeoutError):
+                raise VllmFailed(502, BROKE_OFF) from error
+            raise VllmAway(error) from error
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise NotACompletion(error) from error
+
+    async def _events(self, content: bytes, model: str) -> AsyncGenerator[JsonObject]:
+        limits = ClientTimeout(total=None, sock_connect=self._timeouts.connect)
+        async with self._open().post(
+            self._chat, data=content, timeout=limits, allow_redirects=False
+        ) as response:
+            if response.status != 200:
+                said = await response.read()
+                raise failure(response.status, said, response.headers.get("retry-after", ""), model)
+            async with aclosing(events_of(response.content.iter_any())) as events:
+                async for event in events:
+                    yield event
 
     async def models(self) -> frozenset[str]:
         """Return the names it serves now: the base model's and those of loaded adapters."""
-        body = await self._send("GET", "/v1/models", None, "", self._administering)
+        body = await self._administer("GET", "/v1/models", None, "")
         return frozenset(model["id"] for model in body["data"])
+
+    async def release(self) -> str:
+        """Return the release of the engine; empty where it does not say."""
+        try:
+            body = await self._administer("GET", "/version", None, "")
+        except (ModelNotServed, RequestRefused, VllmFailed):
+            return ""
+        return str(body.get("version", ""))
 
     async def load(self, adapter_id: str, folder: Path) -> None:
         """Load an adapter. What is loaded already counts as success.
@@ -170,7 +190,7 @@ class VllmClient:
         """
         request = {"lora_name": adapter_id, "lora_path": str(folder)}
         try:
-            await self._administer("/v1/load_lora_adapter", request, adapter_id)
+            await self._administer("POST", "/v1/load_lora_adapter", request, adapter_id)
         except RequestRefused as refused:
             if ALREADY_LOADED not in refused.detail:
                 raise
@@ -178,86 +198,64 @@ class VllmClient:
     async def unload(self, adapter_id: str) -> None:
         """Unload an adapter. What is not loaded counts as success."""
         try:
-            await self._administer("/v1/unload_lora_adapter", {"lora_name": adapter_id}, adapter_id)
+            request = {"lora_name": adapter_id}
+            await self._administer("POST", "/v1/unload_lora_adapter", request, adapter_id)
         except (RequestRefused, ModelNotServed):
             pass
 
     async def count_tokens(self, model: str, text: str) -> int:
         """Return how many tokens a text takes, without those that begin or end a sequence."""
         request = {"model": model, "prompt": text, "add_special_tokens": False}
-        body = await self._send("POST", "/tokenize", to_json(request), model, self._administering)
+        body = await self._administer("POST", "/tokenize", request, model)
         try:
             return int(body["count"])
         except (KeyError, TypeError, ValueError) as error:
             raise NotACompletion(error) from error
 
     async def close(self) -> None:
-        if self._client:
-            await self._client.aclose()
+        self._questions.close()
+        if self._session:
+            await self._session.close()
 
-    async def _administer(self, path: str, request: dict[str, str], adapter_id: str) -> None:
-        await self._send("POST", path, to_json(request), adapter_id, self._administering)
+    async def _administer(
+        self, method: str, path: str, request: JsonObject | None, model: str
+    ) -> JsonObject:
+        content = None if request is None else to_json(request)
+        url = URL(f"{self.url}{path}")
+        return await self._send(method, url, content, model, self._timeouts.admin)
 
     async def _send(
-        self, method: str, path: str, content: bytes | None, model: str, timeout: httpx.Timeout
+        self, method: str, url: URL, content: bytes | None, model: str, seconds: float
     ) -> JsonObject:
         """Send one request and return the parsed answer; `model` is named in the error."""
-        if self._client is None:
-            self._client = httpx.AsyncClient(
-                base_url=self.url, limits=self._limits, headers=self._headers, trust_env=False
-            )
+        limits = ClientTimeout(total=seconds, sock_connect=self._timeouts.connect)
         try:
-            response = await self._client.request(method, path, content=content, timeout=timeout)
+            async with self._open().request(
+                method, url, data=content, timeout=limits, allow_redirects=False
+            ) as response:
+                said = await response.read()
         except AWAY as error:
             raise VllmAway(error) from error
-        if response.status_code == 200:
-            return parsed(response)
-        raise failure(response, model)
+        if response.status == HTTP_OK:
+            return parsed(said)
+        raise failure(response.status, said, response.headers.get("retry-after", ""), model)
+
+    def _open(self) -> ClientSession:
+        if self._session is None:
+            self._session = ClientSession(
+                connector=TCPConnector(limit=self._connections, keepalive_timeout=IDLE_SECONDS),
+                cookie_jar=DummyCookieJar(),
+                headers=self._headers,
+                # Compressing what comes over loopback would cost more than it saves.
+                skip_auto_headers=("accept-encoding", "user-agent"),
+            )
+        return self._session
 
 
-def as_completion(body: JsonObject, latency_ms: float) -> Completion:
-    choice = body["choices"][0]
-    usage = body.get("usage") or {}
-    # Missing is not zero: without either nothing can be said of the answer.
-    said, logprobs = choice["message"]["content"], choice["logprobs"]
-    if said is None or logprobs is None:
-        raise ValueError("no content" if said is None else "no logprobs")
-    reading = read_answer(choice)
-    return Completion(
-        # PostgreSQL holds no NUL. What an app sends is refused for it; a model cannot be told.
-        answer=said.replace("\0", "\ufffd"),
-        confidence=reading.confidence,
-        logprob=reading.logprob,
-        latency_ms=latency_ms,
-        finish_reason=choice.get("finish_reason") or "stop",
-        prompt_tokens=usage.get("prompt_tokens"),
-        completion_tokens=usage.get("completion_tokens"),
-        tokens=logprobs.get("content") or (),
-    )
-
-
-def parsed(response: httpx.Response) -> JsonObject:
+def parsed(said: bytes) -> JsonObject:
     """Return the body; nothing where it is plain text, as after loading and unloading."""
     try:
-        body = from_json(response.content)
+        body = from_json(said)
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
-
-
-def failure(response: httpx.Response, model: str) -> VllmError:
-    detail = error_detail(response)
-    if response.status_code == 404:
-        return ModelNotServed(model, detail)
-    if response.status_code in REFUSALS:
-        return RequestRefused(detail)
-    wait = response.headers.get("retry-after", "")
-    return VllmFailed(response.status_code, detail, int(wait) if WAIT.fullmatch(wait) else None)
-
-
-def error_detail(response: httpx.Response) -> str:
-    """Return what the server says in OpenAI's shape of an error, else the start of its text."""
-    try:
-        return str(from_json(response.content)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return response.text[:300]
