@@ -21,12 +21,14 @@ from services.capture.shapes import (
     is_swollen,
 )
 from shared.http import MAX_METADATA, printable, read_metadata
-from shared.rules import NoContent, Said, read_message
+from shared.rules import NoContent, Said, read_calls, read_message
 
 # Names that are given; a receipt is no copy of the request.
 MOST_UNKNOWN = 5
 MOST_LEFT_OUT = 20
 METADATA = "metadata."
+# What only the result of a tool has.
+RESULT = ("tool_call_id", "name")
 TIME = TypeAdapter(datetime)
 # What pydantic says of half a surrogate pair.
 WORDS = {"string_unicode": "contains half of a surrogate pair; send valid Unicode"}
@@ -172,8 +174,12 @@ def _look_at_messages(item: dict[str, Any], field: str) -> Iterator[LeftOut]:
             return
         where = f"{field}.{number}"
         plain = dialects.message_of(message)
-        said = _said(plain, f"{where}.content")
-        read.append({"role": plain["role"], "content": said.text})
+        calls = read_calls(plain.get("tool_calls"))
+        said = _said(plain | {"tool_calls": None} if calls else plain, f"{where}.content")
+        turn = {"role": plain["role"], "content": said.text}
+        if calls:
+            turn["tool_calls"] = [call.model_dump() for call in calls]
+        read.append({name: plain[name] for name in RESULT if name in plain} | turn)
         yield from _named(said, where)
     item[field] = read
 

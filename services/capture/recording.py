@@ -5,6 +5,7 @@ by reference.
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 import time
 from binascii import b2a_base64
@@ -20,6 +21,7 @@ from shared.rules import (
     ESCAPED_BYTES,
     FRAME_BYTES,
     INLINE_BYTES,
+    cleaned_json,
     fits_in_event,
     redact,
     session_hash,
@@ -69,9 +71,7 @@ class InferenceEntries:
     def entry(self, sent: SentInference, route: str) -> Entry:
         """Make the entry of one inference; block while it writes content too large for an event."""
         event_id, inference_id = next(self._ids)
-        messages = [
-            {"role": role, "content": redact(content)} for role, content in sent.conversation()
-        ]
+        messages = [cleaned_turn(turn) for turn in sent.turns()]
         answer = redact(sent.answer)
         event = renderer(self.origin.tenant, route)(
             event_id,
@@ -87,10 +87,10 @@ class InferenceEntries:
         )
         facts = [answer]
         for message in messages:
-            facts += message.values()
+            facts += (text_of(value) for value in message.values())
         return entry_of("inference", self.origin, route, sent.client_id, inference_id, facts, event)
 
-    def _content(self, messages: list[dict[str, str]], answer: str) -> JsonObject:
+    def _content(self, messages: list[JsonObject], answer: str) -> JsonObject:
         """Return messages and answer, or a reference to them where an event can't carry them."""
         if is_small(messages, answer):
             return {"messages": messages, "answer": answer}
@@ -113,15 +113,29 @@ def renderer(tenant: str, route: str) -> Renderer:
     return Renderer(like, SERVICE)
 
 
-def is_small(messages: list[dict[str, str]], answer: str) -> bool:
+def cleaned_turn(turn: JsonObject) -> JsonObject:
+    """Redact a message, with the arguments of its calls."""
+    turn["content"] = redact(turn["content"])
+    for call in turn.get("tool_calls", ()):
+        call["arguments"] = cleaned_json(call["arguments"], redact)
+    return turn
+
+
+def text_of(value: str | list[JsonObject]) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def is_small(messages: list[JsonObject], answer: str) -> bool:
     """Say whether an event can carry these; makes models only where characters leave a doubt."""
     characters = len(answer) + len(messages) * FRAME_BYTES
     for message in messages:
         characters += len(message["content"])
+        if "tool_calls" in message:
+            characters += INLINE_BYTES
     return characters * ESCAPED_BYTES <= INLINE_BYTES or fits_in_event(as_models(messages), answer)
 
 
-def as_models(messages: list[dict[str, str]]) -> list[Message]:
+def as_models(messages: list[JsonObject]) -> list[Message]:
     return [Message.model_validate(message) for message in messages]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, ClassVar, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -22,29 +22,18 @@ from pydantic import (
     model_validator,
 )
 
+from schemas.base import JsonObject
+from services.capture.messages import SentMessage, Text
 from shared.clock import now
 from shared.http import MAX_METADATA, METADATA_CHARACTERS, METADATA_NAME, Storable
-from shared.rules import ROLES, read_message
 
 MAX_MESSAGES = 500
-# Of one text; what is too large for an event goes by reference, and a body is bounded as a whole.
-MAX_TEXT = 4 * 1024 * 1024
 # Well beyond every shape: pydantic makes an error of each unknown field. Of wrong members of a list
 # it would, too, 7.5 s of them in 4 MiB; so lists end at the first (`fail_fast`).
 MAX_FIELDS = 32
 # No model was asked before; and a date in the year 1 leaves the calendar in another time zone.
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 CLOCK_SKEW = timedelta(minutes=10)
-
-
-def _text_of(content: object) -> object:
-    """Join parts that are all text; what is more than that needs a closer look."""
-    if isinstance(content, str):
-        return content
-    said = read_message(content)
-    if said.left_out or content is None:
-        raise ValueError("is more than text")
-    return said.text
 
 
 def _as_text(value: object) -> object:
@@ -72,7 +61,6 @@ def is_swollen(item: object) -> bool:
     return isinstance(item, dict) and len(item) > MAX_FIELDS
 
 
-Text = Annotated[str, Field(max_length=MAX_TEXT), Storable]
 ModelName = Annotated[str, Field(min_length=1, max_length=200), Storable]
 Comment = Annotated[str, Field(min_length=1, max_length=16_384), Storable]
 Correction = Annotated[str, Field(min_length=1, max_length=131_072), Storable]
@@ -120,20 +108,6 @@ class Sent(BaseModel):
     occurred_at: Occurred | None = None
 
 
-class SentMessage(BaseModel):
-    # Names and the ids of tool calls are not kept.
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    role: Annotated[
-        Literal["system", "user", "assistant", "tool"],
-        BeforeValidator(lambda role: ROLES.get(role, role) if isinstance(role, str) else role),
-    ]
-    content: Annotated[Text, BeforeValidator(_text_of)]
-    # Where there are any, `mending` reads them.
-    tool_calls: Annotated[tuple[()], Field(max_length=0)] | None = None
-    function_call: None = None
-
-
 class SentInference(Sent):
     """One question and its answer, as the app saw them."""
 
@@ -171,10 +145,16 @@ class SentInference(Sent):
         return self
 
     def conversation(self) -> list[tuple[str, str]]:
-        """Return who said what, as pairs of role and content."""
+        """Return who said what, as pairs of role and text for people."""
         if self.messages is None:
             return [("user", self.input or "")]
-        return [(message.role, message.content) for message in self.messages]
+        return [(message.role, message.shown()) for message in self.messages]
+
+    def turns(self) -> list[JsonObject]:
+        """Return who said what, as events hold it."""
+        if self.messages is None:
+            return [{"role": "user", "content": self.input or ""}]
+        return [message.turn() for message in self.messages]
 
 
 class Scale(BaseModel):

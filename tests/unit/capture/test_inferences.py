@@ -7,6 +7,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+from typing import Any
+
+import pytest
 
 from schemas import topics
 from schemas.base import BlobRef
@@ -226,6 +229,58 @@ async def test_openai_messages_are_understood(small: Capture) -> None:
         ("assistant", ""),
         ("tool", "42"),
     ]
+
+
+def call(arguments: str, name: str = "find", call_id: str = "c1") -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+async def test_calls_of_tools_and_their_results_are_kept(small: Capture) -> None:
+    messages = [
+        {"role": "user", "content": "Where is it?"},
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                call('{"mail": "ada@example.com", "card": 4111111111111111}'),
+                call("", "now", "c2"),
+            ],
+        },
+        {"role": "tool", "content": "Hamburg", "tool_call_id": "c1", "name": "find"},
+    ]
+    answer = await small.post(PATH, sent(input=None, messages=messages))
+    assert "left_out" not in answer.text or answer.json().get("left_out") in ([], None)
+    [event] = await small.events()
+    user, assistant, result = event["messages"]
+    assert user == {"role": "user", "content": "Where is it?"}
+    first, second = assistant["tool_calls"]
+    assert json.loads(first["arguments"]) == {"mail": "[EMAIL]", "card": "[CARD]"}
+    assert second == {"id": "c2", "name": "now", "arguments": "{}"}
+    assert (result["tool_call_id"], result["name"]) == ("c1", "find")
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [call('{"a": ')],
+        [call("[1]")],
+        [call("{}", name="a b")],
+        [call("{}"), {"id": "c2"}],
+        [call("{}", call_id="")],
+    ],
+)
+async def test_calls_that_no_template_could_take_have_a_placeholder(
+    small: Capture, calls: list
+) -> None:
+    messages = [
+        {"role": "user", "content": "Where is it?"},
+        {"role": "assistant", "content": "Hm.", "tool_calls": calls},
+    ]
+    await small.post(PATH, sent(input=None, messages=messages))
+    [event] = await small.events()
+    assert "tool_calls" not in event["messages"][1]
+    assert event["messages"][1]["content"].startswith("Hm.\n[tool call")
 
 
 async def test_a_route_is_known_as_soon_as_it_was_heard_of(small: Capture) -> None:
