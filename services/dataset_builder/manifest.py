@@ -131,7 +131,8 @@ Previous version: {manifest["parent"] or "none"}.
 - Labels that the other rows doubt: {len(manifest["label_noise"])} (manifest.json, `label_noise`).
 - Reviewers (rows): {_listed(manifest["reviewers"])}.
 
-`messages` is JSON: the conversation without the system prompt and without the answer; `answer` is
+`messages` is JSON: the conversation without the system prompt and without the answer, with the
+`tool_calls` of an assistant and the `tool_call_id` of each result; `answer` is
 what was right.
 Personal data was redacted before storage (e-mail addresses, phone numbers, cards, IBANs, keys);
 names are not detected.

@@ -18,7 +18,7 @@ from schemas.base import JsonObject
 from schemas.labels import folded
 from schemas.route import RouteSpec
 from services.dataset_builder.rows import Candidate, DatasetRow, Lost, Question
-from services.dataset_builder.turns import encode
+from services.dataset_builder.turns import clean, encode, said_in
 from shared.rules import redact
 
 # ASCII, as other scripts need no blank before what follows. And bounded: by any run without
@@ -79,19 +79,19 @@ class Questions:
         # Served with the app's system turn, a question is another one under another turn.
         whole = self.spec.system != "replace"
         asked = [turn for turn in turns if whole or turn["role"] != "system"]
-        clean = [turn | {"content": redact(turn["content"])} for turn in asked]
-        matched = [(turn["role"], matching_form(turn["content"])) for turn in clean]
+        cleaned = [clean(turn) for turn in asked]
+        matched = [(turn["role"], matching_form(said_in(turn))) for turn in cleaned]
         *earlier, key = keys_of(matched)
         text = " ".join(content for role, content in matched if role != "system").strip()
         if not folded(text[:1]) and not folded(text):
             text = ""  # zero widths and bidi marks show nothing
         return Question(
-            asked=encode(clean),
+            asked=encode(cleaned),
             unserved="\n".join(turn["content"] for turn in turns if turn not in asked),
             key=key,
             earlier=tuple(earlier),
             text=without_ids(text) if self.spec.task == "classification" else text,
-            was_redacted=clean != asked,
+            was_redacted=cleaned != asked,
         )
 
 

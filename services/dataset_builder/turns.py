@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from schemas.base import Message
+from schemas.base import JsonObject, Message
+from schemas.json_answers import canonical
 from services.dataset_builder.rows import DatasetRow, UnopenedRow
-from shared.rules import read_content
+from shared.rules import cleaned_json, read_content, redact
 from shared.storage import BlobCorrupt, BlobMissing, BlobStore
 
 
@@ -22,10 +23,18 @@ class Opened:
     refused: Counter[str]
 
 
-def encode(turns: Iterable[dict[str, str]]) -> str:
+# What only the turns of tools and of those who call them hold.
+OF_TOOLS = ("tool_calls", "tool_call_id", "name")
+
+
+def encode(turns: Iterable[JsonObject]) -> str:
     """Return a conversation as JSON, so that equal conversations are equal bytes."""
     return json.dumps(
-        [{"role": turn["role"], "content": turn["content"]} for turn in turns],
+        [
+            {"role": turn["role"], "content": turn["content"]}
+            | {name: turn[name] for name in OF_TOOLS if turn.get(name)}
+            for turn in turns
+        ],
         ensure_ascii=False,
         separators=(",", ":"),
     )
@@ -34,6 +43,33 @@ def encode(turns: Iterable[dict[str, str]]) -> str:
 def encode_sent(messages: Iterable[Message]) -> str:
     """Return what the app sent as JSON, its system turn included: an answer may hang on it."""
     return encode(message.model_dump() for message in messages)
+
+
+def clean(turn: JsonObject) -> JsonObject:
+    """Redact a turn, with the arguments of its calls."""
+    kept = turn | {"content": redact(turn["content"])}
+    if turn.get("tool_calls"):
+        kept["tool_calls"] = [
+            call | {"arguments": cleaned_json(call["arguments"], redact)}
+            for call in turn["tool_calls"]
+        ]
+    return kept
+
+
+def said_in(turn: JsonObject) -> str:
+    """Return all that a turn says: its text and its calls, without the ids that tell them apart."""
+    called = (
+        f"{call['name']} {arguments_of(call['arguments'])}" for call in turn.get("tool_calls") or ()
+    )
+    return "\n".join((turn["content"], *called))
+
+
+def arguments_of(sent: str) -> str:
+    """Return arguments by their value, as far as they are JSON."""
+    try:
+        return canonical(sent)
+    except ValueError:
+        return sent
 
 
 async def open_rows(blobs: BlobStore, unopened: Sequence[UnopenedRow]) -> Opened:
