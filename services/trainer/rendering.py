@@ -14,9 +14,10 @@ from typing import Protocol, TypedDict
 from pyarrow import parquet
 
 from schemas.answers import label_of
-from schemas.base import Message
+from schemas.base import JsonObject, Message
 from schemas.route import RouteSpec
 from shared.errors import JobFailed
+from shared.rules import as_turn
 
 # torch's label of a position that is not in the loss.
 IGNORED = -100
@@ -29,7 +30,7 @@ class Tokenizer(Protocol):
 
     def apply_chat_template(
         self,
-        conversation: list[dict[str, str]],
+        conversation: list[JsonObject],
         *,
         tokenize: bool,
         add_generation_prompt: bool = False,
@@ -133,7 +134,7 @@ def render(
 
     Raises PromptNotKept or EndNotLearned where the chat template cannot be trained on.
     """
-    asked = [message.model_dump() for message in spec.tuned_messages(messages)]
+    asked = [as_templates_take(message) for message in spec.tuned_messages(messages)]
     prompt = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
     whole = tokenizer.apply_chat_template(
         [*asked, {"role": "assistant", "content": answer}], tokenize=False
@@ -148,6 +149,16 @@ def render(
     # Templates add a line break after it, which is never generated.
     end = ids.index(tokenizer.eos_token_id) + 1
     return TokenizedRow(tokenizer(prompt, add_special_tokens=False)["input_ids"], ids[:end])
+
+
+def as_templates_take(message: Message) -> JsonObject:
+    """Return a message as the engine hands it to the chat template: it reads the arguments of calls
+    (vllm/renderers/chat_utils.py, _postprocess_messages).
+    """
+    turn = as_turn(message)
+    for call in turn.get("tool_calls", ()):
+        call["function"]["arguments"] = json.loads(call["function"]["arguments"] or "{}")
+    return turn
 
 
 def check_uncut(spec: RouteSpec, answers: Sequence[str], rows: Sequence[TokenizedRow]) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.base import Message
+from schemas.base import Message, ToolCall
 from schemas.route import RouteSpec
 from services.trainer.packing import common_prefix, lay_out
 from services.trainer.rendering import (
@@ -51,6 +51,33 @@ class Characters:
 
 def text(ids: list[int]) -> str:
     return "".join(map(chr, ids))
+
+
+def test_calls_in_a_conversation_reach_the_template_as_the_engine_hands_them_on() -> None:
+    seen: list[list[dict]] = []
+
+    class Watched(Characters):
+        def apply_chat_template(self, messages: list[dict], **how: bool) -> str:
+            seen.append(messages)
+            return super().apply_chat_template(messages, **how)
+
+    call = ToolCall(id="c1", name="find", arguments='{"id": 7}')
+    turns = (
+        *TURN,
+        Message(role="assistant", content="", tool_calls=(call,)),
+        Message(role="tool", content="Hamburg", tool_call_id="c1", name="find"),
+    )
+    render(Watched(), spec(system_prompt="Sort"), turns, "delivery")
+    function = {"name": "find", "arguments": {"id": 7}}
+    assert seen[0][2:] == [
+        {
+            "role": "assistant",
+            "content": "",
+            "tool_calls": [{"id": "c1", "type": "function", "function": function}],
+        },
+        {"role": "tool", "content": "Hamburg", "tool_call_id": "c1", "name": "find"},
+    ]
+    assert seen[0][1] == {"role": "user", "content": "late"}, "as before where nothing is called"
 
 
 def test_the_loss_is_at_the_answer_and_its_end_alone() -> None:
