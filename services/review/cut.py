@@ -4,10 +4,13 @@ stops the service or the browser. All of it can be downloaded.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from schemas.base import Message
+from schemas.base import JsonObject, Message
+from schemas.tool_calls import Called, written
+from schemas.tool_calls import Turn as ModelTurn
 from services.review.items import Exchange
 
 # Characters. 70,000 hidden ones, the slowest to show, take 0.3 s and make a page of 6 MB.
@@ -37,12 +40,15 @@ class Turn:
 
 @dataclass(frozen=True)
 class Shown:
-    """What a page shows of an exchange; `earlier` messages stand before it and are left out."""
+    """What a page shows of an exchange; `earlier` messages stand before it and are left out, and
+    `tools` are the functions that the model could call.
+    """
 
     turns: Sequence[Turn]
     earlier: int
     answer: Cut
     suggestion: Cut | None
+    tools: Cut | None = None
 
     @classmethod
     def of(cls, exchange: Exchange, suggestion: str | None) -> Shown:
@@ -52,7 +58,34 @@ class Shown:
             earlier=len(exchange.messages) - len(turns),
             answer=Cut.of(exchange.answer),
             suggestion=Cut.of(suggestion) if suggestion else None,
+            tools=Cut.of(laid_out(exchange.tools)) if exchange.tools else None,
         )
+
+
+def laid_out(tools: Sequence[JsonObject]) -> str:
+    """Return functions as a person reads them: each with its name, what it is for, and takes."""
+    functions = [tool.get("function", {}) for tool in tools]
+    return "\n\n".join(
+        "\n".join(
+            filter(
+                None,
+                (
+                    str(one.get("name", "")),
+                    str(one.get("description", "")),
+                    json.dumps(one.get("parameters") or {}, ensure_ascii=False, indent=2),
+                ),
+            )
+        )
+        for one in functions
+    )
+
+
+def said_in(message: Message) -> str:
+    """Return what a message says, with the functions that it calls and their arguments."""
+    if not message.tool_calls:
+        return message.content
+    calls = tuple(Called(call.name, call.arguments) for call in message.tool_calls)
+    return written(ModelTurn(message.content, calls))
 
 
 def last_turns(messages: Sequence[Message]) -> Sequence[Turn]:
@@ -62,7 +95,7 @@ def last_turns(messages: Sequence[Message]) -> Sequence[Turn]:
     for message in reversed(messages[-MOST_MESSAGES:]):
         if room <= 0:
             break
-        content = Cut.of(message.content, min(room, MOST_OF_A_TEXT))
+        content = Cut.of(said_in(message), min(room, MOST_OF_A_TEXT))
         room -= len(content.text)
         turns.append(Turn(message.role, content))
     return turns[::-1]

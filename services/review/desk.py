@@ -71,7 +71,7 @@ class Desk:
         async with self.db.transaction() as tx:
             card = await self.queue.lock(tx, who.tenant, item_id)
             stored, spec = card.opened()
-            checked = check_verdict(verdict, answer, exchange.answer, spec)
+            checked = check_verdict(verdict, answer, exchange.answer, spec, exchange.tools)
             if card.item.state == "done":
                 return unchanged(card.item, checked)
             done = decided(not_of_another(card.item, who), checked, who, spec)
@@ -121,7 +121,13 @@ class Desk:
         # whatever it was, a reviewer must be able to go on
         except Exception as error:  # noqa: BLE001
             return troubled(card, said_of(error), type(error).__name__)
-        whole = exchange.model_copy(update={"messages": content.messages, "answer": content.answer})
+        whole = exchange.model_copy(
+            update={
+                "messages": content.messages,
+                "answer": content.answer,
+                "tools": content.tools,
+            }
+        )
         return replace(card, item=replace(card.item, exchange=whole))
 
 

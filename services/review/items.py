@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
-from schemas.answers import why_malformed
-from schemas.base import Arm, BlobRef, Confidence, Message, Value
+from schemas.base import Arm, BlobRef, Confidence, JsonObject, Message, Value, is_unset
 from schemas.events import InferenceRecorded, Verdict
 from schemas.route import RouteSpec
+from schemas.tool_calls import why_unusable
 from shared.errors import Conflict, NotFound
 
 # awaited: only feedback or a review request has arrived. unrouted: its route is not known yet.
@@ -40,6 +40,8 @@ class Exchange(Value):
     content: BlobRef | None = None
     occurred_at: AwareDatetime
     session: str | None = None
+    tools: tuple[JsonObject, ...] = Field(default=(), exclude_if=is_unset)
+    cut: bool = Field(default=False, exclude_if=is_unset)
 
     def pack(self) -> bytes:
         return zlib.compress(self.model_dump_json(exclude_none=True).encode(), 6)
@@ -175,7 +177,7 @@ class Card:
     def flaw(self) -> str | None:
         """Return what keeps the model's answer from being approved."""
         exchange, spec = self.opened()
-        return why_malformed(exchange.answer, spec)
+        return why_unusable(exchange.answer, spec, exchange.tools)
 
 
 def review_id_of(item_id: str, withdrawn: int) -> str:

@@ -144,7 +144,9 @@ class Pages:
         card = await self.desk.find(here.who, item_id)
         exchange, _ = card.opened()
         return Response(
-            Content(messages=exchange.messages, answer=exchange.answer).model_dump_json(),
+            Content(
+                messages=exchange.messages, answer=exchange.answer, tools=exchange.tools
+            ).model_dump_json(),
             media_type="application/json",
             headers={"content-disposition": f'attachment; filename="{card.item.item_id}.json"'},
         )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from schemas.answers import label_of, same_answer, trimmed, why_malformed
+from schemas.answers import label_of, same_answer, trimmed
+from schemas.base import JsonObject
 from schemas.events import Verdict
 from schemas.route import RouteSpec
+from schemas.tool_calls import why_unusable
 from shared.errors import Invalid
 
 # Characters; with four bytes each, a verdict's answer still fits an event of 256 KiB.
@@ -49,6 +52,14 @@ class MalformedAnswer(Invalid):
         )
 
 
+class UncallableAnswer(Invalid):
+    def __init__(self, flaw: str) -> None:
+        super().__init__(
+            f"this text {flaw}; the tools that could be called stand beside the answer: correct it"
+            " and send it again"
+        )
+
+
 class AnswerHasNul(Invalid):
     def __init__(self) -> None:
         super().__init__(
@@ -63,9 +74,14 @@ class CheckedVerdict:
 
 
 def check_verdict(
-    verdict: Verdict, answer: str | None, model_answer: str, spec: RouteSpec
+    verdict: Verdict,
+    answer: str | None,
+    model_answer: str,
+    spec: RouteSpec,
+    tools: Sequence[JsonObject] = (),
 ) -> CheckedVerdict:
-    """Return the verdict that counts, with a label spelled as the route does.
+    """Return the verdict that counts, with a label spelled as the route does; `tools` are what the
+    model could call.
 
     Correcting to the model's own answer approves it. Raises CorrectionMissing, UnknownLabel,
     MalformedAnswer, ApprovedUnusable, AnswerTooLong, AnswerHasNul.
@@ -73,19 +89,23 @@ def check_verdict(
     if verdict == "rejected":
         return CheckedVerdict("rejected", None)
     if verdict == "corrected":
-        return _corrected(answer, model_answer, spec)
-    if flaw := why_malformed(model_answer, spec):
+        return _corrected(answer, model_answer, spec, tools)
+    if flaw := why_unusable(model_answer, spec, tools):
         raise ApprovedUnusable(flaw)
     if len(model_answer) > MAX_ANSWER:
         raise AnswerTooLong
     return CheckedVerdict("approved", without_nul(as_spelled(model_answer, spec)))
 
 
-def _corrected(answer: str | None, model_answer: str, spec: RouteSpec) -> CheckedVerdict:
+def _corrected(
+    answer: str | None, model_answer: str, spec: RouteSpec, tools: Sequence[JsonObject]
+) -> CheckedVerdict:
     if answer is None or not answer.strip():
         raise CorrectionMissing
-    if flaw := why_malformed(answer, spec):
-        raise UnknownLabel(spec.labels) if spec.task == "classification" else MalformedAnswer(flaw)
+    if flaw := why_unusable(answer, spec, tools):
+        if spec.task == "classification":
+            raise UnknownLabel(spec.labels)
+        raise UncallableAnswer(flaw) if tools else MalformedAnswer(flaw)
     right = as_spelled(answer, spec)
     return CheckedVerdict(
         "approved" if same_answer(right, model_answer, spec) else "corrected",

@@ -54,6 +54,7 @@ class ItemView(BaseModel):
     messages: tuple[Message, ...]
     answer: str
     trouble: str | None = Field(description="why its content cannot be shown; skip such an item")
+    tools: tuple[JsonObject, ...] = Field(description="what the model could call")
     suggestion: str | None
     confidence: ConfidenceView | None
     asked_at: datetime | None
@@ -146,6 +147,7 @@ def fields_of(item: ReviewItem, trouble: str | None = None) -> JsonObject:
         "why": why(item),
         "messages": exchange.messages if exchange else (),
         "answer": exchange.answer if exchange else "",
+        "tools": exchange.tools if exchange else (),
         "trouble": trouble or (None if exchange else ROW_UNREADABLE),
         "suggestion": item.suggestion,
         "confidence": confidence and ConfidenceView.of(confidence),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import re
 
 import httpx
 import pytest
 
+from schemas.base import Message, ToolCall
+from schemas.tool_calls import Called, Turn, written
 from shared.http.auth import Keyring
 from tests import factories
 from tests.unit.review.harness import Review, add_key
@@ -169,3 +172,42 @@ async def test_a_session_outlives_a_restart(review: Review) -> None:
             later.cookies = client.cookies
             assert (await later.get("/queue")).status_code == 200
     await review.service.db.close()
+
+
+async def test_calls_and_tools_are_shown_as_people_read_them(reviewing_all: Review) -> None:
+    chat = factories.spec(task="conversation", labels=(), review={"rate": 1.0})
+    await reviewing_all.hears(factories.route_changed(spec=chat, version=2))
+    find = {
+        "type": "function",
+        "function": {"name": "find", "description": "Finds <it>.", "parameters": {}},
+    }
+    turn = Turn("", (Called("find", '{"id": 7}'),))
+    call = ToolCall(id="c1", name="find", arguments='{"id": 6}')
+    messages = (
+        *factories.USER,
+        Message(role="assistant", content="Let me look.", tool_calls=(call,)),
+        Message(role="tool", content="Nothing", tool_call_id="c1"),
+    )
+    inference = factories.inference(
+        answer=written(turn), messages=messages, tools=(find,), cut=True, outcome="unsure"
+    )
+    await reviewing_all.hears(inference)
+    async with visitor(reviewing_all) as client:
+        await signed_in(client, reviewing_all.keys["acme"])
+        opened = await client.get("/review")
+        page = opened.text
+        shown = html.unescape(page)
+        assert '"arguments": {\n        "id": 7' in shown and '"id": 6' in shown
+        assert "Finds &lt;it&gt;." in page and "Tools that the model could call" in page
+        assert "Let me look." in shown and "its reader left" in shown
+        item = re.search(r'data-item="([^"]+)"', page)[1]
+        right = written(Turn("", (Called("find", '{"id": 8}'),)))
+        form = {"csrf": token(opened), "verdict": "corrected", "answer": right}
+        lost = form | {"answer": right.replace("find", "lose")}
+        refused = await client.post(f"/review/{item}/verdict", data=lost)
+        assert refused.status_code == 422 and "was not offered" in refused.text
+        saved = await client.post(f"/review/{item}/verdict", data=form)
+        assert saved.status_code == 303
+    [said] = await reviewing_all.said()
+    assert (said.answer, said.verdict, said.tools) == (right, "corrected", (find,))
+    assert said.messages == messages

@@ -1,5 +1,7 @@
 """What a verdict means for a route with labels, with a schema, and with free text."""
 
+import json
+
 import pytest
 
 from services.review.verdicts import (
@@ -7,6 +9,7 @@ from services.review.verdicts import (
     CheckedVerdict,
     CorrectionMissing,
     MalformedAnswer,
+    UncallableAnswer,
     UnknownLabel,
     check_verdict,
 )
@@ -97,6 +100,46 @@ def test_settles(verdict, answer, model, spec, settled) -> None:
 def test_refuses(verdict, answer, model, spec, error) -> None:
     with pytest.raises(error):
         check_verdict(verdict, answer, model, spec)
+
+
+FIND = (
+    {
+        "type": "function",
+        "function": {
+            "name": "find",
+            "parameters": {"type": "object", "required": ["id"]},
+        },
+    },
+)
+
+
+def call(**arguments: int) -> str:
+    return json.dumps({"tool_calls": [{"name": "find", "arguments": arguments}]})
+
+
+@pytest.mark.parametrize(
+    ("answer", "model", "verdict"),
+    [
+        (call(id=8), call(id=7), "corrected"),
+        (call(id=7), call(id=7), "approved"),
+        ("Which parcel?", call(id=7), "corrected"),
+        (call(id=7), "I do not know.", "corrected"),
+    ],
+)
+def test_a_call_is_corrected_as_json(answer: str, model: str, verdict: str) -> None:
+    settled = check_verdict("corrected", answer, model, TEXT, FIND)
+    assert settled == CheckedVerdict(verdict, answer)
+
+
+@pytest.mark.parametrize(
+    "answer", [call(), call(id=7).replace("find", "lose"), call(id=7).replace('{"id": 7}', '"x"')]
+)
+def test_a_call_that_cannot_be_made_is_neither_approved_nor_a_correction(answer: str) -> None:
+    with pytest.raises(ApprovedUnusable):
+        check_verdict("approved", None, answer, TEXT, FIND)
+    with pytest.raises(UncallableAnswer):
+        check_verdict("corrected", answer, "x", TEXT, FIND)
+    assert check_verdict("approved", None, answer, TEXT).answer == answer, "a text without tools"
 
 
 def test_an_unknown_label_is_answered_with_the_known_ones() -> None:
