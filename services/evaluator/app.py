@@ -13,11 +13,13 @@ from services.evaluator.adapters.reports import ChildReports
 from services.evaluator.adapters.vllm import VllmGenerator
 from services.evaluator.api import described, evaluations_api
 from services.evaluator.asking import Questions
-from services.evaluator.evaluation import Evaluation
-from services.evaluator.handlers import JOB, EventHandlers
+from services.evaluator.evaluation import JOB, Evaluation
+from services.evaluator.handlers import EventHandlers
+from services.evaluator.recalibration import KIND, Recalibration
 from services.evaluator.settings import Settings
 from services.evaluator.store.evaluations import EvaluationStore
 from services.evaluator.store.monitors import MonitorStore
+from services.evaluator.store.populations import PopulationStore
 from services.evaluator.store.streams import StreamStore
 from services.evaluator.store.transcripts import TranscriptStore
 from services.evaluator.watch import Watch
@@ -48,6 +50,7 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     limit = Limit(settings.job_hours, "EVALUATOR_JOB_HOURS")
     routes = RouteBook(metadata)
     evaluations = EvaluationStore(metadata)
+    populations = PopulationStore(metadata)
     streams = StreamStore(metadata)
     monitors = MonitorStore(metadata, streams, settings.error_arl)
     blobs = BlobStore(settings.artifacts_url)
@@ -71,8 +74,10 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         transcripts=transcripts,
         questions=Questions(jobs, vllm, transcripts, settings.concurrency),
         reports=reports,
+        populations=populations,
         cache_dir=settings.cache_dir.resolve(),
     )
+    recalibration = Recalibration(evaluation, populations)
     watch = Watch(db, outbox, monitors, streams, reports)
     return Service(
         name=NAME,
@@ -85,6 +90,8 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         parts=Parts(jobs, evaluations, monitors, blobs),
         workers=[
             partial(work, jobs, JOB, evaluation.run, None, evaluation.tidy, limit),
+            partial(work, jobs, KIND, recalibration.run, None, None, limit),
+            recalibration.watch,
             watch.run,
         ],
         sender=sender,

@@ -13,7 +13,7 @@ from services.evaluator.ports import Generator
 from services.evaluator.store.transcripts import TranscriptStore
 from shared.errors import Retryable
 from shared.jobs import Job, JobStore, LeaseLost
-from shared.rules import Completion
+from shared.rules import Completion, Form, form_of
 
 PROGRESS_SECONDS = 2.0
 
@@ -41,10 +41,11 @@ class Questions:
         compare.
         """
         replies = self.transcripts.read(job.run_name)
+        form = form_of(spec)
         gate = asyncio.Semaphore(self.concurrency)
         async with self._progress(job, replies, len(rows) * len(contenders)):
             tasks = [
-                asyncio.create_task(self._ask(job, gate, replies, contender, row, spec))
+                asyncio.create_task(self._ask(job, gate, replies, contender, row, spec, form))
                 for row in rows
                 for contender in contenders
             ]
@@ -67,6 +68,7 @@ class Questions:
         contender: Contender,
         row: HeldOutRow,
         spec: RouteSpec,
+        form: Form,
     ) -> None:
         key = contender.model, row.row_id
         if key in replies:
@@ -76,7 +78,7 @@ class Questions:
                 contender.model,
                 contender.prompt(spec, row.messages),
                 spec.max_tokens,
-                contender.choices(spec),
+                form,
             )
         self.transcripts.add(job.run_name, job.token, *key, replies[key])
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from schemas.answers import is_free_text
@@ -22,6 +22,7 @@ from services.evaluator.ports import AdapterUnfit, Generator, Reports
 from services.evaluator.probe import choose_probe
 from services.evaluator.publication import adapter_evaluated, calibrations_fitted, report_content
 from services.evaluator.store.evaluations import EvaluationStore
+from services.evaluator.store.populations import PopulationStore
 from services.evaluator.store.transcripts import TranscriptStore
 from shared.errors import Retryable
 from shared.events import Outbox
@@ -30,6 +31,7 @@ from shared.rules import AdapterFolderRefused, RouteBook, examine_adapter
 from shared.storage import BlobStore, Database
 from shared.telemetry import log
 
+JOB = "evaluate"
 # Two good texts differ: of equality of texts, no adapter for free text was ever promoted.
 NO_GATE = (
     "answers of this task are free text, of which two good ones differ: nothing can prove yet that"
@@ -51,22 +53,30 @@ class Evaluation:
     transcripts: TranscriptStore
     questions: Questions
     reports: Reports
+    populations: PopulationStore
     # Absolute: vLLM reads adapters from it.
     cache_dir: Path
+    # One job at a time loads and unloads the engine's adapters.
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def run(self, job: Job) -> None:
+        async with self.turn:
+            await self._run(job)
+
+    async def _run(self, job: Job) -> None:
         started = time.monotonic()
         trained = AdapterTrained.model_validate(job.payload)
         if is_free_text(trained.spec):
             await self._reject(job, trained, NO_GATE, started)
             return
+        await self.generator.see()
         champion = await self._champion(trained.route)
-        rows = await asyncio.to_thread(self._rows, trained)
+        rows = await self.rows(trained)
         contenders = contenders_of(champion, trained.adapter)
         if champion:
-            await self._load(champion)
+            await self.load(champion)
         try:
-            await self._load(trained.adapter)
+            await self.load(trained.adapter)
         except AdapterUnfit as unfit:
             await self._reject(job, trained, str(unfit), started)
             return
@@ -76,10 +86,12 @@ class Evaluation:
         content = report_content(job.job_id, trained, findings, rows, answered)
         report = await self.reports.evaluation(content)
         seconds = time.monotonic() - started
-        event = adapter_evaluated(job.job_id, trained, findings, probe, report, seconds)
+        event = adapter_evaluated(
+            job.job_id, trained, findings, probe, report, seconds, self.generator.grammar
+        )
         await self._publish(job, trained, findings, event)
         self.transcripts.drop(job.run_name)
-        await self._unload(contenders)
+        await self.unload(contenders)
 
     async def tidy(self) -> None:
         """Delete the transcripts of jobs that are over: they hold what users and models said."""
@@ -90,11 +102,13 @@ class Evaluation:
         async with self.db.read() as connection:
             return (await state_of(self.routes, connection, route)).champion
 
-    def _rows(self, trained: AdapterTrained) -> list[HeldOutRow]:
+    async def rows(self, trained: AdapterTrained) -> list[HeldOutRow]:
+        """Return the rows of a dataset that are never trained on."""
         copy = self.cache_dir / "datasets" / trained.dataset.sha256
-        return read_held_out(self.blobs.get_folder(trained.dataset, copy))
+        folder = await asyncio.to_thread(self.blobs.get_folder, trained.dataset, copy)
+        return await asyncio.to_thread(read_held_out, folder)
 
-    async def _load(self, adapter: AdapterRef) -> None:
+    async def load(self, adapter: AdapterRef) -> None:
         """Load an adapter from a folder of its own.
 
         vLLM's prefix cache knows an adapter by name and path, so neither may stand for two
@@ -108,7 +122,7 @@ class Evaluation:
             raise AdapterUnfit(adapter.adapter_id, str(refused)) from refused
         await self.generator.load(adapter.adapter_id, folder)
 
-    async def _unload(self, contenders: Sequence[Contender]) -> None:
+    async def unload(self, contenders: Sequence[Contender]) -> None:
         """Unload what was loaded; where that fails, vLLM evicts the weights by itself."""
         try:
             for contender in contenders:
@@ -122,7 +136,9 @@ class Evaluation:
         gate = GateResult(promote=False, tests=(), reasons=(f"rejected: {why}",))
         findings = Findings(gate, arms=(), calibrations={})
         seconds = time.monotonic() - started
-        event = adapter_evaluated(job.job_id, trained, findings, None, None, seconds)
+        event = adapter_evaluated(
+            job.job_id, trained, findings, None, None, seconds, self.generator.grammar
+        )
         await self._publish(job, trained, findings, event)
 
     async def _publish(
@@ -132,12 +148,14 @@ class Evaluation:
 
         A worker that lost its lease raises LeaseLost, and nothing of it is published.
         """
-        calibrations = calibrations_fitted(trained, findings)
+        grammar = self.generator.grammar
+        calibrations = calibrations_fitted(trained, findings.calibrations, grammar)
         async with self.db.transaction() as tx:
             await self.jobs.finish(
                 tx, job, {"evaluation_id": event.evaluation_id, "verdict": event.verdict}
             )
             await self.evaluations.add(tx, event, calibrations)
+            await self.populations.add(tx, calibrations)
             # First the calibrations: the router needs them to serve the adapter.
             await self.outbox.add(tx, *calibrations, event)
         log("evaluation").info(

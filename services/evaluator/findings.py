@@ -10,7 +10,7 @@ import numpy as np
 
 from schemas.answers import normalise
 from schemas.base import JsonObject
-from schemas.events import ArmResult
+from schemas.evaluation import ArmResult
 from schemas.route import RouteSpec
 from services.evaluator.calibration import Calibration, calibrate
 from services.evaluator.gates import GateResult, Outcomes, judge_challenger

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from scipy.stats import binom
 
 from schemas.base import Arm
-from schemas.events import PairedTest
+from schemas.evaluation import PairedTest
 
 ALPHA = 0.05
 NO_ROWS = (

@@ -8,13 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.events import AdapterTrained, InferenceRecorded, ReviewCompleted, RouteChanged
 from services.evaluator.champions import state_of
+from services.evaluator.evaluation import JOB
 from services.evaluator.observed import champion_answer, observe
 from services.evaluator.store.monitors import MonitorStore
 from services.evaluator.store.streams import StreamStore
 from shared.jobs import JobStore
 from shared.rules import RouteBook
-
-JOB = "evaluate"
 
 
 @dataclass(frozen=True)

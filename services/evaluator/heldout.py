@@ -52,9 +52,6 @@ class Contender:
             spec.tuned_messages(messages) if self.adapter_id else spec.detailed_messages(messages)
         )
 
-    def choices(self, spec: RouteSpec) -> tuple[str, ...]:
-        return () if self.adapter_id else spec.base_choices
-
 
 @dataclass(frozen=True)
 class MarkedReply:

@@ -65,8 +65,11 @@ class AuditedVerdict:
 def champion_answer(event: InferenceRecorded) -> ChampionAnswer | None:
     """Return the champion's own answer, also where the router fell back to the base model.
 
-    Watching only what the champion was sure of would hide the drift.
+    Watching only what the champion was sure of would hide the drift. An answer that was cut says
+    nothing: its app left.
     """
+    if event.cut:
+        return None
     said: list[Attempt | InferenceRecorded] = [*event.attempts, event]
     for answer in said:
         if answer.arm == "champion" and answer.adapter_id and answer.confidence:

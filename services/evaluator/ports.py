@@ -8,7 +8,7 @@ from typing import Protocol
 
 from schemas.base import BlobRef, JsonObject, Message
 from shared.errors import JobFailed, Retryable
-from shared.rules import Completion
+from shared.rules import ANYTHING, Completion, Form, Grammar
 
 
 class Generator(Protocol):
@@ -17,14 +17,18 @@ class Generator(Protocol):
     `model` is `base` or the id of a loaded adapter.
     """
 
+    grammar: Grammar
+
     async def load(self, adapter_id: str, folder: Path) -> None: ...
     async def unload(self, adapter_id: str) -> None: ...
+    async def see(self) -> None:
+        """Note which release answers."""
+        ...
+
     async def ask(
-        self, model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()
+        self, model: str, messages: Sequence[Message], max_tokens: int, form: Form = ANYTHING
     ) -> Completion:
-        """Ask for one answer. `choices` are the only answers allowed, by constrained decoding;
-        empty allows any.
-        """
+        """Ask for one answer, held to a form as far as the engine can."""
         ...
 
 

@@ -7,24 +7,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from schemas.events import Probe
+from schemas.evaluation import Probe
 from schemas.route import RouteSpec
 from services.evaluator.heldout import ArmAnswers, HeldOutRow
 from services.evaluator.ports import Generator
 from shared.rules import Completion, fits_in_event
 
-# Questions to the base model with the tuned prompt, each under a second.
+# Rows that both are asked, each under two seconds.
 TRIES = 8
 
 
 @dataclass(frozen=True)
 class ProbeCandidate:
-    """A row that the base model was asked with the tuned prompt."""
+    """A row that adapter and base model were asked with the tuned prompt."""
 
     row: HeldOutRow
-    base: Completion
-    # How far apart adapter and base model put their answers' log-probabilities, in nats.
-    gap: float
+    tuned: Completion
+    plain: Completion
+
+    @property
+    def gap(self) -> float:
+        """Return how far apart the two put their answers' log-probabilities, in nats."""
+        return abs(self.tuned.logprob - self.plain.logprob)
+
+    @property
+    def probe(self) -> Probe:
+        return Probe(
+            messages=self.row.messages,
+            answer=self.tuned.answer,
+            logprob=self.tuned.logprob,
+            base_answer=self.plain.answer,
+            base_logprob=self.plain.logprob,
+        )
 
 
 def candidates(rows: Sequence[HeldOutRow], challenger: ArmAnswers, base: ArmAnswers) -> list[int]:
@@ -61,29 +75,16 @@ async def choose_probe(
     model = challenger.contender.model
     furthest: ProbeCandidate | None = None
     for i in candidates(rows, challenger, base):
-        known = challenger.replies[i].reply
-        reply = await generator.ask("base", spec.tuned_messages(rows[i].messages), spec.max_tokens)
-        candidate = ProbeCandidate(rows[i], reply, abs(reply.logprob - known.logprob))
-        if reply.answer != known.answer:
-            return await _probe(generator, model, candidate, spec)
+        asked = spec.tuned_messages(rows[i].messages)
+        # Freely, as the router asks a probe, and alone: in a batch of 16, bfloat16 sums differ
+        # slightly from what the router will see.
+        tuned = await generator.ask(model, asked, spec.max_tokens)
+        if not tuned.confidence.tokens:
+            continue
+        plain = await generator.ask("base", asked, spec.max_tokens)
+        candidate = ProbeCandidate(rows[i], tuned, plain)
+        if tuned.answer != plain.answer:
+            return candidate.probe
         if furthest is None or candidate.gap > furthest.gap:
             furthest = candidate
-    return await _probe(generator, model, furthest, spec) if furthest else None
-
-
-async def _probe(
-    generator: Generator, model: str, chosen: ProbeCandidate, spec: RouteSpec
-) -> Probe:
-    """Ask the adapter once more and alone.
-
-    In a batch of 16, bfloat16 sums differ slightly from what the router will see.
-    """
-    messages = chosen.row.messages
-    reply = await generator.ask(model, spec.tuned_messages(messages), spec.max_tokens)
-    return Probe(
-        messages=messages,
-        answer=reply.answer,
-        logprob=reply.logprob,
-        base_answer=chosen.base.answer,
-        base_logprob=chosen.base.logprob,
-    )
+    return furthest.probe if furthest else None

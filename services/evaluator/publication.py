@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from schemas.base import BlobRef, JsonObject, uuid7
-from schemas.events import AdapterEvaluated, AdapterTrained, CalibrationFitted, Probe
+from schemas.evaluation import Probe
+from schemas.events import AdapterEvaluated, AdapterTrained, CalibrationFitted
+from schemas.route import RouteSpec
+from services.evaluator.calibration import Calibration
 from services.evaluator.findings import Findings, report_rows
 from services.evaluator.heldout import ArmAnswers, HeldOutRow
+from shared.rules import Grammar, form_of, population
 
 
 def adapter_evaluated(
@@ -18,6 +22,7 @@ def adapter_evaluated(
     probe: Probe | None,
     report: BlobRef | None,
     seconds: float,
+    grammar: Grammar,
 ) -> AdapterEvaluated:
     gate = findings.gate
     return AdapterEvaluated(
@@ -33,10 +38,14 @@ def adapter_evaluated(
         probe=probe,
         report=report,
         seconds=seconds,
+        holds_for=holds_for(trained.spec, trained.adapter.adapter_id, grammar),
     )
 
 
-def calibrations_fitted(trained: AdapterTrained, findings: Findings) -> list[CalibrationFitted]:
+def calibrations_fitted(
+    trained: AdapterTrained, found: Mapping[str | None, Calibration], grammar: Grammar
+) -> list[CalibrationFitted]:
+    """Return the events of what was found of each arm, as the engine was asked."""
     return [
         CalibrationFitted(
             tenant=trained.tenant,
@@ -44,10 +53,16 @@ def calibrations_fitted(trained: AdapterTrained, findings: Findings) -> list[Cal
             calibration_id=uuid7(),
             adapter_id=adapter_id,
             alpha=trained.spec.targets.max_risk,
+            holds_for=holds_for(trained.spec, adapter_id, grammar),
             **asdict(calibration),
         )
-        for adapter_id, calibration in findings.calibrations.items()
+        for adapter_id, calibration in found.items()
     ]
+
+
+def holds_for(spec: RouteSpec, adapter_id: str | None, grammar: Grammar) -> str:
+    """Return the digest of how an arm was asked."""
+    return population(spec, adapter_id, grammar.release, grammar.step(form_of(spec)))
 
 
 def report_content(

@@ -32,6 +32,7 @@ SMALL = {
     "calibrations",
     "canaries",
     "evaluations",
+    "populations",
     "route_history",
     "relay_lease",
 }

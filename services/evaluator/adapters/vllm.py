@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from schemas.base import Confidence, Message
 from services.evaluator.ports import AdapterUnfit, EngineAway
 from shared.rules import (
-    Bounds,
+    ANYTHING,
     Completion,
+    Form,
+    Grammar,
     ModelNotServed,
     RequestRefused,
     Timeouts,
@@ -34,6 +37,7 @@ class VllmGenerator:
 
     def __init__(self, url: str, api_key: str, timeout: float, connections: int) -> None:
         """Make a client: `timeout` in seconds, `connections` for questions in flight."""
+        self.grammar = Grammar()
         self._client = VllmClient(
             url,
             Timeouts(answer=timeout, connect=CONNECT_SECONDS, admin=timeout),
@@ -41,6 +45,13 @@ class VllmGenerator:
             # Two more, so that loading and unloading wait for no question.
             connections=connections + 2,
         )
+
+    async def see(self) -> None:
+        """Note which release answers. Raises EngineAway."""
+        try:
+            self.grammar.runs(await self._client.release())
+        except VllmAway as error:
+            raise EngineAway(self._client.url, str(error)) from error
 
     async def load(self, adapter_id: str, folder: Path) -> None:
         """Load an adapter from an absolute folder. Raises AdapterUnfit where vLLM refuses it."""
@@ -58,7 +69,7 @@ class VllmGenerator:
                 raise away from error
 
     async def ask(
-        self, model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()
+        self, model: str, messages: Sequence[Message], max_tokens: int, form: Form = ANYTHING
     ) -> Completion:
         """Ask for one answer. Raises EngineAway, which makes the job wait.
 
@@ -67,7 +78,8 @@ class VllmGenerator:
         the next attempt loads them again.
         """
         try:
-            return await self._client.ask(model, messages, max_tokens, Bounds(tuple(choices)))
+            ask = partial(self._client.ask, model, messages, max_tokens)
+            return await self.grammar.ask(form, ask)
         except ModelNotServed as error:
             raise EngineAway(self._client.url, f"it no longer serves {model}") from error
         except (RequestRefused, VllmAway, VllmFailed) as error:

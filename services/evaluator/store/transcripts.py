@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from schemas.base import Confidence
-from shared.rules import Completion
+from shared.rules import RULES, Completion
 
 
 class TranscriptStore:
@@ -34,6 +34,9 @@ class TranscriptStore:
                 model, row_id, reply = json.loads(line)
             except ValueError:
                 continue
+            # What was asked for otherwise, before an upgrade, is asked again.
+            if reply.pop("rules", None) != RULES:
+                continue
             replies[model, row_id] = Completion(
                 **reply | {"confidence": Confidence(**reply["confidence"])}
             )
@@ -47,7 +50,8 @@ class TranscriptStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         kept = asdict(replace(reply, tokens=()))
         del kept["tokens"]
-        line = json.dumps([model, row_id, kept | {"confidence": reply.confidence.model_dump()}])
+        kept |= {"confidence": reply.confidence.model_dump(), "rules": RULES}
+        line = json.dumps([model, row_id, kept])
         with open(
             self.folder / f"{name}.{token}.jsonl",
             "a",

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from services.evaluator.drift import ALPHA, BUCKETS, Sample, compare, fingerprint, holm, sustained
+from services.evaluator.observed import champion_answer
+from tests import factories
 
 WINDOWS = 1_000
 PER_REFERENCE = 10
@@ -99,3 +101,10 @@ def test_the_fingerprint_is_small_and_counts_what_the_text_says() -> None:
 def test_constant_answers_are_no_drift() -> None:
     constant = Sample(np.full(60, 0.99), np.full(60, 5), ["refund"] * 60, np.ones((60, BUCKETS)))
     assert not any(s.fired for s in compare(constant, constant.part(0, 30)))
+
+
+def test_an_answer_that_was_cut_is_no_answer_of_the_champions() -> None:
+    adapter = factories.adapter().adapter_id
+    said = {"arm": "champion", "adapter_id": adapter}
+    assert champion_answer(factories.inference(**said)) is not None
+    assert champion_answer(factories.inference(**said, cut=True)) is None

@@ -13,9 +13,9 @@ from sqlalchemy import MetaData, func, select
 from schemas.base import Message
 from schemas.events import AdapterEvaluated, CalibrationFitted
 from services.evaluator.asking import Questions
-from services.evaluator.evaluation import Evaluation
-from services.evaluator.handlers import JOB
+from services.evaluator.evaluation import JOB, Evaluation
 from services.evaluator.store.evaluations import EvaluationStore
+from services.evaluator.store.populations import PopulationStore
 from services.evaluator.store.transcripts import TranscriptStore
 from shared.events.outbox import Outbox
 from shared.jobs.worker import Job, JobStore, run_leased
@@ -42,6 +42,7 @@ async def world(db: Database, tmp_path: Path) -> SimpleNamespace:
     jobs = JobStore(db, metadata)
     routes = RouteBook(metadata)
     evaluations = EvaluationStore(metadata)
+    populations = PopulationStore(metadata)
     await db.create_tables(metadata)
     blobs = BlobStore(f"file://{tmp_path}/artifacts")
     dataset = store_dataset(blobs, tmp_path / "dataset", ROWS)
@@ -60,6 +61,7 @@ async def world(db: Database, tmp_path: Path) -> SimpleNamespace:
         transcripts=transcripts,
         questions=Questions(jobs, engine, transcripts, concurrency=8),
         reports=reports,
+        populations=populations,
         cache_dir=tmp_path / "cache",
     )
     world = SimpleNamespace(
@@ -68,6 +70,7 @@ async def world(db: Database, tmp_path: Path) -> SimpleNamespace:
         jobs=jobs,
         routes=routes,
         evaluations=evaluations,
+        populations=populations,
         blobs=blobs,
         engine=engine,
         reports=reports,

@@ -9,6 +9,8 @@ import pytest
 from schemas.base import Message
 from services.evaluator.adapters.vllm import VllmGenerator
 from services.evaluator.ports import AdapterUnfit, EngineAway
+from shared.rules import form_of
+from tests import factories
 from tests.unit.router.fakes import FakeVllm, served
 
 QUESTION = (Message(role="user", content="Where is my parcel?"),)
@@ -55,7 +57,7 @@ async def test_an_engine_that_forgot_its_adapters_or_is_gone_is_waited_for() -> 
             await generator.ask("a@1", QUESTION, 16)
         await generator.close()
     nowhere = VllmGenerator("http://127.0.0.1:1/v1", "", 5.0, 4)
-    with pytest.raises(EngineAway, match=r"http://127\.0\.0\.1:1 does not answer \(ConnectError\)"):
+    with pytest.raises(EngineAway, match=r"http://127\.0\.0\.1:1 does not answer \(NotReached\)"):
         await nowhere.ask("base", QUESTION, 16)
 
 
@@ -69,3 +71,35 @@ async def test_an_adapter_that_vllm_refuses_is_unfit(status: int, tmp_path: Path
             await generator.load("a@1", tmp_path)
         await generator.unload("a@1")
         await generator.close()
+
+
+async def test_a_schema_that_the_grammar_cannot_hold_costs_no_answer() -> None:
+    fake = FakeVllm(lambda *_: ('{"total": 1}', -0.2))
+    fake.release = "0.32.0"
+    fake.refuses = lambda body: "json" in (body.get("structured_outputs") or {})
+    form = form_of(
+        factories.spec(task="extraction", labels=(), output_schema={"properties": {"total": {}}})
+    )
+    async with served(fake.app) as url:
+        generator = VllmGenerator(url, "", 5.0, 4)
+        await generator.see()
+        reply = await generator.ask("base", QUESTION, 16, form)
+        # A question that no form helps is unanswered, as before.
+        fake.refuses = lambda _: True
+        silent = await generator.ask("base", QUESTION, 16, form)
+        await generator.close()
+    assert reply.answer == '{"total": 1}'
+    assert (generator.grammar.release, generator.grammar.step(form)) == ("0.32.0", 1)
+    assert (silent.answer, silent.confidence.score) == ("", 0.0)
+
+
+async def test_a_release_may_stay_untold_and_who_is_away_is_waited_for() -> None:
+    async with served(FakeVllm().app) as url:
+        generator = VllmGenerator(url, "", 5.0, 4)
+        await generator.see()
+        assert generator.grammar.release == ""
+        await generator.close()
+    nowhere = VllmGenerator("http://127.0.0.1:1/v1", "", 5.0, 4)
+    with pytest.raises(EngineAway):
+        await nowhere.see()
+    await nowhere.close()

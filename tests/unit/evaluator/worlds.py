@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from schemas.base import AdapterRef, BlobRef, Confidence, Message
 from services.evaluator.handlers import EventHandlers
 from services.evaluator.ports import AdapterUnfit, EngineAway
-from shared.rules import Completion
+from shared.rules import ANYTHING, Completion, Form, Grammar
 from shared.storage.blobs import BlobStore
 from tests import factories
 
@@ -69,6 +69,14 @@ class ScriptedEngine:
         self.away = False
         self.breaks_after: int | None = None
         self.unfit = ""
+        self.grammar = Grammar()
+        self.release = ""
+        self.forms: set[tuple[str, Form]] = set()
+
+    async def see(self) -> None:
+        if self.away:
+            raise EngineAway("http://127.0.0.1:9/v1", "ConnectError")
+        self.grammar.runs(self.release)
 
     async def load(self, adapter_id: str, folder: Path) -> None:
         assert folder.is_absolute() and (folder / "adapter_model.safetensors").exists()
@@ -80,12 +88,13 @@ class ScriptedEngine:
         self.loaded.remove(adapter_id)
 
     async def ask(
-        self, model: str, messages: Sequence[Message], max_tokens: int, choices: Sequence[str] = ()
+        self, model: str, messages: Sequence[Message], max_tokens: int, form: Form = ANYTHING
     ) -> Completion:
         if self.away or self.breaks_after == self.asked:
             raise EngineAway("http://127.0.0.1:9/v1", "ConnectError")
         assert model == "base" or model in self.loaded
         self.asked += 1
+        self.forms.add((model, form))
         text = messages[-1].content
         number = int(text.split()[1])
         label = self.rows[text]
