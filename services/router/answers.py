@@ -1,18 +1,34 @@
-"""An answer as OpenAI's clients read it: one body, or the chunks of a stream. Pure."""
+"""An answer as OpenAI's clients read it in one body. Pure."""
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from itertools import zip_longest
+from typing import Literal, NamedTuple
 
 from schemas.base import Attempt, JsonObject
+from schemas.tool_calls import Called, Turn, read_turn
 
 Outcome = Literal["confident", "fell_back", "unsure"]
-# How much of an answer a chunk holds: about what a model gives at a time.
-PIECE = re.compile(r"\s*\S{1,40}|\s+")
+
+
+class Drawn(NamedTuple):
+    """How a further answer ended, and OpenAI's log-probabilities of it where they are wanted."""
+
+    finish_reason: str
+    logprobs: Sequence[JsonObject] | None
+
+
+class Choice(NamedTuple):
+    """One answer as an app reads it, in OpenAI's words."""
+
+    content: str
+    calls: tuple[Called, ...]
+    finish_reason: str
+    logprobs: JsonObject | None
 
 
 @dataclass(frozen=True)
@@ -34,6 +50,35 @@ class ChatAnswer:
     tool: str | None = None
     # OpenAI's entries, where the app wants them.
     logprobs: Sequence[JsonObject] | None = None
+    # Of the attempt's alternatives.
+    drawn: tuple[Drawn, ...] = ()
+    # What the model could call: its answers may be calls.
+    tools: tuple[JsonObject, ...] = ()
+    # A live answer that ended early.
+    is_cut: bool = False
+
+    @cached_property
+    def choices(self) -> tuple[Choice, ...]:
+        """Return all answers as an app reads them."""
+        first = self._choice(self.attempt.answer, self.finish_reason, self.logprobs)
+        if not self.attempt.alternatives:
+            return (first,)
+        others = zip_longest(self.attempt.alternatives, self.drawn, fillvalue=Drawn("stop", None))
+        return (first, *(self._choice(str(text), *drawn) for text, drawn in others))
+
+    def _choice(
+        self, text: str, finish_reason: str, logprobs: Sequence[JsonObject] | None
+    ) -> Choice:
+        said = None if logprobs is None else {"content": list(logprobs), "refusal": None}
+        if self.tool:
+            turn = Turn("", (Called(self.tool, text),))
+        elif self.tools:
+            turn = read_turn(text)
+        else:
+            return Choice(text, (), finish_reason, said)
+        whole = finish_reason == "stop"
+        reason = "tool_calls" if turn.calls and whole else finish_reason
+        return Choice(turn.content, turn.calls, reason, said)
 
     @property
     def prompt_tokens(self) -> int:
@@ -46,69 +91,44 @@ class ChatAnswer:
 
 
 def completion_body(answered: ChatAnswer) -> JsonObject:
-    said: JsonObject = (
-        {"content": None, "tool_calls": [call(answered, answered.attempt.answer)]}
-        if answered.tool
-        else {"content": answered.attempt.answer}
-    )
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "refusal": None} | said,
-        "logprobs": logprobs_of(answered),
-        "finish_reason": finish(answered),
-    }
+    choices = [
+        {
+            "index": index,
+            "message": {"role": "assistant", "refusal": None} | message(answered, index),
+            "logprobs": choice.logprobs,
+            "finish_reason": choice.finish_reason,
+        }
+        for index, choice in enumerate(answered.choices)
+    ]
     return {
         "id": answered.inference_id,
         "object": "chat.completion",
         "created": int(time.time()),
         "model": answered.route,
-        "choices": [choice],
+        "choices": choices,
         "usage": usage(answered),
         "ratchet": summary(answered),
     }
 
 
-def call(answered: ChatAnswer, arguments: str) -> JsonObject:
-    return {
-        "id": f"call_{answered.inference_id}",
-        "type": "function",
-        "function": {"name": answered.tool, "arguments": arguments},
-    }
+def message(answered: ChatAnswer, index: int) -> JsonObject:
+    choice = answered.choices[index]
+    if not choice.calls:
+        return {"content": choice.content}
+    calls = [
+        call(call_id(answered, index, place), called) for place, called in enumerate(choice.calls)
+    ]
+    return {"content": choice.content or None, "tool_calls": calls}
 
 
-def finish(answered: ChatAnswer) -> str:
-    whole = answered.finish_reason == "stop"
-    return "tool_calls" if answered.tool and whole else answered.finish_reason
+def call(identity: str, called: Called) -> JsonObject:
+    return {"id": identity, "type": "function", "function": called._asdict()}
 
 
-def chunks(answered: ChatAnswer, with_usage: bool) -> Iterator[JsonObject]:
-    """Yield the chunks of a stream; the `ratchet` object is in the last that has a choice."""
-    frame: JsonObject = {
-        "id": answered.inference_id,
-        "object": "chat.completion.chunk",
-        "created": int(time.time()),
-        "model": answered.route,
-    } | ({"usage": None} if with_usage else {})
-
-    def chunk(delta: JsonObject, **more: object) -> JsonObject:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None} | more
-        return frame | {"choices": [choice]}
-
-    begun: JsonObject
-    if answered.tool:
-        begun = {"content": None, "tool_calls": [{"index": 0} | call(answered, "")]}
-    else:
-        begun = {"content": "", "refusal": None}
-    yield chunk({"role": "assistant"} | begun)
-    # Which token stands in which piece is nobody's business: all come with the first.
-    logprobs = logprobs_of(answered)
-    for piece in PIECE.findall(answered.attempt.answer):
-        delta = {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}
-        yield chunk(delta if answered.tool else {"content": piece}, logprobs=logprobs)
-        logprobs = None
-    yield chunk({}, finish_reason=finish(answered)) | {"ratchet": summary(answered)}
-    if with_usage:
-        yield frame | {"choices": [], "usage": usage(answered)}
+def call_id(answered: ChatAnswer, index: int, place: int) -> str:
+    """Name a call, the same whenever the answer is told again."""
+    more = f"_{index}_{place}" if index or place else ""
+    return f"call_{answered.inference_id}{more}"
 
 
 def usage(answered: ChatAnswer) -> JsonObject:
@@ -117,12 +137,6 @@ def usage(answered: ChatAnswer) -> JsonObject:
         "completion_tokens": answered.completion_tokens,
         "total_tokens": answered.prompt_tokens + answered.completion_tokens,
     }
-
-
-def logprobs_of(answered: ChatAnswer) -> JsonObject | None:
-    if answered.logprobs is None:
-        return None
-    return {"content": list(answered.logprobs), "refusal": None}
 
 
 def with_alternatives(tokens: Sequence[JsonObject], most: int) -> list[JsonObject]:

@@ -2,45 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from schemas.base import JsonObject, Message
+from services.router.conversation import ChatMessage, Part, conversation
 from services.router.openai_errors import BadRequest
+from services.router.sampling import drawn
 from services.router.wishes import MOST_ALTERNATIVES, NONE, Wishes, unread
 from shared.http import Metadata, is_too_dense, read_metadata
-from shared.rules import MOST_PARTS, ROLES, NoContent, read_message
+from shared.rules import characters_of
 
-# Bounds beyond every setting: how much is taken in all says `ChatLimits`. The first wrong member of
-# a list ends the reading: 4 MiB of them would each cost an error.
+# A bound beyond every setting: how much is taken in all says `ChatLimits`.
 MOST_MESSAGES = 10_000
-MOST_CHARACTERS = 16 * 1024 * 1024
+MOST_CHOICES = 8
 # Of the place of a mistake: it may hold a name that the client chose.
 WHERE_CHARACTERS = 100
-Content = Annotated[str, Field(max_length=MOST_CHARACTERS)]
 Identity = Annotated[str, Field(max_length=1000)]
 Stop = Annotated[str, Field(max_length=1000)]
 Modality = Annotated[str, Field(max_length=100)]
 
 
-# Read by `read_message`, as in capture.
-Part = Annotated[JsonObject, Field(max_length=32)]
-
-
-class ChatMessage(BaseModel):
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: (
-        Content
-        | Annotated[list[Content | Part], Field(max_length=MOST_PARTS, fail_fast=True)]
-        | None
-    ) = None
-
-
 class StreamOptions(BaseModel):
+    model_config = ConfigDict(extra="allow")
     include_usage: bool | None = None
 
 
@@ -57,7 +45,7 @@ class ChatRequest(BaseModel):
     metadata: Annotated[JsonObject, Field(max_length=1000)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    n: int | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
     max_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, le=2**31)] | None = None
     stop: Stop | Annotated[list[Stop], Field(max_length=4)] | None = None
@@ -65,6 +53,7 @@ class ChatRequest(BaseModel):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     tools: Annotated[list[Part], Field(max_length=128, fail_fast=True)] | None = None
     tool_choice: Annotated[str, Field(max_length=64)] | Part | None = None
+    parallel_tool_calls: bool | None = None
     functions: Annotated[list[object], Field(max_length=1000)] | None = None
     modalities: Annotated[list[Modality], Field(max_length=10, fail_fast=True)] | None = None
     response_format: Annotated[JsonObject, Field(max_length=100)] | None = None
@@ -106,8 +95,8 @@ def question_of(request: ChatRequest, session: str | None, limits: ChatLimits) -
             f"{len(request.messages)} messages are too many: send at most {limits.messages}",
             "messages",
         )
-    messages = tuple(_message(message, number) for number, message in enumerate(request.messages))
-    _refuse_absurd(messages, limits)
+    messages, unkept = conversation(request.messages)
+    _refuse_absurd(messages, request.tools or (), limits)
     metadata = read_metadata(request.metadata or {})
     told = request.who or session or metadata.kept.get("session")
     return ChatQuestion(
@@ -116,7 +105,7 @@ def question_of(request: ChatRequest, session: str | None, limits: ChatLimits) -
         metadata=metadata.kept,
         session=told or next(m.content for m in messages if m.role == "user"),
         session_told=bool(told),
-        wishes=_wishes(request, metadata),
+        wishes=_wishes(request, metadata, unkept),
     )
 
 
@@ -150,14 +139,23 @@ def checked(sent: JsonObject) -> ChatRequest:
         ) from error
 
 
-def _wishes(request: ChatRequest, metadata: Metadata) -> Wishes:
-    """Read what the app wants beside an answer."""
-    left_out = [f"metadata.{name}" for name, _ in metadata.left_out]
+def _wishes(request: ChatRequest, metadata: Metadata, unkept: Iterable[str]) -> Wishes:
+    """Read what the app wants beside an answer; `unkept` is what is not read of its messages."""
+    left_out = [*unkept, *(f"metadata.{name}" for name, _ in metadata.left_out)]
     if metadata.more:
         left_out.append(f"metadata: {metadata.more} more")
+    options: Mapping[str, object] = (
+        (request.stream_options.model_extra or {}) if request.stream_options else {}
+    )
+    left_out += [f"stream_options.{name}" for name in unread(options)]
     lengths = (request.max_tokens, request.max_completion_tokens)
     stop = [request.stop] if isinstance(request.stop, str) else request.stop or []
     extra: Mapping[str, object] = request.model_extra or {}
+    sampling = None
+    if (request.n or 1) > 1:
+        if extra.get("temperature") == 0:
+            left_out.append("temperature")
+        sampling, extra = drawn(request.n or 1, extra)
     return Wishes(
         max_tokens=min((length for length in lengths if length), default=None),
         stop=tuple(filter(None, stop)),
@@ -165,6 +163,8 @@ def _wishes(request: ChatRequest, metadata: Metadata) -> Wishes:
         response_format=request.response_format,
         tools=tuple(request.tools or ()),
         tool_choice=request.tool_choice,
+        parallel=request.parallel_tool_calls is not False,
+        sampling=sampling,
         stream=bool(request.stream),
         usage_in_stream=bool(request.stream_options and request.stream_options.include_usage),
         ignored=(*unread(extra), *left_out),
@@ -172,8 +172,6 @@ def _wishes(request: ChatRequest, metadata: Metadata) -> Wishes:
 
 
 def _refuse_unsupported(request: ChatRequest) -> None:
-    if request.n not in (None, 1):
-        raise BadRequest("one answer per request: send n=1 or leave it out", "n")
     if request.functions:
         raise BadRequest("functions are not supported: send tools", "functions")
     if set(request.modalities or ["text"]) != {"text"}:
@@ -188,32 +186,27 @@ def _refuse_unsupported(request: ChatRequest) -> None:
         )
 
 
-def _message(message: ChatMessage, number: int) -> Message:
-    where = f"messages.{number}"
-    role = ROLES[message.role]
-    if role == "tool":
-        raise BadRequest(
-            "tools are not supported: send system, user and assistant messages", f"{where}.role"
-        )
-    if message.content is None:
-        raise BadRequest("a message needs text content", f"{where}.content")
-    try:
-        said = read_message(message.content)
-    except NoContent as error:
-        raise BadRequest(str(error), f"{where}.content") from error
-    if said.left_out:
-        raise BadRequest(
-            f"only text content is supported, not '{said.left_out[0]}'", f"{where}.content"
-        )
-    return Message(role=role, content=said.text)
-
-
-def _refuse_absurd(messages: tuple[Message, ...], limits: ChatLimits) -> None:
+def _refuse_absurd(
+    messages: tuple[Message, ...], tools: Sequence[JsonObject], limits: ChatLimits
+) -> None:
     if not any(message.role == "user" and message.content.strip() for message in messages):
         raise BadRequest("messages must hold at least one user message with text", "messages")
-    if any("\0" in message.content for message in messages):
+    if any(map(has_nul, messages)):
         raise BadRequest("a NUL character cannot be kept: remove it", "messages")
-    if (length := sum(len(message.content) for message in messages)) > limits.characters:
+    length = characters_of(messages)
+    if tools:
+        sent = to_json(tools).decode()
+        length += len(sent)
+        if "\\u0000" in sent:
+            raise BadRequest("a NUL character cannot be kept: remove it", "tools")
+    if length > limits.characters:
         raise BadRequest(
             f"{length} characters are too many: send at most {limits.characters}", "messages"
         )
+
+
+def has_nul(message: Message) -> bool:
+    calls = message.tool_calls
+    return "\0" in message.content or any(
+        "\0" in text or "\\u0000" in text for call in calls for text in (call.id, call.arguments)
+    )

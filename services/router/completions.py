@@ -6,12 +6,15 @@ import time
 from collections.abc import Iterator
 
 from schemas.base import JsonObject
-from services.router.answers import PIECE, ChatAnswer, summary, usage
+from services.router.answers import ChatAnswer, summary, usage
 from services.router.chat import ChatRequest, as_object, checked
+from services.router.chunks import PIECE
+from services.router.live import Piece
 from services.router.openai_errors import BadRequest
+from services.router.wishes import Wishes
 
 # Each with the value that asks for nothing.
-NOT_TAKEN = {"suffix": "", "echo": False, "best_of": 1}
+NOT_TAKEN = {"suffix": "", "echo": False, "best_of": 1, "tools": []}
 
 
 def read(body: bytes) -> ChatRequest:
@@ -34,33 +37,58 @@ def read(body: bytes) -> ChatRequest:
     return checked(sent | {"messages": [{"role": "user", "content": prompt}]})
 
 
-def frame(answered: ChatAnswer) -> JsonObject:
+def frame(inference_id: str, route: str) -> JsonObject:
     return {
-        "id": answered.inference_id,
+        "id": inference_id,
         "object": "text_completion",
         "created": int(time.time()),
-        "model": answered.route,
+        "model": route,
     }
 
 
-def choice(text: str, finish_reason: str | None) -> JsonObject:
-    return {"index": 0, "text": text, "logprobs": None, "finish_reason": finish_reason}
+def choice(index: int, text: str, finish_reason: str | None) -> JsonObject:
+    return {"index": index, "text": text, "logprobs": None, "finish_reason": finish_reason}
 
 
 def body(answered: ChatAnswer) -> JsonObject:
-    return frame(answered) | {
-        "choices": [choice(answered.attempt.answer, answered.finish_reason)],
+    choices = [
+        choice(index, one.content, one.finish_reason) for index, one in enumerate(answered.choices)
+    ]
+    return frame(answered.inference_id, answered.route) | {
+        "choices": choices,
         "usage": usage(answered),
         "ratchet": summary(answered),
     }
 
 
-def chunks(answered: ChatAnswer, with_usage: bool) -> Iterator[JsonObject]:
-    for piece in PIECE.findall(answered.attempt.answer):
-        yield frame(answered) | {"choices": [choice(piece, None)]}
-    yield frame(answered) | {
-        "choices": [choice("", answered.finish_reason)],
-        "ratchet": summary(answered),
-    }
-    if with_usage:
-        yield frame(answered) | {"choices": [], "usage": usage(answered)}
+class Chunks:
+    """Makes the chunks of one stream."""
+
+    def __init__(self, inference_id: str, route: str, wishes: Wishes) -> None:
+        self.wishes = wishes
+        self.frame = frame(inference_id, route)
+
+    def begin(self) -> Iterator[JsonObject]:
+        return iter(())
+
+    def piece(self, piece: Piece) -> Iterator[JsonObject]:
+        yield self.frame | {"choices": [choice(0, piece.text, None)]}
+
+    def end(self, answered: ChatAnswer) -> Iterator[JsonObject]:
+        last = len(answered.choices) - 1
+        yield self._closing(answered, last) | {"ratchet": summary(answered)}
+        if self.wishes.usage_in_stream:
+            yield self.frame | {"choices": [], "usage": usage(answered)}
+
+    def whole(self, answered: ChatAnswer) -> Iterator[JsonObject]:
+        last = len(answered.choices) - 1
+        for index, one in enumerate(answered.choices):
+            for text in PIECE.findall(one.content):
+                yield self.frame | {"choices": [choice(index, text, None)]}
+            if index < last:
+                yield self._closing(answered, index)
+        yield from self.end(answered)
+
+    def _closing(self, answered: ChatAnswer, index: int) -> JsonObject:
+        reason = answered.choices[index].finish_reason
+        return self.frame | {"choices": [choice(index, "", reason)]}

@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from pydantic_core import to_json
 
 from schemas.base import JsonObject
-from services.router import answers, completions, responses
+from services.router import answers, chunks, completions, response_events, responses
 from services.router.answers import ChatAnswer
 from services.router.chat import ChatRequest, read
+from services.router.live import Piece
+from services.router.wishes import Wishes
+
+
+class Telling(Protocol):
+    """The events of one stream: `whole` of an answer that is there; else `begin`, each `piece` as
+    it comes, and `end`.
+    """
+
+    def whole(self, answered: ChatAnswer) -> Iterator[JsonObject]: ...
+
+    def begin(self) -> Iterator[JsonObject]: ...
+
+    def piece(self, piece: Piece) -> Iterator[JsonObject]: ...
+
+    def end(self, answered: ChatAnswer) -> Iterator[JsonObject]: ...
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One API. Whatever comes in is asked as a chat; `body` and `events` tell one answer."""
+    """One API. Whatever comes in is asked as a chat; `body` and `telling` tell one answer."""
 
+    # Its address under /v1/.
+    door: str
     read: Callable[[bytes], ChatRequest]
     body: Callable[[ChatAnswer], JsonObject]
-    # Of a stream, from its first byte to its last; with OpenAI's usage at its end, or without.
-    events: Callable[[ChatAnswer, bool], bytes]
+    # Of an inference and its route, as the app wants it.
+    telling: Callable[[str, str, Wishes], Telling]
+    # How an event is written, and what ends a stream.
+    event: Callable[[JsonObject], bytes]
+    ending: bytes
     # The end of a stream that has an error in place of an answer: OpenAI's body of it.
     failure: Callable[[JsonObject], bytes]
+
+    def written(self, events: Iterable[JsonObject]) -> bytes:
+        return b"".join(map(self.event, events))
 
 
 def data(content: JsonObject) -> bytes:
@@ -36,20 +61,8 @@ def failure(error: JsonObject) -> bytes:
     return data(error) + END
 
 
-def chat_events(answered: ChatAnswer, with_usage: bool) -> bytes:
-    return b"".join(map(data, answers.chunks(answered, with_usage))) + END
-
-
-def completion_events(answered: ChatAnswer, with_usage: bool) -> bytes:
-    return b"".join(map(data, completions.chunks(answered, with_usage))) + END
-
-
 def named(event: JsonObject) -> bytes:
     return f"event: {event['type']}\n".encode() + data(event)
-
-
-def response_events(answered: ChatAnswer, _: bool) -> bytes:
-    return b"".join(map(named, responses.events(answered)))
 
 
 def response_failure(error: JsonObject) -> bytes:
@@ -58,6 +71,16 @@ def response_failure(error: JsonObject) -> bytes:
     return named(event | {name: said[name] for name in ("code", "message", "param")})
 
 
-CHAT = Shape(read, answers.completion_body, chat_events, failure)
-COMPLETIONS = Shape(completions.read, completions.body, completion_events, failure)
-RESPONSES = Shape(responses.read, responses.body, response_events, response_failure)
+CHAT = Shape("chat/completions", read, answers.completion_body, chunks.Chunks, data, END, failure)
+COMPLETIONS = Shape(
+    "completions", completions.read, completions.body, completions.Chunks, data, END, failure
+)
+RESPONSES = Shape(
+    "responses",
+    responses.read,
+    response_events.body,
+    response_events.Events,
+    named,
+    b"",
+    response_failure,
+)

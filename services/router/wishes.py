@@ -5,15 +5,16 @@ Nothing is accepted and dropped: a wish is done, refused in words, or named in `
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from schemas.answers import is_free_text, same_schema, schema_flaw
+from schemas.answers import is_free_text, same_schema, schema_flaw, well_formed
 from schemas.base import JsonObject, Message
 from schemas.route import RouteSpec
+from schemas.tool_calls import read_turn, why_unusable
 from services.router.openai_errors import BadRequest
-from shared.rules import FREE, Bounds
+from services.router.tools import answers_with, offer_of
+from shared.rules import ANYTHING, FREE, Bounds, Form, Sampling, Tools, form_of
 
 # Alternatives a token that the engine is asked for in any case.
 MOST_ALTERNATIVES = 5
@@ -24,15 +25,15 @@ FULFILLED: Mapping[str, tuple[object, ...]] = {
     "presence_penalty": (0,),
     "frequency_penalty": (0,),
     "logit_bias": ({},),
+    "include": ([],),
+    "include_obfuscation": (False,),
     "store": (False,),
     "service_tier": ("auto", "default"),
-    "parallel_tool_calls": (False, True),
     "function_call": ("none", "auto"),
 }
 # At temperature 0 an answer does not change from one call to the next.
 DONE_ANYWAY = {"seed"}
 MOST_NAMED = 50
-TOOL_NAME = re.compile(r"[\w.-]{1,64}")
 NAME_CHARACTERS = 64
 
 
@@ -48,6 +49,9 @@ class Wishes:
     # OpenAI's objects.
     tools: tuple[JsonObject, ...] = ()
     tool_choice: str | JsonObject | None = None
+    parallel: bool = True
+    # Where more than one answer is wanted.
+    sampling: Sampling | None = None
     stream: bool = False
     usage_in_stream: bool = False
     # Fields that no route does anything about.
@@ -67,26 +71,65 @@ class Terms:
     # The name of the function that the answer is given to, as its arguments.
     tool: str | None = None
 
+    def form(self, of_route: Form) -> Form:
+        """Return the form to ask in: the route's, unless the app wants another."""
+        if self.bounds == FREE:
+            return of_route
+        if self.bounds.json_schema is None and self.bounds.tools is None:
+            return of_route.within(self.bounds)
+        return Form((self.bounds,), "")
+
     @classmethod
     def of(cls, wishes: Wishes, spec: RouteSpec, messages: Iterable[Message]) -> Terms:
         """Raises BadRequest where an app would get something else than it asked for."""
         ignored = list(wishes.ignored)
-        if wishes.stop and not is_free_text(spec):
+        free = is_free_text(spec)
+        if wishes.stop and not free:
             ignored.append("stop")
+        if wishes.sampling and not free:
+            raise BadRequest(
+                f"{spec.name} has one answer to a question: send n=1 or leave it out", "n"
+            )
+        offer = offer_of(wishes.tools, wishes.tool_choice, wishes.parallel, spec)
+        if offer.is_ignored:
+            ignored.append("tools")
         if spec.system == "replace" and any(message.role == "system" for message in messages):
             ignored.append("messages: system")
         return cls(
             max_tokens=min(spec.max_tokens, wishes.max_tokens or spec.max_tokens),
-            bounds=bounds_of(wishes, spec),
+            bounds=bounds_of(wishes, spec, offer.tools),
             ignored=tuple(ignored),
-            tool=wanted_tool(wishes, spec),
+            tool=offer.tool,
         )
 
+    def fits(self, answer: str, spec: RouteSpec) -> bool:
+        """Say whether an answer has the form that was asked for."""
+        tools = self.bounds.tools
+        if tools is None:
+            return well_formed(answer, spec)
+        if tools.must and not read_turn(answer).calls:
+            return False
+        return why_unusable(answer, spec, tools.offered) is None
 
-def bounds_of(wishes: Wishes, spec: RouteSpec) -> Bounds:
+    @property
+    def can_be_live(self) -> bool:
+        """Say whether an answer may be passed on as it comes: it is one text, and not calls."""
+        return not (self.tool or self.bounds.tools or self.bounds.sampling)
+
+
+def bounds_of(wishes: Wishes, spec: RouteSpec, tools: Tools | None) -> Bounds:
     stop = wishes.stop if is_free_text(spec) else ()
     schema = wanted_schema(wishes.response_format, spec)
-    return Bounds(json_schema=schema, stop=stop) if stop or schema is not None else FREE
+    if tools:
+        if schema is not None:
+            raise BadRequest(
+                "an answer is held to a response_format, or may call tools: send one of them",
+                "response_format",
+            )
+        schema = tools.schema()
+    if schema is None and not (stop or tools or wishes.sampling):
+        return FREE
+    return Bounds(json_schema=schema, stop=stop, tools=tools, sampling=wishes.sampling)
 
 
 def wanted_schema(wanted: JsonObject | None, spec: RouteSpec) -> JsonObject | None:
@@ -111,7 +154,8 @@ def wanted_schema(wanted: JsonObject | None, spec: RouteSpec) -> JsonObject | No
                 "response_format",
             )
         return None
-    if spec.task == "extraction" and not schema:
+    # Held to it in any case.
+    if spec.task == "extraction" and not schema and form_of(spec) != ANYTHING:
         return None
     if not is_free_text(spec) and spec.task != "extraction":
         raise BadRequest(
@@ -124,42 +168,6 @@ def wanted_schema(wanted: JsonObject | None, spec: RouteSpec) -> JsonObject | No
             f"response_format.json_schema.schema {flaw}", "response_format.json_schema.schema"
         )
     return schema
-
-
-def wanted_tool(wishes: Wishes, spec: RouteSpec) -> str | None:
-    """Return the function whose arguments the answer is.
-
-    Many clients ask for an object by offering one function that takes it. A route that answers with
-    such objects calls that function; which of several to call, no route has learned.
-    """
-    if not wishes.tools or wishes.tool_choice == "none":
-        return None
-    function = wishes.tools[0].get("function")
-    if spec.output_schema is None or len(wishes.tools) > 1 or not isinstance(function, dict):
-        raise BadRequest(
-            "tools are not supported, beside one function that takes the object a route answers"
-            f" with: {spec.name} "
-            + (
-                "answers with text; leave tools out"
-                if spec.output_schema is None
-                else "knows of one; send that alone"
-            ),
-            "tools",
-        )
-    name, parameters = function.get("name"), function.get("parameters")
-    if not isinstance(parameters, dict) or not same_schema(parameters, spec.output_schema):
-        raise BadRequest(
-            f"the function takes another object than {spec.name} answers with: its parameters must"
-            " be the route's output_schema ('ratchet routes show' prints it)",
-            "tools.0.function.parameters",
-        )
-    if not isinstance(name, str) or not TOOL_NAME.fullmatch(name):
-        raise BadRequest("a function needs a name of 1 to 64 characters", "tools.0.function.name")
-    return name
-
-
-def answers_with(spec: RouteSpec) -> str:
-    return "one of its labels" if spec.labels else "text of its own format"
 
 
 def schema_in(wanted: JsonObject) -> JsonObject:

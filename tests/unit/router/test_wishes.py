@@ -22,6 +22,7 @@ LABELS = factories.spec()
 INVOICE = factories.spec(task="extraction", labels=(), output_schema=SCHEMA, max_tokens=200)
 SUMMARY = factories.spec(task="summarisation", labels=(), max_tokens=200)
 OBJECTS = factories.spec(task="extraction", labels=(), max_tokens=200)
+SAYS_JSON = OBJECTS.model_copy(update={"system_prompt": "Answer with JSON."})
 FORMAT = factories.spec(task="format", labels=())
 
 
@@ -49,6 +50,7 @@ def terms(spec: RouteSpec, **body: Any) -> Terms:
         ({"parallel_tool_calls": False, "tool_choice": "auto"}, ()),
         ({"metadata": {"team": None, "n": 7}}, ("metadata.team",)),
         ({"stop": ["liv"]}, ("stop",)),
+        ({"messages": [QUESTION[0] | {"name": "ada"}]}, ("messages: name",)),
         ({"x" * 300: 1}, ("x" * 64,)),
     ],
 )
@@ -89,7 +91,8 @@ def test_the_shorter_of_route_and_request_counts(body: dict, most: int) -> None:
         (SUMMARY, {"response_format": wanted(OTHER)}, Bounds(json_schema=OTHER)),
         (INVOICE, {"response_format": wanted(SCHEMA)}, FREE),
         (INVOICE, {"response_format": {"type": "json_object"}}, FREE),
-        (OBJECTS, {"response_format": {"type": "json_object"}}, FREE),
+        (OBJECTS, {"response_format": {"type": "json_object"}}, Bounds(json_schema={})),
+        (SAYS_JSON, {"response_format": {"type": "json_object"}}, FREE),
         (OBJECTS, {"response_format": wanted(OTHER)}, Bounds(json_schema=OTHER)),
     ],
 )
@@ -147,13 +150,29 @@ def test_the_routes_own_schema_is_known_however_a_client_dresses_it() -> None:
         (INVOICE, [function(SCHEMA | {"required": []})], "another object"),
         (INVOICE, [function({"type": "object", "properties": {"title": {}}})], "another object"),
         (INVOICE, [function(SCHEMA), function(OTHER)], "knows of one"),
-        (INVOICE, [{"type": "web_search"}], "knows of one"),
+        (INVOICE, [{"type": "web_search"}], "another object"),
         (INVOICE, [function(SCHEMA, name="a b")], "needs a name"),
         (INVOICE, [function(SCHEMA, name=None)], "needs a name"),
-        (SUMMARY, [function(SCHEMA)], "answers with text"),
-        (LABELS, [function(SCHEMA)], "answers with text"),
+        (LABELS, [function(SCHEMA)], "one of its labels and calls no tools"),
+        (FORMAT, [function(SCHEMA)], "text of its own format and calls no tools"),
+        (OBJECTS, [function(SCHEMA)], "calls no tools"),
     ],
 )
-def test_other_tools_are_refused(spec: RouteSpec, tools: list, says: str) -> None:
+def test_calls_that_a_route_cannot_make_are_refused(
+    spec: RouteSpec, tools: list, says: str
+) -> None:
     with pytest.raises(BadRequest, match=says):
-        terms(spec, tools=tools)
+        terms(spec, tools=tools, tool_choice="required")
+
+
+@pytest.mark.parametrize("spec", [LABELS, SUMMARY, INVOICE])
+def test_a_choice_of_nothing_is_refused(spec: RouteSpec) -> None:
+    with pytest.raises(BadRequest, match="tool_choice needs tools"):
+        terms(spec, tool_choice="required")
+    assert terms(spec, tool_choice="auto", tools=[]).bounds == FREE
+
+
+@pytest.mark.parametrize("spec", [LABELS, FORMAT, OBJECTS, INVOICE])
+def test_tools_that_need_not_be_called_are_named_where_a_route_calls_none(spec: RouteSpec) -> None:
+    made = terms(spec, tools=[function(OTHER), function(OTHER, name="B")])
+    assert (made.ignored, made.tool, made.bounds) == (("tools",), None, FREE)
