@@ -13,7 +13,7 @@ CHAT = "POST /v1/chat/completions serves routes"
 INSTEAD: Mapping[str, str] = {
     "responses": "POST /v1/responses is; none is kept to be read again:"
     " GET /v1/inferences/ID shows what was recorded",
-    "embeddings": "routes answer with text: ask the embedding model's own server",
+    "embeddings": "POST /v1/embeddings is, for the models of other upstreams",
     "audio": "routes take and give text",
     "images": "routes take and give text",
     "moderations": "ask the moderation model's own server",
@@ -24,6 +24,8 @@ INSTEAD: Mapping[str, str] = {
     "assistants": CHAT,
     "threads": CHAT,
     "realtime": CHAT,
+    "routes": "/openapi.json has what is",
+    "inferences": "GET /v1/inferences/ID is",
 }
 ELSE = f"{CHAT}, and GET /v1/models lists them"
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]

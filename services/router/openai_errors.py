@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from schemas.base import JsonObject
 from shared.errors import Invalid, NotFound, RatchetError
 
@@ -17,7 +19,9 @@ CODES = {
     "RouteNotServed": "model_not_found",
     "Unauthenticated": "invalid_api_key",
     "ContextTooLong": "context_length_exceeded",
+    "NoEmbeddings": "model_not_found",
 }
+MOST_NAMED = 10
 
 
 class BadRequest(Invalid):
@@ -33,10 +37,12 @@ class BadRequest(Invalid):
 class RouteNotServed(NotFound):
     """Raised for another tenant's routes too: whether they exist is not the caller's business."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, known: Sequence[str] = ()) -> None:
+        """Make the error; `known` are models that the caller may ask for instead."""
         super().__init__(
             f"no route '{model[:100]}' for this key; GET /v1/models lists yours, 'ratchet routes"
             " create FILE' adds one"
+            + (f"; there are {', '.join(known[:MOST_NAMED])}" if known else "")
         )
         self.param = "model"
 
