@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from schemas.answers import check_labels, is_free_text, schema_flaw
+from schemas.base import JsonObject
 from schemas.route import RouteSpec
 from services.router.label_tokens import LabelsTooLong, LabelTokens
+from services.router.state import RouteView
+from shared.rules import Grammar
 
 NO_GATE = (
     "no adapter is trained for this route yet: two good texts differ, so comparing them proves"
@@ -15,17 +19,47 @@ NO_GATE = (
 )
 
 
+VOID = (
+    "no answer of {} is trusted: prompt, labels, schema, max_tokens, targets.max_risk or engine are"
+    " others than when its confidence was calibrated; the evaluator does it again by itself"
+)
+NOT_HELD = (
+    "the engine's grammar cannot hold answers to the form of this route, which is checked"
+    " afterwards; use fewer keywords in output_schema. What it holds them to"
+)
+
+
 @dataclass(frozen=True)
 class Advice:
     label_tokens: LabelTokens
+    grammar: Grammar
 
-    async def on(self, spec: RouteSpec) -> list[str]:
+    async def on(self, view: RouteView) -> list[str]:
         """Return warnings, those among them for which the engine must be asked."""
+        spec = view.state.spec
         try:
             warning = await self.label_tokens.check(spec)
         except LabelsTooLong as error:
             warning = str(error)
-        return [*warnings_of(spec), *([warning] if warning else [])]
+        return [*warnings_of(spec), *self.on_arms(view), *([warning] if warning else [])]
+
+    def on_arms(self, view: RouteView) -> list[str]:
+        """Return what is known of how the arms of a route are asked at the moment."""
+        adapters = [adapter.adapter_id for adapter in view.state.adapters]
+        void = [one for one in (None, *adapters) if view.is_void(one, self.grammar)]
+        named = ", ".join(one or "the base model" for one in void)
+        return [
+            *([VOID.format(named)] if void else []),
+            *([f"{NOT_HELD}: {flaw}"] if (flaw := self.grammar.flaw(view.form)) else []),
+        ]
+
+    def report(self, views: Iterable[RouteView]) -> JsonObject:
+        """Say which routes' answers are not held to their form, for whoever watches the router."""
+        flaws = {view.state.route: self.grammar.flaw(view.form) for view in views}
+        return {
+            "engine": self.grammar.release or "unknown",
+            "forms_not_held": {route: flaw for route, flaw in flaws.items() if flaw},
+        }
 
 
 def warnings_of(spec: RouteSpec) -> list[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import MetaData
 
 from schemas import topics
+from schemas.base import JsonObject
 from services.router.advice import Advice
-from services.router.api import chat_api
+from services.router.api import ChatApi, called_directly, chat_api
 from services.router.breakers import Breakers
 from services.router.canary import Canaries
 from services.router.chain import Chain
@@ -20,7 +22,10 @@ from services.router.gateway import Gateway
 from services.router.handlers import RouteHandlers
 from services.router.label_tokens import LabelTokens
 from services.router.openai_route import refusal
+from services.router.other_upstreams import OtherUpstreams
+from services.router.passing import Passing
 from services.router.reconcile import Reconciler
+from services.router.recordings import Recordings
 from services.router.repeats import Repeats
 from services.router.rollout import CanaryRule
 from services.router.routes_api import routes_api
@@ -30,9 +35,12 @@ from services.router.store.recorder import Recorder
 from services.router.store.repeats import RepeatStore
 from services.router.store.routes import RouteDatabase
 from services.router.store.views import RouteViews
+from services.router.store.waiting import Waiting
 from services.router.table import RouteTable
+from services.router.tracing import tracing_to
 from services.router.turns import Turns
 from services.router.upstream import Upstream
+from services.router.upstream_settings import upstreams_in
 from shared.events import Outbox, Sender
 from shared.rules import redact
 from shared.service import Service
@@ -47,6 +55,7 @@ class Parts:
     table: RouteTable
     fleet: Fleet
     upstream: Upstream
+    passing: Passing
 
 
 def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
@@ -57,28 +66,22 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     routes = RouteDatabase(metadata, outbox)
     table = RouteTable(db, RouteViews(routes.tables))
     fleet = Fleet()
-    upstream = Upstream(settings.vllm_url, settings.vllm_timeout, settings.vllm_at_once)
+    at_once = -(-settings.vllm_at_once // settings.workers)
+    upstream = Upstream(settings.vllm_url, settings.vllm_timeout, at_once)
     kept = RepeatStore(routes.tables.repeats, routes.tables.decisions)
     recorder = Recorder(db, outbox, routes.tables.decisions, kept, blobs, redact)
     repeats = Repeats(db, kept)
-    turns = Turns(settings.vllm_at_once, settings.vllm_waiting, settings.vllm_timeout)
+    turns = Turns(at_once, settings.vllm_waiting, settings.vllm_timeout)
     breakers = Breakers()
     chain = Chain(fleet, upstream, breakers, settings.base_model, settings.vllm_timeout)
     gateway = Gateway(table, chain, recorder, turns)
     rule = CanaryRule(settings.canary_share, settings.canary_requests, settings.canary_seconds)
     handlers = RouteHandlers(routes, rule)
-    reconciler = Reconciler(
-        table=table,
-        fleet=fleet,
-        upstream=upstream,
-        shelf=Shelf(blobs, settings.adapter_cache),
-        base_model=settings.base_model,
-        most=settings.max_loaded,
-        every=settings.reconcile_seconds,
-        drain=settings.drain_seconds,
-    )
-    advice = Advice(LabelTokens(upstream, settings.base_model))
+    reconciler = reconciler_by(settings, table, fleet, upstream, blobs)
+    passing = passing_by(settings, table, recorder)
+    advice = Advice(LabelTokens(upstream, settings.base_model), upstream.grammar)
     limits = ChatLimits(settings.max_messages, settings.max_characters)
+    chat = ChatApi(table, gateway, repeats, limits, passing)
     service = Service(
         name="router",
         settings=settings,
@@ -89,23 +92,53 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
             topics.REVIEW_COMPLETED: handlers.on_review_completed,
         },
         http=[
-            chat_api(table, gateway, repeats, limits),
+            chat_api(chat),
             routes_api(db, routes, table, fleet, advice),
             elsewhere_api(),
         ],
         db=db,
         outbox=outbox,
-        parts=Parts(routes, table, fleet, upstream),
+        parts=Parts(routes, table, fleet, upstream, passing),
         workers=[
             table.watch,
             reconciler.run,
-            Canaries(db, table, fleet, routes, rule).run,
+            Canaries(db, table, fleet, routes, rule, Waiting(db, routes.tables.waiting)).run,
             repeats.tidy,
         ],
         sender=sender,
-        report=lambda: fleet.report() | {"resting": breakers.resting()},
-        on_stop=[upstream.close],
+        report=partial(reported, fleet, breakers, advice, table, passing.upstreams),
+        on_stop=[passing.close, recorder.flush, upstream.close],
         migrations=Path(__file__).with_name("migrations"),
     )
     service.api.state.refusal = refusal
+    service.api.state.direct = called_directly(chat)
     return service
+
+
+def reconciler_by(
+    settings: Settings, table: RouteTable, fleet: Fleet, upstream: Upstream, blobs: BlobStore
+) -> Reconciler:
+    return Reconciler(
+        table=table,
+        fleet=fleet,
+        upstream=upstream,
+        shelf=Shelf(blobs, settings.adapter_cache),
+        base_model=settings.base_model,
+        most=settings.max_loaded,
+        every=settings.reconcile_seconds,
+        drain=settings.drain_seconds,
+    )
+
+
+def passing_by(settings: Settings, table: RouteTable, recorder: Recorder) -> Passing:
+    others = OtherUpstreams(upstreams_in(settings.upstreams_file))
+    return Passing(table, others, Recordings(recorder), tracing_to(settings.otel_endpoint))
+
+
+def reported(
+    fleet: Fleet, breakers: Breakers, advice: Advice, table: RouteTable, others: OtherUpstreams
+) -> JsonObject:
+    """Return what `/health/ready` says of the router alone."""
+    held = advice.report(table.views.values())
+    more = {"resting": breakers.resting(), "other_upstreams": others.state}
+    return fleet.report() | more | held

@@ -10,6 +10,7 @@ from services.router.fleet import Fleet
 from services.router.rollout import CanaryRule
 from services.router.state import RouteState, RouteView
 from services.router.store.routes import RouteDatabase
+from services.router.store.waiting import Waiting
 from services.router.table import RouteTable
 from shared.describing import describe
 from shared.storage import Database
@@ -26,6 +27,7 @@ class Canaries:
     fleet: Fleet
     routes: RouteDatabase
     rule: CanaryRule
+    waiting: Waiting
 
     async def run(self) -> None:
         """Run until cancelled: begin, judge and end canaries."""
@@ -63,7 +65,9 @@ class Canaries:
     async def _judge(self, view: RouteView, adapter_id: str, elapsed: float) -> None:
         async with self.db.read() as connection:
             counts = await self.routes.canary_counts(connection, view.state.route, adapter_id)
-        waiting = self.fleet.asking(adapter_id)
+        asking = self.fleet.asking(adapter_id)
+        await self.waiting.tell(adapter_id, asking)
+        waiting = asking + await self.waiting.elsewhere(adapter_id)
         verdict, why = self.rule.verdict(
             counts.asked, counts.failed, elapsed, waiting=waiting, left=counts.left
         )

@@ -6,11 +6,12 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from schemas.answers import trimmed, well_formed
+from schemas.answers import trimmed
 from schemas.base import Arm, Attempt
 from services.router.breakers import Breakers
 from services.router.chat import ChatQuestion
 from services.router.fleet import Fleet
+from services.router.live import Live
 from services.router.rollout import Pick
 from services.router.state import RouteView
 from services.router.tries import Try
@@ -26,7 +27,7 @@ from services.router.upstream import (
 )
 from services.router.wishes import Terms
 from shared.errors import RatchetError
-from shared.rules import FREE, Bounds
+from shared.rules import FREE, Completion, Patience
 
 # Worth asking another model instead. A vLLM that is away is not: it holds both.
 MODEL_FAILED = (
@@ -63,6 +64,13 @@ class Course:
     asked_at: float | None = None
     # Whether the picked adapter was asked and gave no answer, for a reason that lies with it.
     adapter_failed: bool = False
+    # Where the app reads along.
+    live: Live | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        """Say whether the app has read a part of the answer: no other model can give it then."""
+        return self.live is not None and self.live.has_begun
 
     @property
     def left(self) -> float:
@@ -95,20 +103,24 @@ class Chain:
                 with self.fleet.asked(pick.adapter_id):
                     await self._try(course, pick.arm, pick.adapter_id)
             except MODEL_FAILED as error:
+                if course.has_begun:
+                    raise
                 course.notes.append(f"{pick.adapter_id} did not answer: {error.name}")
+        if course.has_begun:
+            return
         if course.tries and (course.tries[0].trusted or self._base_is_no_help(course)):
             return
         try:
             await self._try(course, "base", None)
         except (*MODEL_FAILED, UpstreamAway) as error:
-            if not course.tries:
+            if not course.tries or course.has_begun:
                 raise
             course.notes.append(f"the base model did not answer: {error.name}")
 
     def _base_is_no_help(self, course: Course) -> bool:
         """Say whether the base model is left out after an answer that was not trusted."""
         route = course.view.state.route
-        if course.tries[0].formed and course.view.never_trusts(None):
+        if course.tries[0].formed and course.view.never_trusts(None, self.upstream.grammar):
             course.notes.append(
                 "the base model was not asked: by its calibration no answer of it is trusted here"
             )
@@ -129,7 +141,7 @@ class Chain:
             course.tries.append(await self._answer(course, arm, adapter_id, seconds))
         except asyncio.CancelledError:
             # Whether it hangs or its callers are impatient: three in a row, and it rests.
-            if time.monotonic() - started >= SOON:
+            if time.monotonic() - started >= SOON and not course.has_begun:
                 self.breakers.failed(route, model)
             raise
         except MODEL_FAILED as error:
@@ -164,25 +176,54 @@ class Chain:
         started = time.perf_counter()
         asked = course.question.messages
         messages = spec.tuned_messages(asked) if adapter_id else spec.detailed_messages(asked)
-        bounds = course.terms.bounds
-        if not adapter_id and spec.base_choices:
-            bounds = Bounds(choices=spec.base_choices)
-        completion = await self.upstream.ask(
-            model, messages, course.terms.max_tokens, bounds, seconds
-        )
-        answer = trimmed(completion.answer, spec)
+        form = course.terms.form(course.view.form)
+        limit = course.terms.max_tokens
+        if course.live is None:
+            completion = await self.upstream.ask_in_form(model, messages, limit, form, seconds)
+        else:
+            bounds = self.upstream.grammar.bounds(form)
+            patience = Patience(seconds, course.deadline)
+            try:
+                completion = await self.upstream.ask_live(
+                    model, messages, limit, bounds, patience, course.live
+                )
+            except (RatchetError, asyncio.CancelledError):
+                if course.has_begun:
+                    latency_ms = (time.perf_counter() - started) * 1000
+                    cut = course.live.so_far(latency_ms, bounds)
+                    course.tries.append(self._judged(course, arm, adapter_id, cut, latency_ms))
+                raise
+        latency_ms = (time.perf_counter() - started) * 1000
+        return self._judged(course, arm, adapter_id, completion, latency_ms)
+
+    def _judged(
+        self,
+        course: Course,
+        arm: Arm,
+        adapter_id: str | None,
+        completion: Completion,
+        latency_ms: float,
+    ) -> Try:
+        """Put together what a model gave, and what is to be thought of it."""
+        spec, terms = course.view.state.spec, course.terms
+        # Who reads along has read the white space, too.
+        answers = [
+            one.answer if course.live else trimmed(one.answer, spec)
+            for one in (completion, *completion.others)
+        ]
         attempt = Attempt(
             arm=arm,
-            model=model,
+            model=adapter_id or self.base_model,
             adapter_id=adapter_id,
-            answer=answer,
-            latency_ms=(time.perf_counter() - started) * 1000,
+            answer=answers[0],
+            alternatives=tuple(answers[1:]),
+            latency_ms=latency_ms,
             confidence=completion.confidence
-            if course.terms.bounds != FREE
-            else course.view.calibrate(completion.confidence, adapter_id),
+            if terms.bounds != FREE
+            else course.view.calibrate(completion.confidence, adapter_id, self.upstream.grammar),
             prompt_tokens=completion.prompt_tokens,
             completion_tokens=completion.completion_tokens,
         )
         # A label is whole or none; anything else that was cut may end in the middle of a number.
-        whole = completion.finish_reason != "length" or bool(spec.base_choices)
-        return Try(attempt, completion, whole and well_formed(answer, spec))
+        whole = completion.finish_reason != "length" or bool(spec.labels)
+        return Try(attempt, completion, whole and terms.fits(answers[0], spec))

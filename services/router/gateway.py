@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
-from prometheus_client import Counter, Histogram
-
-from schemas.base import uuid7
-from services.router.answers import ChatAnswer, Outcome, with_alternatives
+from schemas.base import JsonObject, uuid7
+from services.router.answers import ChatAnswer, Drawn, Outcome, with_alternatives
 from services.router.chain import Chain, Course
 from services.router.chat import ChatQuestion
+from services.router.live import Live
+from services.router.metrics import Meters
 from services.router.repeats import Repeatable
 from services.router.rollout import Pick, pick_arm
 from services.router.served import KeptRepeat, Unanswered, as_served
@@ -20,15 +20,12 @@ from services.router.store.recorder import Recorder
 from services.router.table import RouteTable
 from services.router.tries import Try, choose
 from services.router.turns import Turns
-from services.router.wishes import Terms
+from services.router.wishes import Terms, Wishes
 from shared.describing import describe
 from shared.errors import RatchetError
+from shared.rules import Completion
 from shared.telemetry import log
 
-ANSWERS = Counter("ratchet_router_answers_total", "Answers by outcome and arm", ["outcome", "arm"])
-ANSWER_SECONDS = Histogram(
-    "ratchet_router_answer_seconds", "Time from the parsed request to the durable answer"
-)
 # Of the time that a caller waits: what is left is the way back.
 CALLERS_SHARE = 0.9
 
@@ -41,6 +38,7 @@ class Gateway:
     chain: Chain
     recorder: Recorder
     turns: Turns
+    meters: Meters = field(default_factory=Meters)
 
     async def answer(
         self,
@@ -48,8 +46,10 @@ class Gateway:
         asked: ChatQuestion,
         waits: float | None = None,
         may_repeat: Repeatable | None = None,
+        live: Live | None = None,
     ) -> ChatAnswer:
-        """Return the answer once it is durable; `waits` are the seconds that the caller has.
+        """Return the answer once it is durable; `waits` are the seconds that the caller has. On
+        live routes it is passed on to `live` before that.
 
         Raises BacklogFull where it could not be kept. What was given to an adapter counts for it,
         whatever becomes of the request.
@@ -62,30 +62,41 @@ class Gateway:
         terms = Terms.of(asked.wishes, view.state.spec, asked.messages)
         serving = partial(self.chain.serving, asked.route)
         pick = pick_arm(view.state, asked.session, serving)
-        course = Course(view, pick, asked, terms, deadline)
+        # Nobody knows yet what a challenger says: the app must not read it before it is judged.
+        is_live = live and view.state.spec.stream == "live" and pick.arm != "challenger"
+        reader = live if is_live and terms.can_be_live else None
+        course = Course(view, pick, asked, terms, deadline, live=reader)
         try:
-            async with self.turns.turn(tenant):
-                await self.chain.ask(course)
+            await self._take_turn(tenant, course)
         except (RatchetError, asyncio.CancelledError):
-            await self._unanswered(tenant, course)
+            self.meters.unanswered(asked.route, pick.arm, time.perf_counter() - started)
+            if course.has_begun and course.tries:
+                await self._cut(tenant, course, started)
+            else:
+                await self._unanswered(tenant, course)
             raise
         answered, failed = self._decide(course)
         latency_ms = (time.perf_counter() - started) * 1000
         repeat = kept_for(may_repeat, answered) if may_repeat else None
         served = as_served(tenant, asked, answered, latency_ms, pick.adapter_id, failed, repeat)
-        # Kept also where the caller leaves now: the answer is there, and was paid for.
-        await asyncio.shield(self.recorder.record(served))
-        ANSWERS.labels(answered.outcome, answered.attempt.arm).inc()
-        ANSWER_SECONDS.observe(time.perf_counter() - started)
+        await self.recorder.record(served, view.state.spec.durability)
+        self.meters.answered(answered, time.perf_counter() - started)
         return answered
+
+    async def _take_turn(self, tenant: str, course: Course) -> None:
+        await self.turns.take(tenant)
+        try:
+            await self.chain.ask(course)
+        finally:
+            self.turns.leave(tenant)
 
     def _decide(self, course: Course) -> tuple[ChatAnswer, bool]:
         """Return the answer, and whether the picked adapter failed."""
         pick, tries = course.pick, course.tries
         chosen, outcome = chosen_of(pick, tries)
-        wishes = course.question.wishes
+        wishes, tools = course.question.wishes, course.terms.bounds.tools
         answered = ChatAnswer(
-            inference_id=uuid7(),
+            inference_id=course.live.inference_id if course.live else uuid7(),
             route=course.question.route,
             attempt=chosen.attempt,
             outcome=outcome,
@@ -95,11 +106,27 @@ class Gateway:
             notes=tuple(course.notes),
             ignored=course.terms.ignored,
             tool=course.terms.tool,
-            logprobs=None
-            if wishes.alternatives is None
-            else with_alternatives(chosen.completion.tokens, wishes.alternatives),
+            logprobs=logprobs_of(chosen.completion, wishes),
+            drawn=tuple(
+                Drawn(other.finish_reason, logprobs_of(other, wishes))
+                for other in chosen.completion.others
+            ),
+            tools=tools.offered if tools else (),
         )
         return answered, course.adapter_failed or not_in_form(pick, tries[0])
+
+    async def _cut(self, tenant: str, course: Course, started: float) -> None:
+        """Record what was given of an answer whose app left, or whose engine broke off."""
+        answered, _ = self._decide(course)
+        cut = replace(answered, is_cut=True, outcome="unsure")
+        latency_ms = (time.perf_counter() - started) * 1000
+        pick, failed = course.pick, course.adapter_failed
+        served = as_served(tenant, course.question, cut, latency_ms, pick.adapter_id, failed, None)
+        spec = course.view.state.spec
+        try:
+            await asyncio.shield(self.recorder.record(served, spec.durability))
+        except RatchetError as error:
+            log("gateway").warning("a cut answer was not recorded", error=describe(error))
 
     async def _unanswered(self, tenant: str, course: Course) -> None:
         """Note a request that nobody answered for the adapter that had it: as its failure, unless
@@ -116,6 +143,12 @@ class Gateway:
             await asyncio.shield(self.recorder.record_unanswered(lost))
         except RatchetError as error:
             log("gateway").warning("a failed request was not counted", error=describe(error))
+
+
+def logprobs_of(completion: Completion, wishes: Wishes) -> list[JsonObject] | None:
+    if wishes.alternatives is None:
+        return None
+    return with_alternatives(completion.tokens, wishes.alternatives)
 
 
 def kept_for(request: Repeatable, answered: ChatAnswer) -> KeptRepeat:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -10,14 +10,18 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.router.openai_errors import INTERNAL, body_of, error_body
 from shared.errors import RatchetError
-from shared.http import as_response, problems_of
+from shared.http import Principal, as_response, holder, problems_of
 from shared.telemetry import log
 
 # Ours, with the errors of all services.
 OWN_PATHS = ("/v1/routes", "/v1/inferences")
+
+
+Endpoint = Callable[[Request, Principal], Awaitable[Response]]
 
 
 class OpenAIRoute(APIRoute):
@@ -25,25 +29,41 @@ class OpenAIRoute(APIRoute):
         original = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
-            try:
-                return await original(request)
-            except RatchetError as error:
-                return _refused(error)
-            except RequestValidationError as error:
-                return _failed(problems_of(error)[0], 400)
-            except HTTPException as error:
-                return _failed(str(error.detail), error.status_code)
-            # The door knows that nobody is there to be answered.
-            except ClientDisconnect:
-                raise
-            # An app must get JSON whatever happened.
-            except Exception as error:  # noqa: BLE001
-                log("http").error(
-                    "unexpected", path=request.url.path, error=type(error).__name__, exc_info=error
-                )
-                return JSONResponse(INTERNAL, 500)
+            return await answered(request.url.path, original(request))
 
         return handler
+
+
+def direct(endpoint: Endpoint) -> ASGIApp:
+    """Make of an endpoint, which takes the request and who sent it, an application of its own."""
+
+    async def checked(request: Request) -> Response:
+        return await endpoint(request, holder(request, "infer"))
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await answered(scope["path"], checked(Request(scope, receive)))
+        await response(scope, receive, send)
+
+    return application
+
+
+async def answered(path: str, answering: Awaitable[Response]) -> Response:
+    """Return the answer, or the error that came of it."""
+    try:
+        return await answering
+    except RatchetError as error:
+        return refusal(path, error)
+    except RequestValidationError as error:
+        return _failed(problems_of(error)[0], 400)
+    except HTTPException as error:
+        return _failed(str(error.detail), error.status_code)
+    # The door knows that nobody is there to be answered.
+    except ClientDisconnect:
+        raise
+    # An app must get JSON whatever happened.
+    except Exception as error:  # noqa: BLE001
+        log("http").error("unexpected", path=path, error=type(error).__name__, exc_info=error)
+        return JSONResponse(INTERNAL, 500)
 
 
 def refusal(path: str, error: RatchetError) -> Response:

@@ -9,7 +9,7 @@ import math
 
 from schemas.answers import same_answer
 from schemas.base import Message
-from schemas.events import Probe
+from schemas.evaluation import Probe
 from schemas.route import RouteSpec
 from services.router.upstream import AdapterUnfit, Upstream, UpstreamSilent
 from shared.rules import Completion

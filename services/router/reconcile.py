@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from schemas.base import AdapterRef
-from schemas.events import Probe
+from schemas.evaluation import Probe
 from schemas.route import RouteSpec
 from services.router.fleet import Fleet
 from services.router.probe import ProbeFailed, prove

@@ -78,10 +78,10 @@ class Repeats:
     store: RepeatStore
     _known: OrderedDict[str, Known] = field(default_factory=OrderedDict)
 
-    def answering(self, sent: Repeatable, ask: Asking) -> asyncio.Task[ChatAnswer]:
-        """Return the task that gives the answer: the first one's, if it came before.
+    async def answer(self, sent: Repeatable, ask: Asking) -> ChatAnswer:
+        """Return the answer: of the request before, if one came.
 
-        It goes on where its caller leaves: the repeat wants its answer. Raises KeyReused and
+        It is worked on where its caller leaves: the repeat wants it. Raises KeyReused and
         AnswerNotKept.
         """
         known = self._fresh(sent.key)
@@ -93,7 +93,7 @@ class Repeats:
                 self._known.popitem(last=False)
         if known.request != sent.request:
             raise KeyReused
-        return asyncio.create_task(shielded(known.answering))
+        return await asyncio.shield(known.answering)
 
     def _fresh(self, key: str) -> Known | None:
         known = self._known.get(key)
@@ -119,7 +119,3 @@ class Repeats:
     async def tidy(self) -> None:
         """Forget old keys once an hour, until cancelled."""
         await hourly(lambda: self.store.forget(self.db, time.time() - KEPT_SECONDS))
-
-
-async def shielded(answering: asyncio.Task[ChatAnswer]) -> ChatAnswer:
-    return await asyncio.shield(answering)

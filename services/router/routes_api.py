@@ -170,7 +170,7 @@ class RoutesApi:
 
     async def _advised(self, view: RouteView) -> JsonObject:
         """Render a route with what only the engine knows of it."""
-        return self._shown(view) | {"warnings": await self.advice.on(view.state.spec)}
+        return self._shown(view) | {"warnings": await self.advice.on(view)}
 
     def _shown(self, view: RouteView) -> JsonObject:
         """Render a route: what serves, whether it is loaded, what its confidence is worth."""
@@ -182,13 +182,15 @@ class RoutesApi:
             )
             | {
                 "calibrations": [
-                    fitted.model_dump(mode="json") for fitted in view.calibrations.values()
+                    fitted.model_dump(mode="json")
+                    for adapter_id in (None, *(one.adapter_id for one in state.adapters))
+                    if (fitted := view.fitted(adapter_id, self.advice.grammar))
                 ],
                 "loaded": {
                     adapter.adapter_id: self.fleet.serving(adapter.adapter_id)
                     for adapter in state.adapters
                 },
-                "warnings": warnings_of(state.spec),
+                "warnings": [*warnings_of(state.spec), *self.advice.on_arms(view)],
             }
         )
 

@@ -77,9 +77,11 @@ def as_served(
         completion_tokens=answered.completion_tokens,
         metadata=asked.metadata,
         session=session_hash(asked.route, asked.session if asked.session_told else None),
+        tools=answered.tools,
+        cut=answered.is_cut,
     )
     review = None
-    if answered.outcome == "unsure":
+    if answered.outcome == "unsure" and not answered.is_cut:
         review = ReviewRequested(
             tenant=tenant,
             route=asked.route,

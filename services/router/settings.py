@@ -31,6 +31,15 @@ class Settings(ServiceSettings):
     max_loaded: int = Field(
         8, ge=1, description="adapters kept in vLLM; at most its --max-cpu-loras"
     )
+    upstreams_file: Path | None = Field(
+        None,
+        description="models of others: what is asked of them passes through (docs/gateway.md)",
+    )
+    otel_endpoint: str | None = Field(
+        None,
+        validation_alias=AliasChoices("OTEL_EXPORTER_OTLP_ENDPOINT", "otel_endpoint"),
+        description="where spans and metrics of OpenTelemetry go, over HTTP; unset: nowhere",
+    )
     reconcile_seconds: float = Field(1.0, gt=0)
     drain_seconds: float = Field(
         5.0, ge=0, description="how long an adapter that serves no more stays loaded"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 from pydantic import Field
 
 from schemas.base import AdapterRef, Confidence, Message, Value
-from schemas.events import CalibrationFitted, ChallengerState, Probe, RouteChanged
+from schemas.evaluation import Probe
+from schemas.events import CalibrationFitted, ChallengerState, RouteChanged
 from schemas.route import RouteSpec
 from services.router.confidence import calibrated, is_confident
+from shared.rules import Form, Grammar, form_of, population
 
 
 class RouteState(Value):
@@ -22,7 +26,7 @@ class RouteState(Value):
     # The champion before this one, kept loaded so that a rollback is instant.
     previous: AdapterRef | None = None
     # Seconds since the epoch at which the prompt of adapters and that of the base model changed:
-    # another prompt makes other answers, so that what was calibrated before is void.
+    # for calibrations of older releases, which do not name what they hold for.
     tuned_since: float = 0.0
     detailed_since: float = 0.0
 
@@ -88,27 +92,73 @@ NO_CHANCE = Confidence(score=0.0, min_logprob=0.0, first_margin=0.0, tokens=0)
 CERTAIN = NO_CHANCE.model_copy(update={"score": 1.0})
 
 
+class Asked(NamedTuple):
+    """How an arm is asked at the moment; the base model is adapter None."""
+
+    adapter_id: str | None
+    release: str
+    step: int
+
+
 @dataclass(frozen=True)
 class RouteView:
     """A route with what its requests need, held in memory."""
 
     state: RouteState
-    # By adapter id; the base model's is under None.
-    calibrations: dict[str | None, CalibrationFitted] = field(default_factory=dict)
+    # Of each arm the newest of each population, the oldest first.
+    calibrations: tuple[CalibrationFitted, ...] = ()
     probes: dict[str, Probe | None] = field(default_factory=dict)
     # Seconds since the epoch; None until the challenger is proven to be loaded.
     canary_since: float | None = None
+    _fitted: dict[Asked, CalibrationFitted | None] = field(default_factory=dict)
 
-    def never_trusts(self, adapter_id: str | None) -> bool:
+    @cached_property
+    def form(self) -> Form:
+        return form_of(self.state.spec)
+
+    def never_trusts(self, adapter_id: str | None, grammar: Grammar) -> bool:
         """Say whether, by its calibration, no answer of an arm could be trusted, however sure."""
         ends = (NO_CHANCE, CERTAIN)
-        judged = [self.calibrate(end, adapter_id) for end in ends]
+        judged = [self.calibrate(end, adapter_id, grammar) for end in ends]
         return judged[0].p_correct is not None and not any(map(is_confident, judged))
 
-    def calibrate(self, confidence: Confidence, adapter_id: str | None) -> Confidence:
-        """Add P(correct) to a confidence, where the arm is calibrated for its present prompt."""
-        fitted = self.calibrations.get(adapter_id)
-        since = self.state.tuned_since if adapter_id else self.state.detailed_since
-        if fitted is None or fitted.occurred_at.timestamp() < since:
-            return confidence
-        return calibrated(confidence, fitted)
+    def calibrate(
+        self, confidence: Confidence, adapter_id: str | None, grammar: Grammar
+    ) -> Confidence:
+        """Add P(correct) to a confidence, where the arm is calibrated for just what serves."""
+        fitted = self.fitted(adapter_id, grammar)
+        return calibrated(confidence, fitted) if fitted else confidence
+
+    def fitted(self, adapter_id: str | None, grammar: Grammar) -> CalibrationFitted | None:
+        """Return the calibration of an arm that holds for how it is asked now."""
+        asked = Asked(adapter_id, grammar.release, grammar.step(self.form))
+        if asked not in self._fitted:
+            self._fitted[asked] = self._find(asked)
+        return self._fitted[asked]
+
+    def is_void(self, adapter_id: str | None, grammar: Grammar) -> bool:
+        """Say whether an arm was calibrated, and only for something else than serves now."""
+        known = any(fitted.adapter_id == adapter_id for fitted in self.calibrations)
+        return known and self.fitted(adapter_id, grammar) is None
+
+    def _find(self, asked: Asked) -> CalibrationFitted | None:
+        of_arm = [one for one in self.calibrations if one.adapter_id == asked.adapter_id]
+        wanted = population(self.state.spec, *asked)
+        for fitted in reversed(of_arm):
+            if fitted.holds_for == wanted:
+                return fitted
+        if asked.step == 0 and of_arm and all(one.holds_for is None for one in of_arm):
+            return of_arm[-1] if self._holds_without_digest(of_arm[-1]) else None
+        return None
+
+    def _holds_without_digest(self, fitted: CalibrationFitted) -> bool:
+        """Say whether a calibration of an older release, which names nothing, still holds: the base
+        model was asked for labels as it is now, and every other answer otherwise.
+        """
+        spec = self.state.spec
+        return (
+            fitted.adapter_id is None
+            and spec.task == "classification"
+            and fitted.alpha == spec.targets.max_risk
+            and fitted.occurred_at.timestamp() >= self.state.detailed_since
+        )

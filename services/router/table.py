@@ -29,18 +29,33 @@ class RouteTable:
         self._marker: Marker | None = None
         self._one_at_a_time = asyncio.Lock()
 
-    async def of(self, route: str, tenant: str) -> RouteView:
-        """Return a route of the caller's tenant. Raises RouteNotServed."""
+    async def loaded(self) -> None:
+        """Return when the routes have been read for the first time."""
         if not self._loaded.is_set():
             await self._loaded.wait()
+
+    async def of(self, route: str, tenant: str) -> RouteView:
+        """Return a route of the caller's tenant. Raises RouteNotServed."""
+        await self.loaded()
         view = self.views.get(route)
+        if view is None and route.startswith(f"{tenant}/"):
+            # Another process may have made it a moment ago.
+            await self.refresh()
+            view = self.views.get(route)
         if view is None or view.state.tenant != tenant:
-            raise RouteNotServed(route)
+            raise RouteNotServed(route, self.names(tenant))
         return view
 
     async def owned_by(self, tenant: str) -> list[RouteView]:
-        await self._loaded.wait()
+        await self.loaded()
         return [view for _, view in sorted(self.views.items()) if view.state.tenant == tenant]
+
+    def has(self, route: str, tenant: str) -> bool:
+        view = self.views.get(route)
+        return view is not None and view.state.tenant == tenant
+
+    def names(self, tenant: str) -> list[str]:
+        return sorted(name for name, view in self.views.items() if view.state.tenant == tenant)
 
     async def refresh(self) -> None:
         async with self._one_at_a_time, self.db.read() as connection:

@@ -8,12 +8,12 @@ becomes free goes to the one with the fewest requests at the engine.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from prometheus_client import Gauge
 
+from services.router.metrics import QUEUE_SECONDS
 from shared.errors import RatchetError, Retryable
 
 WAITING = Gauge("ratchet_router_waiting", "Requests that wait for their turn at the engine")
@@ -55,29 +55,28 @@ class Turns:
         self._running: Counter[str] = Counter()
         self._lines: dict[str, deque[asyncio.Future[None]]] = {}
 
-    @asynccontextmanager
-    async def turn(self, tenant: str) -> AsyncIterator[None]:
-        """Hold a place at the engine. Raises TenantBusy and WaitedTooLong."""
+    async def take(self, tenant: str) -> None:
+        """Wait for a place at the engine, to be given back by `leave`.
+
+        Raises TenantBusy and WaitedTooLong.
+        """
         if self._running.total() < self.at_once and not self._lines:
             self._running[tenant] += 1
         else:
             await self._wait(tenant)
-        try:
-            yield
-        finally:
-            self._leave(tenant)
 
     async def _wait(self, tenant: str) -> None:
         self._make_room(tenant)
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._lines.setdefault(tenant, deque()).append(place)
         WAITING.inc()
+        began = time.perf_counter()
         try:
             async with asyncio.timeout(self.seconds):
                 await place
         except BaseException as error:
             if place.done() and not place.cancelled() and place.exception() is None:
-                self._leave(tenant)  # it came in the same moment
+                self.leave(tenant)  # it came in the same moment
             else:
                 self._forget(tenant, place)
             if isinstance(error, TimeoutError):
@@ -85,6 +84,7 @@ class Turns:
             raise
         finally:
             WAITING.dec()
+            QUEUE_SECONDS.observe(time.perf_counter() - began)
 
     def _make_room(self, tenant: str) -> None:
         """Raise TenantBusy where the lines are full and no tenant has a longer one."""
@@ -105,7 +105,7 @@ class Turns:
             if not line:
                 del self._lines[tenant]
 
-    def _leave(self, tenant: str) -> None:
+    def leave(self, tenant: str) -> None:
         """Give a place back, to the tenant with the fewest requests at the engine."""
         self._running[tenant] -= 1
         if not self._running[tenant]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from schemas.base import Message
+from services.router.live import Live
 from shared.errors import Invalid, RatchetError, Retryable
 from shared.rules import (
     FREE,
+    TOO_LONG,
     Bounds,
     Completion,
+    Form,
+    Grammar,
     ModelNotServed,
+    Patience,
     RequestRefused,
     Timeouts,
     VllmAway,
@@ -26,8 +31,6 @@ CONNECT_SECONDS = 2.0
 ADMIN_SECONDS = 30.0
 # So that loading and unloading wait for no question.
 ADMIN_CONNECTIONS = 4
-# As vLLM says it, whichever of its checks refuses.
-TOO_LONG = re.compile("maximum (context|model) length")
 
 
 class UpstreamAway(Retryable):
@@ -121,6 +124,7 @@ class Upstream:
 
     def __init__(self, url: str, timeout: float, at_once: int) -> None:
         """Make a client: `timeout` in seconds, `at_once` for questions in flight."""
+        self.grammar = Grammar()
         self.client = VllmClient(
             url,
             Timeouts(timeout, CONNECT_SECONDS, ADMIN_SECONDS),
@@ -141,9 +145,55 @@ class Upstream:
         except VllmError as error:
             raise told(error) from error
 
-    async def models(self) -> frozenset[str]:
-        """Return the names vLLM serves now, the base model's among them."""
+    async def ask_in_form(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        max_tokens: int,
+        form: Form,
+        seconds: float | None = None,
+    ) -> Completion:
+        """Ask for one completion, held to a form as far as the engine can."""
+        ask = partial(self._ask_by, model, messages, max_tokens, seconds)
         try:
+            return await self.grammar.ask(form, ask)
+        except VllmError as error:
+            raise told(error) from error
+
+    async def _ask_by(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        max_tokens: int,
+        seconds: float | None,
+        bounds: Bounds,
+    ) -> Completion:
+        return await self.client.ask(model, messages, max_tokens, bounds, seconds)
+
+    async def ask_live(
+        self,
+        model: str,
+        messages: Sequence[Message],
+        max_tokens: int,
+        bounds: Bounds,
+        patience: Patience,
+        live: Live,
+    ) -> Completion:
+        """Ask for one completion, and pass it on as it comes."""
+        try:
+            return await self.client.ask_live(
+                model, messages, max_tokens, bounds, patience, live.give
+            )
+        except VllmError as error:
+            raise told(error) from error
+
+    async def models(self) -> frozenset[str]:
+        """Return the names vLLM serves now, the base model's among them.
+
+        Its release is noted, too: a calibration holds for one of them.
+        """
+        try:
+            self.grammar.runs(await self.client.release())
             return await self.client.models()
         except VllmError as error:
             raise told(error) from error

@@ -87,4 +87,5 @@ def as_given(event: InferenceRecorded, finish_reason: str, tool: str | None) -> 
         finish_reason=finish_reason,
         notes=("this request came before: the answer is the one it had then",),
         tool=tool,
+        tools=event.tools,
     )

@@ -162,6 +162,7 @@ class RouteDatabase:
             "route": event.route,
             "adapter_id": event.adapter_id or BASE,
             "fitted_at": event.occurred_at.timestamp(),
+            "holds_for": event.holds_for,
             "event": event.model_dump_json(),
         }
         await insert_once(tx, self.tables.calibrations, row)

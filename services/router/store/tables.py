@@ -28,6 +28,7 @@ class Tables:
     calibrations: Table
     evaluations: Table
     canaries: Table
+    waiting: Table
     outcomes: Table
     decisions: Table
     repeats: Table
@@ -40,6 +41,7 @@ def router_tables(metadata: MetaData) -> Tables:
         calibrations=calibrations_table(metadata),
         evaluations=evaluations_table(metadata),
         canaries=canaries_table(metadata),
+        waiting=waiting_table(metadata),
         outcomes=outcomes_table(metadata),
         decisions=decisions_table(metadata),
         repeats=repeats_table(metadata),
@@ -82,6 +84,8 @@ def calibrations_table(metadata: MetaData) -> Table:
         Column("route", String(200), nullable=False, index=True),
         Column("adapter_id", String(200), nullable=False),
         Column("fitted_at", Float, nullable=False),
+        # None where a release wrote it that named nothing.
+        Column("holds_for", String(64)),
         Column("event", String, nullable=False),
     )
 
@@ -107,6 +111,19 @@ def canaries_table(metadata: MetaData) -> Table:
         Column("route", String(200), primary_key=True),
         Column("adapter_id", String(200), primary_key=True),
         Column("started_at", Float, nullable=False),
+    )
+
+
+def waiting_table(metadata: MetaData) -> Table:
+    """Make the table of questions that a challenger has and has not answered, by process."""
+    return Table(
+        "canary_waiting",
+        metadata,
+        Column("process", String(64), primary_key=True),
+        Column("adapter_id", String(200), primary_key=True),
+        Column("waiting", Integer, nullable=False),
+        # By the database's clock.
+        Column("at", Float(53), nullable=False),
     )
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.events import AdapterEvaluated, CalibrationFitted, Probe
+from schemas.evaluation import Probe
+from schemas.events import AdapterEvaluated, CalibrationFitted
 from services.router.state import RouteState, RouteView
 from services.router.store.tables import BASE, Tables
 
@@ -47,10 +48,28 @@ class RouteViews:
 
     async def _calibrations(
         self, connection: AsyncConnection, adapters: set[str]
-    ) -> dict[RouteArm, CalibrationFitted]:
+    ) -> dict[str, tuple[CalibrationFitted, ...]]:
+        """Return the newest of each arm and population, by route: what a route was before, it may
+        be again.
+        """
         table = self.tables.calibrations
-        found = await newest(connection, table, adapters, "fitted_at")
-        return {arm: CalibrationFitted.model_validate_json(event) for arm, event in found.items()}
+        population = (table.c.route, table.c.adapter_id, table.c.holds_for)
+        rank = func.row_number().over(partition_by=population, order_by=table.c.fitted_at.desc())
+        ranked = (
+            select(table.c.route, table.c.event, table.c.fitted_at, rank.label("rank"))
+            .where(table.c.adapter_id.in_(adapters))
+            .subquery()
+        )
+        rows = await connection.execute(
+            select(ranked.c.route, ranked.c.event)
+            .where(ranked.c.rank == 1)
+            .order_by(ranked.c.fitted_at)
+        )
+        found: dict[str, tuple[CalibrationFitted, ...]] = {}
+        for row in rows:
+            fitted = CalibrationFitted.model_validate_json(row.event)
+            found[row.route] = (*found.get(row.route, ()), fitted)
+        return found
 
     async def _probes(
         self, connection: AsyncConnection, adapters: set[str]
@@ -89,7 +108,7 @@ async def newest(
 
 def view(
     state: RouteState,
-    calibrations: dict[RouteArm, CalibrationFitted],
+    calibrations: dict[str, tuple[CalibrationFitted, ...]],
     probes: dict[RouteArm, Probe | None],
     canaries: dict[RouteArm, float],
 ) -> RouteView:
@@ -99,10 +118,8 @@ def view(
     return RouteView(
         state=state,
         probes={adapter_id: probes.get(RouteArm(route, adapter_id)) for adapter_id in ids},
-        calibrations={
-            adapter_id or None: calibrations[arm]
-            for adapter_id in (BASE, *ids)
-            if (arm := RouteArm(route, adapter_id)) in calibrations
-        },
+        calibrations=tuple(
+            fitted for fitted in calibrations.get(route, ()) if fitted.adapter_id in (None, *ids)
+        ),
         canary_since=canaries.get(RouteArm(route, challenger)) if challenger else None,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 
@@ -143,7 +143,7 @@ REBUILDS: Mapping[str, Rebuild] = {
     "evaluator": Rebuild(
         (
             ROUTES,
-            ORDERED_JOBS,
+            replace(ORDERED_JOBS, settled="kind = 'recalibrate'"),
             Derived(
                 "observations",
                 ("inference_id",),
@@ -179,6 +179,7 @@ REBUILDS: Mapping[str, Rebuild] = {
             Derived("feedback", ("feedback_id",), ("inference_id", "route", "kind", "value", "at")),
         ),
         {
+            "populations": "for what was calibrated, by what the engine answered",
             "monitors": "moved by the watch, which compares windows in its own time",
             "drift_alarms": "raised by the watch",
             "evaluations": "made by jobs",
@@ -188,7 +189,9 @@ REBUILDS: Mapping[str, Rebuild] = {
     "router": Rebuild(
         (
             Derived(
-                "calibrations", ("calibration_id",), ("route", "adapter_id", "fitted_at", "event")
+                "calibrations",
+                ("calibration_id",),
+                ("route", "adapter_id", "fitted_at", "holds_for", "event"),
             ),
             Derived(
                 "evaluations",
@@ -206,6 +209,7 @@ REBUILDS: Mapping[str, Rebuild] = {
             "routes": "made and moved over HTTP, and by canaries",
             "route_history": "as routes",
             "canaries": "begun by a worker",
+            "canary_waiting": "questions at the engine now",
             "decisions": "answers that were given over HTTP",
             "repeats": "as decisions",
         },

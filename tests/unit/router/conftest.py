@@ -24,6 +24,9 @@ from shared.service import Service
 from shared.storage.blobs import BlobStore
 from tests import factories
 from tests.unit.router.fakes import FakeVllm, served
+from tests.unit.router.real_vllm import lora, real
+
+__all__ = ["lora", "real"]
 
 
 class NoSender:

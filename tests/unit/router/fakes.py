@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import re
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,7 +13,7 @@ from contextlib import asynccontextmanager
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 Answer = tuple[str, float]  # text, and the logprob of its only token
@@ -35,6 +37,18 @@ class FakeVllm:
         self.abandoned: list[str] = []
         # Changes what a model's completion holds.
         self.bend: Callable[[str, dict], None] = lambda model, completion: None
+        # Says of a request whether the grammar cannot hold what it asks for.
+        self.refuses: Callable[[dict], bool] = lambda body: False
+        # What /version says; nothing where there is no such page.
+        self.release: str | None = None
+        # What a model calls of the tools it was offered: names and arguments; None for a text.
+        self.calls_of: Callable[[dict], list[tuple[str, str]] | None] = lambda body: None
+        # Of a stream: the pieces, what is waited for before the second, and after how many it
+        # breaks off: with an error of the engine, or without a word.
+        self.pieces: Callable[[str], list[str]] = lambda text: re.findall(r"\s*\S+", text)
+        self.goes_on: asyncio.Event | None = None
+        self.breaks_after: int | None = None
+        self.says_why = True
         self.fail_tokenize: tuple[int, str] | None = None
         self.tokens: Callable[[str], int] = len
         self.counted: list[str] = []
@@ -42,6 +56,7 @@ class FakeVllm:
         self.app = Starlette(
             routes=[
                 Route("/v1/models", self.models),
+                Route("/version", self.version),
                 Route("/v1/chat/completions", self.chat, methods=["POST"]),
                 Route("/tokenize", self.tokenize, methods=["POST"]),
                 Route("/v1/load_lora_adapter", self.load, methods=["POST"]),
@@ -61,6 +76,11 @@ class FakeVllm:
             }
         )
 
+    async def version(self, _: Request) -> Response:
+        if self.release is None:
+            return failure(404, "Not Found")
+        return JSONResponse({"version": self.release})
+
     async def chat(self, request: Request) -> Response:
         body = await request.json()
         self.asked.append(body)
@@ -71,10 +91,41 @@ class FakeVllm:
             return Response()
         if model in self.fail_chat:
             return failure(*self.fail_chat[model])
+        if self.refuses(body):
+            return failure(400, 'Grammar error: Unimplemented keys: ["uniqueItems"]')
+        if body.get("stream"):
+            return StreamingResponse(self.stream(body), media_type="text/event-stream")
         text, logprob = self.answers(model, body["messages"])
         answer = completion(text, logprob)
+        if calls := self.calls_of(body):
+            call(answer, calls)
+        for number in range(1, body.get("n", 1)):
+            drawn = completion(f"{text} {number}", logprob)["choices"][0]
+            answer["choices"].append(drawn | {"index": number})
         self.bend(model, answer)
         return JSONResponse(answer)
+
+    async def stream(self, body: dict) -> AsyncIterator[str]:
+        """As vllm/entrypoints/openai of 0.32: a role, the pieces, the end, the usage."""
+        text, logprob = self.answers(body["model"], body["messages"])
+        try:
+            yield event(choice={"delta": {"role": "assistant", "content": ""}})
+            for number, piece in enumerate(self.pieces(text)):
+                if number == 1 and self.goes_on:
+                    await self.goes_on.wait()
+                if number == self.breaks_after:
+                    if self.says_why:
+                        yield 'data: {"error": {"message": "EngineCore died", "code": 500}}\n\n'
+                    return
+                token = completion(piece, logprob)["choices"][0]["logprobs"]["content"][0]
+                logprobs = {"content": [token]}
+                yield event(choice={"delta": {"content": piece}, "logprobs": logprobs})
+            yield event(choice={"delta": {}, "finish_reason": "stop"})
+            yield event(usage={"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12})
+            yield "data: [DONE]\n\n"
+        except asyncio.CancelledError:
+            self.abandoned.append(body["model"])
+            raise
 
     async def abandons(self, request: Request, model: str) -> bool:
         """Wait as vLLM computes: until the answer is due, or nobody is there to have it."""
@@ -151,6 +202,29 @@ def completion(text: str, logprob: float) -> dict:
             }
         ],
         "usage": {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12},
+    }
+
+
+def event(choice: dict | None = None, usage: dict | None = None) -> str:
+    choices = [{"index": 0, "logprobs": None, "finish_reason": None} | choice] if choice else []
+    return f"data: {json.dumps({'id': 'x', 'choices': choices, 'usage': usage})}\n\n"
+
+
+def call(answer: dict, calls: list[tuple[str, str]]) -> None:
+    """Have a completion call functions, as vLLM does where its parser found some."""
+    [choice] = answer["choices"]
+    choice["finish_reason"] = "tool_calls"
+    choice["message"] = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {
+                "id": f"chatcmpl-tool-{number}",
+                "type": "function",
+                "function": {"name": name, "arguments": arguments},
+            }
+            for number, (name, arguments) in enumerate(calls)
+        ],
     }
 
 

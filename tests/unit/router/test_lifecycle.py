@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import insert
 
 from schemas.base import AdapterRef
-from schemas.events import Probe
+from schemas.evaluation import Probe
 from tests import factories
 from tests.unit.router.conftest import Running
 from tests.unit.router.fakes import until

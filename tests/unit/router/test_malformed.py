@@ -102,11 +102,11 @@ async def test_what_breaks_the_form_is_never_confident(
     await router.create(spec)
     await router.promote(router.adapter(), probe=None)
     champion = router.state().champion.adapter_id
-    await router.handle(factories.calibration(adapter_id=champion, threshold=0.5))
+    await router.handle(factories.calibration(spec, adapter_id=champion, threshold=0.5))
     unsure = (await router.chat()).json()
     assert unsure["ratchet"]["outcome"] == "unsure"
     assert unsure["choices"][0]["message"]["content"] == base
-    await router.handle(factories.calibration(adapter_id=None, threshold=0.5))
+    await router.handle(factories.calibration(spec, adapter_id=None, threshold=0.5))
     rescued = (await router.chat()).json()
     assert (rescued["ratchet"]["outcome"], rescued["ratchet"]["arm"]) == ("fell_back", "base")
     router.vllm.answers = lambda *_: (answer, -0.001)

@@ -7,22 +7,15 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
-import signal
-import socket
-import subprocess
-import time
-from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from infra.setup import base_model_dir, vllm_python
-from infra.vllm import vllm_command
 from schemas.base import AdapterRef, Message
-from schemas.events import Probe
+from schemas.evaluation import Probe
 from services.router.app import build
 from services.router.settings import Settings
 from services.router.upstream import Upstream
@@ -30,81 +23,19 @@ from shared.storage.blobs import BlobStore
 from tests import factories
 from tests.unit.router.conftest import NoSender, Running
 from tests.unit.router.fakes import FakeVllm, served, until
+from tests.unit.router.real_vllm import RealVllm, on_vllm
 
-pytestmark = [
-    pytest.mark.vllm,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(
-        not (vllm_python().exists() and base_model_dir().exists()),
-        reason="needs vLLM and the base model: run 'make setup'",
-    ),
-]
+pytestmark = on_vllm
 
 
-class RealVllm:
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.log = folder / "vllm.log"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        argv, env = vllm_command(base_model_dir(), self.port)
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                ["nice", *argv],
-                env=os.environ | env,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        for _ in range(480):
-            if self._answers():
-                return
-            assert self.process.poll() is None, self.log.read_text()[-3000:]
-            time.sleep(0.5)
-        pytest.fail(f"vLLM did not start: {self.log.read_text()[-3000:]}")
-
-    def kill(self) -> None:
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def _answers(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/v1/models", timeout=2).status_code == 200
-        except httpx.HTTPError:
-            return False
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealVllm]:
-    server = RealVllm(tmp_path_factory.mktemp("vllm"))
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture(scope="module")
-def lora(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random adapter that acts: peft starts with B = 0, which would be the base model again."""
-    peft, torch, transformers = (
-        pytest.importorskip(name) for name in ("peft", "torch", "transformers")
-    )
-    folder = tmp_path_factory.mktemp("lora")
-    torch.manual_seed(1)
-    model = peft.get_peft_model(
-        transformers.AutoModelForCausalLM.from_pretrained(base_model_dir(), dtype=torch.bfloat16),
-        peft.LoraConfig(
-            r=8, lora_alpha=16, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"
-        ),
-    )
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.02)
-    model.save_pretrained(folder)
-    return folder
+async def goes_on(router: Running) -> list[int]:
+    """Ask as fast as the engine answers, until cancelled; return how it went."""
+    met = []
+    with suppress(asyncio.CancelledError):
+        while True:
+            met.append((await router.chat()).status_code)
+            await asyncio.sleep(0.1)
+    return met
 
 
 async def reading(vllm: RealVllm, adapter: AdapterRef, folder: Path) -> Probe:
@@ -149,6 +80,8 @@ async def test_a_real_adapter_from_load_to_unload(
             None,
         ]
 
+        asking = [asyncio.create_task(goes_on(router)) for _ in range(2)]
+        await asyncio.sleep(3)
         real.kill()
         down = await router.chat()
         assert (down.status_code, down.headers["retry-after"]) == (503, "5")
@@ -157,6 +90,10 @@ async def test_a_real_adapter_from_load_to_unload(
             while adapter.adapter_id not in await service.parts.upstream.models():
                 await asyncio.sleep(0.1)
         await until(lambda: proven(adapter.adapter_id), 60)
+        for task in asking:
+            task.cancel()
+        met = await asyncio.gather(*asking)
+        assert {status for statuses in met for status in statuses} == {200, 503}
         back = (await router.chat()).json()["ratchet"]["attempts"][0]
         assert (back["arm"], back["answer"]) == (
             "champion",

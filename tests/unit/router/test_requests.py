@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -17,10 +18,19 @@ def parse(body: bytes, session: str | None = None) -> ChatQuestion:
     return question_of(read(body), session, ChatLimits(messages=200, characters=400_000))
 
 
+def called(arguments: str, name: str = "find", kind: str = "function") -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    call = {"id": "call_1", "type": kind, "function": function}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
 @pytest.mark.parametrize(
     ("body", "says"),
     [
-        ({"n": 2}, "send n=1"),
+        ({"n": 9}, "n: "),
+        ({"n": 0}, "n: "),
+        ({"n": 2, "temperature": 3}, "temperature"),
+        ({"n": 2, "seed": "x"}, "seed"),
         ({"functions": [{"name": "f"}]}, "send tools"),
         ({"messages": []}, "at least one user message"),
         ({"messages": [{"role": "user", "content": "  "}]}, "at least one user message"),
@@ -33,7 +43,18 @@ def parse(body: bytes, session: str | None = None) -> ChatQuestion:
             "not 'image_url'",
         ),
         ({"messages": [{"role": "user", "content": None}]}, "needs text content"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "tools are not supported"),
+        ({"messages": [*QUESTION, {"role": "tool", "content": "x"}]}, "answers a call"),
+        (
+            {"messages": [*QUESTION, {"role": "tool", "content": "x", "tool_call_id": "call_1"}]},
+            "answers a call",
+        ),
+        ({"messages": [*QUESTION, {"role": "function", "content": "x"}]}, "send tool_calls"),
+        ({"messages": [*QUESTION, called('{"a": ')]}, "arguments: a JSON object"),
+        ({"messages": [*QUESTION, called("[1]")]}, "arguments: a JSON object"),
+        ({"messages": [*QUESTION, called("{}", name="a b")]}, "function.name"),
+        ({"messages": [*QUESTION, called("{}", kind="custom")]}, "tool_calls.0.type"),
+        ({"messages": [*QUESTION, called('{"a": "\\u0000"}')]}, "NUL"),
+        ({"messages": [called("{}") | {"role": "user"}]}, "only an assistant"),
         ({"messages": [{"role": "king", "content": "x"}]}, "messages.0.role"),
         ({"messages": "hello"}, "messages"),
         ({"model": 7}, "model"),

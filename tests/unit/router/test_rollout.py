@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.base import Attempt
-from schemas.events import ArmResult, ChallengerState
+from schemas.evaluation import ArmResult
+from schemas.events import ChallengerState
 from services.router import rollout
 from services.router.confidence import is_confident
 from services.router.rollout import CanaryRule, admit, failure_evidence, pick_arm, position

@@ -115,7 +115,7 @@ async def test_views_hold_the_newest_calibration_and_probe(
         assert await views.marker(tx) != before
         assert await routes.canary_counts(tx, state.route, "x") == (0, 0, 0)
         view = (await views.read(tx))[state.route]
-    assert {key: fitted.slope for key, fitted in view.calibrations.items()} == {
+    assert {fitted.adapter_id: fitted.slope for fitted in view.calibrations} == {
         state.champion.adapter_id: 2.0,
         None: 3.0,
     }

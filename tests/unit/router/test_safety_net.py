@@ -241,7 +241,7 @@ def only_thoughts(model: str, completion: dict) -> None:
 async def test_what_was_cut_is_never_confident(router: Running) -> None:
     router.vllm.bend = cut
     await router.create(SUMMARY)
-    await router.handle(factories.calibration(adapter_id=None, threshold=0.5))
+    await router.handle(factories.calibration(SUMMARY, adapter_id=None, threshold=0.5))
     answer = (await router.chat()).json()
     assert answer["ratchet"]["outcome"] == "unsure"
     assert answer["choices"][0]["finish_reason"] == "length"
@@ -343,7 +343,7 @@ async def test_one_person_stays_with_one_arm(router: Running, settings: dict[str
     ("method", "path", "says"),
     [
         ("GET", "responses/resp_1", "none is kept"),
-        ("POST", "embeddings", "embedding model's own server"),
+        ("GET", "embeddings", "for the models of other upstreams"),
         ("GET", "files", "reviewed answers"),
         ("DELETE", "assistants/asst_1", "/v1/chat/completions"),
         ("GET", "anything/else", "GET /v1/models lists them"),
@@ -360,6 +360,28 @@ async def test_what_is_not_served_says_what_is(
     assert says in answer.json()["error"]["message"]
     assert answer.json()["error"]["type"] == "invalid_request_error"
     assert unknown.json()["error"]["code"] == "invalid_api_key"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("PROPFIND", "chat/completions"), ("OPTIONS", "embeddings"), ("TRACE", "anything")],
+)
+async def test_a_method_that_nobody_takes_has_openais_shape_too(
+    router: Running, method: str, path: str
+) -> None:
+    async with router.http() as http:
+        answer = await http.request(method, f"/v1/{path}")
+        own = await http.request(method, "/v1/routes")
+    assert answer.status_code == own.status_code == 405
+    assert "no such method" in answer.json()["error"]["message"]
+    assert own.json()["error"] == "MethodNotAllowed"
+
+
+@pytest.mark.parametrize("path", ["routes/a/b/c", "inferences/", "inferences/a/b"])
+async def test_below_our_own_addresses_errors_are_ours(router: Running, path: str) -> None:
+    async with router.http() as http:
+        answer = await http.get(f"/v1/{path}")
+    assert answer.status_code == 404 and "is not served" in answer.json()["detail"]
 
 
 async def test_a_context_that_is_too_long_has_openais_code(router: Running) -> None:
@@ -386,7 +408,7 @@ async def test_what_no_calibration_knows_is_not_trusted(router: Running) -> None
     """Held to a schema of the app's, answers are others than those that were calibrated."""
     router.vllm.answers = lambda *_: ("{}", -0.01)
     await router.create(SUMMARY)
-    await router.handle(factories.calibration(adapter_id=None, threshold=0.5))
+    await router.handle(factories.calibration(SUMMARY, adapter_id=None, threshold=0.5))
     assert (await router.chat()).json()["ratchet"]["outcome"] == "confident"
     held = await router.chat(response_format={"type": "json_object"})
     assert router.vllm.asked[-1]["structured_outputs"] == {"json_object": True}

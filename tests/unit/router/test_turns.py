@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from services.router.turns import TenantBusy, Turns, WaitedTooLong
 
 
+@asynccontextmanager
+async def turn(turns: Turns, tenant: str) -> AsyncIterator[None]:
+    await turns.take(tenant)
+    try:
+        yield
+    finally:
+        turns.leave(tenant)
+
+
 async def hold(turns: Turns, tenant: str, seen: list[str], until: asyncio.Event) -> None:
-    async with turns.turn(tenant):
+    async with turn(turns, tenant):
         seen.append(tenant)
         await until.wait()
 
@@ -59,7 +69,7 @@ async def test_full_lines_send_the_newest_of_the_longest_away() -> None:
     turns = Turns(1, 3, 5)
     tasks, _ = await started(turns, "aaaa")  # one runs, three wait
     with pytest.raises(TenantBusy):
-        async with turns.turn("a"):
+        async with turn(turns, "a"):
             pass
     late, seen = await started(turns, "b")
     assert isinstance(tasks[3].exception(), TenantBusy)  # made room
@@ -67,7 +77,7 @@ async def test_full_lines_send_the_newest_of_the_longest_away() -> None:
     await end(tasks[1])
     assert seen == ["b"]
     await end(tasks[2], *late)
-    async with turns.turn("c"):  # every place came back
+    async with turn(turns, "c"):  # every place came back
         pass
 
 
@@ -75,10 +85,10 @@ async def test_nobody_waits_for_ever() -> None:
     turns = Turns(1, 10, 0.05)
     tasks, _ = await started(turns, "a")
     with pytest.raises(WaitedTooLong):
-        async with turns.turn("b"):
+        async with turn(turns, "b"):
             pass
     await end(*tasks)
-    async with turns.turn("b"):
+    async with turn(turns, "b"):
         pass
 
 
@@ -87,7 +97,7 @@ async def test_places_survive_whatever_ends_a_wait() -> None:
     seen: list[str] = []
 
     async def ask(number: int) -> None:
-        async with turns.turn("abc"[number % 3]):
+        async with turn(turns, "abc"[number % 3]):
             seen.append("x")
             await asyncio.sleep(0.001 * (number % 4))
 
