@@ -26,10 +26,13 @@ def vllm_command(
     max_len: int = 1024,
     gpu: bool | None = None,
     gpu_share: float = 0.4,
+    tool_parser: str | None = None,
 ) -> tuple[list[str], dict[str, str]]:
     """Return the command line, and what to add to the environment.
 
     `gpu_share` is the part of the GPU's memory: two servers and a trainer may share one.
+    `tool_parser` reads the calls that the base model writes of its own choice, None where it was
+    not trained to.
     """
     on_gpu = has_gpu() if gpu is None else gpu
     common = [
@@ -54,6 +57,8 @@ def vllm_command(
         "bfloat16",
         "--disable-uvicorn-access-log",
     ]
+    if tool_parser:
+        common += ["--enable-auto-tool-choice", "--tool-call-parser", tool_parser]
     env = {**SWAPPING, **offline(model_dir)}
     if on_gpu:
         start = [

@@ -59,6 +59,9 @@ REVIEW_SESSION_SECRET=
 #RATCHET_CACHE=~/.cache/ratchet
 # a folder or a hub id, instead of SmolLM2-135M-Instruct
 #RATCHET_BASE_MODEL=
+# how that base model writes the calls of tools (vLLM's --tool-call-parser): `ratchet up` has none
+# unless it is set here, docker compose has hermes
+#TOOL_CALL_PARSER=
 # an unpacked Apache Kafka that `ratchet up` formats and runs, instead of the embedded event log
 #KAFKA_HOME=
 # replicas of each topic: 3 in production

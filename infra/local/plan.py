@@ -197,7 +197,8 @@ def vllm_part(
     model = base_model_of(config)
     if model.startswith(("/", ".", "~")) and not Path(model).expanduser().is_dir():
         raise ModelMissing(model, ours=not config.base_model)
-    argv, env = vllm_command(model, port)
+    parser = config.environment.get("TOOL_CALL_PARSER")
+    argv, env = vllm_command(model, port, tool_parser=parser)
     # Its virtual environment is another.
     clean = {key: value for key, value in environment.items() if key != "PYTHONPATH"}
     return Part(

@@ -26,6 +26,14 @@ def test_adapters_can_be_swapped_while_it_serves() -> None:
         assert env["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] == "True"
 
 
+def test_calls_of_tools_are_read_where_a_parser_is_named() -> None:
+    for gpu in (True, False):
+        argv, _ = vllm_command("/models/base", 9000, gpu=gpu, tool_parser="hermes")
+        assert argv[argv.index("--tool-call-parser") + 1] == "hermes"
+        assert "--enable-auto-tool-choice" in argv
+        assert "--enable-auto-tool-choice" not in vllm_command("/models/base", 9000, gpu=gpu)[0]
+
+
 def test_a_gpu_gets_vllm_as_it_comes() -> None:
     argv, env = vllm_command("/models/base", 9000, gpu=True)
     assert argv[1:3] == ["-m", "vllm.entrypoints.openai.api_server"]
