@@ -56,6 +56,15 @@ class PostgresServer:
             "-E",
             "UTF8",
         )
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def start(self) -> None:
         self.process = subprocess.Popen(
             [
                 _binary("postgres"),
@@ -73,17 +82,16 @@ class PostgresServer:
                 "max_connections=200",
             ],
             user=self._user,
-            stdout=self.log.open("w"),
+            stdout=self.log.open("a"),
             stderr=subprocess.STDOUT,
             cwd="/tmp",
         )
         self._wait()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        self.process.wait(20)
-        shutil.rmtree(self.data, ignore_errors=True)
+    def kill(self) -> None:
+        """As a machine that loses its power."""
+        self.process.kill()
+        self.process.wait()
 
     def new_database(self, suffix: str = "") -> str:
         name = f"t{uuid.uuid4().hex[:12]}{suffix}"
