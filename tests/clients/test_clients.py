@@ -22,6 +22,7 @@ NODE = INSTALLED / "node_modules"
 TEXT = "It arrives tomorrow, between nine and ten."
 # What each route says; by a part of the name of a case.
 SAID = {
+    "agent": ("It is in Hamburg.",),
     "plain": ("delivery", TEXT),
     "object": ('{"total":12.5}',),
     "instructor": ('{"total":12.5}',),
@@ -32,6 +33,17 @@ SUMMARY = factories.spec(
     labels=(),
     system_prompt="Sum.",
     detailed_prompt="Sum it up.",
+    max_tokens=200,
+    system="append",
+)
+# The same questions and answers, passed on as they come.
+LIVE = SUMMARY.model_copy(update={"name": "acme/live", "stream": "live"})
+AGENT = factories.spec(
+    name="acme/agent",
+    task="conversation",
+    labels=(),
+    system_prompt="Help.",
+    detailed_prompt="Help them.",
     max_tokens=200,
     system="append",
 )
@@ -54,13 +66,24 @@ def answer(model: str, messages: list[dict]) -> tuple[str, float]:
     prompt = messages[0]["content"]
     if prompt.startswith("Give the total."):
         return '{"total": 12.5}', -0.1
+    if prompt.startswith("Help them."):
+        result = messages[-1]
+        return (f"It is in {result['content']}." if result["role"] == "tool" else "Hm."), -0.1
     return (TEXT, -0.1) if prompt.startswith("Sum it up.") else ("delivery", -0.2)
 
 
+def calls(body: dict) -> list[tuple[str, str]] | None:
+    """Look a parcel up, once, where there is something to look it up with."""
+    if "tools" not in body or body["messages"][-1]["role"] == "tool":
+        return None
+    return [("find", '{"id":7}')]
+
+
 async def run(router: Running, *command: str) -> dict[str, str]:
-    """Run a script against a router with three routes; return what each case of it said."""
+    """Run a script against a router with five routes; return what each case of it said."""
     router.vllm.answers = answer
-    for spec in (factories.spec(), SUMMARY, INVOICE):
+    router.vllm.calls_of = calls
+    for spec in (factories.spec(), SUMMARY, INVOICE, LIVE, AGENT):
         await router.create(spec)
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -86,10 +109,32 @@ def expected(name: str) -> tuple[str, ...]:
     return next((right for part, right in SAID.items() if part in name), (TEXT,))
 
 
+MIGRATE = str(HERE.parents[1] / "docs" / "migrate.md")
+
+
+@pytest.mark.skipif(not PYTHON.exists(), reason="not installed: run 'make test-clients'")
+async def test_the_two_lines_of_the_docs_in_python(router: Running) -> None:
+    said = await run(router, str(PYTHON), str(HERE / "two_lines.py"), MIGRATE)
+    assert said.pop("instructor") == "12.5"
+    assert said == dict.fromkeys(
+        ("openai (Python)", "LangChain", "pydantic-ai", "LlamaIndex"), TEXT
+    )
+
+
+@pytest.mark.skipif(
+    not NODE.exists() or shutil.which("node") is None,
+    reason="not installed: run 'make test-clients' where there is Node",
+)
+async def test_the_two_lines_of_the_docs_in_node(router: Running) -> None:
+    script = shutil.copy(HERE / "two_lines.mjs", INSTALLED)
+    said = await run(router, "node", str(script), MIGRATE)
+    assert said == dict.fromkeys(("openai (Node)", "Vercel AI SDK"), TEXT)
+
+
 @pytest.mark.skipif(not PYTHON.exists(), reason="not installed: run 'make test-clients'")
 async def test_clients_in_python(router: Running) -> None:
     said = await run(router, str(PYTHON), str(HERE / "python_clients.py"))
-    assert len(said) == 19 and wrong(said) == {}
+    assert len(said) == 36 and wrong(said) == {}
 
 
 @pytest.mark.skipif(
@@ -99,4 +144,4 @@ async def test_clients_in_python(router: Running) -> None:
 async def test_clients_in_node(router: Running) -> None:
     script = shutil.copy(HERE / "node_clients.mjs", INSTALLED)
     said = await run(router, "node", str(script))
-    assert len(said) == 9 and wrong(said) == {}
+    assert len(said) == 19 and wrong(said) == {}
