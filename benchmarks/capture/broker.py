@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from benchmarks.capture.processes import LOAD_CORE, Pinned
+from benchmarks.capture.processes import LOAD_CORE, Pinned, Process
 from infra.local.broker import embedded
 from infra.local.home import Home
 from infra.local.ports import free_port
@@ -28,8 +28,8 @@ POLL_SECONDS = 0.02
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[str]:
-    """Address of an embedded broker with every topic.
+def running(folder: Path, core: int | None = LOAD_CORE) -> Iterator[str]:
+    """Address of an embedded broker with every topic, on one core or on any.
 
     It writes all it holds to its disk every two seconds: of 60,000 events that is 100 MB, and who
     flushes to the same disk then waits 60 ms. In production the log has a disk of its own; here its
@@ -38,10 +38,16 @@ def running(folder: Path) -> Iterator[str]:
     port = free_port()
     with (
         tempfile.TemporaryDirectory(dir=RAM if RAM.is_dir() else None) as data,
-        Pinned("broker", command(data, port), folder, LOAD_CORE),
+        process(command(data, port), folder, core),
     ):
         wait_until_provisioned(f"127.0.0.1:{port}")
         yield f"127.0.0.1:{port}"
+
+
+def process(argv: tuple[str, ...], folder: Path, core: int | None) -> Process:
+    if core is None:
+        return Process("broker", argv, folder)
+    return Pinned("broker", argv, folder, core)
 
 
 def command(data: str, port: int) -> tuple[str, ...]:
@@ -60,10 +66,8 @@ def wait_until_provisioned(servers: str) -> None:
             time.sleep(0.1)
 
 
-async def publish(servers: str, event: Event) -> None:
-    headers = [
-        (name, value.encode()) for name, value in cloudevent_headers(event, "router").items()
-    ]
+async def publish(servers: str, event: Event, service: str = "router") -> None:
+    headers = [(name, value.encode()) for name, value in cloudevent_headers(event, service).items()]
     async with AIOKafkaProducer(bootstrap_servers=servers, enable_idempotence=True) as producer:
         await producer.send_and_wait(
             event.topic_name(),

@@ -1,4 +1,4 @@
-"""Processes under measurement: pinned to one core, with their CPU time and memory read from
+"""Processes under measurement: pinned to one core or free, with their CPU time and memory read from
 /proc.
 """
 
@@ -29,20 +29,18 @@ class DidNotStart(RatchetError):
         )
 
 
-class Pinned:
-    """A program on one core; never outlives its `with`."""
+class Process:
+    """A program, with what it starts; never outlives its `with`."""
 
     def __init__(
         self,
         name: str,
         argv: Sequence[str],
         folder: Path,
-        core: int,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
-        self.argv = ["taskset", "-c", str(core), *argv]
-        self.core = core
+        self.argv = list(argv)
         self.folder = folder
         self.log = folder / f"{name}.log"
         self.environment = dict(environment or {})
@@ -77,11 +75,38 @@ class Pinned:
         raise DidNotStart(self.name, self.log)
 
     def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return sum(map(cpu_seconds, self._family()))
 
     def memory_mb(self) -> float:
-        return memory_mb(self.process.pid)
+        """Return what its processes hold at their highest, counted for each."""
+        return sum(map(memory_mb, self._family()))
+
+    def _family(self) -> list[int]:
+        """Return the ids of the program and of all that it started."""
+        found = [self.process.pid]
+        for pid in found:
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            found.extend(map(int, children))
+        return found
+
+
+class Pinned(Process):
+    """A program on one core."""
+
+    def __init__(
+        self,
+        name: str,
+        argv: Sequence[str],
+        folder: Path,
+        core: int,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(name, ["taskset", "-c", str(core), *argv], folder, environment)
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def memory_mb(pid: int | str = "self") -> float:
