@@ -11,6 +11,7 @@ import asyncio
 import gzip
 import json
 import random
+import string
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -291,7 +292,10 @@ async def test_the_control_without_bounds_reaches_the_last_net(
             lambda: "delivery",
         ) as doors:
             await ready(doors)
-            vote = CONTROLS | {"inference_id": "inf_1", "route": FREE}
+            # The log counts what is compressed.
+            chance = random.Random(8)
+            noise = "".join(chance.choices(string.ascii_letters, k=1_500_000))
+            vote = {"outcome": noise, "inference_id": "inf_1", "route": FREE}
             with pytest.raises(AssertionError, match="EventTooLarge"):
                 await doors.send("capture", "/v1/feedback", vote)
             monkeypatch.setattr(outbox, "LARGEST_EVENT_BYTES", 10**9)
