@@ -36,7 +36,7 @@ LAST = releases(JSON)[-1]
 OLD = released(JSON, LAST)
 patiently = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 # the smallest example is not wanted
-until_found = settings(patiently, max_examples=100, phases=[Phase.generate], database=None)
+until_found = settings(patiently, max_examples=1000, phases=[Phase.generate], database=None)
 every_event = pytest.mark.parametrize(
     "event",
     [event for event in EVENTS if event.schema_name() in OLD],
