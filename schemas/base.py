@@ -9,7 +9,7 @@ import time
 import uuid
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -88,6 +88,24 @@ is_unset = operator.not_
 is_none = partial(operator.is_, None)
 
 
+Tools = Annotated[
+    tuple[JsonObject, ...],
+    Field(
+        exclude_if=is_unset,
+        description="functions the model could call, as OpenAI writes them, redacted; an answer"
+        " that calls some is JSON: tool_calls, each with name and arguments, and maybe content",
+    ),
+]
+SecondOf = Annotated[
+    str | None,
+    Field(
+        exclude_if=is_none,
+        description="review_id of the verdict that this one checks, by another person who did not"
+        " know of it: it is no verdict of its own",
+    ),
+]
+
+
 class Message(Value):
     role: Literal["system", "user", "assistant", "tool"]
     content: str
@@ -134,6 +152,11 @@ class Confidence(Value):
     p_correct: float | None = Field(default=None, ge=0, le=1)
     threshold: float | None = Field(default=None, ge=0, le=1)
     calibration_id: str | None = None
+    certified: bool | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="whether the threshold is, as in CalibrationFitted; absent while uncalibrated",
+    )
     features: dict[str, float] | None = Field(
         default=None,
         exclude_if=lambda features: features is None,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from schemas.base import Arm, Message, Value
@@ -36,6 +38,24 @@ class PairedTest(Value):
     p_value: float
     alpha: float
     passed: bool
+
+
+class GroupTest(Value):
+    """Challenger against what it would replace, on the held-out rows of one label (docs/methods.md,
+    section 6).
+    """
+
+    kind: Literal["label"]
+    name: str
+    n: int
+    wins: int
+    losses: int
+    most_loss: float = Field(
+        description="the loss of accuracy on these rows that is ruled out at 95 %"
+    )
+    finding: Literal["kept", "harmed", "untested"] = Field(
+        description="proven to lose less than 10 points, proven to lose, or too few rows to tell"
+    )
 
 
 class Probe(Value):

@@ -17,10 +17,14 @@ from schemas.base import (
     Event,
     JsonObject,
     Message,
+    SecondOf,
+    Tools,
     Value,
     is_unset,
 )
-from schemas.evaluation import ArmResult, PairedTest, Probe
+from schemas.comparisons import COMPARISONS
+from schemas.evaluation import ArmResult, GroupTest, PairedTest, Probe
+from schemas.monitoring import RetrainHeld, Statistic
 from schemas.route import HeardSpec
 
 Verdict = Literal["approved", "corrected", "rejected"]
@@ -53,17 +57,14 @@ class InferenceRecorded(Event):
     )
     metadata: dict[str, str] = {}
     session: str | None = Field(default=None, description="hash of who asked, if the app tells")
-    tools: tuple[JsonObject, ...] = Field(
-        default=(),
-        exclude_if=is_unset,
-        description="functions the model could call, as OpenAI writes them, redacted; an answer"
-        " that calls some is JSON: tool_calls, each with name and arguments, and maybe content",
-    )
+    tools: Tools = ()
     cut: bool = Field(
         default=False,
         exclude_if=is_unset,
         description="a live answer that ended early: its app left, or the engine broke off",
     )
+    # Unsure only for want of a certificate, on a route that is strict about it.
+    provisional: bool = Field(default=False, exclude_if=is_unset)
 
 
 class FeedbackRecorded(Event):
@@ -123,16 +124,7 @@ class ReviewCompleted(Event):
     tools: tuple[JsonObject, ...] = Field(
         default=(), exclude_if=is_unset, description="as in InferenceRecorded"
     )
-
-
-class Statistic(Value):
-    """One test of a monitor: its statistic against its threshold, at a stated level."""
-
-    name: str
-    value: float
-    threshold: float
-    p_value: float | None = None
-    fired: bool
+    second_of: SecondOf = None
 
 
 class DriftDetected(Event):
@@ -148,6 +140,10 @@ class DriftDetected(Event):
     window_size: int
     window_started_at: AwareDatetime | None = None
     report: BlobRef | None = None
+    confirms: str | None = Field(default=None, description="drift_id of an input alarm")
+    accuracy: float | None = Field(default=None, description="of all answers, estimated")
+    accuracy_low: float | None = Field(default=None, description="of its interval of 95 %")
+    accuracy_high: float | None = None
 
 
 class SplitSizes(Value):
@@ -223,6 +219,11 @@ class AdapterEvaluated(Event):
     report: BlobRef | None = None
     seconds: float
     holds_for: str | None = Field(default=None, description="as in CalibrationFitted")
+    groups: tuple[GroupTest, ...] = ()
+    attempt: int | None = Field(default=None, description="counts the route's evaluations from 1")
+    rows_for_five_points: int | None = Field(
+        default=None, description="held-out rows that find a gain of five points in 8 of 10 tries"
+    )
 
 
 class CalibrationFitted(Event):
@@ -247,6 +248,17 @@ class CalibrationFitted(Event):
     certified: bool = Field(description="the exact binomial bound holds at 90 %")
     coverage: float = Field(ge=0, le=1, description="share of the rows at or above the threshold")
     holds_for: str | None = Field(default=None, description="digest of arm, route and engine")
+    behind: str | None = Field(
+        default=None,
+        description="of a base model that answers what an adapter was unsure of: calibration_id of"
+        " that adapter; None: it is asked first",
+    )
+    labels_missing: int | None = Field(
+        default=None, description="audited verdicts that a certificate still needs; 0: it has one"
+    )
+    missed: float | None = Field(
+        default=None, description="share of wrong answers that reviewers let pass, as measured"
+    )
 
 
 class ChallengerState(Value):
@@ -256,9 +268,7 @@ class ChallengerState(Value):
 
 
 class RouteChanged(Event):
-    """What serves a route now, in which shares: the whole state, not a difference. Said by the
-    router (compacted).
-    """
+    """What serves a route now: its whole state, no difference. Said by the router (compacted)."""
 
     version: int = Field(ge=1)
     spec: HeardSpec
@@ -266,6 +276,7 @@ class RouteChanged(Event):
     challenger: ChallengerState | None = None
     because: str
     actor: str
+    evidence: dict[str, float] = Field(default={}, exclude_if=is_unset)
 
 
 EVENTS: tuple[type[Event], ...] = (
@@ -279,5 +290,7 @@ EVENTS: tuple[type[Event], ...] = (
     AdapterTrained,
     AdapterEvaluated,
     CalibrationFitted,
+    *COMPARISONS,
     RouteChanged,
+    RetrainHeld,
 )

@@ -11,6 +11,8 @@ from schemas.base import JsonObject, Message, Value
 SystemRule = Literal["replace", "append", "app"]
 Durability = Literal["strict", "relaxed"]
 StreamRule = Literal["buffered", "live"]
+Guarantee = Literal["strict", "best-effort"]
+Quiet = Literal["wait", "promote"]
 Task = Literal["classification", "extraction", "format", "summarisation", "conversation"]
 
 # The smallest training set worth a run: rows per label for classification, rows in all otherwise
@@ -38,6 +40,15 @@ class ReviewRule(Value):
     drift_batch: int = Field(
         default=200, ge=0, description="how many answers are all reviewed after drift was detected"
     )
+    overlap_rate: float = Field(
+        default=0.05, ge=0, le=1, description="share of audited answers that two people decide"
+    )
+    daily_budget: int = Field(
+        default=200,
+        ge=0,
+        description="most answers a day that are reviewed, beyond the audited ones, while nothing"
+        " is certified",
+    )
 
 
 class BalanceRule(Value):
@@ -64,6 +75,22 @@ class RetrainRule(Value):
     min_new_after_drift: int = Field(default=100, ge=1)
     recipe: str = "tiny-cpu"
     balance: BalanceRule = BalanceRule()
+    cooldown_hours: float = Field(
+        default=0, ge=0, description="after a dataset, before the rule builds the next"
+    )
+    most_a_week: int | None = Field(
+        default=None, ge=1, description="datasets in seven days beyond which the rule builds none"
+    )
+
+
+class CanaryChoice(Value):
+    """What becomes of a challenger that too few requests were given to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    quiet: Quiet = Field(
+        default="promote",
+        description="whether it waits for more of them, or is promoted on the gate's evidence",
+    )
 
 
 class DriftRule(Value):
@@ -79,7 +106,12 @@ class DriftRule(Value):
 
 class Targets(Value):
     model_config = ConfigDict(extra="forbid", frozen=True)
-    accuracy: float = Field(default=0.9, ge=0, le=1)
+    accuracy: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="a strict route promotes no adapter whose accuracy is not proven to reach it",
+    )
     max_risk: float = Field(
         default=0.1, gt=0, lt=1, description="tolerated error among answers served with confidence"
     )
@@ -120,10 +152,16 @@ class RouteSpec(Value):
         description="whether an answer is on disk before it is given (strict), or within 50 ms of"
         " it (relaxed: faster, and lost where the router dies within them)",
     )
+    guarantee: Guarantee = Field(
+        default="best-effort",
+        description="what is trusted where no threshold is certified: nothing (strict), or what is"
+        " as probable to be right as max_risk asks, without proof (best-effort)",
+    )
     max_tokens: int = Field(default=16, ge=1, le=4096)
     review: ReviewRule = ReviewRule()
     retrain: RetrainRule = RetrainRule()
     drift: DriftRule = DriftRule()
+    canary: CanaryChoice = CanaryChoice()
     targets: Targets = Targets()
     approved_reviewers: tuple[str, ...] = Field(
         default=(), description="whose verdicts are trained on; everybody's where it is empty"

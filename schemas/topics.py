@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from schemas import events
 from schemas.base import Event
+from schemas.comparisons import AnswersCompared, ComparisonRequested
+from schemas.monitoring import RetrainHeld
 
 # Of an event with its key and headers. Kafka's own limit (max.message.bytes) is 1,048,588 for a
 # batch, of which its framing takes less than 200.
@@ -61,9 +63,16 @@ ADAPTER_EVALUATED = Topic(
 CALIBRATION_FITTED = Topic(
     events.CalibrationFitted, ("evaluator",), ("router",), "route", partitions=3
 )
+COMPARISON_REQUESTED = Topic(
+    ComparisonRequested, ("evaluator",), ("review",), "comparison_id", partitions=3
+)
+ANSWERS_COMPARED = Topic(
+    AnswersCompared, ("review", "evaluator"), ("evaluator",), "comparison_id", partitions=3
+)
 ROUTE_CHANGED = Topic(
     events.RouteChanged, ("router",), SERVICES[:-1], "route", compacted=True, partitions=3
 )
+RETRAIN_HELD = Topic(RetrainHeld, ("dataset-builder",), (), "route", partitions=3)
 
 TOPICS: tuple[Topic, ...] = (
     INFERENCE_RECORDED,
@@ -76,7 +85,10 @@ TOPICS: tuple[Topic, ...] = (
     ADAPTER_TRAINED,
     ADAPTER_EVALUATED,
     CALIBRATION_FITTED,
+    COMPARISON_REQUESTED,
+    ANSWERS_COMPARED,
     ROUTE_CHANGED,
+    RETRAIN_HELD,
 )
 
 

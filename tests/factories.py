@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from schemas.base import AdapterRef, BlobRef, Confidence, Message, uuid7
+from schemas.comparisons import AnswersCompared, ComparisonRequested
 from schemas.evaluation import ArmResult, PairedTest, Probe
 from schemas.events import (
     AdapterEvaluated,
@@ -18,9 +20,9 @@ from schemas.events import (
     ReviewRequested,
     RouteChanged,
     SplitSizes,
-    Statistic,
     TrainingProgressed,
 )
+from schemas.monitoring import RetrainHeld, Statistic
 from schemas.route import RouteSpec
 from shared.rules import population
 
@@ -135,6 +137,20 @@ def drift(**changes: Any) -> DriftDetected:
                         name="confidence-ks", value=0.5, threshold=0.2, p_value=0.0001, fired=True
                     ),
                 ),
+            }
+            | changes
+        )
+    )
+
+
+def held(**changes: Any) -> RetrainHeld:
+    return RetrainHeld(
+        **(
+            COMMON
+            | {
+                "brake": "cooldown",
+                "because": "200 new verdicts (the route asks for 200)",
+                "until": datetime(2026, 3, 2, 15, tzinfo=UTC),
             }
             | changes
         )
@@ -262,4 +278,34 @@ def calibration(of: RouteSpec | None = None, **changes: Any) -> CalibrationFitte
 def route_changed(**changes: Any) -> RouteChanged:
     return RouteChanged(
         **(COMMON | {"version": 1, "spec": spec(), "because": "created", "actor": "ada"} | changes)
+    )
+
+
+def comparison_requested(**changes: Any) -> ComparisonRequested:
+    return ComparisonRequested.model_validate(
+        {
+            "tenant": "acme",
+            "route": ROUTE,
+            "comparison_id": "pair-1",
+            "evaluation_id": "evaluation-1",
+            "messages": (Message(role="user", content="Summarise this."),),
+            "left": "short",
+            "right": "a longer one",
+        }
+        | changes
+    )
+
+
+def answers_compared(**changes: Any) -> AnswersCompared:
+    return AnswersCompared.model_validate(
+        {
+            "tenant": "acme",
+            "route": ROUTE,
+            "comparison_id": "pair-1",
+            "evaluation_id": "evaluation-1",
+            "judgement": "left",
+            "judge": "person",
+            "by": "ada",
+        }
+        | changes
     )

@@ -29,11 +29,14 @@ MADE: dict[str, Event] = {
         factories.review_requested(),
         factories.review(),
         factories.drift(),
+        factories.held(),
         factories.dataset(),
         factories.progressed(),
         factories.trained(),
         factories.evaluated(),
         factories.calibration(),
+        factories.comparison_requested(),
+        factories.answers_compared(),
         factories.route_changed(),
     )
 }
