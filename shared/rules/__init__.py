@@ -15,7 +15,9 @@ from shared.rules.content import (
     Content,
     characters_of,
     fits_in_event,
+    read_compared,
     read_content,
+    store_compared,
     store_content,
 )
 from shared.rules.engine_answers import Completion, as_completion
@@ -84,9 +86,11 @@ __all__ = [
     "p_correct",
     "population",
     "read_calls",
+    "read_compared",
     "read_content",
     "read_message",
     "redact",
     "session_hash",
+    "store_compared",
     "store_content",
 ]

@@ -62,3 +62,26 @@ async def read_content(blobs: BlobStore, ref: BlobRef) -> Content:
     changed.
     """
     return Content.model_validate_json(await asyncio.to_thread(blobs.get_bytes, ref))
+
+
+class Compared(Value):
+    """The JSON behind `content` of two answers to compare."""
+
+    messages: tuple[Message, ...]
+    left: str
+    right: str
+
+
+def store_compared(
+    blobs: BlobStore, messages: Sequence[Message], left: str, right: str
+) -> BlobRef | None:
+    """Store a question and two answers that no event can carry; None where one can."""
+    if fits_in_event(messages, left, (right,)):
+        return None
+    compared = Compared(messages=tuple(messages), left=left, right=right)
+    return blobs.put_bytes(compared.model_dump_json().encode(), "content", ".json")
+
+
+async def read_compared(blobs: BlobStore, ref: BlobRef) -> Compared:
+    """Read them back. Raises as `read_content` does."""
+    return Compared.model_validate_json(await asyncio.to_thread(blobs.get_bytes, ref))

@@ -21,9 +21,9 @@ from shared.rules.engine_answers import Completion
 from shared.rules.vllm_errors import RequestRefused, VllmFailed
 from shared.telemetry import log
 
-# Of how answers are held to their form and how their scores are read. Another number voids every
-# calibration.
-RULES = 2
+# Of how answers are held to their form, how their scores are read, and on which rows and at which
+# level thresholds are certified. Another number voids every calibration.
+RULES = 3
 # As vLLM says it, whichever of its checks refuses.
 TOO_LONG = re.compile("maximum (context|model) length")
 # Failures of a grammar are this one; others have statuses of their own.
@@ -181,6 +181,8 @@ def population(spec: RouteSpec, adapter_id: str | None, release: str, step: int)
             spec.output_schema,
             spec.max_tokens,
             spec.targets.max_risk,
+            # It decides which answers reach the base model behind an adapter.
+            spec.guarantee,
             release,
             step,
         ]
