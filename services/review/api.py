@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from schemas.events import Verdict
 from services.review.desk import Desk
 from services.review.items import Card
+from services.review.store.comparisons import Comparisons
 from services.review.store.queue import Queue
 from services.review.store.statistics import Statistics
 from services.review.verdicts import MAX_ANSWER
@@ -39,6 +40,7 @@ class ReviewApi:
     desk: Desk
     queue: Queue
     statistics: Statistics
+    comparisons: Comparisons
 
     async def list_queue(
         self, who: Reviewer, route: Wanted = None, limit: Limit = 50, offset: Offset = 0
@@ -88,11 +90,15 @@ class ReviewApi:
 
     async def stats(self, who: Reviewer) -> StatsView:
         async with self.db.read() as connection:
-            return StatsView.of(await self.statistics.counts(connection, who.tenant))
+            counts = await self.statistics.counts(connection, who.tenant)
+            waiting = await self.comparisons.open_count(connection, who.tenant)
+        return StatsView.of(counts, waiting)
 
 
-def review_api(db: Database, desk: Desk, queue: Queue, statistics: Statistics) -> APIRouter:
-    api = ReviewApi(db, desk, queue, statistics)
+def review_api(
+    db: Database, desk: Desk, queue: Queue, statistics: Statistics, comparisons: Comparisons
+) -> APIRouter:
+    api = ReviewApi(db, desk, queue, statistics, comparisons)
     router = APIRouter(prefix="/v1", tags=["review"])
     router.get("/queue", name="queue")(api.list_queue)
     router.post(

@@ -16,9 +16,11 @@ from services.review.items import (
     Card,
     ClaimedByOther,
     NothingToUndo,
+    OwnVerdict,
     ReviewItem,
     VerdictOfAnother,
 )
+from services.review.sampling import second_look
 from services.review.store.queue import Queue
 from services.review.verdicts import CheckedVerdict, check_verdict
 from shared.events import Outbox
@@ -41,6 +43,8 @@ class Desk:
     queue: Queue
     outbox: Outbox
     blobs: BlobStore
+    # Seeds the coin that picks who is checked by a second person.
+    salt: str
 
     async def take(self, who: Principal, route: str | None, resume: bool = False) -> Card | None:
         """Claim the next item, of `route` or of any; return nothing when none waits.
@@ -64,7 +68,7 @@ class Desk:
         """Decide an item and publish its `review-completed`, both or neither.
 
         The same verdict again changes nothing. Raises ItemNotFound, ContentHidden, ClaimedByOther,
-        AlreadyDecided, BacklogFull, and the errors of `check_verdict`.
+        OwnVerdict, AlreadyDecided, BacklogFull, and the errors of `check_verdict`.
         """
         await self.outbox.backlog.check(self.db)
         exchange, _ = (await self.find(who, item_id)).opened()
@@ -74,9 +78,14 @@ class Desk:
             checked = check_verdict(verdict, answer, exchange.answer, spec, exchange.tools)
             if card.item.state == "done":
                 return unchanged(card.item, checked)
+            if card.item.not_for == who.name:
+                raise OwnVerdict
             done = decided(not_of_another(card.item, who), checked, who, spec)
             await self.queue.finish(tx, done)
             await self.outbox.add(tx, review_completed(done, stored))
+            first = done.audit and done.second_of is None
+            if first and second_look(done.inference_id, self.salt, spec.review):
+                await self.queue.ask_second(tx, done)
             return done
 
     async def undo(self, who: Principal, item_id: str) -> Card:
@@ -95,18 +104,20 @@ class Desk:
         return await self.find(who, item_id)
 
     async def put_back(self, who: Principal, item_id: str, unseen: bool = False) -> None:
-        """End a claim: the item comes back after all others. One that is done stays done.
+        """End a claim: others get the item next, and this reviewer gets it again after some time.
+        One that is done stays done.
 
-        One that nobody can see (`unseen` says so, or a look does) comes back in an hour: it would
-        be all that is left at the end of the queue. Raises ItemNotFound and ClaimedByOther.
+        One that nobody can see (`unseen` says so, or a look does) comes back in an hour, to
+        everybody. Raises ItemNotFound and ClaimedByOther.
         """
         unseen = unseen or (await self.find(who, item_id)).trouble is not None
         async with self.db.transaction() as tx:
             card = await self.queue.lock(tx, who.tenant, item_id)
             item = not_of_another(card.item, who)
-            if item.state == "open":
-                until = item.read_at + UNSEEN_SECONDS if unseen else 0.0
-                await self.queue.release(tx, item_id, until)
+            if item.state == "open" and unseen:
+                await self.queue.put_off(tx, item, item.read_at + UNSEEN_SECONDS)
+            elif item.state == "open":
+                await self.queue.skip(tx, item, who)
 
     async def _with_content(self, card: Card) -> Card:
         """Fetch messages and answer where they were too large for the event."""

@@ -34,6 +34,7 @@ def review_completed(item: ReviewItem, exchange: Exchange) -> ReviewCompleted:
         session=exchange.session,
         seconds=item.seconds,
         supersedes=item.supersedes,
+        second_of=item.second_of,
         guideline=item.guideline,
         tools=exchange.tools,
     )

@@ -5,6 +5,7 @@ once.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import UTC
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,8 +20,9 @@ from schemas.route import ReviewRule
 from services.review.facts import included, withdrawn
 from services.review.housekeeping import DAY_SECONDS
 from services.review.items import Arrival, Exchange
-from services.review.sampling import coin, sample
+from services.review.sampling import charged, coin, sample
 from services.review.store.arrivals import Arrivals
+from services.review.store.budgets import Budgets
 from shared.errors import Retryable
 from shared.events import Outbox
 from shared.rules import RouteBook, RouteUnknown
@@ -41,6 +43,7 @@ class Intake:
     """
 
     arrivals: Arrivals
+    budgets: Budgets
     routes: RouteBook
     outbox: Outbox
     salt: str
@@ -50,11 +53,16 @@ class Intake:
         arrival = await self._meet(tx, event)
         if arrival.state != "awaited":
             return
-        unsure = arrival.unsure or event.outcome == "unsure"
-        await self.arrivals.record(tx, arrival.item_id, event.route, Exchange.of(event), unsure)
+        # What is unsure only because nothing is certified yet is reviewed like the rest.
+        unsure = not event.provisional and (arrival.unsure or event.outcome == "unsure")
+        day = event.occurred_at.astimezone(UTC).date().isoformat() if event.provisional else None
+        asked = Exchange.of(event)
+        await self.arrivals.record(tx, arrival.item_id, event.route, asked, unsure, day)
         if rule := await self._rule(tx, event.route):
             drift = await self.arrivals.take_from_batch(tx, event.route)
-            await self._place(tx, replace(arrival, unsure=unsure), rule, drift)
+            await self._place(
+                tx, replace(arrival, unsure=unsure, provisional_on=day), event.route, rule, drift
+            )
 
     async def on_review_requested(self, tx: AsyncConnection, event: ReviewRequested) -> None:
         """Queue an answer that no model was sure about, or a verdict that is to be given again.
@@ -66,11 +74,11 @@ class Intake:
             await self._ask_again(tx, event, event.review_id)
             return
         arrival = await self._meet(tx, event)
-        if arrival.unsure or arrival.state == "done":
+        if arrival.unsure or arrival.provisional_on or arrival.state == "done":
             return
         await self.arrivals.mark_unsure(tx, arrival.item_id)
         if arrival.state == "set_aside" and (rule := await self._rule(tx, event.route)):
-            await self._place(tx, replace(arrival, unsure=True), rule)
+            await self._place(tx, replace(arrival, unsure=True), event.route, rule)
 
     async def on_feedback_recorded(self, tx: AsyncConnection, event: FeedbackRecorded) -> None:
         if not objects(event):
@@ -85,19 +93,22 @@ class Intake:
         if arrival.state == "done":
             await self._include(tx, arrival)
         elif arrival.placed and (rule := await self._rule(tx, event.route)):
-            await self._place(tx, replace(arrival, complaint=True), rule)
+            await self._place(tx, replace(arrival, complaint=True), event.route, rule)
 
     async def on_drift_detected(self, tx: AsyncConnection, event: DriftDetected) -> None:
         rule = await self._rule(tx, event.route)
         if rule is None:
             raise RouteNotHeardYet(event.route)
+        # Its batch was opened by the alarm that these labels bear out.
+        if event.confirms:
+            return
         await self.arrivals.open_batch(tx, event.route, event.drift_id, rule.drift_batch)
 
     async def on_route_changed(self, tx: AsyncConnection, event: RouteChanged) -> None:
         """Keep the route, and place the answers that came before it."""
         await self.routes.on_route_changed(tx, event)
         for arrival in await self.arrivals.unrouted(tx, event.route):
-            await self._place(tx, arrival, event.spec.review)
+            await self._place(tx, arrival, event.route, event.spec.review)
 
     async def _ask_again(self, tx: AsyncConnection, event: ReviewRequested, review_id: str) -> None:
         """Withdraw a verdict that others contradict, and have its answer reviewed once more.
@@ -139,16 +150,36 @@ class Intake:
         return await self.arrivals.meet(tx, event.tenant, event.route, event.inference_id, tossed)
 
     async def _place(
-        self, tx: AsyncConnection, arrival: Arrival, rule: ReviewRule, drift: bool = False
+        self,
+        tx: AsyncConnection,
+        arrival: Arrival,
+        route: str,
+        rule: ReviewRule,
+        drift: bool = False,
     ) -> None:
         sampling = sample(
-            arrival.coin, rule, unsure=arrival.unsure, drift=drift, complaint=arrival.complaint
+            arrival.coin,
+            rule,
+            unsure=arrival.unsure,
+            drift=drift,
+            complaint=arrival.complaint,
+            spent=not arrival.placed and await self._spent(tx, arrival, route, rule),
         )
         if arrival.placed:
             # The uniform share is of all answers, by the rule of their time: under a new rate those
             # that users complain of would join or leave it alone.
             sampling = replace(sampling, audit=arrival.audit)
         await self.arrivals.place(tx, arrival, sampling)
+
+    async def _spent(
+        self, tx: AsyncConnection, arrival: Arrival, route: str, rule: ReviewRule
+    ) -> bool:
+        """Say whether the day's budget was used up before a provisional answer came."""
+        day = arrival.provisional_on
+        charge = charged(arrival.coin, rule)
+        return day is not None and await self.budgets.spend(
+            tx, route, day, rule.daily_budget, charge
+        )
 
     async def _rule(self, tx: AsyncConnection, route: str) -> ReviewRule | None:
         try:

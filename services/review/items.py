@@ -77,6 +77,8 @@ class Arrival:
     audit: bool
     # Seconds since the epoch.
     recorded_at: float
+    # The day (UTC) of an answer that is unsure only because nothing is certified yet.
+    provisional_on: str | None = None
 
     @property
     def placed(self) -> bool:
@@ -112,6 +114,9 @@ class ReviewItem:
     guideline: str | None
     # How many verdicts on it were taken back.
     withdrawn: int
+    # The verdict that this one checks, and whose that is: somebody else decides.
+    second_of: str | None
+    not_for: str | None
     # What reviewers said of its question, where they disagree, and how often.
     disagreement: Mapping[str, int]
     # By the database's clock, like the claim.
@@ -223,6 +228,14 @@ class VerdictOfAnother(Conflict):
         super().__init__(
             f"{reviewer} decided this item: only they, or a key with the scope 'admin', can take it"
             " back"
+        )
+
+
+class OwnVerdict(Conflict):
+    def __init__(self) -> None:
+        super().__init__(
+            "you have decided this answer already, and somebody else is to decide it without"
+            " knowing; take the next one instead"
         )
 
 

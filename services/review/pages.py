@@ -118,7 +118,7 @@ class Pages:
         who = here.who
         card = await self.desk.take(who, route or None, resume=True)
         async with self.db.read() as connection:
-            waiting = await self.statistics.open_count(connection, who.tenant, route or None)
+            waiting = await self.statistics.open_count(connection, who, route or None)
             done = await self.statistics.done_since(
                 connection, who.tenant, who.name, here.session.started
             )

@@ -12,8 +12,8 @@ from hashlib import blake2b
 
 from schemas.route import ReviewRule
 
-# A skipped item comes back after all others.
-SKIPPED_RANK = 3
+# Behind complaints and drift.
+USUAL_RANK = 2
 # One whose verdict was taken back is what its reviewer wants to see next.
 UNDONE_RANK = -1
 
@@ -37,6 +37,20 @@ def coin(inference_id: str, salt: str) -> float:
     return (int.from_bytes(digest, "big") >> 11) / 2**53
 
 
+def second_look(inference_id: str, salt: str, rule: ReviewRule) -> bool:
+    """Say whether two people decide an audited answer, by a coin that knows nothing else."""
+    return coin(f"second look: {inference_id}", salt) < rule.overlap_rate
+
+
+def charged(coin: float, rule: ReviewRule) -> bool:
+    """Say whether a provisional answer costs a part of the day's budget: if it is reviewed for the
+    sake of `rule.rate` alone. What is audited costs nothing.
+
+    It hangs on the coin alone, not on drift or complaints, which may come in any order.
+    """
+    return rule.audit_rate <= coin < rule.rate
+
+
 def sample(
     coin: float,
     rule: ReviewRule,
@@ -44,14 +58,18 @@ def sample(
     unsure: bool = False,
     drift: bool = False,
     complaint: bool = False,
+    spent: bool = False,
 ) -> Sampling:
     """Decide with `coin` whether a human sees an answer; the strongest reason sets the probability.
 
     `unsure`: no model was sure enough. `drift`: it is in a batch opened by drift. `complaint`: a
-    user said that the answer is wrong.
+    user said that the answer is wrong. `spent`: it is provisional and the day's budget was used up
+    before it came, so that nothing but the audit brings it to a reviewer.
     """
     audit = coin < rule.audit_rate
     reason, rate = _strongest(rule, unsure, drift, complaint)
+    if spent and reason == "sampled":
+        rate = 0.0
     probability = max(rule.audit_rate, rate)
     return Sampling(
         coin < probability, audit, probability, "audit" if audit and reason == "sampled" else reason
@@ -73,4 +91,6 @@ def rank(sampling: Sampling) -> int:
     uniform sample of anything, and neither is what is left. For the same reason a complaint does
     not move an audited answer ahead.
     """
-    return {"feedback": 2 if sampling.audit else 0, "drift": 1}.get(sampling.reason, 2)
+    return {"feedback": USUAL_RANK if sampling.audit else 0, "drift": 1}.get(
+        sampling.reason, USUAL_RANK
+    )

@@ -25,6 +25,11 @@ class Settings(ServiceSettings):
     claim_seconds: float = Field(
         300.0, gt=0, description="how long a claimed item waits for its verdict"
     )
+    skip_seconds: float = Field(
+        3600.0,
+        gt=0,
+        description="how long a skipped item stays away from who skipped it; others get it at once",
+    )
     session_hours: float = Field(12.0, gt=0)
     keep_days: float = Field(
         30.0,

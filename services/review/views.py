@@ -113,6 +113,11 @@ class QueueView(BaseModel):
 class StatsView(BaseModel):
     open: int
     put_off: int
+    skipped: int = Field(description="open ones that somebody skipped; they come back")
+    second_looks: int = Field(
+        description="open ones that are decided, and wait for a second person who does not know"
+    )
+    comparisons: int = Field(description="pairs of answers that wait for a judgement")
     done_today: int
     open_by_route: dict[str, int]
     open_by_reason: dict[str, int]
@@ -121,10 +126,13 @@ class StatsView(BaseModel):
     p50_seconds: float | None
 
     @classmethod
-    def of(cls, counts: Counts) -> StatsView:
+    def of(cls, counts: Counts, comparisons: int = 0) -> StatsView:
         return cls(
+            comparisons=comparisons,
             open=sum(counts.open_by_route.values()),
             put_off=counts.put_off,
+            skipped=counts.skipped,
+            second_looks=counts.second_looks,
             done_today=sum(counts.done_today_by_route.values()),
             open_by_route=counts.open_by_route,
             open_by_reason=counts.open_by_reason,

@@ -8,22 +8,23 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import ColumnElement, and_, bindparam, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, exists, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import uuid7
 from services.review.items import Arrival, Exchange, ReviewItem
-from services.review.sampling import Sampling, rank
+from services.review.sampling import USUAL_RANK, Sampling, rank
 from services.review.store.tables import UNDECIDED, Tables, arrival_of, item_of
 from shared.storage import Database, delete_in_chunks, insert_once, upsert
 
-NEW_RANK = 2
-
 
 class Arrivals:
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, skip_seconds: float) -> None:
         self.items = tables.items
         self.batches = tables.batches
+        self.skips = tables.skips
+        self.pairs = tables.comparisons
+        self.skip_seconds = skip_seconds
         self._update = update(self.items).where(self.items.c.item_id == bindparam("this"))
         left = (self.batches.c.route == bindparam("on_route"), self.batches.c.remaining > 0)
         self._take = (
@@ -40,7 +41,7 @@ class Arrivals:
             coin,
             unsure=False,
             complaint=False,
-            rank=NEW_RANK,
+            rank=USUAL_RANK,
             audit=False,
             recorded_at=time.time(),
         )
@@ -61,11 +62,23 @@ class Arrivals:
         return arrival_of((await tx.execute(known)).one())
 
     async def record(
-        self, tx: AsyncConnection, item_id: str, route: str, exchange: Exchange, unsure: bool
+        self,
+        tx: AsyncConnection,
+        item_id: str,
+        route: str,
+        exchange: Exchange,
+        unsure: bool,
+        provisional_on: str | None,
     ) -> None:
         """Keep what was asked and answered, which now waits for its route."""
         await self._set(
-            tx, item_id, route=route, asked=exchange.pack(), unsure=unsure, state="unrouted"
+            tx,
+            item_id,
+            route=route,
+            asked=exchange.pack(),
+            unsure=unsure,
+            provisional_on=provisional_on,
+            state="unrouted",
         )
 
     async def mark_unsure(self, tx: AsyncConnection, item_id: str) -> None:
@@ -123,18 +136,22 @@ class Arrivals:
     async def ask_again(
         self, tx: AsyncConnection, item: ReviewItem, disagreement: Mapping[str, int]
     ) -> None:
-        """Put a decided item at the end of the queue, for somebody else if there is one."""
+        """Put a decided item at the end of the queue; who decided it gets it as if they had skipped
+        it.
+        """
+        back_at = time.time() + self.skip_seconds
+        skip = {"item_id": item.item_id, "reviewer": item.reviewer, "back_at": back_at}
+        await upsert(tx, self.skips, skip)
         await self._set(
             tx,
             item.item_id,
             state="open",
-            rank=NEW_RANK,
+            rank=USUAL_RANK,
             queued_at=time.time(),
             claimed_by=None,
             claimed_until=0.0,
             withdrawn=item.withdrawn + 1,
             disagreement=json.dumps(disagreement, ensure_ascii=False),
-            contested=item.reviewer,
             **UNDECIDED,
         )
 
@@ -167,6 +184,13 @@ class Arrivals:
                 for old in self.old(before)
             ]
         )
+
+    async def forget_skips(self, tx: AsyncConnection) -> None:
+        """Drop the skips of what is decided."""
+        waiting = (self.items.c.item_id == self.skips.c.item_id, self.items.c.state == "open")
+        pair = self.pairs.c.comparison_id == self.skips.c.item_id
+        over = (~exists().where(*waiting), ~exists().where(pair, self.pairs.c.judgement.is_(None)))
+        await tx.execute(delete(self.skips).where(*over))
 
     def old(self, before: float) -> list[ColumnElement[bool]]:
         """Return a condition for each state, as the index by age wants it."""

@@ -10,15 +10,17 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, bindparam, or_, select, update
+from sqlalchemy import Row, Select, and_, bindparam, case, exists, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.base import uuid7
 from services.review.items import Card, ItemNotFound, ReviewItem
-from services.review.sampling import SKIPPED_RANK, UNDONE_RANK
+from services.review.sampling import UNDONE_RANK, USUAL_RANK
 from services.review.store.tables import UNDECIDED, Tables, card_of, item_of
+from services.review.turns import Turn, skipped_comes_first
 from shared.http import Principal
 from shared.rules import RouteBook
-from shared.storage import Database
+from shared.storage import Database, insert_once, upsert
 
 Items = Select[Any]
 
@@ -31,11 +33,18 @@ class Queue:
     """
 
     def __init__(
-        self, db: Database, tables: Tables, routes: RouteBook, claim_seconds: float
+        self,
+        db: Database,
+        tables: Tables,
+        routes: RouteBook,
+        claim_seconds: float,
+        skip_seconds: float,
     ) -> None:
         self.items = tables.items
+        self.skips = tables.skips
         self.clock = db.clock()
         self.claim_seconds = claim_seconds
+        self.skip_seconds = skip_seconds
         columns = (self.items, routes.table.c.state.label("route_state"), self.clock.label("now"))
         # An item whose route is gone is handed out too: it can be skipped.
         known = routes.table.c.route == self.items.c.route
@@ -50,20 +59,30 @@ class Queue:
         self._update = update(self.items).where(self.items.c.item_id == bindparam("this"))
         # SKIP LOCKED: reviewers who ask at the same moment get different items and never wait for
         # each other.
+        not_for = self.items.c.not_for
         free = (
-            cards.where(self.items.c.claimed_until < self.clock)
+            cards.where(
+                self.items.c.claimed_until < self.clock,
+                or_(not_for.is_(None), not_for != bindparam("holder")),
+            )
             .limit(1)
             .with_for_update(of=self.items, skip_locked=True)
         )
+        skip = and_(
+            self.skips.c.item_id == self.items.c.item_id,
+            self.skips.c.reviewer == bindparam("holder"),
+        )
+        fresh = free.where(~exists().where(skip))
+        skipped = free.add_columns(self.skips.c.back_at).join(self.skips, skip)
         own = (
             self.items.c.claimed_by == bindparam("holder"),
             self.items.c.claimed_until >= self.clock,
         )
-        contested = self.items.c.contested
-        of_others = free.where(or_(contested.is_(None), contested != bindparam("holder")))
         held = cards.where(*own).limit(1).with_for_update(of=self.items)
-        self._free = {
-            routed: [self._open(some, routed) for some in (of_others, free)]
+        soonest = (self.skips.c.back_at, self.items.c.item_id)
+        self._fresh = {routed: self._open(fresh, routed) for routed in (False, True)}
+        self._skipped = {
+            routed: self._open(skipped, routed).order_by(None).order_by(*soonest)
             for routed in (False, True)
         }
         self._held = {routed: self._open(held, routed) for routed in (False, True)}
@@ -71,13 +90,13 @@ class Queue:
     async def claim(self, tx: AsyncConnection, who: Principal, route: str | None) -> Card | None:
         """Claim the next free item, of `route` or of any; return nothing when there is none.
 
-        Where others contradicted this reviewer, it is the last that comes.
+        What this reviewer skipped, or was contradicted in, comes back when its time is over.
         """
         values = {"within": who.tenant, "on_route": route, "holder": who.name}
-        for free in self._free[route is not None]:
-            if row := (await tx.execute(free, values)).first():
-                return await self._hold(tx, card_of(row), who, since=float(row.now))
-        return None
+        fresh = (await tx.execute(self._fresh[route is not None], values)).first()
+        skipped = (await tx.execute(self._skipped[route is not None], values)).first()
+        row = next_of(fresh, skipped)
+        return await self._hold(tx, card_of(row), who, since=float(row.now)) if row else None
 
     async def held(self, tx: AsyncConnection, who: Principal, route: str | None) -> Card | None:
         """Return what this reviewer still holds; its claim starts again, its time goes on."""
@@ -122,18 +141,55 @@ class Queue:
             },
         )
 
-    async def release(self, tx: AsyncConnection, item_id: str, until: float = 0.0) -> None:
-        """End a claim: the item comes after all others, and to nobody before `until`."""
-        await tx.execute(
-            self._update,
-            {
-                "this": item_id,
-                "claimed_by": None,
-                "claimed_until": until,
-                "rank": SKIPPED_RANK,
-                "queued_at": time.time(),
-            },
+    async def skip(self, tx: AsyncConnection, item: ReviewItem, who: Principal) -> None:
+        """End a claim: the item keeps its place for others, and comes back to this reviewer."""
+        ended = self._update.values(
+            # Before its time only to who had just decided it.
+            rank=case((self.items.c.rank < 0, USUAL_RANK), else_=self.items.c.rank),
+            claimed_by=None,
+            claimed_until=0.0,
         )
+        await tx.execute(ended, {"this": item.item_id})
+        back_at = item.read_at + self.skip_seconds
+        row = {"item_id": item.item_id, "reviewer": who.name, "back_at": back_at}
+        await upsert(tx, self.skips, row)
+
+    async def put_off(self, tx: AsyncConnection, item: ReviewItem, until: float) -> None:
+        """End a claim: nobody gets the item before `until`, and then it stands at the end."""
+        ended = {"claimed_by": None, "claimed_until": until, "queued_at": until}
+        await tx.execute(self._update, {"this": item.item_id, "rank": USUAL_RANK, **ended})
+
+    async def ask_second(self, tx: AsyncConnection, done: ReviewItem) -> None:
+        """Queue a decided item for another person, once; a verdict that was given anew meanwhile is
+        the one that is checked.
+        """
+        name = f"second:{done.item_id}"
+        checked = {"second_of": done.review_id, "not_for": done.reviewer}
+        row = {
+            "item_id": uuid7(),
+            "tenant": done.tenant,
+            "route": done.route,
+            "inference_id": name,
+            "about": done.inference_id,
+            "state": "open",
+            "rank": USUAL_RANK,
+            "recorded_at": time.time(),
+            "queued_at": time.time(),
+            "coin": done.coin,
+            "audit": done.audit,
+            "probability": done.probability,
+            "reason": done.reason,
+            "suggestion": done.suggestion,
+            "asked": done.exchange.pack() if done.exchange else None,
+            **checked,
+        }
+        if not await insert_once(tx, self.items, row):
+            waiting = (
+                self.items.c.tenant == done.tenant,
+                self.items.c.inference_id == name,
+                self.items.c.state == "open",
+            )
+            await tx.execute(update(self.items).where(*waiting).values(checked))
 
     async def waiting(
         self, tx: AsyncConnection, tenant: str, route: str | None, limit: int, offset: int
@@ -188,3 +244,12 @@ class Queue:
             self.items.c.tenant == bindparam("within"), self.items.c.state == "open"
         ).order_by(self.items.c.rank, self.items.c.queued_at, self.items.c.item_id)
         return opened.where(self.items.c.route == bindparam("on_route")) if routed else opened
+
+
+def next_of(fresh: Row[Any] | None, skipped: Row[Any] | None) -> Row[Any] | None:
+    """Return the row whose turn it is: of one that a reviewer skipped, and of one they did not."""
+    if skipped is None:
+        return fresh
+    back = Turn(skipped.rank, skipped.back_at)
+    other = Turn(fresh.rank, fresh.queued_at) if fresh else None
+    return skipped if skipped_comes_first(back, other, float(skipped.now)) else fresh

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, case, exists, func, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from services.review.store.tables import Tables
@@ -22,8 +22,9 @@ Conditions = tuple[ColumnElement[bool], ...]
 
 @dataclass(frozen=True)
 class Counts:
-    """Open items, verdicts since midnight UTC, the median time of the last 1,000 verdicts, and how
-    many open items nobody gets for now.
+    """Open items, verdicts since midnight UTC, the median time of the last 1,000 verdicts; how many
+    open items nobody gets for now, how many somebody skipped, and how many are decided already and
+    wait for a second person.
     """
 
     open_by_route: dict[str, int]
@@ -32,6 +33,8 @@ class Counts:
     done_today_by_route: dict[str, int]
     p50_seconds: float | None
     put_off: int
+    skipped: int
+    second_looks: int
 
 
 @dataclass(frozen=True)
@@ -46,15 +49,20 @@ class Group:
 class Statistics:
     def __init__(self, db: Database, tables: Tables) -> None:
         self.items = tables.items
+        self.skips = tables.skips
         self.clock = db.clock()
 
-    async def open_count(self, tx: AsyncConnection, tenant: str, route: str | None) -> int:
-        return await self._count(tx, (*self._in(tenant, "open"), *self._on(route)))
+    async def open_count(self, tx: AsyncConnection, who: Principal, route: str | None) -> int:
+        """Count what is open, but for what this reviewer has decided: others look at it again."""
+        return await self._count(
+            tx, (*self._in(who.tenant, "open"), self._for(who), *self._on(route))
+        )
 
     async def takeable_count(self, tx: AsyncConnection, who: Principal, route: str | None) -> int:
         """Count what is open and not in another reviewer's hands."""
         free = or_(self.items.c.claimed_until < self.clock, self.items.c.claimed_by == who.id)
-        return await self._count(tx, (*self._in(who.tenant, "open"), free, *self._on(route)))
+        mine = (*self._in(who.tenant, "open"), free, self._for(who), *self._on(route))
+        return await self._count(tx, mine)
 
     async def put_off_count(self, tx: AsyncConnection, tenant: str, route: str | None) -> int:
         """Count what was skipped because its content cannot be shown, and is not back yet."""
@@ -83,7 +91,17 @@ class Statistics:
             done_today_by_route=by_route(done),
             p50_seconds=await self._median(tx, tenant),
             put_off=await self.put_off_count(tx, tenant, None),
+            skipped=await self._count(tx, (*self._in(tenant, "open"), self._is_skipped())),
+            second_looks=await self._count(
+                tx, (*self._in(tenant, "open"), self.items.c.second_of.is_not(None))
+            ),
         )
+
+    def _is_skipped(self) -> ColumnElement[bool]:
+        return exists().where(self.skips.c.item_id == self.items.c.item_id)
+
+    def _for(self, who: Principal) -> ColumnElement[bool]:
+        return or_(self.items.c.not_for.is_(None), self.items.c.not_for != who.name)
 
     async def _count(self, tx: AsyncConnection, where: Conditions) -> int:
         return (await tx.execute(select(func.count()).where(*where))).scalar_one()

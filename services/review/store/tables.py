@@ -35,15 +35,28 @@ class Tables:
     items: Table
     batches: Table
     secrets: Table
+    skips: Table
+    budgets: Table
+    comparisons: Table
 
 
 def review_tables(metadata: MetaData) -> Tables:
-    """Declare the tables.
+    """Declare the tables."""
+    return Tables(
+        items_table(metadata),
+        batches_table(metadata),
+        secrets_table(metadata),
+        skips_table(metadata),
+        budgets_table(metadata),
+        comparisons_table(metadata),
+    )
 
-    `items` has one row per inference: what the coin set aside waits there, compressed, for late
-    feedback, until housekeeping forgets it.
+
+def items_table(metadata: MetaData) -> Table:
+    """Declare the table with one row per inference: what the coin set aside waits there,
+    compressed, for late feedback, until housekeeping forgets it.
     """
-    items = Table(
+    return Table(
         "items",
         metadata,
         Column("item_id", String(36), primary_key=True),
@@ -66,8 +79,16 @@ def review_tables(metadata: MetaData) -> Tables:
         Column("withdrawn", Integer, nullable=False, default=0, server_default="0"),
         # JSON: what reviewers said of the question, for whom it comes to again.
         Column("disagreement", String),
-        # Whose verdict it was: others get it first.
+        # Nobody reads it: `skips` says it. Replicas of the last release write it while they are
+        # replaced.
         Column("contested", String(128)),
+        # Of a second look: the verdict that it checks, whose that was, and the inference, which
+        # has `inference_id` in the first row.
+        Column("second_of", String(64)),
+        Column("not_for", String(128)),
+        Column("about", String(256)),
+        # The day (UTC) of an answer that is unsure only because nothing is certified yet.
+        Column("provisional_on", String(10)),
         Column("claimed_by", String(64)),
         seconds("claimed_at", nullable=False, default=0.0),
         seconds("claimed_until", nullable=False, default=0.0),
@@ -83,20 +104,69 @@ def review_tables(metadata: MetaData) -> Tables:
         Index("ix_items_done", "tenant", "state", "done_at"),
         Index("ix_items_claim", "claimed_by", "state"),
     )
-    batches = Table(
+
+
+def batches_table(metadata: MetaData) -> Table:
+    return Table(
         "drift_batches",
         metadata,
         Column("route", String(200), primary_key=True),
         Column("drift_id", String(64), nullable=False),
         Column("remaining", Integer, nullable=False),
     )
-    secrets = Table(
+
+
+def secrets_table(metadata: MetaData) -> Table:
+    return Table(
         "secrets",
         metadata,
         Column("name", String(32), primary_key=True),
         Column("value", String(128), nullable=False),
     )
-    return Tables(items, batches, secrets)
+
+
+def skips_table(metadata: MetaData) -> Table:
+    """Declare the table of who skipped which item or comparison, and when it is back with them."""
+    return Table(
+        "skips",
+        metadata,
+        Column("item_id", String(64), primary_key=True),
+        Column("reviewer", String(128), primary_key=True),
+        seconds("back_at", nullable=False),
+    )
+
+
+def budgets_table(metadata: MetaData) -> Table:
+    """Declare the table of what each route took of its daily budget (UTC)."""
+    return Table(
+        "budgets",
+        metadata,
+        Column("route", String(200), primary_key=True),
+        Column("day", String(10), primary_key=True),
+        Column("taken", Integer, nullable=False),
+    )
+
+
+def comparisons_table(metadata: MetaData) -> Table:
+    """Declare the table of answers to compare; `asked` holds them, compressed."""
+    return Table(
+        "comparisons",
+        metadata,
+        Column("comparison_id", String(64), primary_key=True),
+        Column("tenant", String(64), nullable=False),
+        Column("route", String(200), nullable=False),
+        Column("evaluation_id", String(64), nullable=False),
+        Column("asked", LargeBinary, nullable=False),
+        seconds("queued_at", nullable=False),
+        Column("claimed_by", String(64)),
+        seconds("claimed_at", nullable=False, default=0.0),
+        seconds("claimed_until", nullable=False, default=0.0),
+        Column("judgement", String(16)),
+        Column("reviewer", String(128)),
+        seconds("done_at"),
+        Index("ix_comparisons_queue", "tenant", "judgement", "queued_at"),
+        Index("ix_comparisons_age", "queued_at"),
+    )
 
 
 def arrival_of(row: Row[Any]) -> Arrival:
@@ -109,6 +179,7 @@ def arrival_of(row: Row[Any]) -> Arrival:
         row.rank,
         row.audit,
         float(row.recorded_at),
+        row.provisional_on,
     )
 
 
@@ -129,7 +200,7 @@ def item_of(row: Row[Any], now: float | Decimal) -> ReviewItem:
     """Read an item. `now` is the time at which its claim is judged, by the database's clock."""
     return ReviewItem(
         item_id=row.item_id,
-        inference_id=row.inference_id,
+        inference_id=row.about or row.inference_id,
         tenant=row.tenant,
         route=row.route,
         state=row.state,
@@ -149,6 +220,8 @@ def item_of(row: Row[Any], now: float | Decimal) -> ReviewItem:
         seconds=row.seconds,
         guideline=row.guideline,
         withdrawn=row.withdrawn,
+        second_of=row.second_of,
+        not_for=row.not_for,
         disagreement=json.loads(row.disagreement or "{}"),
         read_at=float(now),
     )
