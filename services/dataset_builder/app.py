@@ -17,6 +17,7 @@ from services.dataset_builder.adapters.folder import (
     write_folder,
 )
 from services.dataset_builder.api import datasets_api, described
+from services.dataset_builder.brakes import Brakes
 from services.dataset_builder.ledger import Ledger
 from services.dataset_builder.order import JOB
 from services.dataset_builder.readiness import Readiness
@@ -56,7 +57,8 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     verdicts = VerdictStore(metadata)
     datasets = DatasetStore(metadata)
     feedback = FeedbackStore(metadata, verdicts)
-    ledger = Ledger(jobs, RouteBook(metadata), verdicts, BuildStore(metadata), datasets)
+    builds = BuildStore(metadata)
+    ledger = Ledger(jobs, RouteBook(metadata), verdicts, builds, datasets, outbox)
     blobs = BlobStore(settings.artifacts_url)
     requests = RequestStore(metadata)
     builder = Builder(
@@ -80,7 +82,10 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         db=db,
         outbox=outbox,
         parts=Parts(jobs, ledger, feedback, builder, blobs),
-        workers=[partial(work, jobs, JOB, builder.run, builder.gave_up, None, limit)],
+        workers=[
+            partial(work, jobs, JOB, builder.run, builder.gave_up, None, limit),
+            Brakes(db, ledger).run,
+        ],
         sender=sender,
         migrations=Path(__file__).with_name("migrations"),
     )

@@ -41,7 +41,8 @@ class Curated:
 
 def curate(rows: Iterable[DatasetRow], spec: RouteSpec) -> Curated:
     found = usable(rows, spec)
-    audit = [one for one in found.candidates if one.row.audit]
+    audit = [one for one in found.candidates if one.row.audit] + found.unanswerable
+    audit.sort(key=lambda one: one.row.order)
     apart, watched = without_audited(found.candidates, audit)
     settled, unsettled = agreed(apart, spec)
     training, capped = balanced(without_repeats(settled), spec.retrain.balance)

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.answers import is_free_text
 from schemas.events import DatasetBuilt, DriftDetected, ReviewCompleted, RouteChanged
+from schemas.monitoring import RetrainHeld
 from schemas.route import RouteSpec
 from services.dataset_builder import rule
 from services.dataset_builder.assemble import Refused
@@ -21,8 +23,10 @@ from services.dataset_builder.store.builds import BuildState, BuildStore, Refusa
 from services.dataset_builder.store.datasets import DatasetStore
 from services.dataset_builder.store.verdicts import VerdictStore, microseconds
 from shared.errors import Conflict
+from shared.events import Outbox
 from shared.jobs import JobStore
 from shared.rules import RouteBook, RouteUnknown
+from shared.telemetry import log
 
 
 class BuildRunning(Conflict):
@@ -48,31 +52,53 @@ class Ledger:
     verdicts: VerdictStore
     builds: BuildStore
     datasets: DatasetStore
+    outbox: Outbox
 
     async def on_review_completed(self, tx: AsyncConnection, event: ReviewCompleted) -> None:
+        """Keep a verdict; a second look at one is none of its own, and tells of reviewers alone."""
+        if event.second_of:
+            return
         state = await self.builds.locked(tx, event.route)
         await self.verdicts.add(tx, event, build=state.attempts + 1)
         await self._consider(tx, state)
 
     async def on_drift_detected(self, tx: AsyncConnection, event: DriftDetected) -> None:
-        """Arm the lower threshold.
+        """Note a drift, and lower the threshold once labels bear it out.
 
-        Where it is armed already, the older drift stands, or its verdicts would be counted from
-        zero again.
+        A change of the input alone brings labels: they say whether answers got worse, by an alarm
+        of `errors`. Where a drift is known already, it stands, or its verdicts would be counted
+        from zero again.
         """
         state = await self.builds.locked(tx, event.route)
+        confirmed = event.monitor == "errors"
         if state.drift_id is None or state.building:
             drift_us = microseconds(event.occurred_at)
-            state = replace(state, drift_id=event.drift_id, drift_us=drift_us)
-            await self.builds.save(tx, state)
+            state = replace(state, drift_id=event.drift_id, drift_us=drift_us, confirmed=confirmed)
+        elif confirmed:
+            state = replace(state, confirmed=True)
+        await self.builds.save(tx, state)
         await self._consider(tx, state)
 
     async def on_route_changed(self, tx: AsyncConnection, event: RouteChanged) -> None:
         """Look again: new labels or minimums may make a build possible, and verdicts may have come
         before their route.
+
+        Whoever changes what may be answered after a drift bears it out.
         """
+        before = await self._spec(tx, event.route)
         await self.routes.on_route_changed(tx, event)
-        await self._consider(tx, await self.builds.locked(tx, event.route))
+        after = await self._spec(tx, event.route)
+        state = await self.builds.locked(tx, event.route)
+        if before and after and answers_of(before) != answers_of(after):
+            confirmed = state.confirmed or bool(state.drift_id)
+            meaning_us = microseconds(event.occurred_at)
+            state = replace(state, confirmed=confirmed, meaning_us=meaning_us)
+            await self.builds.save(tx, state)
+        await self._consider(tx, state)
+
+    async def consider_again(self, tx: AsyncConnection, route: str) -> None:
+        """Look again at a route: the brake that held its dataset back may be over."""
+        await self._consider(tx, await self.builds.locked(tx, route))
 
     async def command(
         self, tx: AsyncConnection, route: str, because: str, accept_losses: bool = False
@@ -94,6 +120,7 @@ class Ledger:
             new=new.in_all,
             new_after_drift=new.after_drift,
             drift_id=state.drift_id,
+            confirmed=state.confirmed,
             building=bool(state.building),
             since_refusal=new.since_attempt,
             wait=state.wait if refused_for_this else 0,
@@ -111,7 +138,7 @@ class Ledger:
         await self.datasets.add(tx, event, manifest)
         state = await self.builds.locked(tx, order.route)
         if state.drift_id == order.drift_id:
-            state = replace(state, drift_id=None, drift_us=None)
+            state = replace(state, drift_id=None, drift_us=None, confirmed=False)
         state = replace(
             state,
             built=order.build,
@@ -153,17 +180,52 @@ class Ledger:
         await self.builds.save(tx, replace(state, building=order.build))
 
     async def _consider(self, tx: AsyncConnection, state: BuildState) -> None:
-        """Order a build when the rule says so. A route not yet announced waits for that, and one
-        for free text for its gate.
+        """Order a build when the rule says so and no brake holds it.
+
+        A route not yet announced waits for that, and one for free text for its gate.
         """
-        try:
-            spec = (await self.routes.get(tx, state.route)).spec
-        except RouteUnknown:
+        spec = await self._spec(tx, state.route)
+        if spec is None or is_free_text(spec):
             return
-        if is_free_text(spec):
-            return
-        if because := rule.reason_to_build(await self.standing(tx, state, spec), spec.retrain):
+        because = rule.reason_to_build(await self.standing(tx, state, spec), spec.retrain)
+        held = await self.held_back(tx, state.route, spec) if because else None
+        if because and held and state.held != held.brake:
+            await self._say_held(tx, state, because, held)
+        brake = held.brake if held else None
+        if brake != state.held:
+            state = replace(state, held=brake)
+            await self.builds.save(tx, state)
+        if because and not held:
             await self._order(tx, state, spec, because)
+
+    async def held_back(
+        self, connection: AsyncConnection, route: str, spec: RouteSpec
+    ) -> rule.Held | None:
+        """Return which brake would hold the route's next dataset back now."""
+        most = spec.retrain.most_a_week or 1
+        built = await self.datasets.built(connection, route, most)
+        return rule.held_back(built, spec.retrain, datetime.now(UTC))
+
+    async def _say_held(
+        self, tx: AsyncConnection, state: BuildState, because: str, held: rule.Held
+    ) -> None:
+        event = RetrainHeld(
+            tenant=state.route.partition("/")[0],
+            route=state.route,
+            brake=held.brake,
+            because=because,
+            until=held.until,
+            drift_id=state.drift_id,
+        )
+        await self.outbox.add(tx, event)
+        log("ledger").info("dataset held back", route=state.route, brake=held.brake)
+
+    async def _spec(self, tx: AsyncConnection, route: str) -> RouteSpec | None:
+        """Return what a route is; None where that was not heard yet."""
+        try:
+            return (await self.routes.get(tx, route)).spec
+        except RouteUnknown:
+            return None
 
     async def _order(
         self,
@@ -182,7 +244,13 @@ class Ledger:
             parent=state.dataset_id,
             drift_id=state.drift_id,
             accept_losses=accept_losses,
+            meaning_us=state.meaning_us or 0,
         )
         await self.jobs.add(tx, JOB, f"{state.route}#{build}", order.model_dump(mode="json"))
         await self.builds.save(tx, replace(state, attempts=build, building=build))
         return build
+
+
+def answers_of(spec: RouteSpec) -> tuple[object, ...]:
+    """Return what decides which answers a route may give."""
+    return spec.task, spec.labels, spec.output_schema

@@ -27,3 +27,5 @@ class BuildOrder(BaseModel):
     accept_losses: bool = False
     # The drift that this build answers.
     drift_id: str | None = None
+    # Since when an answer means what the specification says; microseconds since the epoch.
+    meaning_us: int = 0

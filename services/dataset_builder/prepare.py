@@ -39,6 +39,8 @@ NOT_APPROVED = "reviewer_not_approved"
 class Usable:
     # Oldest first.
     candidates: list[Candidate] = field(default_factory=list)
+    # Audited questions to which every answer is wrong.
+    unanswerable: list[Candidate] = field(default_factory=list)
     # The rows that do not fit the route.
     lost: list[Lost] = field(default_factory=list)
 
@@ -53,6 +55,8 @@ def usable(rows: Iterable[DatasetRow], spec: RouteSpec) -> Usable:
         answer, form, label, is_known = answers.of(row.answer)
         if not question.text:
             found.lost.append(Lost(row, "empty"))
+        elif row.label_source == "rejected":
+            found.unanswerable.append(Candidate(row, question, answer="", form="", label=""))
         elif not is_known:
             found.lost.append(Lost(row, answers.misfit))
         elif spec.approved_reviewers and row.reviewer not in spec.approved_reviewers:

@@ -29,6 +29,7 @@ class Readiness:
         state = await ledger.builds.get(connection, route) or BuildState(route)
         standing = await ledger.standing(connection, state, spec)
         counts = await ledger.verdicts.count_labels(connection, route, spec)
+        held = await ledger.held_back(connection, route, spec) if state.held else None
         minimum = needs(spec)
         return {
             "route": route,
@@ -46,6 +47,7 @@ class Readiness:
             "verdicts": await ledger.verdicts.count_kinds(connection, route),
             "feedback": asdict(await self.feedback.count(connection, route)),
             "no_gate": str(FreeText(spec.task)) if is_free_text(spec) else None,
+            "held": held and {"brake": held.brake, "until": held.until.isoformat()},
         } | progress(state, standing, spec)
 
 
@@ -53,6 +55,7 @@ def progress(state: BuildState, standing: Standing, spec: RouteSpec) -> JsonObje
     rule = spec.retrain
     drift = {
         "drift_id": standing.drift_id,
+        "confirmed": standing.confirmed,
         "new_verdicts": standing.new_after_drift,
         "needed": rule.min_new_after_drift,
     }

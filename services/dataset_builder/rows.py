@@ -20,10 +20,11 @@ class DatasetRow:
     inference_id: str
     reviewer: str
     reviewed_us: int
-    # approved | corrected
+    # approved | corrected | rejected
     label_source: str
     # JSON: the turns the app sent, without the answer.
     messages: str
+    # Empty where it was rejected: none can be given.
     answer: str
     audit: bool
     asked_us: int | None = None
@@ -59,7 +60,8 @@ class BuildVerdicts:
 
     rows: list[DatasetRow]
     unopened: list[UnopenedRow]
-    # Verdicts without an answer.
+    # Verdicts without an answer that are no rows: only audited ones are, since every answer to
+    # them is wrong.
     rejected: int
 
 

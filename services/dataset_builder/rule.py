@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from math import ceil
 
+from schemas.monitoring import Brake
 from schemas.route import RetrainRule
 
 # Share of the route's threshold: a refused build is not tried again at every verdict.
 RETRY_SHARE = 0.25
+WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,34 @@ class Standing:
 
     new: int = 0
     new_after_drift: int = 0
-    # Armed from the drift until the next dataset.
+    # Known from the drift until the next dataset; `confirmed` once labels bear it out.
     drift_id: str | None = None
+    confirmed: bool = False
     building: bool = False
     since_refusal: int = 0
     # New verdicts after a refusal before the next attempt.
     wait: int = 0
+
+
+@dataclass(frozen=True)
+class Held:
+    """Which brake has a dataset wait that is due, and until when."""
+
+    brake: Brake
+    until: datetime
+
+
+def held_back(built: Sequence[datetime], rule: RetrainRule, now: datetime) -> Held | None:
+    """Return what holds the next dataset back, given when the last ones were built, newest first;
+    None where nothing does. What lasts longest is named.
+    """
+    held = []
+    if built:
+        held.append(Held("cooldown", built[0] + timedelta(hours=rule.cooldown_hours)))
+    if rule.most_a_week and len(built) >= rule.most_a_week:
+        held.append(Held("weekly-budget", built[rule.most_a_week - 1] + WEEK))
+    last = max(held, key=lambda each: each.until, default=None)
+    return last if last and last.until > now else None
 
 
 def reason_to_build(standing: Standing, rule: RetrainRule) -> str | None:
@@ -43,7 +69,8 @@ def reason_to_build(standing: Standing, rule: RetrainRule) -> str | None:
         return None
     if standing.new >= rule.min_new_verdicts:
         return f"{standing.new} new verdicts (the route asks for {rule.min_new_verdicts})"
-    if standing.drift_id and standing.new_after_drift >= rule.min_new_after_drift:
+    enough = standing.new_after_drift >= rule.min_new_after_drift
+    if standing.drift_id and standing.confirmed and enough:
         return (
             f"{standing.new_after_drift} new verdicts after drift {standing.drift_id} "
             f"(the route asks for {rule.min_new_after_drift})"

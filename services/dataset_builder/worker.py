@@ -78,7 +78,9 @@ class Builder:
         order = BuildOrder.model_validate(job.payload)
         parent: StoredDataset | None = None
         async with self.db.read() as connection:
-            found = await self.ledger.verdicts.of_build(connection, order.route, order.build)
+            found = await self.ledger.verdicts.of_build(
+                connection, order.route, order.build, order.meaning_us
+            )
             if order.parent:
                 tenant, _ = order.route.split("/")
                 parent = await self.ledger.datasets.get(connection, tenant, order.parent)

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Integer,
     MetaData,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     select,
+    true,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -49,9 +51,13 @@ class BuildState:
     built: int = 0
     # The number of the build that is queued or running; 0 when none is.
     building: int = 0
-    # Armed from the drift until the next dataset; the time is microseconds since the epoch.
+    # Known from the drift until the next dataset; the time is microseconds since the epoch. Only
+    # what labels bear out lowers the threshold.
     drift_id: str | None = None
     drift_us: int | None = None
+    confirmed: bool = False
+    # The brake that was said to hold a dataset back which is due.
+    held: str | None = None
     # New verdicts after a refusal before the next attempt.
     wait: int = 0
     refusal: Refusal | None = None
@@ -59,6 +65,8 @@ class BuildState:
     dataset_id: str | None = None
     # Verdicts that the newest build left out, by label.
     lost_labels: Mapping[str, int] = field(default_factory=dict)
+    # When answers began to mean what they mean now; microseconds since the epoch.
+    meaning_us: int | None = None
 
 
 class BuildStore:
@@ -76,12 +84,22 @@ class BuildStore:
             Column("refusal", String),
             Column("dataset_id", String(200)),
             Column("lost_labels", String),
+            Column("meaning_us", BigInteger),
+            # A drift that a release before this one kept had lowered the threshold already.
+            Column("confirmed", Boolean, nullable=False, server_default=true()),
+            Column("held", String(32)),
         )
 
     async def get(self, connection: AsyncConnection, route: str) -> BuildState | None:
         mine = select(self.table).where(self.table.c.route == route)
         row = (await connection.execute(mine)).mappings().first()
         return as_state(row) if row else None
+
+    async def held(self, connection: AsyncConnection) -> list[str]:
+        """Return the routes whose next dataset is held back."""
+        table = self.table
+        wanted = select(table.c.route).where(table.c.held.is_not(None))
+        return list((await connection.execute(wanted)).scalars())
 
     async def locked(self, tx: AsyncConnection, route: str) -> BuildState:
         """Return a route's state and lock its row, which is made where there is none."""

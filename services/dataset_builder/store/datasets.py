@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -67,6 +68,13 @@ class DatasetStore:
             .limit(limit)
         )
         return [json.loads(event) for event in (await connection.execute(chosen)).scalars()]
+
+    async def built(self, connection: AsyncConnection, route: str, limit: int) -> list[datetime]:
+        """Return when a route's newest datasets were built, the newest first."""
+        table = self.table
+        wanted = select(table.c.built_us).where(table.c.route == route)
+        rows = await connection.execute(wanted.order_by(table.c.built_us.desc()).limit(limit))
+        return [datetime.fromtimestamp(built / 1_000_000, UTC) for built in rows.scalars()]
 
     async def get(self, connection: AsyncConnection, tenant: str, dataset_id: str) -> StoredDataset:
         """Return a dataset of a tenant. Raises DatasetUnknown."""

@@ -36,6 +36,7 @@ from shared.storage import insert_once
 
 # A verdict that its reviewer took back, or that a later one of the same item supersedes.
 WITHDRAWN = "withdrawn"
+REJECTED = "rejected"
 # What a dataset is made of.
 COLUMNS = (
     "review_id",
@@ -80,8 +81,8 @@ class VerdictStore:
                 .values(verdict=WITHDRAWN, trainable=False)
             )
         # A withdrawal that is heard first (a dead letter was replayed) leaves its mark, too.
-        answered = event.verdict != "rejected" and event.answer is not None
-        kind = event.verdict if answered else "rejected"
+        answered = event.verdict != REJECTED and event.answer is not None
+        kind = event.verdict if answered else REJECTED
         new = await insert_once(
             tx,
             self.table,
@@ -133,21 +134,28 @@ class VerdictStore:
         in_all, after_drift, since_attempt = (await connection.execute(wanted)).one()
         return NewVerdicts(in_all, after_drift, since_attempt)
 
-    async def of_build(self, connection: AsyncConnection, route: str, build: int) -> BuildVerdicts:
-        """Return all verdicts up to a build, so that each attempt at it reads the same rows."""
+    async def of_build(
+        self, connection: AsyncConnection, route: str, build: int, since_us: int
+    ) -> BuildVerdicts:
+        """Return all verdicts up to a build, so that each attempt at it reads the same rows.
+
+        Audited answers that were rejected are rows, too, from `since_us` on: what no label fitted
+        before may have one now.
+        """
         table = self.table
         mine = (
             table.c.route == route,
             table.c.build <= build,
             table.c.verdict != WITHDRAWN,
         )
-        rejected = select(func.count()).where(*mine, table.c.verdict == "rejected")
+        counts = (table.c.verdict != REJECTED) | (table.c.audit & (table.c.reviewed_us > since_us))
+        without = select(func.count()).where(*mine, ~counts)
         answered = (
             select(*table.c[COLUMNS])
-            .where(*mine, table.c.verdict != "rejected")
+            .where(*mine, counts)
             .order_by(table.c.reviewed_us, table.c.review_id)
         )
-        count = (await connection.execute(rejected)).scalar_one()
+        count = (await connection.execute(without)).scalar_one()
         found = BuildVerdicts([], [], count)
         known: dict[str, str] = {}
         async for stored in await connection.stream(answered):
@@ -209,7 +217,7 @@ def row_of(stored: Row[Any], known: dict[str, str]) -> DatasetRow | UnopenedRow:
         reviewed_us=stored.reviewed_us,
         label_source=stored.verdict,
         messages="[]" if refers else known.setdefault(stored.messages, stored.messages),
-        answer=known.setdefault(stored.answer, stored.answer),
+        answer=once(stored.answer) or "",
         audit=stored.audit,
         asked_us=stored.asked_us,
         session=once(stored.session),

@@ -19,9 +19,11 @@ from schemas.events import (
     ReviewRequested,
     RouteChanged,
 )
+from schemas.monitoring import RetrainHeld
 from schemas.route import RetrainRule
 from services.dataset_builder.app import build
 from services.dataset_builder.order import JOB
+from services.dataset_builder.readiness import Readiness
 from services.dataset_builder.settings import Settings
 from shared.jobs.worker import Job, run_leased
 from tests import factories
@@ -55,6 +57,7 @@ class Rig:
         self.blobs = parts.blobs
         self.jobs = parts.jobs
         self.builder = parts.builder
+        self.readings = Readiness(parts.ledger, parts.feedback)
         self.tables = Tables(
             parts.ledger.verdicts.table,
             parts.feedback.table,
@@ -97,6 +100,9 @@ class Rig:
     async def requested(self) -> list[ReviewRequested]:
         said = await self._said("review-requested")
         return [ReviewRequested.model_validate_json(one) for one in said]
+
+    async def held(self) -> list[RetrainHeld]:
+        return [RetrainHeld.model_validate_json(said) for said in await self._said("retrain-held")]
 
     async def _said(self, topic: str) -> list[str]:
         table = self.outbox.table

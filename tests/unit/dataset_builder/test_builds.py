@@ -2,15 +2,16 @@
 
 import asyncio
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from schemas.events import ReviewCompleted
 from schemas.route import RetrainRule
+from services.dataset_builder.brakes import Brakes
 from services.dataset_builder.ledger import BuildRunning
 from services.dataset_builder.order import JOB
 from services.dataset_builder.store.builds import BuildState
@@ -104,7 +105,7 @@ async def test_users_corrections_are_kept_and_never_trained_on(rig: Rig) -> None
 async def test_drift_lowers_the_threshold_for_verdicts_after_it_until_the_next_dataset(
     rig: Rig,
 ) -> None:
-    drift = factories.drift(occurred_at=START + timedelta(minutes=15, seconds=30))
+    drift = factories.drift(monitor="errors", occurred_at=START + timedelta(minutes=15, seconds=30))
     await rig.hear(known_route(), *verdicts(0, 16), drift, *verdicts(16, 25))
     assert await rig.work() is None
     await rig.hear(verdict(25))
@@ -116,10 +117,67 @@ async def test_drift_lowers_the_threshold_for_verdicts_after_it_until_the_next_d
     assert await rig.work() is None
 
 
+async def test_a_drift_of_the_input_arms_once_labels_bear_it_out(rig: Rig) -> None:
+    alarm = factories.drift(occurred_at=START + timedelta(minutes=9, seconds=30))
+    await rig.hear(known_route(), *verdicts(0, 20), alarm)
+    assert await rig.work() is None
+    await rig.hear(factories.drift(monitor="errors", confirms=alarm.drift_id))
+    assert await rig.work() is not None
+    (event,) = await rig.announced()
+    assert alarm.drift_id in event.because
+
+
+async def test_an_owner_who_changes_the_labels_bears_a_drift_out(rig: Rig) -> None:
+    alarm = factories.drift(occurred_at=START + timedelta(minutes=9, seconds=30))
+    known = known_route()
+    await rig.hear(known, *verdicts(0, 20), alarm)
+    same = known.model_copy(update={"version": 2, "event_id": "route-changed-2"})
+    await rig.hear(same)
+    assert await rig.work() is None
+    wider = known.spec.model_copy(update={"labels": (*known.spec.labels, "something new")})
+    await rig.hear(
+        same.model_copy(update={"version": 3, "event_id": "route-changed-3", "spec": wider})
+    )
+    assert await rig.work() is not None
+
+
+async def test_a_brake_holds_a_dataset_back_says_so_once_and_lets_go_by_itself(rig: Rig) -> None:
+    rule = RetrainRule(min_new_verdicts=30, cooldown_hours=1)
+    await rig.hear(known_route(retrain=rule), *verdicts(0, 30))
+    assert await rig.work() is not None
+    await rig.hear(*verdicts(30, 65))
+    assert await rig.work() is None
+    (held,) = await rig.held()
+    assert (held.brake, held.because[:15]) == ("cooldown", "30 new verdicts")
+    assert 0 < (held.until - datetime.now(UTC)).total_seconds() <= 3600
+    async with rig.db.read() as connection:
+        shown = await rig.readings.of_route(connection, factories.ROUTE)
+    assert shown["held"] == {"brake": "cooldown", "until": held.until.isoformat()}
+    async with rig.db.transaction() as tx:
+        await tx.execute(
+            update(rig.tables.datasets).values(built_us=rig.tables.datasets.c.built_us - 4 * 10**9)
+        )
+    await Brakes(rig.db, rig.ledger).look()
+    assert await rig.work() is not None
+    assert (await rig.state()).held is None and len(await rig.held()) == 1
+
+
+async def test_a_person_orders_a_dataset_in_spite_of_a_brake(rig: Rig) -> None:
+    rule = RetrainRule(min_new_verdicts=30, most_a_week=1)
+    await rig.hear(known_route(retrain=rule), *verdicts(0, 30))
+    await rig.work()
+    await rig.hear(*verdicts(30, 65))
+    assert [held.brake for held in await rig.held()] == ["weekly-budget"]
+    async with rig.db.transaction() as tx:
+        await rig.ledger.command(tx, factories.ROUTE, "a person asked")
+    assert await rig.work() is not None
+
+
 async def test_verdicts_that_overtook_the_drift_event_count_for_it(rig: Rig) -> None:
     await rig.hear(known_route(), *verdicts(0, 20))
     assert await rig.work() is None
-    await rig.hear(factories.drift(occurred_at=START + timedelta(minutes=9, seconds=30)))
+    at = START + timedelta(minutes=9, seconds=30)
+    await rig.hear(factories.drift(monitor="errors", occurred_at=at))
     assert await rig.work() is not None
 
 
@@ -324,7 +382,7 @@ async def test_a_verdict_that_is_said_again_is_the_same_row_with_what_acted(rig:
     await rig.hear_again(*said)
     assert await rig.state() == before and await rig.work() is None
     async with rig.db.read() as connection:
-        found = await rig.ledger.verdicts.of_build(connection, factories.ROUTE, 1)
+        found = await rig.ledger.verdicts.of_build(connection, factories.ROUTE, 1, 0)
         standing = await rig.ledger.verdicts.new(connection, BuildState(factories.ROUTE))
     assert [row.probability for row in found.rows] == [1.0] * 30
     assert {row.reviewed_us for row in found.rows} == {microseconds(v.occurred_at) for v in said}
@@ -369,3 +427,13 @@ def test_the_rule_of_the_route_is_what_counts() -> None:
     assert known_route(needed=5).spec.retrain == RetrainRule(
         min_new_verdicts=5, min_new_after_drift=10, recipe="tiny-cpu"
     )
+
+
+async def test_a_second_look_at_a_verdict_is_no_verdict(rig: Rig) -> None:
+    before = await rig.contents()
+    await rig.hear(
+        verdict(1, audit=True, second_of="r1"),
+        verdict(2, second_of="r2"),
+        verdict(2, second_of="r2", withdrawn=True),
+    )
+    assert await rig.contents() == before
