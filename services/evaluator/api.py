@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import time
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from fastapi.responses import HTMLResponse
 
 from schemas.base import BlobRef, JsonObject
-from services.evaluator.monitor import Monitor
+from services.evaluator.monitor import ErrorDetector, Monitor, labels_to_find
+from services.evaluator.store.answered import AnsweredStore
 from services.evaluator.store.evaluations import EvaluationStore
 from services.evaluator.store.monitors import MonitorStore
 from shared.errors import NotFound
@@ -44,6 +46,7 @@ class EvaluationsApi:
     db: Database
     evaluations: EvaluationStore
     monitors: MonitorStore
+    answered: AnsweredStore
     blobs: BlobStore
 
     async def list_evaluations(
@@ -79,17 +82,33 @@ class EvaluationsApi:
         limit: Limit = 50,
     ) -> JsonObject:
         """Return what the monitors have seen so far, and the alarms they raised (newest first)."""
+        now = time.time()
         async with self.db.read() as connection:
-            monitors = await self.monitors.all(connection)
+            monitors = [
+                monitor
+                for monitor in await self.monitors.all(connection)
+                if monitor.tenant == principal.tenant and route in (None, monitor.route)
+            ]
+            labels = [
+                await self.answered.labels_a_day(connection, monitor.route, now)
+                for monitor in monitors
+            ]
             alarms = await self.monitors.alarms_of(
                 connection, principal.tenant, route, limit, offset
             )
-        shown = [
-            as_json(monitor)
-            for monitor in monitors
-            if monitor.tenant == principal.tenant and route in (None, monitor.route)
-        ]
+        shown = [as_json(monitor, a_day) for monitor, a_day in zip(monitors, labels, strict=True)]
         return {"monitors": shown} | page(alarms, offset, limit)
+
+    async def show_accuracy(self, principal: Reader, route: Wanted = None) -> JsonObject:
+        """Return how often answers were right lately: of each route in all, and by who answered."""
+        async with self.db.read() as connection:
+            found = [
+                one
+                for name in await self.answered.routes(connection)
+                if name.startswith(f"{principal.tenant}/") and route in (None, name)
+                for one in await self.answered.accuracy(connection, name, time.time())
+            ]
+        return {"days": self.answered.days, "items": [asdict(one) for one in found]}
 
     async def show_evidence(self, principal: Reader, drift_id: Id) -> HTMLResponse:
         """Evidently's report of the window that raised the alarm."""
@@ -108,39 +127,58 @@ class EvaluationsApi:
 
 
 def evaluations_api(
-    db: Database, evaluations: EvaluationStore, monitors: MonitorStore, blobs: BlobStore
+    db: Database,
+    evaluations: EvaluationStore,
+    monitors: MonitorStore,
+    answered: AnsweredStore,
+    blobs: BlobStore,
 ) -> APIRouter:
-    api = EvaluationsApi(db, evaluations, monitors, blobs)
+    api = EvaluationsApi(db, evaluations, monitors, answered, blobs)
     router = APIRouter(tags=["evaluations"])
     router.get("/v1/evaluations")(api.list_evaluations)
     router.get("/v1/evaluations/{evaluation_id}")(api.show_evaluation)
     router.get("/v1/evaluations/{evaluation_id}/report")(api.show_report)
     router.get("/v1/drift")(api.show_drift)
+    router.get("/v1/accuracy")(api.show_accuracy)
     router.get("/v1/drift/{drift_id}/report")(api.show_evidence)
     return router
 
 
-def as_json(monitor: Monitor) -> JsonObject:
+def as_json(monitor: Monitor, labels_a_day: float) -> JsonObject:
     """Show a monitor in the words that people ask with."""
     return {
         "route": monitor.route,
         "adapter_id": monitor.adapter_id,
         "input": {
+            "state": monitor.state,
             "reference": monitor.reference,
             "window": monitor.window,
             "windows_compared": monitor.windows,
+            "windows_waiting": monitor.unmatched,
             "last_fired": list(monitor.recent),
             "last_statistics": [statistic.model_dump() for statistic in monitor.statistics],
             "drift_id": monitor.input_drift_id,
+            "awaits_labels": monitor.pending is not None,
         },
-        "errors": {
-            "tolerated": monitor.detector.tolerated,
-            "labels": monitor.labels,
-            "errors": monitor.errors,
-            "statistic": monitor.detector.statistic,
-            "threshold": monitor.detector.run_length,
-            "drift_id": monitor.error_drift_id,
-        },
+        "errors": shown_detector(monitor.tolerance, labels_a_day)
+        | {"tolerated": monitor.tolerance.bar, "drift_id": monitor.error_drift_id},
+        "rise": shown_detector(monitor.rise, labels_a_day) | {"bar": monitor.rise.bar},
+        "labels_a_day": labels_a_day,
+    }
+
+
+def shown_detector(detector: ErrorDetector, labels_a_day: float) -> JsonObject:
+    """Show a detector, with about how long it takes to an alarm when errors double."""
+    delay = None
+    if detector.bar is not None:
+        delay = labels_to_find(detector.bar, min(2 * detector.bar, 1.0), detector.run_length)
+    return {
+        "labels": detector.labels,
+        "errors": detector.errors,
+        "statistic": detector.statistic,
+        "threshold": detector.run_length,
+        "labels_to_find_twice_the_bar": delay and round(delay),
+        "days_to_find_twice_the_bar": delay and labels_a_day and round(delay / labels_a_day, 1),
     }
 
 

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.distance import cdist
 from scipy.stats import ks_2samp
 
-from schemas.events import Statistic
+from schemas.monitoring import Statistic
 
 Floats = npt.NDArray[np.floating]
 Integers = npt.NDArray[np.integer]
@@ -35,6 +34,10 @@ OF_LAST = 3
 BUCKETS = 64
 # The smallest p-value is 1/1000, under the 1/400 that Holm asks of the first of four tests.
 PERMUTATIONS = 999
+# Where so many of the first draws are as extreme as what was seen, more draws change nothing: the
+# test of the wording takes a quarter of the time then, and never fires where all draws would not.
+FIRST = 99
+ENOUGH = 10
 # What each test's threshold is computed for when four of them share ALPHA.
 LEVEL = ALPHA / 4
 
@@ -164,6 +167,17 @@ def _rooted(counts: Integers) -> Floats:
     return shares
 
 
+def distances(points: Floats) -> Floats:
+    """Return the distance between each two points: by the product of matrices, which takes a third
+    of the time that pair by pair takes.
+    """
+    squares = (points**2).sum(axis=1)
+    apart = squares[:, None] + squares - 2 * points @ points.T
+    np.fill_diagonal(apart, 0)
+    found: Floats = np.sqrt(np.maximum(apart, 0, out=apart)).astype(np.float32)
+    return found
+
+
 def _energy(name: str, reference: Floats, window: Floats, seed: int) -> Comparison:
     """Compare two clouds of points by their energy distance.
 
@@ -172,15 +186,23 @@ def _energy(name: str, reference: Floats, window: Floats, seed: int) -> Comparis
     m = len(reference)
     n = len(window)
     pooled = np.concatenate([reference, window])
-    distance = cdist(pooled, pooled).astype(np.float32)
-    is_window = np.zeros((PERMUTATIONS + 1, m + n), dtype=np.float32)
-    # The first labelling is the true one.
-    is_window[:, m:] = 1
-    is_window[1:] = np.random.default_rng(seed).permuted(is_window[1:], axis=1)
-    within = np.einsum("ij,ij->i", is_window @ distance, is_window)
-    crossing = is_window @ distance.sum(axis=1) - within
-    rest = distance.sum() - within - 2 * crossing
-    energy = 2 * crossing / (m * n) - within / n**2 - rest / m**2
+    distance = distances(pooled)
+    sums = distance.sum(axis=1)
+    rng = np.random.default_rng(seed)
+    true = np.zeros((1, m + n), dtype=np.float32)
+    true[:, m:] = 1
+    energy = np.empty(0)
+    for draws in (FIRST, PERMUTATIONS - FIRST):
+        drawn = rng.permuted(np.repeat(true, draws, axis=0), axis=1)
+        # The first labelling of all is the true one.
+        is_window = drawn if len(energy) else np.concatenate([true, drawn])
+        within = np.einsum("ij,ij->i", is_window @ distance, is_window)
+        crossing = is_window @ sums - within
+        rest = sums.sum() - within - 2 * crossing
+        values = 2 * crossing / (m * n) - within / n**2 - rest / m**2
+        energy = np.concatenate([energy, values])
+        if (energy >= energy[0] - 1e-9).sum() > ENOUGH:
+            break
     return Comparison(
         name=name,
         value=float(energy[0]),

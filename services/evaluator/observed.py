@@ -18,18 +18,22 @@ from services.evaluator.drift import BUCKETS, Sample, fingerprint
 TOO_LARGE = 50_000
 
 
+# What stands for the adapter where the base model answers alone.
+NO_ADAPTER = ""
+
+
 @dataclass(frozen=True)
-class ChampionAnswer:
-    """What the champion answered to one request, and how sure it was."""
+class WatchedAnswer:
+    """What the champion answered to one request, or the base model where nothing else serves."""
 
     adapter_id: str
     answer: str
-    confidence: Confidence
+    confidence: Confidence | None
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One request as the champion met it, whether or not its answer was the one that was sent."""
+    """One request as what serves the route met it, whether or not its answer was sent."""
 
     inference_id: str
     route: str
@@ -62,7 +66,7 @@ class AuditedVerdict:
     score: float
 
 
-def champion_answer(event: InferenceRecorded) -> ChampionAnswer | None:
+def champion_answer(event: InferenceRecorded) -> WatchedAnswer | None:
     """Return the champion's own answer, also where the router fell back to the base model.
 
     Watching only what the champion was sure of would hide the drift. An answer that was cut says
@@ -73,20 +77,29 @@ def champion_answer(event: InferenceRecorded) -> ChampionAnswer | None:
     said: list[Attempt | InferenceRecorded] = [*event.attempts, event]
     for answer in said:
         if answer.arm == "champion" and answer.adapter_id and answer.confidence:
-            return ChampionAnswer(answer.adapter_id, answer.answer, answer.confidence)
+            return WatchedAnswer(answer.adapter_id, answer.answer, answer.confidence)
     return None
 
 
-def observe(event: InferenceRecorded, champion: ChampionAnswer, spec: RouteSpec) -> Observation:
+def answer_without_champion(event: InferenceRecorded) -> WatchedAnswer | None:
+    """Return what was answered on a route that no adapter serves; a challenger's share is left
+    out.
+    """
+    if event.cut or event.arm != "base":
+        return None
+    return WatchedAnswer(NO_ADAPTER, event.answer, event.confidence)
+
+
+def observe(event: InferenceRecorded, watched: WatchedAnswer, spec: RouteSpec) -> Observation:
     text = " ".join(message.content for message in event.messages if message.role == "user")
     return Observation(
         inference_id=event.inference_id,
         route=event.route,
-        adapter_id=champion.adapter_id,
+        adapter_id=watched.adapter_id,
         at=event.occurred_at.timestamp(),
-        score=champion.confidence.score,
-        p_correct=champion.confidence.p_correct,
-        label=answer_label(champion.answer, spec),
+        score=watched.confidence.score if watched.confidence else 0.0,
+        p_correct=watched.confidence.p_correct if watched.confidence else None,
+        label=answer_label(watched.answer, spec),
         outcome=event.outcome,
         words=TOO_LARGE if event.content else len(text.split()),
         wording=bytes(BUCKETS) if event.content else fingerprint(text),
@@ -110,17 +123,14 @@ def as_sample(observations: Sequence[Observation]) -> Sample:
     )
 
 
-def episode_of(state: RouteChanged) -> str | None:
-    """Return the name of the route's episode; None where no champion gives anything to watch.
+def episode_of(state: RouteChanged) -> str:
+    """Return the name of the route's episode: what is normal holds for as long as it stays.
 
-    While it stays the same, one input alarm is enough. A new champion starts over, and so does an
-    owner who redefines what an answer means: what is normal has changed.
+    A new champion starts over, and so does an owner who redefines what an answer means.
     """
-    if state.champion is None:
-        return None
     spec = state.spec
     meaning = (
-        state.champion.adapter_id,
+        state.champion and state.champion.adapter_id,
         spec.task,
         spec.labels,
         spec.output_schema,

@@ -28,6 +28,9 @@ class Settings(ServiceSettings):
         300.0, gt=0, description="an engine that shares its cores may be slow without being away"
     )
     error_arl: float = Field(2000.0, ge=10, description="labels on average to a false error alarm")
+    accuracy_days: int = Field(
+        28, ge=1, le=366, description="days of answers that live accuracy looks back on"
+    )
     job_hours: float = Field(
         6.0, gt=0, description="an evaluation that ran longer, all attempts together, fails"
     )

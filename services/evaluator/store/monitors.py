@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+from pydantic import TypeAdapter
 from sqlalchemy import (
     Column,
     Float,
@@ -13,7 +14,6 @@ from sqlalchemy import (
     RowMapping,
     String,
     Table,
-    delete,
     insert,
     select,
     update,
@@ -21,9 +21,10 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import JsonObject
-from schemas.events import DriftDetected, ReviewCompleted, RouteChanged, Statistic
-from services.evaluator.monitor import ErrorDetector, Monitor, fresh_monitor
-from services.evaluator.observed import episode_of
+from schemas.events import DriftDetected, ReviewCompleted, RouteChanged
+from schemas.monitoring import Statistic
+from services.evaluator.monitor import ErrorDetector, Monitor, Pending, fresh_monitor
+from services.evaluator.observed import NO_ADAPTER, episode_of
 from services.evaluator.store.streams import StreamStore
 from shared.errors import NotFound
 from shared.storage import upsert
@@ -70,76 +71,81 @@ class MonitorStore:
         rows = await connection.execute(select(self.table).order_by(self.table.c.route))
         return [as_monitor(row) for row in rows.mappings()]
 
-    async def follow(self, tx: AsyncConnection, state: RouteChanged) -> None:
-        """Start over when the route's champion or meaning changed; stop when it has no champion."""
+    async def follow(self, tx: AsyncConnection, state: RouteChanged, heard: RouteChanged) -> None:
+        """Start over when the route's champion or meaning changed.
+
+        `state` is the newest that is known of the route, and `heard` what was said just now, which
+        may be older.
+        """
         episode = episode_of(state)
         known = await self.get(tx, state.route)
-        if state.champion is None or episode is None:
-            await tx.execute(delete(self.table).where(self.table.c.route == state.route))
-            return
         if known is not None and known.episode == episode:
+            if episode_of(heard) == episode and heard.occurred_at.timestamp() < known.began:
+                await self.save(tx, replace(known, began=heard.occurred_at.timestamp()))
             return
-        adapter_id = state.champion.adapter_id
+        adapter_id = state.champion.adapter_id if state.champion else None
         # Answers of a champion that stays belong to what was normal before; those of a new one are
         # all its own.
         stays = known is not None and known.adapter_id == adapter_id
         since = await self.streams.newest(tx, state.route) if stays else 0
-        monitor = fresh_monitor(state, adapter_id, episode, since, self.run_length)
+        began = state.occurred_at.timestamp()
+        monitor = fresh_monitor(state, episode, since, self.run_length, began)
+        if known is not None and stays:
+            # Its labels still bear an alarm out.
+            monitor = replace(
+                monitor,
+                began=known.began,
+                pending=known.pending,
+                input_drift_id=known.input_drift_id,
+                error_drift_id=known.error_drift_id,
+            )
         await upsert(tx, self.table, as_row(monitor))
-        await self.streams.forget_other_adapters(tx, state.route, adapter_id)
+        await self.streams.forget_other_adapters(tx, state.route, adapter_id or NO_ADAPTER)
 
     async def count(self, tx: AsyncConnection, event: ReviewCompleted) -> None:
-        """Move the error detector by one label: an audited verdict on the champion's own answer.
+        """Move the error detectors by one label: an audited verdict.
 
         A rejected answer counts as wrong: that no label fits is how a new kind of request first
         shows (docs/decisions/0007-rejected-is-wrong.md).
         """
-        monitor = await self._counting(tx, event)
+        monitor = await self.get(tx, event.route) if event.audit else None
         if monitor is None:
             return
         wrong = event.verdict != "approved"
-        detector = monitor.detector.update(wrong)
-        counted = replace(
-            monitor,
-            detector=detector,
-            labels=monitor.labels + 1,
-            errors=monitor.errors + wrong,
-            error_fired=monitor.error_fired or detector.fired,
-        )
+        counted = replace(monitor, rise=monitor.rise.update(wrong))
+        if is_its_own(event, monitor):
+            counted = replace(counted, tolerance=monitor.tolerance.update(wrong))
         await self.save(tx, counted)
 
     async def uncount(self, tx: AsyncConnection, event: ReviewCompleted) -> None:
         """Count again without a verdict that was withdrawn; an alarm that was raised stays raised.
 
-        The detector cannot take a label back, so it hears the others again, in their order.
+        A detector cannot take a label back, so it hears the others again, in their order.
         """
-        monitor = await self._counting(tx, event)
+        monitor = await self.get(tx, event.route) if event.audit else None
         if monitor is None:
             return
-        counted = await self.streams.counted(tx, event, monitor.labels)
-        # It counted in an earlier episode.
-        if event.review_id not in counted:
-            return
-        del counted[event.review_id]
-        detector = replace(monitor.detector, evidence=ErrorDetector.evidence)
-        fired = monitor.error_drift_id is not None
-        for wrong in counted.values():
-            detector = detector.update(wrong)
-            fired = fired or detector.fired
-        again = replace(
-            monitor,
-            detector=detector,
-            labels=len(counted),
-            errors=sum(counted.values()),
-            error_fired=fired,
-        )
+        again = replace(monitor, rise=await self._without(tx, event, monitor.rise, None))
+        if is_its_own(event, monitor):
+            tolerance = await self._without(tx, event, monitor.tolerance, monitor.adapter_id)
+            again = replace(again, tolerance=tolerance)
         await self.save(tx, again)
 
-    async def _counting(self, tx: AsyncConnection, event: ReviewCompleted) -> Monitor | None:
-        """Return the monitor that counts a verdict, which is one on its champion's own answer."""
-        monitor = await self.get(tx, event.route)
-        counts = event.audit and event.arm == "champion"
-        return monitor if monitor and counts and event.adapter_id == monitor.adapter_id else None
+    async def _without(
+        self,
+        tx: AsyncConnection,
+        event: ReviewCompleted,
+        detector: ErrorDetector,
+        adapter_id: str | None,
+    ) -> ErrorDetector:
+        """Return a detector as if it had never heard a verdict."""
+        counted = await self.streams.counted(tx, event, detector.labels, adapter_id)
+        # It counted in an earlier episode.
+        if event.review_id not in counted:
+            return detector
+        before = list(counted).index(event.review_id) < detector.armed
+        del counted[event.review_id]
+        return detector.heard_again(list(counted.values()), detector.armed - before)
 
     async def save(self, tx: AsyncConnection, monitor: Monitor) -> None:
         await tx.execute(
@@ -183,8 +189,16 @@ class MonitorStore:
         return event
 
 
+def is_its_own(event: ReviewCompleted, monitor: Monitor) -> bool:
+    """Say whether a verdict is on an answer of the champion that is watched."""
+    return event.arm == "champion" and event.adapter_id == monitor.adapter_id
+
+
 def monitors_table(metadata: MetaData) -> Table:
-    """Declare the table. `recent`, `statistics` and `evidence` are JSON."""
+    """Declare the table. `recent`, `statistics`, `evidence`, `detectors` and `pending` are JSON.
+
+    From `tolerated` to `error_fired` it holds what the last release reads of `detectors`.
+    """
     return Table(
         "monitors",
         metadata,
@@ -207,34 +221,69 @@ def monitors_table(metadata: MetaData) -> Table:
         Column("errors", Integer, nullable=False),
         Column("error_fired", Integer, nullable=False),
         Column("error_drift_id", String),
+        Column("began", Float, nullable=False, server_default="0"),
+        Column("unmatched", Integer, nullable=False, server_default="0"),
+        Column("detectors", String),
+        Column("pending", String),
     )
+
+
+# Reads a detector from JSON, which has lists for tuples.
+DETECTOR = TypeAdapter(ErrorDetector)
+# The columns that a release before this one reads.
+OLDER = ("tolerated", "run_length", "evidence", "labels", "errors", "error_fired")
 
 
 def as_monitor(row: RowMapping) -> Monitor:
     values = dict(row)
-    detector = ErrorDetector(
-        values.pop("tolerated"),
-        values.pop("run_length"),
-        tuple(json.loads(values.pop("evidence"))),
-    )
+    older = {name: values.pop(name) for name in OLDER}
+    detectors = json.loads(values.pop("detectors") or "null") or of_older(older)
+    pending = values.pop("pending")
     statistics = json.loads(values.pop("statistics"))
     return Monitor(
-        detector=detector,
+        adapter_id=values.pop("adapter_id") or None,
         recent=tuple(json.loads(values.pop("recent"))),
         statistics=tuple(Statistic.model_validate(statistic) for statistic in statistics),
-        error_fired=bool(values.pop("error_fired")),
+        tolerance=DETECTOR.validate_python(detectors["tolerance"]),
+        rise=DETECTOR.validate_python(detectors["rise"]),
+        pending=Pending(**json.loads(pending)) if pending else None,
         **values,
     )
 
 
+def of_older(older: JsonObject) -> JsonObject:
+    """Return the detectors of a row that a release before this one wrote, which bet on each label;
+    an alarm of its time was raised.
+    """
+    raised = bool(older["error_fired"])
+    tolerance = {
+        "bar": older["tolerated"],
+        "run_length": older["run_length"],
+        "evidence": ErrorDetector.evidence if raised else json.loads(older["evidence"]),
+        "labels": older["labels"],
+        "errors": older["errors"],
+        "armed": older["labels"] if raised else 0,
+    }
+    return {
+        "tolerance": tolerance,
+        "rise": {"bar": None, "run_length": older["run_length"]},
+    }
+
+
 def as_row(monitor: Monitor) -> JsonObject:
     values = dict(vars(monitor))
-    detector: ErrorDetector = values.pop("detector")
+    tolerance: ErrorDetector = values.pop("tolerance")
+    rise: ErrorDetector = values.pop("rise")
     return values | {
+        "adapter_id": monitor.adapter_id or NO_ADAPTER,
         "recent": json.dumps(monitor.recent),
         "statistics": json.dumps([statistic.model_dump() for statistic in monitor.statistics]),
-        "tolerated": detector.tolerated,
-        "run_length": detector.run_length,
-        "evidence": json.dumps(detector.evidence),
-        "error_fired": int(monitor.error_fired),
+        "tolerated": tolerance.bar,
+        "run_length": tolerance.run_length,
+        "evidence": json.dumps(tolerance.evidence),
+        "labels": tolerance.labels,
+        "errors": tolerance.errors,
+        "error_fired": int(tolerance.fired),
+        "detectors": json.dumps({"tolerance": vars(tolerance), "rise": vars(rise)}),
+        "pending": json.dumps(vars(monitor.pending)) if monitor.pending else None,
     }

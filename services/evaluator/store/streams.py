@@ -4,19 +4,14 @@ labels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import (
-    Column,
-    Float,
-    Index,
-    Integer,
     MetaData,
     Row,
-    String,
-    Table,
     delete,
     select,
     update,
@@ -24,11 +19,19 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.events import FeedbackRecorded, ReviewCompleted
-from services.evaluator.observed import AuditedVerdict, Observation, StoredObservation
+from services.evaluator.accuracy import UNKNOWN, Judged, predicted
+from services.evaluator.observed import NO_ADAPTER, AuditedVerdict, Observation, StoredObservation
+from services.evaluator.store.stream_tables import (
+    feedback_table,
+    observations_table,
+    reviews_table,
+)
 from shared.storage import insert_once
 
 # Audited verdicts that an error report looks back on.
 AUDITED = 2000
+# Numbers in one statement: SQLite takes 32,766 parameters, as PostgreSQL does.
+AT_ONCE = 10_000
 
 
 class StreamStore:
@@ -59,6 +62,9 @@ class StreamStore:
                 "probability": event.probability,
                 "score": event.confidence.score if event.confidence else None,
                 "withdrawn": int(event.withdrawn),
+                "asked": event.asked_at.timestamp() if event.asked_at else None,
+                "reason": event.reason,
+                "predicted": predicted(event.confidence),
             },
         )
         if not new:
@@ -112,23 +118,46 @@ class StreamStore:
         newest = select(sa.func.max(table.c.seq)).where(table.c.route == route)
         return (await tx.execute(newest)).scalar() or 0
 
-    async def forget(
-        self, tx: AsyncConnection, route: str, adapter_id: str, after: int, up_to: int
-    ) -> None:
-        """Delete observations with after < seq <= up_to.
+    async def places(
+        self, connection: AsyncConnection, route: str, adapter_id: str, after: int, up_to: int
+    ) -> list[tuple[int, float]]:
+        """Return the numbers and the times of the observations with after < seq <= up_to."""
+        table = self.observations
+        wanted = select(table.c.seq, table.c.at).where(
+            table.c.route == route,
+            table.c.adapter_id == adapter_id,
+            table.c.seq > after,
+            table.c.seq <= up_to,
+        )
+        rows = await connection.execute(wanted.order_by(table.c.seq))
+        return [(row.seq, row.at) for row in rows]
 
-        Windows that were compared are not needed again: the table stays as small as a reference
-        and a window.
+    async def these(
+        self, connection: AsyncConnection, numbers: Sequence[int]
+    ) -> list[StoredObservation]:
+        """Return observations by their numbers."""
+        table = self.observations
+        rows = [
+            row
+            for start in range(0, len(numbers), AT_ONCE)
+            for row in (
+                await connection.execute(
+                    select(table).where(table.c.seq.in_(numbers[start : start + AT_ONCE]))
+                )
+            ).mappings()
+        ]
+        return sorted((StoredObservation(**row) for row in rows), key=lambda seen: seen.seq)
+
+    async def forget(self, tx: AsyncConnection, numbers: Sequence[int]) -> None:
+        """Delete observations by their numbers.
+
+        Windows that were compared are not needed again: the table stays as small as a reference of
+        each hour and a window.
         """
         table = self.observations
-        await tx.execute(
-            delete(table).where(
-                table.c.route == route,
-                table.c.adapter_id == adapter_id,
-                table.c.seq > after,
-                table.c.seq <= up_to,
-            )
-        )
+        for start in range(0, len(numbers), AT_ONCE):
+            these = table.c.seq.in_(numbers[start : start + AT_ONCE])
+            await tx.execute(delete(table).where(these))
 
     async def forget_other_adapters(self, tx: AsyncConnection, route: str, adapter_id: str) -> None:
         table = self.observations
@@ -136,19 +165,53 @@ class StreamStore:
             delete(table).where(table.c.route == route, table.c.adapter_id != adapter_id)
         )
 
-    async def audited(
-        self, connection: AsyncConnection, route: str, adapter_id: str
-    ) -> list[AuditedVerdict]:
-        """Return the newest audited verdicts on a champion's answers, oldest first."""
+    async def labelled(self, connection: AsyncConnection, route: str, since: float) -> int:
+        """Count the audited verdicts that were given since then."""
         table = self.reviews
-        newest = (
-            select(table.c.at, table.c.verdict, table.c.score)
+        counted = (
+            select(sa.func.count())
+            .select_from(table)
             .where(
                 table.c.route == route,
-                table.c.adapter_id == adapter_id,
+                table.c.at >= since,
                 table.c.audit == 1,
                 table.c.withdrawn == 0,
             )
+        )
+        return (await connection.execute(counted)).scalar_one()
+
+    async def judged(
+        self,
+        connection: AsyncConnection,
+        route: str,
+        since: float,
+        until: float | None = None,
+        reason: str | None = None,
+    ) -> list[tuple[str, str, Judged]]:
+        """Return the verdicts on answers that were given since then, with arm and adapter."""
+        table = self.reviews
+        wanted = select(
+            table.c.arm, table.c.adapter_id, table.c.verdict, table.c.probability, table.c.predicted
+        ).where(table.c.route == route, table.c.asked >= since, table.c.withdrawn == 0)
+        if until is not None:
+            wanted = wanted.where(table.c.asked < until)
+        if reason is not None:
+            wanted = wanted.where(table.c.reason == reason)
+        return [
+            (
+                row.arm,
+                row.adapter_id or NO_ADAPTER,
+                as_judged(row.verdict, row.predicted, row.probability),
+            )
+            for row in await connection.execute(wanted)
+        ]
+
+    async def audited(self, connection: AsyncConnection, route: str) -> list[AuditedVerdict]:
+        """Return the newest audited verdicts on a route's answers, oldest first."""
+        table = self.reviews
+        newest = (
+            select(table.c.at, table.c.verdict, table.c.score)
+            .where(table.c.route == route, table.c.audit == 1, table.c.withdrawn == 0)
             .order_by(table.c.at.desc())
             .limit(AUDITED)
         )
@@ -156,79 +219,32 @@ class StreamStore:
         return [as_audited(row) for row in reversed(rows)]
 
     async def counted(
-        self, tx: AsyncConnection, event: ReviewCompleted, newest: int
+        self, tx: AsyncConnection, event: ReviewCompleted, newest: int, adapter_id: str | None
     ) -> dict[str, bool]:
-        """Return the newest audited verdicts on a champion's own answers, oldest first: whether
-        each called it wrong, by review id. The one that `event` withdraws is among them.
+        """Return a route's newest audited verdicts, or those on a champion's own answers, oldest
+        first: whether each called it wrong, by review id. The one that `event` withdraws is among
+        them.
         """
         table = self.reviews
         wanted = (
             select(table.c.review_id, table.c.verdict)
             .where(
                 table.c.route == event.route,
-                table.c.adapter_id == event.adapter_id,
-                table.c.arm == "champion",
                 table.c.audit == 1,
                 (table.c.withdrawn == 0) | (table.c.review_id == event.review_id),
             )
             .order_by(table.c.at.desc(), table.c.review_id.desc())
             .limit(newest)
         )
+        if adapter_id is not None:
+            wanted = wanted.where(table.c.adapter_id == adapter_id, table.c.arm == "champion")
         rows = (await tx.execute(wanted)).all()
         return {row.review_id: row.verdict != "approved" for row in reversed(rows)}
 
 
+def as_judged(verdict: str, said: float | None, probability: float) -> Judged:
+    return Judged(verdict == "approved", UNKNOWN if said is None else said, probability)
+
+
 def as_audited(row: Row[Any]) -> AuditedVerdict:
     return AuditedVerdict(at=row.at, right=row.verdict == "approved", score=row.score or 0.0)
-
-
-def observations_table(metadata: MetaData) -> Table:
-    """Declare the table. `seq` counts in the order of arrival; `at` is seconds since the epoch."""
-    return Table(
-        "observations",
-        metadata,
-        Column("seq", sa.BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
-        Column("inference_id", String(64), nullable=False, unique=True),
-        Column("route", String(200), nullable=False),
-        Column("adapter_id", String(256), nullable=False),
-        Column("at", Float, nullable=False),
-        Column("score", Float, nullable=False),
-        Column("p_correct", Float),
-        Column("label", String, nullable=False),
-        Column("words", Integer, nullable=False),
-        Column("wording", sa.LargeBinary, nullable=False),
-        Column("outcome", String(16), nullable=False),
-        Index("observations_in_order", "route", "adapter_id", "seq"),
-    )
-
-
-def reviews_table(metadata: MetaData) -> Table:
-    return Table(
-        "reviews",
-        metadata,
-        Column("review_id", String(64), primary_key=True),
-        Column("inference_id", String(64), nullable=False),
-        Column("route", String(200), nullable=False),
-        Column("adapter_id", String(256)),
-        Column("arm", String(16), nullable=False),
-        Column("at", Float, nullable=False),
-        Column("verdict", String(16), nullable=False),
-        Column("audit", Integer, nullable=False),
-        Column("probability", Float, nullable=False),
-        Column("score", Float),
-        Column("withdrawn", Integer, nullable=False, server_default="0"),
-        Index("reviews_in_order", "route", "adapter_id", "at"),
-    )
-
-
-def feedback_table(metadata: MetaData) -> Table:
-    return Table(
-        "feedback",
-        metadata,
-        Column("feedback_id", String(64), primary_key=True),
-        Column("inference_id", String(64), nullable=False, index=True),
-        Column("route", String(200), nullable=False),
-        Column("kind", String(16), nullable=False),
-        Column("value", Float),
-        Column("at", Float, nullable=False),
-    )

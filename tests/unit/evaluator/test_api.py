@@ -96,7 +96,8 @@ async def test_another_tenant_finds_nothing(service: Service, keys: dict[str, st
 async def test_monitors_alarms_and_jobs_can_be_read(service: Service, keys: dict[str, str]) -> None:
     state = service.parts
     async with service.db.transaction() as tx:
-        await state.monitors.follow(tx, factories.route_changed(champion=factories.adapter()))
+        changed = factories.route_changed(champion=factories.adapter())
+        await state.monitors.follow(tx, changed, changed)
         await state.monitors.raise_alarm(tx, drift := factories.drift())
         await state.jobs.add(tx, "evaluate", "one", factories.trained().model_dump(mode="json"))
     async with client(service, keys["acme"]) as http:
