@@ -11,18 +11,25 @@ from sqlalchemy import MetaData
 from schemas import topics
 from services.evaluator.adapters.reports import ChildReports
 from services.evaluator.adapters.vllm import VllmGenerator
+from services.evaluator.alarms import Alarms
 from services.evaluator.api import described, evaluations_api
 from services.evaluator.asking import Questions
 from services.evaluator.evaluation import JOB, Evaluation
+from services.evaluator.gauges import Gauges
 from services.evaluator.handlers import EventHandlers
 from services.evaluator.recalibration import KIND, Recalibration
+from services.evaluator.rises import Rises
 from services.evaluator.settings import Settings
+from services.evaluator.store.answered import AnsweredStore
+from services.evaluator.store.comparisons import ComparisonStore
 from services.evaluator.store.evaluations import EvaluationStore
 from services.evaluator.store.monitors import MonitorStore
 from services.evaluator.store.populations import PopulationStore
+from services.evaluator.store.reviewers import LookStore
 from services.evaluator.store.streams import StreamStore
 from services.evaluator.store.transcripts import TranscriptStore
 from services.evaluator.watch import Watch
+from services.evaluator.windows import Windows
 from shared.events import Handlers, Outbox, Sender
 from shared.jobs import JobStore, Limit, jobs_api, work
 from shared.rules import RouteBook
@@ -39,6 +46,8 @@ class Parts:
     jobs: JobStore
     evaluations: EvaluationStore
     monitors: MonitorStore
+    looks: LookStore
+    comparisons: ComparisonStore
     blobs: BlobStore
 
 
@@ -53,15 +62,13 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     populations = PopulationStore(metadata)
     streams = StreamStore(metadata)
     monitors = MonitorStore(metadata, streams, settings.error_arl)
+    answered = AnsweredStore(metadata, streams, settings.accuracy_days)
+    looks = LookStore(metadata)
+    comparisons = ComparisonStore(metadata)
     blobs = BlobStore(settings.artifacts_url)
     reports = ChildReports(blobs)
-    handlers = EventHandlers(jobs, routes, streams, monitors)
-    vllm = VllmGenerator(
-        settings.vllm_url,
-        settings.vllm_api_key,
-        settings.request_timeout_seconds,
-        settings.concurrency,
-    )
+    handlers = EventHandlers(jobs, routes, streams, monitors, answered, looks)
+    vllm = _engine(settings)
     transcripts = TranscriptStore(settings.cache_dir / "transcripts")
     evaluation = Evaluation(
         db=db,
@@ -75,24 +82,27 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         questions=Questions(jobs, vllm, transcripts, settings.concurrency),
         reports=reports,
         populations=populations,
+        looks=looks,
         cache_dir=settings.cache_dir.resolve(),
     )
     recalibration = Recalibration(evaluation, populations)
-    watch = Watch(db, outbox, monitors, streams, reports)
+    watch = _watch(db, reports, Alarms(db, outbox, monitors, streams, answered))
+    api = evaluations_api(db, evaluations, monitors, answered, blobs)
     return Service(
         name=NAME,
         settings=settings,
         metadata=metadata,
-        handlers=_handlers(handlers, streams),
-        http=[evaluations_api(db, evaluations, monitors, blobs), jobs_api(jobs, described)],
+        handlers=_handlers(handlers, streams, comparisons),
+        http=[api, jobs_api(jobs, described)],
         db=db,
         outbox=outbox,
-        parts=Parts(jobs, evaluations, monitors, blobs),
+        parts=Parts(jobs, evaluations, monitors, looks, comparisons, blobs),
         workers=[
             partial(work, jobs, JOB, evaluation.run, None, evaluation.tidy, limit),
             partial(work, jobs, KIND, recalibration.run, None, None, limit),
             recalibration.watch,
             watch.run,
+            Gauges(db, monitors, answered).run,
         ],
         sender=sender,
         on_stop=[vllm.close],
@@ -100,11 +110,28 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     )
 
 
-def _handlers(handlers: EventHandlers, streams: StreamStore) -> Handlers:
+def _engine(settings: Settings) -> VllmGenerator:
+    return VllmGenerator(
+        settings.vllm_url,
+        settings.vllm_api_key,
+        settings.request_timeout_seconds,
+        settings.concurrency,
+    )
+
+
+def _watch(db: Database, reports: ChildReports, alarms: Alarms) -> Watch:
+    windows = Windows(db, alarms.streams, reports, alarms)
+    return Watch(db, alarms.monitors, windows, Rises(db, alarms.streams, reports, alarms))
+
+
+def _handlers(
+    handlers: EventHandlers, streams: StreamStore, comparisons: ComparisonStore
+) -> Handlers:
     return {
         topics.ADAPTER_TRAINED: handlers.on_adapter_trained,
         topics.ROUTE_CHANGED: handlers.on_route_changed,
         topics.INFERENCE_RECORDED: handlers.on_inference_recorded,
         topics.REVIEW_COMPLETED: handlers.on_review_completed,
         topics.FEEDBACK_RECORDED: streams.on_feedback_recorded,
+        topics.ANSWERS_COMPARED: comparisons.on_answers_compared,
     }

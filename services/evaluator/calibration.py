@@ -8,9 +8,8 @@ Under 30 rows nothing is fitted and nothing trusted. Few errors (or few right an
 to refuse: the prior regularises exactly that case, and a good adapter would otherwise never be
 trusted because it is good.
 
-The threshold is certified by exact binomial tests on a sequence of coverages fixed before the
-labels were seen. The slope is kept positive, so the order of the answers is the score's order and
-no label has a say in which rows are tested.
+The slope is kept positive, so the order of the answers is the score's order and no label has a say
+in which rows the certificate (`certificate.py`) is tested on.
 """
 
 from __future__ import annotations
@@ -21,23 +20,19 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit, logit
-from scipy.stats import beta
 
+from services.evaluator.certificate import certify, labels_missing
 from shared.rules import CLIP, p_correct
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 LEAST_ROWS = 30
-# A certified threshold is wrong in at most one of ten calibrations.
-DELTA = 0.10
 # Standard deviations of the prior.
 SLOPE_SD = 0.5
 INTERCEPT_SD = 1.0
 LEAST_SLOPE = 1e-3
 FOLDS = 5
-# The coverages that are tested, as shares of the traffic, fixed in advance.
-COVERAGES = np.arange(1, 21) / 20
 
 
 @dataclass(frozen=True)
@@ -54,12 +49,26 @@ class Calibration:
     n: int
     errors: int
     brier: float
+    # Labels that a certificate still needs: 0 where it has one, None where no number would do.
+    labels_missing: int | None = None
+    # Of the wrong answers, the share that reviewers let pass, at most; None where not measured.
+    missed: float | None = None
+
+    def trusts(self, score: Floats, *, best_effort: bool) -> Bools:
+        """Say which answers are given without further ado."""
+        if not (self.certified or best_effort) or self.threshold >= 1:
+            return np.zeros(len(score), dtype=bool)
+        trusted: Bools = probabilities(score, self.slope, self.intercept) >= self.threshold
+        return trusted
 
 
-def calibrate(score: Floats, correct: Bools, max_risk: float) -> Calibration:
+def calibrate(
+    score: Floats, correct: Bools, max_risk: float, missed: float | None = None
+) -> Calibration:
     """Fit and certify on the rows an arm answered.
 
-    `max_risk` is the tolerated share of errors among trusted answers.
+    `max_risk` is the tolerated share of errors among trusted answers. Of the wrong ones `missed`
+    were called right at most, so that fewer may be seen.
     """
     n = len(correct)
     errors = int((~correct).sum())
@@ -73,12 +82,14 @@ def calibrate(score: Floats, correct: Bools, max_risk: float) -> Calibration:
             n=n,
             errors=errors,
             brier=brier(score, correct),
+            missed=missed,
         )
     slope, intercept = fit(score, correct)
     p = probabilities(score, slope, intercept)
-    certified = certify(p, correct, max_risk)
-    # Where nothing certifies, the owner's tolerated risk itself is the threshold, and the flag says
-    # so (docs/decisions/0003-threshold-when-nothing-certifies.md).
+    seen_risk = max_risk * (1 - (missed or 0.0))
+    certified = certify(p, correct, seen_risk)
+    # Where nothing certifies, the owner's tolerated risk itself is the threshold, the flag says so,
+    # and only routes trust it that ask for no more (docs/decisions/0039-what-the-gate-promises.md).
     threshold = 1.0 - max_risk if certified is None else certified
     return Calibration(
         slope=slope,
@@ -89,6 +100,8 @@ def calibrate(score: Floats, correct: Bools, max_risk: float) -> Calibration:
         n=n,
         errors=errors,
         brier=cross_brier(score, correct),
+        labels_missing=0 if certified is not None else labels_missing(p, correct, seen_risk),
+        missed=missed,
     )
 
 
@@ -129,45 +142,6 @@ def fit(score: Floats, correct: Bools) -> tuple[float, float]:
         bounds=[(LEAST_SLOPE, None), (None, None)],
     )
     return float(found.x[0]), float(found.x[1])
-
-
-def clopper_pearson_upper(errors: int, n: int, delta: float = DELTA) -> float:
-    """Return the error rate that `errors` in `n` rule out at confidence 1 - delta."""
-    return 1.0 if errors >= n else float(beta.ppf(1 - delta, errors + 1, n - errors))
-
-
-def certify(p: Floats, correct: Bools, max_risk: float, delta: float = DELTA) -> float | None:
-    """Return the loosest threshold whose accepted answers are proven wrong at most `max_risk` of
-    the time; None if there is none.
-
-    Fixed sequence: coverages from the most confident rows outwards, each tested at `delta`, until
-    the first that fails.
-    """
-    falling = np.sort(p)[::-1]
-    passed = None
-    for coverage in COVERAGES[first_coverage(len(p), max_risk, delta) <= COVERAGES]:
-        threshold = float(falling[int(np.ceil(coverage * len(p))) - 1])
-        # Ties with the threshold are accepted in serving, so they are tested too.
-        accepted = p >= threshold
-        errors = int((~correct[accepted]).sum())
-        if clopper_pearson_upper(errors, int(accepted.sum()), delta) > max_risk:
-            break
-        passed = threshold
-    return passed
-
-
-def first_coverage(n: int, max_risk: float, delta: float = DELTA) -> float:
-    """Return the coverage to start with: the first with room for one error, else for none.
-
-    It depends on `n` alone, and is infinite where not even all rows suffice. Starting where a
-    single error already ends the sequence would throw good adapters away: at 10 %, 22 rows allow
-    none and 38 allow one.
-    """
-    for allowed in (1, 0):
-        for coverage in COVERAGES:
-            if clopper_pearson_upper(allowed, int(np.ceil(coverage * n)), delta) <= max_risk:
-                return float(coverage)
-    return np.inf
 
 
 def brier(p: Floats, correct: Bools) -> float:

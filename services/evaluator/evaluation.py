@@ -21,8 +21,11 @@ from services.evaluator.heldout import Contender, HeldOutRow, read_held_out
 from services.evaluator.ports import AdapterUnfit, Generator, Reports
 from services.evaluator.probe import choose_probe
 from services.evaluator.publication import adapter_evaluated, calibrations_fitted, report_content
+from services.evaluator.reviewers import missed
+from services.evaluator.spending import level
 from services.evaluator.store.evaluations import EvaluationStore
 from services.evaluator.store.populations import PopulationStore
+from services.evaluator.store.reviewers import LookStore
 from services.evaluator.store.transcripts import TranscriptStore
 from shared.errors import Retryable
 from shared.events import Outbox
@@ -37,6 +40,13 @@ NO_GATE = (
     "answers of this task are free text, of which two good ones differ: nothing can prove yet that"
     " one adapter is better"
 )
+
+
+class OutOfTurn(Retryable):
+    def __init__(self, route: str) -> None:
+        super().__init__(
+            f"another adapter of '{route}' was tested meanwhile at the same level; trying again"
+        )
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,7 @@ class Evaluation:
     questions: Questions
     reports: Reports
     populations: PopulationStore
+    looks: LookStore
     # Absolute: vLLM reads adapters from it.
     cache_dir: Path
     # One job at a time loads and unloads the engine's adapters.
@@ -81,13 +92,19 @@ class Evaluation:
             await self._reject(job, trained, str(unfit), started)
             return
         answered = await self.questions.ask_all(job, contenders, rows, trained.spec)
-        findings = await asyncio.to_thread(judge, rows, answered, trained.spec)
+        promoted = await self._attempts(trained.route)
+        alpha = level(promoted)
+        passed = await self.missed(trained.route)
+        findings = await asyncio.to_thread(judge, rows, answered, trained.spec, alpha, passed)
         probe = await choose_probe(self.generator, rows, answered[-1], answered[0], trained.spec)
-        content = report_content(job.job_id, trained, findings, rows, answered)
+        content = report_content(job.job_id, trained, findings, rows, answered, promoted)
         report = await self.reports.evaluation(content)
         seconds = time.monotonic() - started
+        # Where there were too few rows nothing was tested, and no level is spent.
+        attempt = len(promoted) + 1 if findings.gate.tests else None
+        grammar = self.generator.grammar
         event = adapter_evaluated(
-            job.job_id, trained, findings, probe, report, seconds, self.generator.grammar
+            job.job_id, trained, findings, probe, report, seconds, grammar, attempt
         )
         await self._publish(job, trained, findings, event)
         self.transcripts.drop(job.run_name)
@@ -101,6 +118,17 @@ class Evaluation:
     async def _champion(self, route: str) -> AdapterRef | None:
         async with self.db.read() as connection:
             return (await state_of(self.routes, connection, route)).champion
+
+    async def missed(self, route: str) -> float | None:
+        """Return which share of wrong answers reviewers let pass at most; None before it is
+        known.
+        """
+        async with self.db.read() as connection:
+            return missed(await self.looks.pairs(connection, route)).bound
+
+    async def _attempts(self, route: str) -> list[bool]:
+        async with self.db.read() as connection:
+            return await self.evaluations.attempts(connection, route)
 
     async def rows(self, trained: AdapterTrained) -> list[HeldOutRow]:
         """Return the rows of a dataset that are never trained on."""
@@ -134,11 +162,10 @@ class Evaluation:
     async def _reject(self, job: Job, trained: AdapterTrained, why: str, started: float) -> None:
         """Reject an adapter that cannot be judged: nobody is asked anything."""
         gate = GateResult(promote=False, tests=(), reasons=(f"rejected: {why}",))
-        findings = Findings(gate, arms=(), calibrations={})
+        findings = Findings(gate, arms=(), calibrations=())
         seconds = time.monotonic() - started
-        event = adapter_evaluated(
-            job.job_id, trained, findings, None, None, seconds, self.generator.grammar
-        )
+        grammar = self.generator.grammar
+        event = adapter_evaluated(job.job_id, trained, findings, None, None, seconds, grammar, None)
         await self._publish(job, trained, findings, event)
 
     async def _publish(
@@ -151,6 +178,10 @@ class Evaluation:
         grammar = self.generator.grammar
         calibrations = calibrations_fitted(trained, findings.calibrations, grammar)
         async with self.db.transaction() as tx:
+            if event.attempt:
+                before = await self.evaluations.attempts(tx, trained.route)
+                if len(before) + 1 != event.attempt:
+                    raise OutOfTurn(trained.route)
             await self.jobs.finish(
                 tx, job, {"evaluation_id": event.evaluation_id, "verdict": event.verdict}
             )

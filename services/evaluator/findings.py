@@ -13,8 +13,9 @@ from schemas.base import JsonObject
 from schemas.evaluation import ArmResult
 from schemas.route import RouteSpec
 from services.evaluator.calibration import Calibration, calibrate
-from services.evaluator.gates import GateResult, Outcomes, judge_challenger
-from services.evaluator.heldout import ArmAnswers, HeldOutRow
+from services.evaluator.certificate import Floats
+from services.evaluator.gates import GateResult, Outcomes, Terms, judge_challenger
+from services.evaluator.heldout import DECIDING, ArmAnswers, HeldOutRow, deciding
 from services.evaluator.metrics import field_f1, macro_f1, percentile, rouge_l
 
 
@@ -22,19 +23,75 @@ from services.evaluator.metrics import field_f1, macro_f1, percentile, rouge_l
 class Findings:
     gate: GateResult
     arms: tuple[ArmResult, ...]
-    # By adapter_id; None is the base model with the detailed prompt.
-    calibrations: dict[str | None, Calibration]
+    calibrations: tuple[Fitted, ...]
 
 
-def judge(rows: Sequence[HeldOutRow], answered: Sequence[ArmAnswers], spec: RouteSpec) -> Findings:
-    """Measure and calibrate every arm, and let the gate decide about the challenger."""
-    outcomes = {arm.contender.arm: outcomes_of(arm) for arm in answered}
+@dataclass(frozen=True)
+class Fitted:
+    """The calibration of one arm; the base model, whose adapter_id is None, with the detailed
+    prompt.
+    """
+
+    adapter_id: str | None
+    calibration: Calibration
+    # The adapter of whose answers only those that are not trusted reach this arm.
+    behind: str | None = None
+
+
+def judge(
+    rows: Sequence[HeldOutRow],
+    answered: Sequence[ArmAnswers],
+    spec: RouteSpec,
+    alpha: float,
+    missed: float | None = None,
+) -> Findings:
+    """Measure and calibrate every arm, and let the gate decide about the challenger at the level
+    `alpha`. `missed` as for `calibrate`.
+    """
+    audited, said = deciding(rows, answered)
+    outcomes = {arm.contender.arm: outcomes_of(arm) for arm in said}
     challenger = outcomes.pop("challenger")
-    return Findings(
-        gate=judge_challenger(challenger, list(outcomes.values())),
-        arms=tuple(arm_result(rows, arm, spec) for arm in answered),
-        calibrations={arm.contender.adapter_id: calibrated(arm, spec) for arm in answered},
+    strict = spec.guarantee == "strict"
+    terms = Terms(
+        alpha=alpha,
+        labels=labels_of(audited, spec),
+        target=spec.targets.accuracy if strict else 0.0,
     )
+    return Findings(
+        gate=judge_challenger(challenger, list(outcomes.values()), terms),
+        arms=tuple(
+            arm_result(audited, arm, spec, accuracy_by_stratum(rows, whole))
+            for arm, whole in zip(said, answered, strict=True)
+        ),
+        calibrations=calibrations_of(said, spec, missed),
+    )
+
+
+def labels_of(rows: Sequence[HeldOutRow], spec: RouteSpec) -> list[str]:
+    """Return the right label of each row, "" where there is none; nothing for other tasks."""
+    if spec.task != "classification":
+        return []
+    return ["" if row.is_rejected else normalise(row.answer, spec) for row in rows]
+
+
+def calibrations_of(
+    answered: Sequence[ArmAnswers], spec: RouteSpec, missed: float | None
+) -> tuple[Fitted, ...]:
+    """Calibrate each arm on all rows, and the base model on those that reach it behind each
+    adapter: they are the hard ones.
+    """
+    found = [Fitted(arm.contender.adapter_id, calibrated(arm, spec, missed)) for arm in answered]
+    base = next((arm for arm in answered if arm.contender.adapter_id is None), None)
+    if base is None:
+        return tuple(found)
+    best_effort = spec.guarantee == "best-effort"
+    for arm, fitted in zip(answered, list(found), strict=True):
+        if fitted.adapter_id is not None:
+            trusted = fitted.calibration.trusts(scores_of(arm), best_effort=best_effort)
+            reached = base.at(np.flatnonzero(~trusted).tolist())
+            behind = calibrated(reached, spec, missed)
+            found.append(Fitted(None, behind, behind=fitted.adapter_id))
+    return tuple(found)
 
 
 def outcomes_of(arm: ArmAnswers) -> Outcomes:
@@ -45,7 +102,9 @@ def outcomes_of(arm: ArmAnswers) -> Outcomes:
     )
 
 
-def arm_result(rows: Sequence[HeldOutRow], arm: ArmAnswers, spec: RouteSpec) -> ArmResult:
+def arm_result(
+    rows: Sequence[HeldOutRow], arm: ArmAnswers, spec: RouteSpec, strata: dict[str, float]
+) -> ArmResult:
     expected = [normalise(row.answer, spec) for row in rows]
     answers = [marked.answer for marked in arm.replies]
     # 0 where the engine refused the question: no latency was measured.
@@ -59,7 +118,7 @@ def arm_result(rows: Sequence[HeldOutRow], arm: ArmAnswers, spec: RouteSpec) -> 
         format_compliance=sum(marked.formatted for marked in arm.replies) / max(len(rows), 1),
         latency_p50_ms=percentile(latency, 50),
         latency_p95_ms=percentile(latency, 95),
-        strata=accuracy_by_stratum(rows, arm),
+        strata=strata,
     )
 
 
@@ -83,10 +142,13 @@ def quality(expected: list[str], answers: list[str], spec: RouteSpec) -> float |
     return float(np.mean([rouge_l(want, got) for want, got in zip(expected, answers, strict=True)]))
 
 
-def calibrated(arm: ArmAnswers, spec: RouteSpec) -> Calibration:
-    score = np.array([marked.reply.confidence.score for marked in arm.replies], dtype=float)
+def calibrated(arm: ArmAnswers, spec: RouteSpec, missed: float | None) -> Calibration:
     correct = np.array([marked.correct for marked in arm.replies], dtype=bool)
-    return calibrate(score, correct, spec.targets.max_risk)
+    return calibrate(scores_of(arm), correct, spec.targets.max_risk, missed)
+
+
+def scores_of(arm: ArmAnswers) -> Floats:
+    return np.array([marked.reply.confidence.score for marked in arm.replies], dtype=float)
 
 
 def report_rows(
@@ -96,9 +158,11 @@ def report_rows(
     return [
         {
             "row_id": row.row_id,
-            "split": row.split,
+            "decides": row.split == DECIDING,
+            "right": [arm.contender.arm for arm in answered if arm.replies[i].correct],
+            "stratum": row.stratum,
             "text": row.text,
-            "expected": normalise(row.answer, spec),
+            "expected": "(no answer fits)" if row.is_rejected else normalise(row.answer, spec),
             "answers": {arm.contender.arm: arm.replies[i].answer for arm in answered},
             "scores": {
                 arm.contender.arm: arm.replies[i].reply.confidence.score for arm in answered

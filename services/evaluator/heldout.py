@@ -14,8 +14,10 @@ from schemas.base import Arm, JsonObject, Message
 from schemas.route import RouteSpec
 from shared.rules import Completion
 
+# Only audited rows decide: they are a uniform sample of the traffic. Others are reported.
+DECIDING = "audit"
 # Neither is ever trained on.
-SPLITS = ("audit", "test")
+SPLITS = (DECIDING, "test")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class HeldOutRow:
     split: str
     messages: tuple[Message, ...]
     answer: str
+    # Whether no right answer can be given: then each one is wrong.
+    is_rejected: bool = False
     # repeated: its question is also trained on; first_seen: it is not; held_out: kept out by hash.
     stratum: str = "unknown"
 
@@ -71,6 +75,10 @@ class ArmAnswers:
     contender: Contender
     replies: tuple[MarkedReply, ...]
 
+    def at(self, places: Sequence[int]) -> ArmAnswers:
+        """Return the replies to some of the rows."""
+        return ArmAnswers(self.contender, tuple(self.replies[i] for i in places))
+
 
 def read_held_out(folder: Path) -> list[HeldOutRow]:
     """Read the audit and test rows of a dataset folder; a split may be empty or missing."""
@@ -80,6 +88,7 @@ def read_held_out(folder: Path) -> list[HeldOutRow]:
             split=split,
             messages=tuple(Message(**turn) for turn in json.loads(row["messages"])),
             answer=row["answer"],
+            is_rejected=row.get("label_source") == "rejected",
             stratum=stratum_of(split, row),
         )
         for split in SPLITS
@@ -93,6 +102,14 @@ def stratum_of(split: str, row: JsonObject) -> str:
     if "stratum" not in row:
         return "unknown"
     return "held_out" if split == "test" else str(row["stratum"])
+
+
+def deciding(
+    rows: Sequence[HeldOutRow], answered: Sequence[ArmAnswers]
+) -> tuple[list[HeldOutRow], list[ArmAnswers]]:
+    """Return the rows that decide, with what each arm said to them."""
+    places = [i for i, row in enumerate(rows) if row.split == DECIDING]
+    return [rows[i] for i in places], [arm.at(places) for arm in answered]
 
 
 def mark(
@@ -112,6 +129,6 @@ def _mark(row: HeldOutRow, reply: Completion, spec: RouteSpec) -> MarkedReply:
         reply=reply,
         answer=answer,
         # What breaks the format is wrong, also where a row was reviewed under another format.
-        correct=formatted and answer == normalise(row.answer, spec),
+        correct=formatted and not row.is_rejected and answer == normalise(row.answer, spec),
         formatted=formatted,
     )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from schemas.base import BlobRef, JsonObject, uuid7
 from schemas.evaluation import Probe
 from schemas.events import AdapterEvaluated, AdapterTrained, CalibrationFitted
 from schemas.route import RouteSpec
-from services.evaluator.calibration import Calibration
-from services.evaluator.findings import Findings, report_rows
+from services.evaluator.findings import Findings, Fitted, report_rows
 from services.evaluator.heldout import ArmAnswers, HeldOutRow
+from services.evaluator.spending import LIFE, level, share
 from shared.rules import Grammar, form_of, population
 
 
@@ -23,6 +23,7 @@ def adapter_evaluated(
     report: BlobRef | None,
     seconds: float,
     grammar: Grammar,
+    attempt: int | None,
 ) -> AdapterEvaluated:
     gate = findings.gate
     return AdapterEvaluated(
@@ -39,24 +40,31 @@ def adapter_evaluated(
         report=report,
         seconds=seconds,
         holds_for=holds_for(trained.spec, trained.adapter.adapter_id, grammar),
+        groups=gate.groups,
+        attempt=attempt,
+        rows_for_five_points=gate.rows_for_five_points,
     )
 
 
 def calibrations_fitted(
-    trained: AdapterTrained, found: Mapping[str | None, Calibration], grammar: Grammar
+    trained: AdapterTrained, found: Sequence[Fitted], grammar: Grammar
 ) -> list[CalibrationFitted]:
-    """Return the events of what was found of each arm, as the engine was asked."""
+    """Return the events of what was found of each arm, as the engine was asked; of a base model
+    behind an adapter after that adapter's own, whose id it names.
+    """
+    ids = {fitted.adapter_id: uuid7() for fitted in found if fitted.behind is None}
     return [
         CalibrationFitted(
             tenant=trained.tenant,
             route=trained.route,
-            calibration_id=uuid7(),
-            adapter_id=adapter_id,
+            calibration_id=uuid7() if fitted.behind else ids[fitted.adapter_id],
+            adapter_id=fitted.adapter_id,
             alpha=trained.spec.targets.max_risk,
-            holds_for=holds_for(trained.spec, adapter_id, grammar),
-            **asdict(calibration),
+            holds_for=holds_for(trained.spec, fitted.adapter_id, grammar),
+            behind=ids[fitted.behind] if fitted.behind else None,
+            **asdict(fitted.calibration),
         )
-        for adapter_id, calibration in found.items()
+        for fitted in found
     ]
 
 
@@ -71,6 +79,7 @@ def report_content(
     findings: Findings,
     rows: Sequence[HeldOutRow],
     answered: Sequence[ArmAnswers],
+    promoted: Sequence[bool],
 ) -> JsonObject:
     """Return what the report's child process is given."""
     gate = findings.gate
@@ -87,9 +96,16 @@ def report_content(
         "reasons": list(gate.reasons),
         "rows": report_rows(rows, answered, trained.spec),
         "tests": [test.model_dump() for test in gate.tests],
+        "groups": [group.model_dump() for group in gate.groups],
+        "rows_for_five_points": gate.rows_for_five_points,
+        "attempt": len(promoted) + 1,
+        "alpha": level(promoted),
+        "alpha_left": LIFE * (1 - sum(share(k + 1) for k in range(len(promoted) + 1))),
+        "guarantee": trained.spec.guarantee,
+        "target": trained.spec.targets.accuracy,
         "arms": [arm.model_dump() for arm in findings.arms],
         "calibrations": [
-            {"adapter_id": adapter_id} | asdict(calibration)
-            for adapter_id, calibration in findings.calibrations.items()
+            {"adapter_id": fitted.adapter_id, "behind": fitted.behind} | asdict(fitted.calibration)
+            for fitted in findings.calibrations
         ],
     }

@@ -15,8 +15,8 @@ from schemas.answers import is_free_text, well_formed
 from schemas.base import AdapterRef
 from schemas.events import AdapterTrained, RouteChanged
 from services.evaluator.evaluation import JOB, Evaluation
-from services.evaluator.findings import calibrated
-from services.evaluator.heldout import Contender
+from services.evaluator.findings import calibrations_of
+from services.evaluator.heldout import DECIDING, Contender
 from services.evaluator.publication import calibrations_fitted
 from services.evaluator.store.populations import PopulationStore
 from shared.describing import describe
@@ -123,20 +123,25 @@ class Recalibration:
         async with parts.db.read() as connection:
             # The newest state counts: what it was when this was queued serves no more.
             state = await parts.routes.get(connection, trained.route)
-            arms = await self._missing(connection, state)
+            # What reaches the base model depends on the adapter before it, so all are asked.
+            arms = arms_of(state) if await self._missing(connection, state) else []
         trained = trained.model_copy(update={"spec": state.spec})
         contenders = [
             Contender("champion", arm.adapter_id) if arm else Contender("base") for arm in arms
         ]
         async with parts.turn:
-            rows = [row for row in await parts.rows(trained) if well_formed(row.answer, state.spec)]
+            rows = [
+                row
+                for row in await parts.rows(trained)
+                if row.split == DECIDING
+                and (row.is_rejected or well_formed(row.answer, state.spec))
+            ]
             for arm in filter(None, arms):
                 await parts.load(arm)
             answered = await parts.questions.ask_all(job, contenders, rows, state.spec)
             await parts.unload(contenders)
-        found = await asyncio.to_thread(
-            lambda: {arm.contender.adapter_id: calibrated(arm, state.spec) for arm in answered}
-        )
+        missed = await parts.missed(trained.route)
+        found = await asyncio.to_thread(calibrations_of, answered, state.spec, missed)
         fitted = calibrations_fitted(trained, found, parts.generator.grammar)
         async with parts.db.transaction() as tx:
             await parts.jobs.finish(tx, job, {"calibrated": len(fitted)})

@@ -7,28 +7,21 @@ Jinja's autoescape.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import sys
 from pathlib import Path
 
-import matplotlib.pyplot as plt
-import numpy as np
 from jinja2 import Environment, FileSystemLoader
-from matplotlib.figure import Figure
 
 from schemas.base import JsonObject
-from services.evaluator.calibration import probabilities
 from services.evaluator.metrics import ClassScore, class_scores, confused_pairs, confusion
+from services.evaluator.paired import gain_interval
+from services.evaluator.report_plots import drawn
 
 TEMPLATES = Path(__file__).parent / "templates"
-COLOURS = {"base": "#8a8f98", "champion": "#b7791f", "challenger": "#2563eb"}
 # Shown of each kind of mistake, cut to TEXT_LIMIT characters.
 EXAMPLES = 3
 TEXT_LIMIT = 300
-# Points of the reliability diagram.
-BINS = 8
 # Labels with at least this F1 need no more rows.
 FINE_F1 = 0.8
 
@@ -36,23 +29,55 @@ FINE_F1 = 0.8
 def main(source: Path, target: Path) -> None:
     """Draw the report of `publication.report_content`."""
     content = json.loads(source.read_text())
+    content["reported"] = [row for row in content["rows"] if not row["decides"]]
+    content["rows"] = [row for row in content["rows"] if row["decides"]]
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
     target.write_text(
         environment.get_template("evaluation.html").render(
-            **content, **drawn(content), **analysis(content)
+            **content, **drawn(content), **analysis(content), **summary(content)
         )
     )
 
 
-def drawn(content: JsonObject) -> dict[str, str]:
-    if not content["rows"]:
-        return {}
-    return {
-        "accuracy_plot": accuracy_plot(content["arms"]),
-        "reliability_plot": reliability_plot(content),
-    }
+def summary(content: JsonObject) -> JsonObject:
+    """Say in a sentence what a reader who reads no more should know, and what the strata show."""
+    if not content["tests"]:
+        return {"sentence": "", "strata": []}
+    arms = {arm["arm"]: arm for arm in content["arms"]}
+    serving = content["tests"][-1]
+    low, high = gain_interval(serving["wins"], serving["losses"], len(content["rows"]))
+    ours = 100 * arms["challenger"]["accuracy"]
+    sentence = (
+        f"The new adapter answers {ours:.0f} % rightly and the {serving['against']}, which serves,"
+        f" {100 * arms[serving['against']]['accuracy']:.0f} %: between {100 * low:+.0f} and"
+        f" {100 * high:+.0f} points of difference at 95 %."
+    )
+    base = 100 * arms["base"]["accuracy"]
+    bought = (
+        f"Training buys {ours - base:+.0f} points over the base model with the best prompt, held to"
+        f" the same form ({base:.0f} %)."
+    )
+    return {"sentence": sentence, "bought": bought, "strata": strata(content)}
+
+
+def strata(content: JsonObject) -> list[JsonObject]:
+    """Return by stratum how many rows the challenger won and lost against what serves."""
+    against = content["tests"][-1]["against"]
+    rows = content["rows"] + content["reported"]
+    found = []
+    for name in sorted({row["stratum"] for row in rows}):
+        mine = [row["right"] for row in rows if row["stratum"] == name]
+        found.append(
+            {
+                "name": name.replace("_", " "),
+                "n": len(mine),
+                "wins": sum("challenger" in right and against not in right for right in mine),
+                "losses": sum(against in right and "challenger" not in right for right in mine),
+            }
+        )
+    return found
 
 
 def analysis(content: JsonObject) -> JsonObject:
@@ -117,70 +142,6 @@ def examples(rows: list[JsonObject], want: str, got: str) -> list[str]:
     return [
         text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]} …" for text in texts[:EXAMPLES]
     ]
-
-
-def accuracy_plot(arms: list[JsonObject]) -> str:
-    figure, axes = plt.subplots(figsize=(5.2, 0.6 * len(arms) + 0.9))
-    for y, arm in enumerate(reversed(arms)):
-        low, high = wilson(arm["accuracy"], arm["n"])
-        axes.barh(y, 100 * arm["accuracy"], color=COLOURS[arm["arm"]], height=0.55)
-        axes.plot([100 * low, 100 * high], [y, y], color="#111827", linewidth=1.4)
-    axes.set_yticks(range(len(arms)), [arm["arm"] for arm in reversed(arms)])
-    axes.set_xlim(0, 100)
-    axes.set_xlabel("right answers, % (line: 95 % Wilson interval)")
-    return as_data_uri(figure)
-
-
-def reliability_plot(content: JsonObject) -> str:
-    """Draw mean P(correct) against the share that was right, in bins of equal size.
-
-    On the diagonal it can be believed.
-    """
-    figure, axes = plt.subplots(figsize=(4.4, 4.0))
-    axes.plot([0, 1], [0, 1], color="#9ca3af", linewidth=1, linestyle="--")
-    of_adapter = {found["adapter_id"]: found for found in content["calibrations"]}
-    for arm in content["arms"]:
-        found = of_adapter[arm["adapter_id"]]
-        name = arm["arm"]
-        p = probabilities(
-            np.array([row["scores"][name] for row in content["rows"]]),
-            found["slope"],
-            found["intercept"],
-        )
-        right = np.array([row["answers"][name] == row["expected"] for row in content["rows"]])
-        points = [
-            (p[part].mean(), right[part].mean())
-            for part in np.array_split(np.argsort(p), min(BINS, len(p)))
-        ]
-        axes.plot(
-            *zip(*points, strict=True), marker="o", markersize=4, color=COLOURS[name], label=name
-        )
-    axes.set(
-        xlim=(-0.02, 1.02),
-        ylim=(-0.02, 1.02),
-        xlabel="calibrated P(correct)",
-        ylabel="share that was right",
-    )
-    axes.legend(frameon=False)
-    return as_data_uri(figure)
-
-
-def wilson(rate: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Return the ends of Wilson's interval of a share; 1.96 is 95 %."""
-    if n == 0:
-        return 0.0, 1.0
-    centre = rate + z * z / (2 * n)
-    half = z * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    return float((centre - half) / (1 + z * z / n)), float((centre + half) / (1 + z * z / n))
-
-
-def as_data_uri(figure: Figure) -> str:
-    for axes in figure.axes:
-        axes.spines[["top", "right"]].set_visible(False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", bbox_inches="tight")
-    plt.close(figure)
-    return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 if __name__ == "__main__":

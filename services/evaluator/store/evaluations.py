@@ -50,6 +50,15 @@ class EvaluationStore:
             )
         )
 
+    async def attempts(self, connection: AsyncConnection, route: str) -> list[bool]:
+        """Return of each adapter of a route that was tested, the oldest first, whether it was
+        promoted; those that older releases tested had a level of their own.
+        """
+        table = self.table
+        wanted = select(table.c.event).where(table.c.route == route).order_by(table.c.evaluation_id)
+        events = map(json.loads, (await connection.execute(wanted)).scalars())
+        return [event["verdict"] == "promote" for event in events if event.get("attempt")]
+
     async def page(
         self,
         connection: AsyncConnection,

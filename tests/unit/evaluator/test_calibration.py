@@ -12,13 +12,16 @@ from scipy.special import expit, logit
 
 from services.evaluator.calibration import (
     calibrate,
-    certify,
-    clopper_pearson_upper,
     cross_brier,
-    first_coverage,
     fit,
     log_odds,
     probabilities,
+)
+from services.evaluator.certificate import (
+    certify,
+    clopper_pearson_upper,
+    first_coverage,
+    labels_missing,
 )
 from shared.rules.calibration import CLIP, p_correct
 
@@ -97,11 +100,29 @@ def test_when_nothing_certifies_the_tolerated_risk_is_the_threshold_and_the_flag
     assert not found.certified and found.threshold == pytest.approx(0.9)
 
 
+def test_the_labels_that_are_missing_certify_when_they_have_come() -> None:
+    score, correct = rows(60, 1.0, 1.0, seed=5)
+    assert calibrate(score, correct, ALPHA).labels_missing not in (0, None)
+    missing = labels_missing(score, correct, ALPHA)
+    certified = [
+        calibrate(*rows(60 + missing, 1.0, 1.0, seed), ALPHA).certified for seed in range(100)
+    ]
+    assert np.mean(certified) >= 0.6
+    assert labels_missing(score, np.zeros(60, dtype=bool), ALPHA) is None
+
+
+def test_what_reviewers_let_pass_tightens_the_bound() -> None:
+    score, correct = np.linspace(0.6, 0.999, 85), np.arange(85) > 1
+    assert calibrate(score, correct, ALPHA, missed=0.1).certified
+    doubted = calibrate(score, correct, ALPHA, missed=0.6)
+    assert doubted.missed == 0.6 and doubted.coverage < 1.0
+
+
 def test_bound_matches_the_table_of_zero_and_one_error() -> None:
     assert clopper_pearson_upper(0, 22) <= 0.10 < clopper_pearson_upper(0, 21)
     assert clopper_pearson_upper(1, 38) <= 0.10 < clopper_pearson_upper(1, 37)
-    assert first_coverage(85, 0.10) == pytest.approx(0.45)
-    assert first_coverage(20, 0.10) == np.inf
+    assert first_coverage(85, 0.10, 0.10) == pytest.approx(0.45)
+    assert first_coverage(20, 0.10, 0.10) == np.inf
 
 
 # Worlds: the probability to be right at confidence rank u in [0, 1] (1 = most confident).

@@ -14,8 +14,10 @@ from schemas.base import Message
 from schemas.events import AdapterEvaluated, CalibrationFitted
 from services.evaluator.asking import Questions
 from services.evaluator.evaluation import JOB, Evaluation
+from services.evaluator.spending import level
 from services.evaluator.store.evaluations import EvaluationStore
 from services.evaluator.store.populations import PopulationStore
+from services.evaluator.store.reviewers import LookStore
 from services.evaluator.store.transcripts import TranscriptStore
 from shared.events.outbox import Outbox
 from shared.jobs.worker import Job, JobStore, run_leased
@@ -43,6 +45,7 @@ async def world(db: Database, tmp_path: Path) -> SimpleNamespace:
     routes = RouteBook(metadata)
     evaluations = EvaluationStore(metadata)
     populations = PopulationStore(metadata)
+    looks = LookStore(metadata)
     await db.create_tables(metadata)
     blobs = BlobStore(f"file://{tmp_path}/artifacts")
     dataset = store_dataset(blobs, tmp_path / "dataset", ROWS)
@@ -62,6 +65,7 @@ async def world(db: Database, tmp_path: Path) -> SimpleNamespace:
         questions=Questions(jobs, engine, transcripts, concurrency=8),
         reports=reports,
         populations=populations,
+        looks=looks,
         cache_dir=tmp_path / "cache",
     )
     world = SimpleNamespace(
@@ -123,11 +127,15 @@ async def test_a_better_adapter_is_promoted_with_its_numbers(world: SimpleNamesp
     (event,), calibrations = await published(world)
     assert (job.state, event.verdict, event.evaluation_id) == ("finished", "promote", job.job_id)
     assert {arm.arm: (arm.n, arm.accuracy) for arm in event.arms} == {
-        "base": (80, 0.2),
-        "challenger": (80, 0.9),
+        "base": (60, 0.2),
+        "challenger": (60, 0.9),
     }
-    assert event.tests[0].wins == 56 and event.tests[0].losses == 0
-    assert {found.adapter_id for found in calibrations} == {None, world.adapter.adapter_id}
+    assert event.tests[0].wins == 42 and event.tests[0].losses == 0
+    base, adapter, behind = calibrations
+    assert [found.adapter_id for found in calibrations] == [None, world.adapter.adapter_id, None]
+    assert (base.behind, adapter.behind, behind.behind) == (None, None, adapter.calibration_id)
+    assert event.attempt == 1 and event.tests[0].alpha == level([])
+    assert {group.name for group in event.groups} == set(factories.spec().labels)
     assert world.engine.loaded == []  # and unloaded again
 
 
@@ -143,12 +151,35 @@ async def test_every_arm_answers_the_same_rows_and_the_champion_is_one_of_them(
         ("base", True),
         ("champion", False),
     ]
-    assert event.verdict == "reject" and len(calibrations) == 3
+    assert event.verdict == "reject" and len(calibrations) == 5
     assert world.reports.contents[0]["rows"][0]["answers"].keys() == {
         "base",
         "champion",
         "challenger",
     }
+
+
+async def test_each_attempt_has_a_level_of_its_own_and_untested_ones_spend_none(
+    world: SimpleNamespace,
+) -> None:
+    champion = store_adapter(world.blobs, world.path / "champion", b"older weights")
+    world.engine.right[champion.adapter_id] = 9
+    await announce(world, version=2, champion=champion)
+    few = store_dataset(world.blobs, world.path / "few", ROWS, audit=44)
+    for number, dataset in enumerate((world.dataset, few, world.dataset)):
+        await evaluate(world, dataset=dataset, job_id=f"job-{number}")
+    events, _ = await published(world)
+    assert [event.attempt for event in events] == [1, None, 2]
+    assert [event.tests[0].alpha for event in events if event.tests] == [level([]), level([False])]
+    assert "44 audited rows" in events[1].reasons[0]
+
+
+async def test_what_was_rejected_is_wrong_whatever_an_arm_says(world: SimpleNamespace) -> None:
+    dataset = store_dataset(world.blobs, world.path / "fits", ROWS, rejected=6)
+    await evaluate(world, dataset=dataset)
+    (event,), calibrations = await published(world)
+    assert event.arms[1].accuracy == pytest.approx((54 - 6) / 60)
+    assert calibrations[1].errors == 12
 
 
 async def test_the_probe_tells_the_adapter_from_the_base_model(world: SimpleNamespace) -> None:
@@ -227,7 +258,8 @@ def store_adapter_from(world: SimpleNamespace, folder: Path):
 async def test_without_held_out_rows_nothing_is_promoted(world: SimpleNamespace) -> None:
     await evaluate(world, dataset=store_dataset(world.blobs, world.path / "empty", []))
     (event,), calibrations = await published(world)
-    assert event.verdict == "reject" and "no held-out rows" in event.reasons[0]
+    assert event.verdict == "reject" and "0 audited rows" in event.reasons[0]
+    assert event.attempt is None
     assert all(found.threshold == 1.0 for found in calibrations)
 
 

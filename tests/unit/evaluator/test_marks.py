@@ -72,7 +72,7 @@ def test_replies_are_marked(
 def test_accuracy_counts_what_is_marked_right() -> None:
     pairs = [('{"total": 1}', '{"total": 1.0}'), ("[]", "[]"), ('{"total": 2}', "[" * 2000)]
     answers = marked(INVOICE, *pairs)
-    result = arm_result(held_out(*pairs), answers, INVOICE)
+    result = arm_result(held_out(*pairs), answers, INVOICE, strata={})
     assert (result.accuracy, result.format_compliance) == (
         pytest.approx(1 / 3),
         pytest.approx(1 / 3),

@@ -78,27 +78,31 @@ async def test_nothing_is_asked_while_everything_holds(beside: Beside) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "arms"),
+    ("change", "fits"),
     [
-        ({"system_prompt": "Name the label."}, 1),
-        ({"detailed_prompt": "Name one of {labels}."}, 1),
-        ({"max_tokens": 17}, 2),
-        ({"targets": Targets(max_risk=0.05)}, 2),
-        ({"labels": (*factories.spec().labels, "cancel")}, 2),
-        ({"system": "append"}, 2),
+        ({"system_prompt": "Name the label."}, True),
+        ({"detailed_prompt": "Name one of {labels}."}, True),
+        ({"max_tokens": 17}, True),
+        ({"targets": Targets(max_risk=0.05)}, True),
+        ({"labels": (*factories.spec().labels, "cancel")}, True),
+        ({"system": "append"}, True),
+        ({"guarantee": "strict"}, True),
         # What changes no answer voids nothing.
-        ({"minimum_rows": 7, "guideline": "v2"}, 0),
+        ({"minimum_rows": 7, "guideline": "v2"}, False),
     ],
 )
 async def test_a_changed_route_is_calibrated_by_itself(
-    beside: Beside, change: dict[str, Any], arms: int
+    beside: Beside, change: dict[str, Any], fits: bool
 ) -> None:
     spec = factories.spec(**change)
     await announce(beside.world, version=3, champion=beside.world.adapter, spec=spec)
     fitted = await beside.look()
-    assert len(fitted) == arms
+    name = beside.world.adapter.adapter_id
+    assert [one.adapter_id for one in fitted] == ([None, name, None] if fits else [])
     assert digests(fitted) == {population(spec, one.adapter_id, "", 0) for one in fitted}
-    assert all((one.alpha, one.n) == (spec.targets.max_risk, 80) for one in fitted)
+    assert all(one.alpha == spec.targets.max_risk for one in fitted)
+    # Behind the adapter only what it is not trusted with.
+    assert [one.n == 60 for one in fitted] == ([True, True, False] if fits else [])
     # Once, also where the route was what it is before.
     await announce(beside.world, version=4, champion=beside.world.adapter)
     assert await beside.look() == await beside.look() == []
@@ -128,7 +132,7 @@ async def test_while_the_engine_is_away_it_is_looked_at_again(beside: Beside) ->
     with pytest.raises(Exception, match="does not answer"):
         await beside.parts.look()
     beside.world.engine.away = False
-    assert len(await beside.look()) == 2
+    assert len(await beside.look()) == 3
 
 
 async def test_a_challenger_is_calibrated_too(beside: Beside) -> None:
@@ -169,7 +173,7 @@ async def test_rows_whose_answer_is_no_label_any_more_are_left_out(beside: Besid
     spec = factories.spec(labels=factories.spec().labels[:2])
     await announce(beside.world, version=3, champion=beside.world.adapter, spec=spec)
     fitted = await beside.look()
-    assert {one.n for one in fitted} == {54}
+    assert {one.n for one in fitted if one.behind is None} == {40}
 
 
 async def test_a_form_that_is_not_held_is_asked_for_once(beside: Beside) -> None:
@@ -203,4 +207,4 @@ async def test_what_was_missed_while_the_route_moved_on_is_calibrated_when_it_co
     await announce(world, version=4, champion=world.adapter)
     assert await beside.look() == []
     await announce(world, version=5, champion=world.adapter, spec=changed)
-    assert len(await beside.look()) == 2
+    assert len(await beside.look()) == 3

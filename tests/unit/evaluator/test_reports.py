@@ -48,7 +48,7 @@ def content(n: int = 60) -> dict:
         mark(Contender("base"), rows, replies(0.3), spec),
         mark(Contender("challenger", CHALLENGER), rows, replies(0.8), spec),
     ]
-    found = judge(rows, answered, spec)
+    found = judge(rows, answered, spec, alpha=0.02)
     return {
         "evaluation_id": "e1",
         "route": factories.ROUTE,
@@ -62,9 +62,17 @@ def content(n: int = 60) -> dict:
         "reasons": list(found.gate.reasons),
         "rows": report_rows(rows, answered, spec),
         "tests": [test.model_dump() for test in found.gate.tests],
+        "groups": [group.model_dump() for group in found.gate.groups],
+        "rows_for_five_points": found.gate.rows_for_five_points,
+        "attempt": 1,
+        "alpha": 0.02,
+        "alpha_left": 0.03,
+        "guarantee": "strict",
+        "target": 0.0,
         "arms": [arm.model_dump() for arm in found.arms],
         "calibrations": [
-            {"adapter_id": key} | vars(value) for key, value in found.calibrations.items()
+            {"adapter_id": one.adapter_id, "behind": one.behind} | vars(one.calibration)
+            for one in found.calibrations
         ],
     }
 
@@ -82,9 +90,14 @@ async def test_evaluation_report_says_what_was_decided_and_escapes_every_text(
         "What was decided, and why" in html
         and "better than base" in html
         and "Confusion matrix" in html
+        and "Training buys" in html
+        and "Attempt 1 of this route, at a level of 2 %" in html
+        and "challenger behind" not in html
+        and "base behind challenger" in html
+        and "loss ruled out from" in html
     )
     assert "<script" not in html and "<img src=x" not in html and "&lt;img src=x" in html
-    assert html.count("data:image/svg+xml;base64,") == 2
+    assert html.count("data:image/svg+xml;base64,") == 4
     assert not re.search(r"(src|href)=\"(?!data:)", html)
 
 

@@ -31,14 +31,23 @@ def held_out_texts(n: int) -> list[tuple[str, str]]:
 
 
 def store_dataset(
-    blobs: BlobStore, folder: Path, rows: Sequence[tuple[str, str]], audit: int = 20
+    blobs: BlobStore,
+    folder: Path,
+    rows: Sequence[tuple[str, str]],
+    audit: int = 60,
+    rejected: int = 0,
 ) -> BlobRef:
+    """Store the rows, the first of them audited, and the first of these `rejected`."""
     folder.mkdir(parents=True)
     for split, part in (("audit", rows[:audit]), ("test", rows[audit:])):
         table = pa.table(
             {
                 "row_id": [f"{split}-{i}" for i in range(len(part))],
                 "answer": [label for _, label in part],
+                "label_source": [
+                    "rejected" if split == "audit" and i < rejected else "approved"
+                    for i in range(len(part))
+                ],
                 "messages": [json.dumps([{"role": "user", "content": text}]) for text, _ in part],
             }
         )
@@ -117,8 +126,16 @@ class ScriptedEngine:
 
 def handlers(world: SimpleNamespace) -> EventHandlers:
     """The handlers over what a test's world has."""
-    parts = ("jobs", "routes", "streams", "monitors")
-    return EventHandlers(**{name: getattr(world, name, None) for name in parts})
+    parts = ("jobs", "routes", "streams", "monitors", "answered")
+    looks = getattr(world, "looks", NoLooks())
+    return EventHandlers(**{name: getattr(world, name, None) for name in parts}, looks=looks)
+
+
+class NoLooks:
+    """What two people said of one answer is tested on its own."""
+
+    async def add(self, *_: object) -> None:
+        pass
 
 
 class NoReports:
