@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -22,6 +23,10 @@ NO_GATE = (
 VOID = (
     "no answer of {} is trusted: prompt, labels, schema, max_tokens, targets.max_risk or engine are"
     " others than when its confidence was calibrated; the evaluator does it again by itself"
+)
+FROZEN = (
+    "no adapter may challenge yet, since a rollback is fresh (frozen_until); 'ratchet routes"
+    " unfreeze' ends that"
 )
 NOT_HELD = (
     "the engine's grammar cannot hold answers to the form of this route, which is checked"
@@ -48,7 +53,9 @@ class Advice:
         adapters = [adapter.adapter_id for adapter in view.state.adapters]
         void = [one for one in (None, *adapters) if view.is_void(one, self.grammar)]
         named = ", ".join(one or "the base model" for one in void)
+        frozen = view.state.is_frozen(time.time())
         return [
+            *([FROZEN] if frozen else []),
             *([VOID.format(named)] if void else []),
             *([f"{NOT_HELD}: {flaw}"] if (flaw := self.grammar.flaw(view.form)) else []),
         ]

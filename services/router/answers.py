@@ -56,6 +56,8 @@ class ChatAnswer:
     tools: tuple[JsonObject, ...] = ()
     # A live answer that ended early.
     is_cut: bool = False
+    # Unsure only for want of a certificate.
+    is_provisional: bool = False
 
     @cached_property
     def choices(self) -> tuple[Choice, ...]:
@@ -156,6 +158,8 @@ def summary(answered: ChatAnswer) -> JsonObject:
     """Render the `ratchet` object of the body.
 
     `confidence` is P(correct), null while the arm is uncalibrated; `score` is the raw one.
+    `certified` says whether the threshold has a proof, and `provisional` that nothing but this is
+    missing.
     """
     confidence = answered.attempt.confidence
     return {
@@ -166,6 +170,8 @@ def summary(answered: ChatAnswer) -> JsonObject:
         "confidence": confidence.p_correct if confidence else None,
         "score": confidence.score if confidence else None,
         "threshold": confidence.threshold if confidence else None,
+        "certified": bool(confidence and confidence.certified),
+        "provisional": answered.is_provisional,
         "route_version": answered.route_version,
         "note": "; ".join(answered.notes) or None,
         "ignored": list(answered.ignored),
@@ -182,5 +188,7 @@ def completion_headers(answered: ChatAnswer) -> Mapping[str, str]:
         "x-ratchet-arm": answered.attempt.arm,
         "x-ratchet-adapter": answered.attempt.adapter_id or "none",
         "x-ratchet-route-version": str(answered.route_version),
+        "x-ratchet-certified": str(bool(confidence and confidence.certified)).lower(),
+        "x-ratchet-provisional": str(answered.is_provisional).lower(),
         "x-ratchet-confidence": "uncalibrated" if p_correct is None else f"{p_correct:.6f}",
     }

@@ -24,16 +24,18 @@ from services.router.label_tokens import LabelTokens
 from services.router.openai_route import refusal
 from services.router.other_upstreams import OtherUpstreams
 from services.router.passing import Passing
+from services.router.probation import Probation
 from services.router.reconcile import Reconciler
 from services.router.recordings import Recordings
 from services.router.repeats import Repeats
 from services.router.rollout import CanaryRule
-from services.router.routes_api import routes_api
+from services.router.routes_api import RoutesApi, routes_api
 from services.router.settings import Settings
 from services.router.shelf import Shelf
 from services.router.store.recorder import Recorder
 from services.router.store.repeats import RepeatStore
 from services.router.store.routes import RouteDatabase
+from services.router.store.trials import Trials
 from services.router.store.views import RouteViews
 from services.router.store.waiting import Waiting
 from services.router.table import RouteTable
@@ -77,6 +79,10 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     gateway = Gateway(table, chain, recorder, turns)
     rule = CanaryRule(settings.canary_share, settings.canary_requests, settings.canary_seconds)
     handlers = RouteHandlers(routes, rule)
+    trials = Trials(routes.tables)
+    waiting = Waiting(db, routes.tables.waiting)
+    canaries = Canaries(db, table, fleet, routes, rule, waiting, trials)
+    probation = Probation(db, table, routes, trials, settings.rollback_freeze_hours)
     reconciler = reconciler_by(settings, table, fleet, upstream, blobs)
     passing = passing_by(settings, table, recorder)
     advice = Advice(LabelTokens(upstream, settings.base_model), upstream.grammar)
@@ -93,7 +99,7 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         },
         http=[
             chat_api(chat),
-            routes_api(db, routes, table, fleet, advice),
+            routes_api(RoutesApi(db, routes, table, fleet, advice, canaries, probation)),
             elsewhere_api(),
         ],
         db=db,
@@ -102,7 +108,8 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         workers=[
             table.watch,
             reconciler.run,
-            Canaries(db, table, fleet, routes, rule, Waiting(db, routes.tables.waiting)).run,
+            canaries.run,
+            probation.run,
             repeats.tidy,
         ],
         sender=sender,

@@ -6,10 +6,13 @@ import asyncio
 import time
 from dataclasses import dataclass
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from services.router.fleet import Fleet
-from services.router.rollout import CanaryRule
+from services.router.rollout import CanaryRule, Seen
 from services.router.state import RouteState, RouteView
 from services.router.store.routes import RouteDatabase
+from services.router.store.trials import Trials
 from services.router.store.waiting import Waiting
 from services.router.table import RouteTable
 from shared.describing import describe
@@ -28,6 +31,7 @@ class Canaries:
     routes: RouteDatabase
     rule: CanaryRule
     waiting: Waiting
+    trials: Trials
 
     async def run(self) -> None:
         """Run until cancelled: begin, judge and end canaries."""
@@ -55,32 +59,52 @@ class Canaries:
             if view.canary_since is None:
                 await self._start(view.state.route, adapter_id)
             else:
-                await self._judge(view, adapter_id, time.time() - view.canary_since)
+                await self._judge(view, adapter_id)
 
     async def _start(self, route: str, adapter_id: str) -> None:
         async with self.db.transaction() as tx:
             await self.routes.start_canary(tx, route, adapter_id, time.time())
         await self.table.refresh()
 
-    async def _judge(self, view: RouteView, adapter_id: str, elapsed: float) -> None:
+    async def seen(self, connection: AsyncConnection, view: RouteView) -> Seen:
+        """Return what a running canary has shown."""
+        state = view.state
+        if state.challenger is None or view.canary_since is None:
+            return Seen(0, 0, 0.0)
+        route, adapter_id = state.route, state.challenger.adapter.adapter_id
+        old = state.champion.adapter_id if state.champion else None
+        began = view.canary_since
+        counts = await self.routes.canary_counts(connection, route, adapter_id)
+        compared = await self.trials.comparison(connection, route, adapter_id, old, began)
+        return Seen(
+            counts.asked, counts.failed, time.time() - began, left=counts.left, compared=compared
+        )
+
+    async def _judge(self, view: RouteView, adapter_id: str) -> None:
         async with self.db.read() as connection:
-            counts = await self.routes.canary_counts(connection, view.state.route, adapter_id)
+            seen = await self.seen(connection, view)
         asking = self.fleet.asking(adapter_id)
         await self.waiting.tell(adapter_id, asking)
-        waiting = asking + await self.waiting.elsewhere(adapter_id)
-        verdict, why = self.rule.verdict(
-            counts.asked, counts.failed, elapsed, waiting=waiting, left=counts.left
-        )
-        if verdict == "promote":
-            await self._move(view, view.state.promoted(), f"canary passed: {why}")
-        elif verdict == "retract":
-            await self._move(view, view.state.retracted(), f"canary stopped: {why}")
+        seen = seen._replace(waiting=asking + await self.waiting.elsewhere(adapter_id))
+        verdict = self.rule.verdict(seen, view.state.spec.canary.quiet)
+        if verdict.move == "promote":
+            because = f"canary passed: {verdict.because}"
+            await self._move(view, view.state.promoted(time.time()), because, seen.evidence)
+        elif verdict.move == "retract":
+            because = f"canary stopped: {verdict.because}"
+            await self._move(view, view.state.retracted(), because, seen.evidence)
 
-    async def _move(self, view: RouteView, to: RouteState, because: str) -> None:
+    async def _move(
+        self,
+        view: RouteView,
+        to: RouteState,
+        because: str,
+        evidence: dict[str, float] | None = None,
+    ) -> None:
         """Move the route unless its version changed meanwhile: a rollback in between wins."""
         async with self.db.transaction() as tx:
             if (await self.routes.load(tx, to.route)).version == view.state.version:
-                await self.routes.save(tx, view.state, to, because, "router")
+                await self.routes.save(tx, view.state, to, because, "router", evidence)
                 log("canary").info(
                     "route moved",
                     route=to.route,

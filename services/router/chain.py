@@ -73,6 +73,12 @@ class Course:
         return self.live is not None and self.live.has_begun
 
     @property
+    def judged_by(self) -> str | None:
+        """Return the calibration by which an adapter was not sure, for who is asked after it."""
+        confidence = self.tries[0].attempt.confidence if self.tries else None
+        return confidence.calibration_id if confidence else None
+
+    @property
     def left(self) -> float:
         """Return the seconds that are left."""
         return max(0.0, self.deadline - time.monotonic())
@@ -119,8 +125,13 @@ class Chain:
 
     def _base_is_no_help(self, course: Course) -> bool:
         """Say whether the base model is left out after an answer that was not trusted."""
-        route = course.view.state.route
-        if course.tries[0].formed and course.view.never_trusts(None, self.upstream.grammar):
+        route, spec = course.view.state.route, course.view.state.spec
+        first = course.tries[0]
+        # What lacks a certificate alone gives way to one, and to nothing less.
+        waits = first.is_provisional(spec.targets.max_risk)
+        guarantee = spec.guarantee if waits else "best-effort"
+        grammar = self.upstream.grammar
+        if first.formed and course.view.base_never_trusts(course.judged_by, grammar, guarantee):
             course.notes.append(
                 "the base model was not asked: by its calibration no answer of it is trusted here"
             )
@@ -220,10 +231,12 @@ class Chain:
             latency_ms=latency_ms,
             confidence=completion.confidence
             if terms.bounds != FREE
-            else course.view.calibrate(completion.confidence, adapter_id, self.upstream.grammar),
+            else course.view.calibrate(
+                completion.confidence, adapter_id, self.upstream.grammar, course.judged_by
+            ),
             prompt_tokens=completion.prompt_tokens,
             completion_tokens=completion.completion_tokens,
         )
         # A label is whole or none; anything else that was cut may end in the middle of a number.
         whole = completion.finish_reason != "length" or bool(spec.labels)
-        return Try(attempt, completion, whole and terms.fits(answers[0], spec))
+        return Try(attempt, completion, whole and terms.fits(answers[0], spec), spec.guarantee)

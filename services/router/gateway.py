@@ -94,12 +94,14 @@ class Gateway:
         """Return the answer, and whether the picked adapter failed."""
         pick, tries = course.pick, course.tries
         chosen, outcome = chosen_of(pick, tries)
+        targets = course.view.state.spec.targets
         wishes, tools = course.question.wishes, course.terms.bounds.tools
         answered = ChatAnswer(
             inference_id=course.live.inference_id if course.live else uuid7(),
             route=course.question.route,
             attempt=chosen.attempt,
             outcome=outcome,
+            is_provisional=outcome == "unsure" and chosen.is_provisional(targets.max_risk),
             route_version=course.view.state.version,
             attempts=tuple(one.attempt for one in tries),
             finish_reason=chosen.completion.finish_reason,
@@ -118,7 +120,7 @@ class Gateway:
     async def _cut(self, tenant: str, course: Course, started: float) -> None:
         """Record what was given of an answer whose app left, or whose engine broke off."""
         answered, _ = self._decide(course)
-        cut = replace(answered, is_cut=True, outcome="unsure")
+        cut = replace(answered, is_cut=True, outcome="unsure", is_provisional=False)
         latency_ms = (time.perf_counter() - started) * 1000
         pick, failed = course.pick, course.adapter_failed
         served = as_served(tenant, course.question, cut, latency_ms, pick.adapter_id, failed, None)

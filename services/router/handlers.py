@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.events import AdapterEvaluated, ReviewCompleted
 from services.router.rollout import CanaryRule, admit
 from services.router.store.routes import RouteDatabase
+from shared.clock import now
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class RouteHandlers:
     async def on_adapter_evaluated(self, tx: AsyncConnection, event: AdapterEvaluated) -> None:
         state = await self.routes.load(tx, event.route)
         served = await self.routes.served_before(tx, event.route, event.adapter.adapter_id)
-        decision = admit(event, state, served)
+        decision = admit(event, state, served, now().timestamp())
         if await self.routes.add_evaluation(tx, event, decision) and decision == "canary":
             because = f"evaluation {event.evaluation_id}: {'; '.join(event.reasons)}"
             challenged = state.challenged(event.adapter, self.canary_rule.share)
@@ -28,8 +29,11 @@ class RouteHandlers:
     async def on_review_completed(self, tx: AsyncConnection, event: ReviewCompleted) -> None:
         """Keep the outcome of the uniform sample, which alone may compare arms.
 
-        Everything else was sampled because it looked doubtful.
+        Everything else was sampled because it looked doubtful. A second look at a verdict is none
+        of its own.
         """
+        if event.second_of:
+            return
         if event.withdrawn:
             await self.routes.drop_outcome(tx, event.review_id)
         elif event.audit:

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from schemas.base import Arm
 from schemas.events import AdapterEvaluated
+from schemas.route import Quiet
+from services.router.evidence import EVIDENCE, Comparison, failure_evidence
 from services.router.state import RouteState
 
-# Share of failed or malformed answers that is nobody's fault.
-TOLERATED = 0.05
-# Failure rates that the guard is meant to find.
-SUSPECTS = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
-# An e-value of 20 retracts at most 1 of 20 good canaries, however often one looks (Ville's
-# inequality; docs/methods.md, section 6).
-EVIDENCE = 20.0
 # Callers that left before a challenger has answered anybody.
 SILENCES = 3
 
@@ -59,66 +53,120 @@ def pick_arm(state: RouteState, session: str, serving: Callable[[str], bool]) ->
     return Pick("base", None, waiting_for=state.champion.adapter_id)
 
 
-def failure_evidence(answered: int, failed: int) -> float:
-    """Return the e-value against "it fails in at most TOLERATED of its answers".
-
-    It is the mean of the likelihood ratios of SUSPECTS, and may be looked at after every answer.
-    """
-    logs = [
-        failed * math.log(rate / TOLERATED)
-        + (answered - failed) * math.log((1 - rate) / (1 - TOLERATED))
-        for rate in SUSPECTS
-    ]
-    return sum(math.exp(min(value, 700.0)) for value in logs) / len(SUSPECTS)
+Move = Literal["wait", "promote", "retract"]
 
 
-Verdict = tuple[Literal["wait", "promote", "retract"], str]
-"""What becomes of a canary, and why."""
+class Verdict(NamedTuple):
+    """What becomes of a canary, and why."""
+
+    move: Move
+    because: str = ""
+
+
+class Seen(NamedTuple):
+    """What a canary has shown so far."""
+
+    # Requests that it answered or failed, and of those the failed and the malformed ones.
+    asked: int
+    failed: int
+    # Seconds since it began.
+    elapsed: float
+    # Requests without an answer yet, and those whose callers left before it.
+    waiting: int = 0
+    left: int = 0
+    compared: Comparison = Comparison()
+
+    @property
+    def is_bad(self) -> bool:
+        """Say whether half of what it was given, or more, failed or broke the format."""
+        return 0 < self.asked <= 2 * self.failed
+
+    @property
+    def evidence(self) -> dict[str, float]:
+        """Return what the move is founded on, for its event."""
+        return {
+            "asked": self.asked,
+            "failed": self.failed,
+            "seconds": round(self.elapsed, 3),
+            "against_failures": failure_evidence(self.asked, self.failed),
+            "against_correctness": self.compared.evidence,
+            "pairs": self.compared.pairs,
+            "wins": self.compared.wins,
+            "losses": self.compared.losses,
+        }
 
 
 @dataclass(frozen=True)
 class CanaryRule:
-    """A canary gets `share` of the sessions and ends after `requests` answers or `seconds`."""
+    """A canary gets `share` of the sessions, and at least `requests` answers and `seconds`."""
 
     share: float
     requests: int
     seconds: float
 
-    def verdict(
-        self, asked: int, failed: int, elapsed: float, *, waiting: int = 0, left: int = 0
-    ) -> Verdict:
-        """Judge a canary by the requests it was given: `failed` of them it did not answer, or not
-        in form. `waiting` more have no answer yet, and of `left` the callers left before it.
+    def verdict(self, seen: Seen, quiet: Quiet) -> Verdict:
+        """Judge a canary by what it has shown.
+
+        Evidence against it counts at once. It passes with enough answers in form, whether or not
+        reviewers have come to any; with fewer only where the route wants that.
         """
-        if failure_evidence(asked, failed) >= EVIDENCE:
-            return "retract", f"{failed} of {asked} canary answers failed or broke the format"
-        if asked < self.requests and elapsed < self.seconds:
-            return "wait", ""
-        if asked == 0:
-            return of_silence(elapsed, waiting, left)
-        if failed == asked:
-            return "retract", f"it answered none of {asked} canary requests in form"
-        return "promote", f"{asked} canary answers in {elapsed:.0f} s, {failed} failed"
+        if why := objection(seen):
+            return Verdict("retract", why)
+        waiting = seen.asked == 0 and (seen.waiting or seen.left)
+        if seen.elapsed < self.seconds or waiting:
+            return Verdict("wait")
+        if seen.is_bad:
+            return self._of_bad(seen)
+        if seen.asked < self.requests and quiet == "wait":
+            return Verdict("wait")
+        return Verdict("promote", self._grounds(seen))
+
+    def _of_bad(self, seen: Seen) -> Verdict:
+        """Never promote it; whether it goes, the next answers show."""
+        if seen.asked < self.requests or seen.failed < seen.asked:
+            return Verdict("wait")
+        return Verdict("retract", f"it answered none of {seen.asked} canary requests in form")
+
+    def _grounds(self, seen: Seen) -> str:
+        if seen.asked == 0:
+            given = f"no request was given to it in {seen.elapsed:.0f} s"
+            return f"{given}: on the gate's evidence alone"
+        told = f"{seen.asked} canary answers in {seen.elapsed:.0f} s, {seen.failed} failed"
+        if seen.compared.pairs:
+            return f"{told}; {said(seen.compared)}"
+        if seen.asked < self.requests:
+            told += f" (the route does not wait for {self.requests})"
+        return f"{told}; on the gate's evidence, none of them was audited yet"
 
 
-def of_silence(elapsed: float, waiting: int, left: int) -> Verdict:
-    """Judge a challenger that has answered nobody."""
-    if left >= SILENCES:
-        return "retract", f"{left} callers left before it answered, and it answered nobody"
-    if waiting or left:
-        return "wait", ""
-    return "promote", f"no request was given to it in {elapsed:.0f} s: on the gate's evidence alone"
+def objection(seen: Seen) -> str | None:
+    """Return what proves that a challenger is bad, at any time."""
+    if failure_evidence(seen.asked, seen.failed) >= EVIDENCE:
+        return f"{seen.failed} of {seen.asked} canary answers failed or broke the format"
+    if seen.compared.evidence >= EVIDENCE:
+        return f"it is wrong more often than what it is to replace: {said(seen.compared)}"
+    if seen.asked == 0 and seen.left >= SILENCES:
+        return f"{seen.left} callers left before it answered, and it answered nobody"
+    return None
+
+
+def said(compared: Comparison) -> str:
+    return (
+        f"of {compared.pairs} audited pairs it alone was right in {compared.wins} and the other"
+        f" alone in {compared.losses}"
+    )
 
 
 Admission = Literal[
-    "canary", "rejected", "foreign", "served before", "compared with another champion"
+    "canary", "rejected", "foreign", "served before", "compared with another champion", "frozen"
 ]
 
 
-def admit(event: AdapterEvaluated, state: RouteState, served_before: bool) -> Admission:
-    """Decide whether an evaluated adapter may challenge.
+def admit(event: AdapterEvaluated, state: RouteState, served_before: bool, at: float) -> Admission:
+    """Decide whether an evaluated adapter may challenge, at a time in seconds since the epoch.
 
-    An adapter gets one canary ever, and only against the champion that it was proven to beat.
+    An adapter gets one canary ever, and only against the champion that it was proven to beat; none
+    gets one while a rollback is fresh.
     """
     tenant, _, name = state.route.partition("/")
     if not event.adapter.adapter_id.startswith(f"{tenant}--{name}@"):
@@ -127,6 +175,8 @@ def admit(event: AdapterEvaluated, state: RouteState, served_before: bool) -> Ad
         return "rejected"
     if served_before:
         return "served before"
+    if state.is_frozen(at):
+        return "frozen"
     beaten = next((arm for arm in event.arms if arm.arm == "champion"), None)
     if state.champion and (
         beaten is None or beaten.adapter_id not in (None, state.champion.adapter_id)

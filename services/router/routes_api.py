@@ -13,7 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import AdapterRef, JsonObject
 from services.router.advice import Advice, warnings_of
+from services.router.canary import Canaries
 from services.router.fleet import Fleet
+from services.router.probation import SECONDS_PER_HOUR, Probation
 from services.router.sent_route import SentRoute
 from services.router.state import RouteState, RouteView
 from services.router.store.routes import RouteDatabase
@@ -62,6 +64,8 @@ class RoutesApi:
     table: RouteTable
     fleet: Fleet
     advice: Advice
+    canaries: Canaries
+    probation: Probation
 
     async def put_route(self, sent: SentRoute, admin: Admin) -> Response:
         """Create a route, or give it a new spec. The same spec again changes nothing.
@@ -106,16 +110,22 @@ class RoutesApi:
         `before=<version>`.
         """
         view = await self._owned(tenant, name, reader)
-        challenger = view.state.challenger
+        route, challenger = view.state.route, view.state.challenger
         canary = None
         async with self.db.read() as connection:
-            history = await self.routes.history(connection, view.state.route, limit, before)
+            history = await self.routes.history(connection, route, limit, before)
             if challenger:
-                counts = await self.routes.canary_counts(
-                    connection, view.state.route, challenger.adapter.adapter_id
-                )
+                adapter_id = challenger.adapter.adapter_id
+                counts = await self.routes.canary_counts(connection, route, adapter_id)
                 canary = counts._asdict() | {"since": view.canary_since}
-        return await self._advised(view) | {"history": history, "canary": canary}
+                canary |= (await self.canaries.seen(connection, view)).evidence
+            needed = await self.routes.rows_for_five_points(connection, route)
+        return await self._advised(view) | {
+            "history": history,
+            "canary": canary,
+            "probation": await self.probation.shown(view),
+            "rows_for_five_points": needed,
+        }
 
     async def roll_back(
         self,
@@ -125,13 +135,26 @@ class RoutesApi:
         body: Annotated[Rollback, Body()] = Rollback(),  # noqa: B008
     ) -> JsonObject:
         """To the champion before this one, to `{"to": adapter_id}`, or to `{"to": "base"}`; ends a
-        running canary.
+        running canary. No adapter challenges it for a while (ROUTER_ROLLBACK_FREEZE_HOURS).
         """
         route = (await self._owned(tenant, name, admin)).state.route
         async with self.db.transaction() as tx:
             old = await self.routes.load(tx, route)
             target = await self._target(tx, old, body.to)
-            await self.routes.save(tx, old, old.rolled_back(target), body.because, admin.name)
+            until = time.time() + self.probation.freeze_hours * SECONDS_PER_HOUR
+            await self.routes.save(
+                tx, old, old.rolled_back(target, until), body.because, admin.name
+            )
+        await self.table.refresh()
+        return self._shown(await self.table.of(route, admin.tenant))
+
+    async def unfreeze(self, tenant: Id, name: Id, admin: Admin) -> JsonObject:
+        """Let adapters challenge again although a rollback is fresh."""
+        route = (await self._owned(tenant, name, admin)).state.route
+        async with self.db.transaction() as tx:
+            old = await self.routes.load(tx, route)
+            if old.is_frozen(time.time()):
+                await self.routes.save(tx, old, old.unfrozen(), "unfrozen by hand", admin.name)
         await self.table.refresh()
         return self._shown(await self.table.of(route, admin.tenant))
 
@@ -181,10 +204,10 @@ class RoutesApi:
                 mode="json", include={"version", "spec", "champion", "challenger", "previous"}
             )
             | {
+                "guarantee": state.spec.guarantee,
+                "frozen_until": state.frozen_until if state.is_frozen(time.time()) else None,
                 "calibrations": [
-                    fitted.model_dump(mode="json")
-                    for adapter_id in (None, *(one.adapter_id for one in state.adapters))
-                    if (fitted := view.fitted(adapter_id, self.advice.grammar))
+                    fitted.model_dump(mode="json") for fitted in view.in_use(self.advice.grammar)
                 ],
                 "loaded": {
                     adapter.adapter_id: self.fleet.serving(adapter.adapter_id)
@@ -195,15 +218,13 @@ class RoutesApi:
         )
 
 
-def routes_api(
-    db: Database, routes: RouteDatabase, table: RouteTable, fleet: Fleet, advice: Advice
-) -> APIRouter:
+def routes_api(api: RoutesApi) -> APIRouter:
     """Make the endpoints that `ratchet routes` and people call."""
-    api = RoutesApi(db, routes, table, fleet, advice)
     router = APIRouter(prefix="/v1", tags=["routes"])
     router.post("/routes")(api.put_route)
     router.get("/routes")(api.list_routes)
     router.get("/routes/{tenant}/{name}")(api.show_route)
     router.post("/routes/{tenant}/{name}/rollback")(api.roll_back)
+    router.post("/routes/{tenant}/{name}/unfreeze")(api.unfreeze)
     router.get("/inferences/{inference_id}")(api.show_inference)
     return router

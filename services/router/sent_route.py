@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from schemas.answers import check_labels, schema_flaw
 from schemas.base import JsonObject
-from schemas.route import BalanceRule, DriftRule, RetrainRule, ReviewRule, RouteSpec
+from schemas.route import BalanceRule, CanaryChoice, DriftRule, RetrainRule, ReviewRule, RouteSpec
 from shared.http import RequestBody, encoded_size
 
 MOST_LABELS = 1000
@@ -32,6 +32,7 @@ RouteName = Annotated[
 
 class SentReview(ReviewRule):
     drift_batch: Count = Field(default=200, ge=0)
+    daily_budget: Count = Field(default=200, ge=0)
 
 
 class SentBalance(BalanceRule):
@@ -43,6 +44,8 @@ class SentRetrain(RetrainRule):
     min_new_verdicts: Count = Field(default=200, ge=1)
     min_new_after_drift: Count = Field(default=100, ge=1)
     recipe: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")] = "tiny-cpu"
+    cooldown_hours: Annotated[float, Field(ge=0, le=8760)] = 0
+    most_a_week: Annotated[int, Field(ge=1, le=1000)] | None = None
 
 
 class SentDrift(DriftRule):
@@ -93,10 +96,15 @@ class SentRoute(RequestBody, RouteSpec):
     def spec(self, old: RouteSpec | None) -> RouteSpec:
         """Return the route as events carry it; `old` is what it was before, None for a new one.
 
-        A new route serves what apps say in system messages. Routes from before there was a choice
-        replace it until their owner chooses: another prompt voids what was calibrated.
+        A new route serves what apps say in system messages, trusts what is certified alone, and
+        waits for what its canaries say. Routes from before there was a choice go on as they were
+        until their owner chooses.
         """
         sent = self.model_dump()
+        if "guarantee" not in self.model_fields_set:
+            sent["guarantee"] = old.guarantee if old else "strict"
+        if "canary" not in self.model_fields_set:
+            sent["canary"] = (old.canary if old else CanaryChoice(quiet="wait")).model_dump()
         if "system" not in self.model_fields_set:
             sent["system"] = old.system if old else "append"
         return RouteSpec.model_validate(sent)

@@ -57,7 +57,9 @@ def as_served(
     failed: bool,
     repeat: KeptRepeat | None,
 ) -> Served:
-    """Put together what is recorded; only an unsure answer asks for a review."""
+    """Put together what is recorded; only an unsure answer asks for a review, and
+    none that lacks nothing but a certificate: review samples those.
+    """
     chosen = answered.attempt
     inference = InferenceRecorded(
         tenant=tenant,
@@ -79,9 +81,10 @@ def as_served(
         session=session_hash(asked.route, asked.session if asked.session_told else None),
         tools=answered.tools,
         cut=answered.is_cut,
+        provisional=answered.is_provisional,
     )
     review = None
-    if answered.outcome == "unsure" and not answered.is_cut:
+    if answered.outcome == "unsure" and not (answered.is_cut or answered.is_provisional):
         review = ReviewRequested(
             tenant=tenant,
             route=asked.route,

@@ -45,9 +45,15 @@ class Settings(ServiceSettings):
         5.0, ge=0, description="how long an adapter that serves no more stays loaded"
     )
     canary_share: float = Field(0.2, gt=0, le=1)
-    canary_requests: int = Field(20, ge=0, description="a canary ends after so many answers ...")
+    canary_requests: int = Field(20, ge=0, description="a canary has at least so many answers ...")
     canary_seconds: float = Field(
-        30.0, ge=0, description="... or after so long, whichever comes first"
+        30.0,
+        ge=0,
+        description="... and lasts at least so long; then a route with `canary.quiet: promote` does"
+        " not wait for the answers",
+    )
+    rollback_freeze_hours: float = Field(
+        24.0, ge=0, le=8760, description="after a rollback, how long no adapter may challenge"
     )
     max_messages: int = Field(200, ge=1)
     max_characters: int = Field(400_000, ge=1, description="of all messages together")

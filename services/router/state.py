@@ -11,7 +11,7 @@ from pydantic import Field
 from schemas.base import AdapterRef, Confidence, Message, Value
 from schemas.evaluation import Probe
 from schemas.events import CalibrationFitted, ChallengerState, RouteChanged
-from schemas.route import RouteSpec
+from schemas.route import Guarantee, RouteSpec
 from services.router.confidence import calibrated, is_confident
 from shared.rules import Form, Grammar, form_of, population
 
@@ -29,6 +29,13 @@ class RouteState(Value):
     # for calibrations of older releases, which do not name what they hold for.
     tuned_since: float = 0.0
     detailed_since: float = 0.0
+    # When the champion came, for as long as it may be rolled back by evidence; and until when a
+    # rollback keeps others out. Seconds since the epoch.
+    promoted_at: float | None = None
+    frozen_until: float = 0.0
+
+    def is_frozen(self, at: float) -> bool:
+        return at < self.frozen_until
 
     @property
     def route(self) -> str:
@@ -63,19 +70,36 @@ class RouteState(Value):
     def challenged(self, adapter: AdapterRef, share: float) -> RouteState:
         return self.next(challenger=ChallengerState(adapter=adapter, share=share))
 
-    def promoted(self) -> RouteState:
+    def promoted(self, at: float) -> RouteState:
         """Return the state with the challenger as champion; itself when there is no challenger."""
         if self.challenger is None:
             return self
-        return self.next(champion=self.challenger.adapter, previous=self.champion, challenger=None)
+        return self.next(
+            champion=self.challenger.adapter,
+            previous=self.champion,
+            challenger=None,
+            promoted_at=at,
+        )
 
     def retracted(self) -> RouteState:
         return self.next(challenger=None)
 
-    def rolled_back(self, to: AdapterRef | None) -> RouteState:
-        return self.next(champion=to, previous=None, challenger=None)
+    def rolled_back(self, to: AdapterRef | None, frozen_until: float) -> RouteState:
+        """Return the state with an earlier champion, which nothing challenges for a while."""
+        return self.next(
+            champion=to,
+            previous=None,
+            challenger=None,
+            promoted_at=None,
+            frozen_until=frozen_until,
+        )
 
-    def as_event(self, because: str, actor: str) -> RouteChanged:
+    def unfrozen(self) -> RouteState:
+        return self.next(frozen_until=0.0)
+
+    def as_event(
+        self, because: str, actor: str, evidence: dict[str, float] | None = None
+    ) -> RouteChanged:
         return RouteChanged(
             tenant=self.tenant,
             route=self.route,
@@ -85,6 +109,7 @@ class RouteState(Value):
             challenger=self.challenger,
             because=because,
             actor=actor,
+            evidence=evidence or {},
         )
 
 
@@ -98,6 +123,8 @@ class Asked(NamedTuple):
     adapter_id: str | None
     release: str
     step: int
+    # The calibration of the adapter that was not sure, where the base model is asked after it.
+    behind: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +132,7 @@ class RouteView:
     """A route with what its requests need, held in memory."""
 
     state: RouteState
-    # Of each arm the newest of each population, the oldest first.
+    # Of each arm the newest of each population and of what it stands behind, the oldest first.
     calibrations: tuple[CalibrationFitted, ...] = ()
     probes: dict[str, Probe | None] = field(default_factory=dict)
     # Seconds since the epoch; None until the challenger is proven to be loaded.
@@ -116,25 +143,52 @@ class RouteView:
     def form(self) -> Form:
         return form_of(self.state.spec)
 
-    def never_trusts(self, adapter_id: str | None, grammar: Grammar) -> bool:
-        """Say whether, by its calibration, no answer of an arm could be trusted, however sure."""
-        ends = (NO_CHANCE, CERTAIN)
-        judged = [self.calibrate(end, adapter_id, grammar) for end in ends]
-        return judged[0].p_correct is not None and not any(map(is_confident, judged))
+    def base_never_trusts(self, behind: str | None, grammar: Grammar, guarantee: Guarantee) -> bool:
+        """Say whether no answer of the base model could be trusted behind an adapter, however sure.
+
+        Where it is not calibrated only a strict route knows that.
+        """
+        fitted = self.fitted(None, grammar, behind)
+        if fitted is None:
+            return guarantee == "strict"
+        ends = (calibrated(end, fitted) for end in (NO_CHANCE, CERTAIN))
+        return not any(is_confident(end, guarantee) for end in ends)
 
     def calibrate(
-        self, confidence: Confidence, adapter_id: str | None, grammar: Grammar
+        self,
+        confidence: Confidence,
+        adapter_id: str | None,
+        grammar: Grammar,
+        behind: str | None = None,
     ) -> Confidence:
         """Add P(correct) to a confidence, where the arm is calibrated for just what serves."""
-        fitted = self.fitted(adapter_id, grammar)
+        fitted = self.fitted(adapter_id, grammar, behind)
         return calibrated(confidence, fitted) if fitted else confidence
 
-    def fitted(self, adapter_id: str | None, grammar: Grammar) -> CalibrationFitted | None:
-        """Return the calibration of an arm that holds for how it is asked now."""
-        asked = Asked(adapter_id, grammar.release, grammar.step(self.form))
+    def fitted(
+        self, adapter_id: str | None, grammar: Grammar, behind: str | None = None
+    ) -> CalibrationFitted | None:
+        """Return the calibration of an arm that holds for how it is asked now; of the base model
+        behind an adapter the one on the answers that adapter was unsure of.
+
+        Those are the hard ones: a certificate on all of them says nothing there, and only a
+        best-effort route makes do with it.
+        """
+        asked = Asked(adapter_id, grammar.release, grammar.step(self.form), behind)
         if asked not in self._fitted:
             self._fitted[asked] = self._find(asked)
         return self._fitted[asked]
+
+    def in_use(self, grammar: Grammar) -> list[CalibrationFitted]:
+        """Return the calibrations that requests are judged by now: of the base model asked first,
+        of each adapter, and of the base model behind it.
+        """
+        first = [self.fitted(None, grammar)]
+        for adapter in self.state.adapters:
+            own = self.fitted(adapter.adapter_id, grammar)
+            behind = self.fitted(None, grammar, own.calibration_id) if own else None
+            first += [own, behind]
+        return list({one.calibration_id: one for one in first if one}.values())
 
     def is_void(self, adapter_id: str | None, grammar: Grammar) -> bool:
         """Say whether an arm was calibrated, and only for something else than serves now."""
@@ -142,14 +196,21 @@ class RouteView:
         return known and self.fitted(adapter_id, grammar) is None
 
     def _find(self, asked: Asked) -> CalibrationFitted | None:
-        of_arm = [one for one in self.calibrations if one.adapter_id == asked.adapter_id]
-        wanted = population(self.state.spec, *asked)
+        of_arm = self._behind(asked.adapter_id, asked.behind)
+        wanted = population(self.state.spec, asked.adapter_id, asked.release, asked.step)
         for fitted in reversed(of_arm):
             if fitted.holds_for == wanted:
                 return fitted
         if asked.step == 0 and of_arm and all(one.holds_for is None for one in of_arm):
             return of_arm[-1] if self._holds_without_digest(of_arm[-1]) else None
         return None
+
+    def _behind(self, adapter_id: str | None, behind: str | None) -> list[CalibrationFitted]:
+        of_arm = [one for one in self.calibrations if one.adapter_id == adapter_id]
+        found = [one for one in of_arm if one.behind == behind]
+        if found or behind is None or self.state.spec.guarantee == "strict":
+            return found
+        return [one for one in of_arm if one.behind is None]
 
     def _holds_without_digest(self, fitted: CalibrationFitted) -> bool:
         """Say whether a calibration of an older release, which names nothing, still holds: the base

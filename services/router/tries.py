@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from schemas.base import Attempt
+from schemas.route import Guarantee
 from services.router.answers import Outcome
-from services.router.confidence import is_confident
+from services.router.confidence import is_confident, lacks_certificate
 from shared.rules import Completion
 
 
@@ -19,10 +20,16 @@ class Try:
     completion: Completion
     # Whether the answer has the form of the route's: what has not is trusted at no probability.
     formed: bool = True
+    guarantee: Guarantee = "best-effort"
 
     @property
     def trusted(self) -> bool:
-        return self.formed and is_confident(self.attempt.confidence)
+        return self.formed and is_confident(self.attempt.confidence, self.guarantee)
+
+    def is_provisional(self, max_risk: float) -> bool:
+        """Say whether a strict route would trust this answer if its threshold were certified."""
+        strict = self.guarantee == "strict" and self.formed and not self.trusted
+        return strict and lacks_certificate(self.attempt.confidence, max_risk)
 
 
 def choose(tries: Sequence[Try], fallback: bool) -> tuple[Try, Outcome]:

@@ -58,7 +58,13 @@ class RouteDatabase:
         raise RouteUnknown(route)
 
     async def save(
-        self, tx: AsyncConnection, old: RouteState | None, new: RouteState, because: str, actor: str
+        self,
+        tx: AsyncConnection,
+        old: RouteState | None,
+        new: RouteState,
+        because: str,
+        actor: str,
+        evidence: dict[str, float] | None = None,
     ) -> None:
         """Store a move, its history and its event in this transaction.
 
@@ -79,7 +85,7 @@ class RouteDatabase:
                 state=text,
             )
         )
-        await self.outbox.add(tx, new.as_event(because, actor))
+        await self.outbox.add(tx, new.as_event(because, actor, evidence))
 
     async def _swap(
         self, tx: AsyncConnection, old: RouteState | None, new: RouteState, text: str
@@ -156,6 +162,22 @@ class RouteDatabase:
         found = rows.scalar()
         return AdapterEvaluated.model_validate_json(found) if found else None
 
+    async def rows_for_five_points(self, connection: AsyncConnection, route: str) -> int | None:
+        """Return the held-out rows that the route's newest evaluation says a gain of five points
+        needs.
+        """
+        table = self.tables.evaluations
+        rows = await connection.execute(
+            select(table.c.event)
+            .where(table.c.route == route)
+            .order_by(table.c.evaluated_at.desc())
+            .limit(1)
+        )
+        found = rows.scalar()
+        if found is None:
+            return None
+        return AdapterEvaluated.model_validate_json(found).rows_for_five_points
+
     async def on_calibration_fitted(self, tx: AsyncConnection, event: CalibrationFitted) -> None:
         row = {
             "calibration_id": event.calibration_id,
@@ -163,6 +185,7 @@ class RouteDatabase:
             "adapter_id": event.adapter_id or BASE,
             "fitted_at": event.occurred_at.timestamp(),
             "holds_for": event.holds_for,
+            "behind": event.behind,
             "event": event.model_dump_json(),
         }
         await insert_once(tx, self.tables.calibrations, row)
@@ -190,6 +213,13 @@ class RouteDatabase:
         """Note when a canary began (seconds since the epoch), unless it began before."""
         row = {"route": route, "adapter_id": adapter_id, "started_at": at}
         await insert_once(tx, self.tables.canaries, row)
+
+    async def canary_began(
+        self, connection: AsyncConnection, route: str, adapter_id: str
+    ) -> float | None:
+        table = self.tables.canaries
+        wanted = (table.c.route == route) & (table.c.adapter_id == adapter_id)
+        return (await connection.execute(select(table.c.started_at).where(wanted))).scalar()
 
     async def canary_counts(
         self, connection: AsyncConnection, route: str, adapter_id: str

@@ -30,6 +30,7 @@ class Tables:
     canaries: Table
     waiting: Table
     outcomes: Table
+    trials: Table
     decisions: Table
     repeats: Table
 
@@ -43,6 +44,7 @@ def router_tables(metadata: MetaData) -> Tables:
         canaries=canaries_table(metadata),
         waiting=waiting_table(metadata),
         outcomes=outcomes_table(metadata),
+        trials=trials_table(metadata),
         decisions=decisions_table(metadata),
         repeats=repeats_table(metadata),
     )
@@ -86,6 +88,7 @@ def calibrations_table(metadata: MetaData) -> Table:
         Column("fitted_at", Float, nullable=False),
         # None where a release wrote it that named nothing.
         Column("holds_for", String(64)),
+        Column("behind", String(64)),
         Column("event", String, nullable=False),
     )
 
@@ -139,6 +142,24 @@ def outcomes_table(metadata: MetaData) -> Table:
         Column("verdict", String(16), nullable=False),
         Column("probability", Float, nullable=False),
         Column("at", Float, nullable=False),
+        Index("outcomes_of_route", "route", "at"),
+    )
+
+
+def trials_table(metadata: MetaData) -> Table:
+    """Make the table of champions that may still be rolled back, with what they failed in."""
+    return Table(
+        "trials",
+        metadata,
+        Column("route", String(200), primary_key=True),
+        Column("adapter_id", String(200), primary_key=True),
+        # Answers up to then are counted; seconds since the epoch.
+        Column("counted_to", Float(53), nullable=False),
+        Column("asked", BigInteger, nullable=False),
+        Column("failed", BigInteger, nullable=False),
+        Column("looks", Integer, nullable=False),
+        # The sums of a FailureWatch, as JSON.
+        Column("sums", String, nullable=False),
     )
 
 

@@ -50,10 +50,10 @@ class RouteViews:
         self, connection: AsyncConnection, adapters: set[str]
     ) -> dict[str, tuple[CalibrationFitted, ...]]:
         """Return the newest of each arm and population, by route: what a route was before, it may
-        be again.
+        be again. Of the base model it is the newest behind each calibration of an adapter, too.
         """
         table = self.tables.calibrations
-        population = (table.c.route, table.c.adapter_id, table.c.holds_for)
+        population = (table.c.route, table.c.adapter_id, table.c.holds_for, table.c.behind)
         rank = func.row_number().over(partition_by=population, order_by=table.c.fitted_at.desc())
         ranked = (
             select(table.c.route, table.c.event, table.c.fitted_at, rank.label("rank"))
@@ -118,8 +118,20 @@ def view(
     return RouteView(
         state=state,
         probes={adapter_id: probes.get(RouteArm(route, adapter_id)) for adapter_id in ids},
-        calibrations=tuple(
-            fitted for fitted in calibrations.get(route, ()) if fitted.adapter_id in (None, *ids)
-        ),
+        calibrations=in_use(calibrations.get(route, ()), ids),
         canary_since=canaries.get(RouteArm(route, challenger)) if challenger else None,
+    )
+
+
+def in_use(
+    calibrations: tuple[CalibrationFitted, ...], adapters: list[str]
+) -> tuple[CalibrationFitted, ...]:
+    """Leave out those of other adapters, and of the base model behind a calibration that is none
+    of these any more.
+    """
+    known = {one.calibration_id for one in calibrations if one.adapter_id in adapters}
+    return tuple(
+        one
+        for one in calibrations
+        if one.adapter_id in adapters or (one.adapter_id is None and one.behind in (None, *known))
     )

@@ -10,6 +10,7 @@ from sqlalchemy import insert
 
 from schemas.base import AdapterRef
 from schemas.evaluation import Probe
+from schemas.route import CanaryChoice
 from tests import factories
 from tests.unit.router.conftest import Running
 from tests.unit.router.fakes import until
@@ -21,6 +22,8 @@ SAW_DELIVERY = Probe(
     base_logprob=-0.2,
     base_answer="delivery",
 )
+
+PATIENT = factories.spec(canary=CanaryChoice(quiet="wait"))
 
 
 def proven(router: Running, adapter: AdapterRef) -> bool:
@@ -246,12 +249,12 @@ async def test_a_verdict_against_another_champion_promotes_nothing(router: Runni
 
 @pytest.fixture
 def settings_with_canary(settings: dict[str, Any]) -> None:
-    settings.update(canary_share=0.5, canary_requests=20, canary_seconds=600.0)
+    settings.update(canary_share=0.5, canary_requests=20, canary_seconds=0.0)
 
 
 @pytest.mark.usefixtures("settings_with_canary")
 async def test_a_canary_takes_its_share_of_sessions_and_then_all(router: Running) -> None:
-    await router.create()
+    await router.create(PATIENT)
     adapter = router.adapter()
     await router.handle(factories.evaluated(adapter=adapter, probe=SAW_DELIVERY))
     await until(lambda: proven(router, adapter))
@@ -269,7 +272,7 @@ async def test_a_canary_takes_its_share_of_sessions_and_then_all(router: Running
 
 @pytest.mark.usefixtures("settings_with_canary")
 async def test_a_canary_that_breaks_the_format_is_stopped_by_its_answers(router: Running) -> None:
-    await router.create()
+    await router.create(PATIENT)
     router.vllm.answers = lambda model, messages: (
         ("delivery", -0.2)
         if model == "base"

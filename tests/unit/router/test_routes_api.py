@@ -5,10 +5,13 @@ Postgres.
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import pytest
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, func, select
 
+from services.router.handlers import RouteHandlers
+from services.router.rollout import CanaryRule
 from services.router.state import RouteState
 from services.router.store.routes import RouteDatabase, RouteMoved
 from services.router.store.views import RouteViews
@@ -162,3 +165,14 @@ async def test_the_apps_context_arrives(router: Running) -> None:
         messages[1],
     ]
     assert answer["ratchet"]["ignored"] == []
+
+
+async def test_a_second_look_is_no_outcome(db: Database, routes: RouteDatabase) -> None:
+    # Verdicts ask no rule of canaries.
+    handlers = RouteHandlers(routes, cast(CanaryRule, None))
+    async with db.transaction() as tx:
+        await handlers.on_review_completed(tx, factories.review(audit=True, second_of="r1"))
+        table = routes.tables.outcomes
+        assert (await tx.execute(select(func.count()).select_from(table))).scalar_one() == 0
+        await handlers.on_review_completed(tx, factories.review(audit=True))
+        assert (await tx.execute(select(func.count()).select_from(table))).scalar_one() == 1

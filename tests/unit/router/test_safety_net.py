@@ -11,7 +11,7 @@ import openai
 import pytest
 
 from services.router import breakers, chain
-from services.router.rollout import CanaryRule
+from services.router.rollout import CanaryRule, Seen
 from tests import factories
 from tests.unit.router.conftest import Running
 from tests.unit.router.fakes import until
@@ -155,14 +155,14 @@ async def test_a_champion_that_hangs_rests_though_its_callers_are_impatient(
 
 def test_what_was_asked_and_never_answered_is_no_evidence_for_it() -> None:
     rule = CanaryRule(share=0.2, requests=20, seconds=3)
-    assert rule.verdict(0, 0, 3.0, waiting=2) == ("wait", "")
-    assert rule.verdict(1, 1, 3.0)[0] == "retract"
-    assert rule.verdict(0, 0, 3.0, left=2) == ("wait", "")
-    assert rule.verdict(0, 0, 3.0, left=3)[0] == "retract"
-    assert rule.verdict(20, 0, 3.0, left=30)[0] == "promote"
-    verdict, why = rule.verdict(0, 0, 3.0)
-    assert verdict == "promote" and why.startswith("no request was given to it")
-    assert rule.verdict(20, 1, 1.0)[0] == "promote"
+    assert rule.verdict(Seen(0, 0, 3.0, waiting=2), "promote") == ("wait", "")
+    assert rule.verdict(Seen(1, 1, 3.0), "promote") == ("wait", "")
+    assert rule.verdict(Seen(3, 3, 1.0), "promote").move == "retract"
+    assert rule.verdict(Seen(0, 0, 3.0, left=2), "promote") == ("wait", "")
+    assert rule.verdict(Seen(0, 0, 3.0, left=3), "promote").move == "retract"
+    assert rule.verdict(Seen(20, 0, 3.0, left=30), "wait").move == "promote"
+    assert rule.verdict(Seen(0, 0, 3.0), "wait") == ("wait", "")
+    assert rule.verdict(Seen(0, 0, 3.0), "promote").because.startswith("no request was")
 
 
 async def test_a_question_that_nobody_answers_counts_for_the_adapter(router: Running) -> None:
