@@ -24,6 +24,7 @@ def system_status(home: Home) -> JsonObject:
     routes, no_routes = served_routes(
         state["urls"].get("router"), home.credentials().get("admin", "")
     )
+    accuracy = live_accuracy(state["urls"].get("evaluator"), home.credentials().get("admin", ""))
     problems = [
         *trouble,
         *no_routes,
@@ -44,7 +45,7 @@ def system_status(home: Home) -> JsonObject:
         "advice": log_advice(event_log, state["kafka"]),
         "parts": parts,
         "lag": behind,
-        "routes": routes,
+        "routes": [route | {"accuracy": accuracy.get(route["route"])} for route in routes],
         "problems": problems,
     }
 
@@ -128,6 +129,19 @@ def served_routes(router: str | None, key: str) -> tuple[list[JsonObject], list[
         ], []
     except RatchetError as error:
         return [], [str(error)]
+
+
+def live_accuracy(evaluator: str | None, key: str) -> dict[str, JsonObject]:
+    """Return how often each route was right lately, by its name; none where nobody can say: that
+    the evaluator is away is a problem by itself.
+    """
+    if not evaluator:
+        return {}
+    try:
+        found = Client({"evaluator": evaluator}, key).get("evaluator", "/v1/accuracy")
+    except RatchetError:
+        return {}
+    return {each["route"]: each["estimate"] for each in found["items"] if each["arm"] == "all"}
 
 
 def summary(route: JsonObject) -> JsonObject:

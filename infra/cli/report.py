@@ -95,7 +95,7 @@ def print_routes(console: Console, routes: list[JsonObject]) -> None:
 
 
 def routes_table(routes: list[JsonObject]) -> Table:
-    table = plain_table("route", "version", "champion", "challenger", "share")
+    table = plain_table("route", "version", "champion", "challenger", "share", "right lately")
     for route in routes:
         share = route["challenger_share"]
         table.add_row(
@@ -104,8 +104,16 @@ def routes_table(routes: list[JsonObject]) -> Table:
             route["champion"] or "base model",
             route["challenger"] or "",
             f"{share:.0%}" if share is not None else "",
+            right_lately(route.get("accuracy")),
         )
     return table
+
+
+def right_lately(accuracy: JsonObject | None) -> str:
+    """Show the share of right answers with its interval of 95 %."""
+    if accuracy is None:
+        return "too few verdicts"
+    return f"{accuracy['accuracy']:.1%} ({accuracy['low']:.1%} to {accuracy['high']:.1%})"
 
 
 def span(seconds: float) -> str:

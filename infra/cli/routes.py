@@ -21,11 +21,6 @@ from shared.errors import RatchetError
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode="rich", help="List, create, show and roll back routes."
 )
-# Until the gate uses it.
-ACCURACY_UNUSED = (
-    "targets.accuracy is not used by the gate yet: an adapter is promoted when it is proven better"
-    " than what serves, however good that is"
-)
 Name = Annotated[str, typer.Argument(help="tenant/name, as apps write it in 'model'.")]
 
 
@@ -62,9 +57,9 @@ def create(
     [dim]$[/] ratchet routes create examples/support/route.yaml
     """
     spec = read_route(file)
-    if "accuracy" in spec.targets.model_fields_set:
-        typer.echo(ACCURACY_UNUSED, err=True)
-    route = find_client(home).post("router", "/v1/routes", spec.model_dump(mode="json"))
+    # What the file leaves out the router decides: new routes begin otherwise than old ones were.
+    sent = spec.model_dump(mode="json", exclude_unset=True)
+    route = find_client(home).post("router", "/v1/routes", sent)
     for warning in route.get("warnings", []):
         typer.echo(f"! {warning}", err=True)
     typer.echo(
@@ -109,6 +104,16 @@ def rollback(
         f"{name} is at version {state['version']}, served by"
         f" {champion['adapter_id'] if champion else 'the base model'}"
     )
+
+
+@app.command()
+def unfreeze(name: Name, home: HomePath = DEFAULT_HOME) -> None:
+    """Let adapters challenge again although a rollback is fresh.
+
+    [dim]$[/] ratchet routes unfreeze acme/support-triage
+    """
+    state = find_client(home).post("router", f"/v1/routes/{name}/unfreeze", {})
+    typer.echo(f"{name} is at version {state['version']}; the next proven adapter may challenge")
 
 
 def read_route(file: Path) -> RouteSpec:

@@ -30,12 +30,11 @@ CANARY = 40
 # product is in the news.
 LATE_SHARE = 0.6
 MORE_LATE_SHARE = 0.8
-# Of the answers before the first version, never trained on; more where few are left to judge by:
-# under 30 an adapter is not calibrated, so never trusted.
+# Of the answers before the first version, never trained on; more where few are left to judge by: on
+# fewer than 45 the gate tests nothing, and of 60 that are expected so few come once in 50 times.
 AUDIT_RATE = 0.2
-MOST_AUDITED = 0.4
-JUDGED_ON = 45
-TEST_SHARE = 0.1
+MOST_AUDITED = 0.5
+JUDGED_ON = 60
 # The windows of drift at full length (docs/methods.md, section 5), and the least a route allows.
 REFERENCE = 80
 LEAST_REFERENCE = 30
@@ -160,8 +159,7 @@ def plan_both_acts(everyday: Counter[str], late: Counter[str]) -> Plan | None:
 
 def audit_rate(baseline: int) -> float:
     """Return the share that is audited, so that enough rows judge the first version."""
-    needed = (JUDGED_ON / baseline - TEST_SHARE) / (1 - TEST_SHARE)
-    return round(min(MOST_AUDITED, max(AUDIT_RATE, needed)), 2)
+    return round(min(MOST_AUDITED, max(AUDIT_RATE, JUDGED_ON / baseline)), 2)
 
 
 def minimum(rows: float, labels: Counter[str]) -> int:

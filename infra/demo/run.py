@@ -36,6 +36,7 @@ REVIEWERS = ("reviewer-1", "reviewer-2", "reviewer-3")
 HURRIED = {
     "ROUTER_CANARY_SHARE": "0.5",
     "ROUTER_CANARY_REQUESTS": "10",
+    "ROUTER_CANARY_SECONDS": "1",
     "EVALUATOR_ERROR_ARL": "500",
 }
 

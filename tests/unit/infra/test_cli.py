@@ -147,24 +147,26 @@ def test_a_route_file_that_is_wrong_says_where(text: str, words: str, tmp_path: 
     assert (result.exit_code, words in result.stderr) == (1, True)
 
 
-@pytest.mark.parametrize(("targets", "warned"), [("{accuracy: 0.8}", True), ("{}", False)])
-def test_a_target_that_has_no_effect_is_warned_of(
-    targets: str, warned: bool, tmp_path: Path
+def test_a_route_is_sent_as_its_file_says_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """What the file leaves out the router decides: new routes are strict, old ones stay as they
+    are.
+    """
+    sent = []
+
+    class Client:
+        def post(self, service: str, path: str, body: dict) -> dict:
+            sent.append((service, path, body))
+            return {"version": 2}
+
+    monkeypatch.setattr("infra.cli.routes.find_client", lambda home: Client())
     file = tmp_path / "route.yaml"
-    file.write_text(
-        f"name: acme/x\nlabels: [a, b]\nsystem_prompt: s\ndetailed_prompt: d\ntargets: {targets}\n"
-    )
-    result = run(
-        "routes",
-        "create",
-        str(file),
-        RATCHET_HOME=str(tmp_path),
-        RATCHET_URL="http://127.0.0.1:1",
-        RATCHET_API_KEY="rk_x",  # pragma: allowlist secret
-    )
-    assert ("targets.accuracy is not used by the gate yet" in result.stderr) is warned
-    assert "router does not answer" in result.stderr
+    file.write_text("name: acme/x\nlabels: [a, b]\nsystem_prompt: s\ndetailed_prompt: d\n")
+    assert run("routes", "create", str(file)).exit_code == 0
+    assert sent[0][2].keys() == {"name", "labels", "system_prompt", "detailed_prompt"}
+    assert run("routes", "unfreeze", "acme/x").exit_code == 0
+    assert sent[1][:2] == ("router", "/v1/routes/acme/x/unfreeze")
 
 
 def test_what_an_owner_should_know_of_a_route_stands_below_the_table(

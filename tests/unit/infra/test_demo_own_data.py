@@ -124,7 +124,7 @@ def closes(plan: Plan) -> None:
 
 
 def test_few_rows_are_judged_by_a_larger_share() -> None:
-    assert audit_rate(370) == 0.2 and audit_rate(150) == 0.22 and audit_rate(110) == 0.34
+    assert audit_rate(370) == 0.2 and audit_rate(150) == 0.4 and audit_rate(110) == 0.5
 
 
 @pytest.mark.parametrize(
