@@ -6,7 +6,7 @@ SECRETS = --disable-plugin HexHighEntropyString --disable-plugin Base64HighEntro
   --exclude-lines 'user:password@' --exclude-files '^(constraints.*|tests/unit/shared/(test_redaction|redaction_corpus)\.py)$$'
 export PYTHONDONTWRITEBYTECODE =# many images set it, and then every command compiles its imports again
 .DEFAULT_GOAL := help
-.PHONY: help setup venv up down demo test test-faults test-clients soak check format house schemas flow migration env-example lock clean
+.PHONY: help setup venv up down demo test test-faults simulate test-clients soak check format house schemas flow migration env-example lock clean
 
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -24,6 +24,8 @@ test: venv ## unit, contract and pipeline tests (ARGS="tests/unit -k gate")
 	.venv/bin/python -m pytest $(ARGS)
 test-faults: venv ## kill, stop, cut off and poison everything (FAULT_KILLS=1000 FAULT_SEED=7 ARGS="-k kills")
 	.venv/bin/python -m pytest -m faults $(ARGS)
+simulate: venv ## try every promise with a number on simulated truth; writes docs/guarantees.md
+	.venv/bin/python -m tests.simulations $(ARGS)
 test-clients: venv ## try LangChain, pydantic-ai, the AI SDK and others against the router
 	@test -x .clients/bin/python || $(PYTHON) -m venv .clients
 	.clients/bin/pip install --quiet --requirement tests/clients/requirements.txt
