@@ -110,6 +110,7 @@ class World:
                 "vllm_url": self.vllm["serving"],
                 "adapter_cache": f"{self.folder}/serving",
                 "canary_requests": 2,
+                "canary_seconds": 0.5,
                 "canary_share": 0.5,
             },
             "evaluator": {

@@ -35,7 +35,7 @@ from tests.pipeline.memory_log import MemoryLog, Running
 from tests.unit.router.fakes import FakeVllm, served
 from tests.unit.trainer.worlds import Fake, succeeds
 
-MESSAGES = {
+SAID = {
     "delivery": [
         "Where is my parcel with the blue lamp",
         "The courier never rang at our door on Friday",
@@ -64,6 +64,15 @@ MESSAGES = {
         "I returned both chairs and expect the sum",
         "Chargeback or do you settle it yourselves",
     ],
+}
+
+
+# The gate judges by 45 audited answers or more.
+MESSAGES = {
+    label: [
+        f"{text}{more}" for more in ("", ", please", ", today", ", Anna", "?") for text in texts
+    ]
+    for label, texts in SAID.items()
 }
 
 
@@ -96,6 +105,7 @@ class World:
                     vllm_url=vllm["serving"],
                     adapter_cache=folder / "serving",
                     canary_requests=2,
+                    canary_seconds=0.5,
                     canary_share=1.0,
                     reconcile_seconds=0.05,
                 ),
@@ -180,7 +190,7 @@ async def test_a_correction_becomes_the_answer_and_leads_back_to_its_reviewer(wo
     spec = factories.spec(
         labels=("delivery", "refund"),
         label_descriptions={},
-        review={"rate": 1.0, "audit_rate": 0.3},
+        review={"rate": 1.0, "audit_rate": 0.5},
         minimum_rows=4,
         minimum_per_label=1,
         retrain={"min_new_verdicts": 1000},

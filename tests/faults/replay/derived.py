@@ -85,7 +85,8 @@ REBUILDS: Mapping[str, Rebuild] = {
             Derived(
                 "items",
                 ("tenant", "inference_id"),
-                ("route", "coin", "unsure", "asked"),
+                ("route", "coin", "unsure", "asked", "provisional_on"),
+                settled="second_of is not null",
                 forgets=FORGOTTEN,
                 forgets_after=KEPT,
                 without="item_id, which is a new one each time",
@@ -94,7 +95,7 @@ REBUILDS: Mapping[str, Rebuild] = {
                 "items",
                 ("tenant", "inference_id"),
                 ("state", "audit", "probability", "reason", "complaint", "suggestion"),
-                settled="state = 'done'",
+                settled="state = 'done' or second_of is not null",
                 forgets=FORGOTTEN,
                 forgets_after=KEPT,
                 without=(
@@ -102,8 +103,20 @@ REBUILDS: Mapping[str, Rebuild] = {
                 ),
             ),
             Derived("drift_batches", ("route",), ("drift_id", "remaining")),
+            Derived("budgets", ("route", "day"), ("taken",)),
+            Derived(
+                "comparisons",
+                ("comparison_id",),
+                ("tenant", "route", "evaluation_id"),
+                forgets="pairs of answers, after REVIEW_KEEP_DAYS",
+                forgets_after=KEPT,
+                without="asked, which a judgement empties, and claims and judgements",
+            ),
         ),
-        {"secrets": "made at random"},  # pragma: allowlist secret
+        {
+            "secrets": "made at random",  # pragma: allowlist secret
+            "skips": "what reviewers did not decide",
+        },
     ),
     "dataset-builder": Rebuild(
         (
@@ -174,15 +187,34 @@ REBUILDS: Mapping[str, Rebuild] = {
                     "audit",
                     "probability",
                     "score",
+                    "asked",
+                    "reason",
+                    "predicted",
                 ),
             ),
+            Derived(
+                "answered",
+                ("route", "day", "arm", "adapter_id"),
+                ("since", "answers", "predicted", "squared"),
+            ),
             Derived("feedback", ("feedback_id",), ("inference_id", "route", "kind", "value", "at")),
+            Derived(
+                "looks",
+                ("review_id",),
+                ("inference_id", "route", "reviewer", "verdict", "answer", "is_second"),
+            ),
+            Derived(
+                "judgements",
+                ("comparison_id", "judge"),
+                ("judgement", "given_by"),
+            ),
         ),
         {
             "populations": "for what was calibrated, by what the engine answered",
             "monitors": "moved by the watch, which compares windows in its own time",
             "drift_alarms": "raised by the watch",
             "evaluations": "made by jobs",
+            "pairings": "made by jobs",
             **ATTEMPTS,
         },
     ),
@@ -191,7 +223,7 @@ REBUILDS: Mapping[str, Rebuild] = {
             Derived(
                 "calibrations",
                 ("calibration_id",),
-                ("route", "adapter_id", "fitted_at", "holds_for", "event"),
+                ("route", "adapter_id", "fitted_at", "holds_for", "behind", "event"),
             ),
             Derived(
                 "evaluations",
@@ -210,6 +242,7 @@ REBUILDS: Mapping[str, Rebuild] = {
             "route_history": "as routes",
             "canaries": "begun by a worker",
             "canary_waiting": "questions at the engine now",
+            "trials": "counted by a worker, from decisions",
             "decisions": "answers that were given over HTTP",
             "repeats": "as decisions",
         },
