@@ -37,7 +37,9 @@ HURRIED = {
     "ROUTER_CANARY_SHARE": "0.5",
     "ROUTER_CANARY_REQUESTS": "10",
     "ROUTER_CANARY_SECONDS": "1",
-    "EVALUATOR_ERROR_ARL": "500",
+    # Two blocks of labels as bad as act 2 makes them reach it, and two as in act 1 do not: the demo
+    # has about 60 audited labels, and at 500 drift was missed in one of two runs.
+    "EVALUATOR_ERROR_ARL": "60",
 }
 
 
