@@ -43,24 +43,18 @@ def tango_z(wins: int, losses: int, n: int, margin: float) -> float:
 
 def most_loss(wins: int, losses: int, n: int) -> float:
     """Return the smallest loss of accuracy that is ruled out at 95 %, in [0, 1]: 0 where any is."""
-    needed = float(norm.isf(RULED_OUT))
-
-    def excess(margin: float) -> float:
-        return tango_z(wins, losses, n, margin) - needed
-
-    if n == 0 or excess(1 - 1e-9) < 0:
-        return 1.0
-    return 0.0 if excess(1e-9) >= 0 else float(brentq(excess, 1e-9, 1 - 1e-9, xtol=1e-6))
+    return max(0.0, _not_ruled_out(wins, losses, n, RULED_OUT))
 
 
 def gain_interval(wins: int, losses: int, n: int) -> tuple[float, float]:
     """Return the 95 % interval of what ours gains on theirs, in [-1, 1]."""
-    return -_not_ruled_out(wins, losses, n), _not_ruled_out(losses, wins, n)
+    level = RULED_OUT / 2
+    return -_not_ruled_out(wins, losses, n, level), _not_ruled_out(losses, wins, n, level)
 
 
-def _not_ruled_out(wins: int, losses: int, n: int) -> float:
-    """Return the largest loss that is not ruled out at 97.5 %; below 0 where a gain is proven."""
-    needed = float(norm.isf(RULED_OUT / 2))
+def _not_ruled_out(wins: int, losses: int, n: int, level: float) -> float:
+    """Return the largest loss that is not ruled out at a level; below 0 where a gain is proven."""
+    needed = float(norm.isf(level))
     least, most = -1 + 1e-9, 1 - 1e-9
     if n == 0 or tango_z(wins, losses, n, most) < needed:
         return 1.0

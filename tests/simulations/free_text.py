@@ -1,4 +1,4 @@
-"""Adapters for free text: people judge pairs of answers until it is clear which is better (P16)."""
+"""Adapters for free text: people judge pairs of answers until it is clear which is better."""
 
 from __future__ import annotations
 

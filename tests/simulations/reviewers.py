@@ -1,4 +1,4 @@
-"""Reviewers who let wrong answers pass, skip them, or correct them wrongly (P5, P19)."""
+"""Reviewers who let wrong answers pass, skip them, or correct them wrongly."""
 
 from __future__ import annotations
 
