@@ -18,7 +18,7 @@ def every_inference_is_looked_at(evidence: Evidence, numbers: Counter[str]) -> I
     met = {
         row["inference_id"]
         for row in evidence.tables["review"]["items"]
-        if row["state"] != "awaited"
+        if row["state"] != "awaited" and row["second_of"] is None
     }
     numbers["items"] += len(met)
     yield from missing("lost", "items of review", inferences, met)
@@ -26,7 +26,10 @@ def every_inference_is_looked_at(evidence: Evidence, numbers: Counter[str]) -> I
 
 
 def verdicts_and_feedback_are_kept(evidence: Evidence, numbers: Counter[str]) -> Iterator[Finding]:
-    verdicts = {row.body["review_id"] for row in evidence.sent("review-completed")}
+    given = [row.body for row in evidence.sent("review-completed")]
+    # Verdicts on answers that one person has judged already only tell how often reviewers err.
+    first = [verdict for verdict in given if not verdict.get("second_of")]
+    verdicts = {verdict["review_id"] for verdict in first}
     feedback = {row.body["feedback_id"] for row in evidence.sent("feedback-recorded")}
     numbers["verdicts"] += len(verdicts)
     for service, table in (("dataset-builder", "verdicts"), ("evaluator", "reviews")):
@@ -41,9 +44,7 @@ def verdicts_and_feedback_are_kept(evidence: Evidence, numbers: Counter[str]) ->
             feedback,
             [row["feedback_id"] for row in evidence.tables[service]["feedback"]],
         )
-    audited = {
-        row.body["review_id"] for row in evidence.sent("review-completed") if row.body["audit"]
-    }
+    audited = {verdict["review_id"] for verdict in first if verdict["audit"]}
     yield from same(
         "outcomes of router",
         audited,

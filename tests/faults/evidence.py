@@ -24,7 +24,7 @@ EventKey = tuple[str, str]  # topic, event id
 READ_SECONDS = 60.0
 DOMAIN = {
     "capture": {"ledger": "public_id"},
-    "review": {"items": "item_id, inference_id, state"},
+    "review": {"items": "item_id, inference_id, second_of, state"},
     "dataset-builder": {
         "verdicts": "review_id",
         "feedback": "feedback_id",

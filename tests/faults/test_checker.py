@@ -89,12 +89,19 @@ def digest(evidence: Evidence) -> None:
 def tables(captured: str, chat: str, dataset_event: str, trained_event: str, state: str) -> dict:
     routes = [{"route": factories.ROUTE, "version": 1}]
     job = {"state": "finished", "error": None}
+    item = {"second_of": None}
     return {
         "capture": {"ledger": []},
         "review": {
             "items": [
-                {"item_id": "item-1", "inference_id": captured, "state": "done"},
-                {"item_id": "item-2", "inference_id": chat, "state": "set_aside"},
+                item | {"item_id": "item-1", "inference_id": captured, "state": "done"},
+                item | {"item_id": "item-2", "inference_id": chat, "state": "set_aside"},
+                {
+                    "item_id": "item-3",
+                    "inference_id": "second:item-1",
+                    "second_of": "item-1",
+                    "state": "open",
+                },
             ]
         },
         "dataset-builder": {
@@ -237,7 +244,7 @@ def stuck_job(evidence: Evidence) -> None:
 
 
 def lose_item(evidence: Evidence) -> None:
-    evidence.tables["review"]["items"].pop()
+    del evidence.tables["review"]["items"][0]
 
 
 def lose_verdict(evidence: Evidence) -> None:
