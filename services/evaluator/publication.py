@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from schemas.answers import is_free_text
 from schemas.base import BlobRef, JsonObject, uuid7
 from schemas.evaluation import Probe
 from schemas.events import AdapterEvaluated, AdapterTrained, CalibrationFitted
@@ -70,7 +71,7 @@ def calibrations_fitted(
 
 def holds_for(spec: RouteSpec, adapter_id: str | None, grammar: Grammar) -> str:
     """Return the digest of how an arm was asked."""
-    return population(spec, adapter_id, grammar.release, grammar.step(form_of(spec)))
+    return population(spec, adapter_id, grammar.engine, grammar.step(form_of(spec)))
 
 
 def report_content(
@@ -91,6 +92,7 @@ def report_content(
         "base_model": trained.base_model,
         "recipe": trained.recipe,
         "task": trained.spec.task,
+        "free_text": is_free_text(trained.spec),
         "max_risk": trained.spec.targets.max_risk,
         "promote": gate.promote,
         "reasons": list(gate.reasons),

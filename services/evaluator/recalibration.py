@@ -14,7 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from schemas.answers import is_free_text, well_formed
 from schemas.base import AdapterRef
 from schemas.events import AdapterTrained, RouteChanged
-from services.evaluator.evaluation import JOB, Evaluation
+from services.evaluator.contests import JOB
+from services.evaluator.evaluation import Evaluation
 from services.evaluator.findings import calibrations_of
 from services.evaluator.heldout import DECIDING, Contender
 from services.evaluator.publication import calibrations_fitted
@@ -35,7 +36,7 @@ class Recalibration:
 
     evaluation: Evaluation
     populations: PopulationStore
-    # By route: for which version, release and number of populations there was nothing to do.
+    # By route: for which version, engine and number of populations there was nothing to do.
     _settled: dict[str, tuple[int, str, int]] = field(default_factory=dict)
 
     async def watch(self) -> None:
@@ -61,9 +62,9 @@ class Recalibration:
         if not versions:
             return
         await parts.generator.see()
-        release = parts.generator.grammar.release
+        engine = parts.generator.grammar.engine
         for route, version in versions.items():
-            now = (version, release, fitted)
+            now = (version, engine, fitted)
             if self._settled.get(route) != now and await self._settle(route):
                 self._settled[route] = now
 
@@ -83,7 +84,7 @@ class Recalibration:
             update={"spec": state.spec, "adapter": state.champion or trained.adapter}
         ).model_dump(mode="json")
         # A route that becomes what it was has another version: it may have been missed then.
-        key = f"{KIND} {route} {state.version} {parts.generator.grammar.release}"[:256]
+        key = f"{KIND} {route} {state.version} {parts.generator.grammar.engine}"[:256]
         async with parts.db.transaction() as tx:
             await parts.jobs.add(tx, KIND, key, payload)
         return True
@@ -93,8 +94,8 @@ class Recalibration:
     ) -> list[AdapterRef | None]:
         """Return the arms that are calibrated by no step of the route's form."""
         known = await self.populations.known(connection, state.route)
-        release = self.evaluation.generator.grammar.release
-        return [arm for arm in arms_of(state) if known.isdisjoint(digests_of(state, arm, release))]
+        engine = self.evaluation.generator.grammar.engine
+        return [arm for arm in arms_of(state) if known.isdisjoint(digests_of(state, arm, engine))]
 
     async def _newest(self, connection: AsyncConnection, route: str) -> AdapterTrained | None:
         """Return the last adapter that was trained for a route, with its dataset."""
@@ -157,8 +158,8 @@ def arms_of(state: RouteChanged) -> list[AdapterRef | None]:
     return [None, *(one for one in (state.champion, challenger) if one)]
 
 
-def digests_of(state: RouteChanged, arm: AdapterRef | None, release: str) -> list[str]:
+def digests_of(state: RouteChanged, arm: AdapterRef | None, engine: str) -> list[str]:
     """Return what a calibration of an arm may hold for, by the steps of its form."""
     adapter_id = arm.adapter_id if arm else None
     steps = range(len(form_of(state.spec).steps))
-    return [population(state.spec, adapter_id, release, step) for step in steps]
+    return [population(state.spec, adapter_id, engine, step) for step in steps]

@@ -6,19 +6,12 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from schemas.answers import check_labels, is_free_text, schema_flaw
+from schemas.answers import check_labels, schema_flaw
 from schemas.base import JsonObject
 from schemas.route import RouteSpec
 from services.router.label_tokens import LabelsTooLong, LabelTokens
 from services.router.state import RouteView
 from shared.rules import Grammar
-
-NO_GATE = (
-    "no adapter is trained for this route yet: two good texts differ, so comparing them proves"
-    " nothing, and the judgement of pairs that can is not built; the base model answers, and"
-    " answers are recorded and reviewed"
-)
-
 
 VOID = (
     "no answer of {} is trusted: prompt, labels, schema, max_tokens, targets.max_risk or engine are"
@@ -64,7 +57,7 @@ class Advice:
         """Say which routes' answers are not held to their form, for whoever watches the router."""
         flaws = {view.state.route: self.grammar.flaw(view.form) for view in views}
         return {
-            "engine": self.grammar.release or "unknown",
+            "engine": self.grammar.engine or "unknown",
             "forms_not_held": {route: flaw for route, flaw in flaws.items() if flaw},
         }
 
@@ -73,7 +66,7 @@ def warnings_of(spec: RouteSpec) -> list[str]:
     """Return what the specification itself shows. A new one is refused for most of it; one that was
     stored before that is served on.
     """
-    found = [NO_GATE] if is_free_text(spec) else []
+    found = []
     try:
         check_labels(spec.labels)
     except ValueError as error:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
+from schemas.answers import is_free_text
 from schemas.base import AdapterRef, Confidence, Message, Value
 from schemas.evaluation import Probe
 from schemas.events import CalibrationFitted, ChallengerState, RouteChanged
@@ -121,7 +122,7 @@ class Asked(NamedTuple):
     """How an arm is asked at the moment; the base model is adapter None."""
 
     adapter_id: str | None
-    release: str
+    engine: str
     step: int
     # The calibration of the adapter that was not sure, where the base model is asked after it.
     behind: str | None = None
@@ -146,11 +147,11 @@ class RouteView:
     def base_never_trusts(self, behind: str | None, grammar: Grammar, guarantee: Guarantee) -> bool:
         """Say whether no answer of the base model could be trusted behind an adapter, however sure.
 
-        Where it is not calibrated only a strict route knows that.
+        Where it is not calibrated a strict route knows that, and one of free text, which never is.
         """
         fitted = self.fitted(None, grammar, behind)
         if fitted is None:
-            return guarantee == "strict"
+            return guarantee == "strict" or is_free_text(self.state.spec)
         ends = (calibrated(end, fitted) for end in (NO_CHANCE, CERTAIN))
         return not any(is_confident(end, guarantee) for end in ends)
 
@@ -174,7 +175,7 @@ class RouteView:
         Those are the hard ones: a certificate on all of them says nothing there, and only a
         best-effort route makes do with it.
         """
-        asked = Asked(adapter_id, grammar.release, grammar.step(self.form), behind)
+        asked = Asked(adapter_id, grammar.engine, grammar.step(self.form), behind)
         if asked not in self._fitted:
             self._fitted[asked] = self._find(asked)
         return self._fitted[asked]
@@ -197,7 +198,7 @@ class RouteView:
 
     def _find(self, asked: Asked) -> CalibrationFitted | None:
         of_arm = self._behind(asked.adapter_id, asked.behind)
-        wanted = population(self.state.spec, asked.adapter_id, asked.release, asked.step)
+        wanted = population(self.state.spec, asked.adapter_id, asked.engine, asked.step)
         for fitted in reversed(of_arm):
             if fitted.holds_for == wanted:
                 return fitted

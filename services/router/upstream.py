@@ -190,10 +190,10 @@ class Upstream:
     async def models(self) -> frozenset[str]:
         """Return the names vLLM serves now, the base model's among them.
 
-        Its release is noted, too: a calibration holds for one of them.
+        Which engine answers is noted, too: a calibration holds for one of them.
         """
         try:
-            self.grammar.runs(await self.client.release())
+            self.grammar.runs(await self.client.identity())
             return await self.client.models()
         except VllmError as error:
             raise told(error) from error

@@ -89,21 +89,21 @@ def takes_objects(schema: JsonObject) -> bool:
 
 @dataclass
 class Grammar:
-    """What is known of an engine: its release, and the forms that its grammar cannot hold.
+    """What is known of an engine: which one it is, and the forms that its grammar cannot hold.
 
     vLLM refuses some schemas with 400 (`uniqueItems`, `contains`), fails with 500 on others (one
     that is nothing but itself), and leaves keywords out of the grammar of yet others.
     """
 
     # Empty where the engine does not say.
-    release: str = ""
+    engine: str = ""
     _steps: dict[str, int] = field(default_factory=dict)
 
-    def runs(self, release: str) -> None:
-        """Note an engine's release; another one may hold what the last one could not."""
-        if release != self.release:
+    def runs(self, engine: str) -> None:
+        """Note which engine answers; another one may hold what the last one could not."""
+        if engine != self.engine:
             self._steps.clear()
-            self.release = release
+            self.engine = engine
 
     def step(self, form: Form) -> int:
         """Return the step of a form by which it is asked for now."""
@@ -164,11 +164,11 @@ def _may_be_the_grammars(error: RequestRefused | VllmFailed) -> bool:
     return error.code == INTERNAL_ERROR
 
 
-def population(spec: RouteSpec, adapter_id: str | None, release: str, step: int) -> str:
+def population(spec: RouteSpec, adapter_id: str | None, engine: str, step: int) -> str:
     """Return the digest of all that a calibration of one arm holds for.
 
-    `release` is the engine's and `step` the one of the route's form by which it is asked. The chat
-    template is the model's, which neither names.
+    `engine` is what it says of itself: release, base model, chat template. `step` is the one of the
+    route's form by which it is asked.
     """
     prompt = spec.tuned_messages(SENT) if adapter_id else spec.detailed_messages(SENT)
     return _digest(
@@ -183,7 +183,7 @@ def population(spec: RouteSpec, adapter_id: str | None, release: str, step: int)
             spec.targets.max_risk,
             # It decides which answers reach the base model behind an adapter.
             spec.guarantee,
-            release,
+            engine,
             step,
         ]
     )

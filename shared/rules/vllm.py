@@ -22,6 +22,7 @@ from yarl import URL
 from schemas.base import JsonObject, Message
 from shared.rules.completion import FREE, Bounds, completion_request
 from shared.rules.engine_answers import Completion, as_completion
+from shared.rules.engine_identity import identity_of
 from shared.rules.event_streams import Gathered, events_of
 from shared.rules.questions import Questions
 from shared.rules.vllm_errors import (
@@ -39,6 +40,8 @@ AWAY = (ClientError, TimeoutError)
 # Seconds that an idle connection is kept: vLLM closes it after 5
 # (vllm/envs.py, VLLM_HTTP_TIMEOUT_KEEP_ALIVE), and a question must not meet that.
 IDLE_SECONDS = 4.0
+INTERNAL_ERROR = 500
+NOT_IMPLEMENTED = 501
 BROKE_OFF = "it broke off in the middle of an answer"
 # What vLLM answers, with status 400, when the name it should load is served already.
 ALREADY_LOADED = "already been loaded"
@@ -173,13 +176,23 @@ class VllmClient:
         body = await self._administer("GET", "/v1/models", None, "")
         return frozenset(model["id"] for model in body["data"])
 
-    async def release(self) -> str:
-        """Return the release of the engine; empty where it does not say."""
+    async def identity(self) -> str:
+        """Return what tells engines apart that answer differently. Raises VllmError where it cannot
+        say now.
+        """
+        return await identity_of(self._told)
+
+    async def _told(self, method: str, path: str, request: JsonObject | None) -> JsonObject:
+        """Return what an engine says of itself: nothing where it has no such page or refuses."""
         try:
-            body = await self._administer("GET", "/version", None, "")
-        except (ModelNotServed, RequestRefused, VllmFailed):
-            return ""
-        return str(body.get("version", ""))
+            return await self._administer(method, path, request, "")
+        except (ModelNotServed, RequestRefused):
+            return {}
+        except VllmFailed as error:
+            # What is broken or busy says it later.
+            if error.code >= INTERNAL_ERROR and error.code != NOT_IMPLEMENTED:
+                raise
+            return {}
 
     async def load(self, adapter_id: str, folder: Path) -> None:
         """Load an adapter. What is loaded already counts as success.

@@ -50,6 +50,9 @@ class FakeVllm:
         self.breaks_after: int | None = None
         self.says_why = True
         self.fail_tokenize: tuple[int, str] | None = None
+        # Writes a conversation as the base model's chat template does; None: it has none.
+        self.template: Callable[[list[dict]], str] | None = None
+        self.root: str | None = None
         self.tokens: Callable[[str], int] = len
         self.counted: list[str] = []
         self.counting = self.counting_most = 0
@@ -72,7 +75,10 @@ class FakeVllm:
         return JSONResponse(
             {
                 "object": "list",
-                "data": [{"id": name, "object": "model"} for name in ("base", *self.adapters)],
+                "data": [
+                    {"id": "base", "object": "model", "root": self.root, "parent": None},
+                    *({"id": name, "object": "model", "parent": "base"} for name in self.adapters),
+                ],
             }
         )
 
@@ -144,6 +150,8 @@ class FakeVllm:
             status, text = self.fail_tokenize
             return failure(status, text) if status >= 400 else PlainTextResponse(text)
         body = await request.json()
+        if "messages" in body:
+            return self.rendered(body)
         assert isinstance(body["prompt"], str) and body["add_special_tokens"] is False
         if body["model"] != "base":
             return failure(404, f"The model `{body['model']}` does not exist.")
@@ -154,6 +162,20 @@ class FakeVllm:
         self.counted.append(body["prompt"])
         count = self.tokens(body["prompt"])
         return JSONResponse({"count": count, "max_model_len": 2048, "tokens": [0] * count})
+
+    def rendered(self, body: dict) -> Response:
+        if self.template is None:
+            return failure(
+                400, "As of transformers v4.44, default chat template is no longer allowed"
+            )
+        try:
+            text = self.template(body["messages"])
+        except ValueError as refused:
+            return failure(400, str(refused))
+        assert body["return_token_strs"]
+        return JSONResponse(
+            {"count": len(text), "tokens": [0] * len(text), "token_strs": list(text)}
+        )
 
     async def load(self, request: Request) -> Response:
         body = await request.json()

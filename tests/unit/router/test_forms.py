@@ -161,14 +161,14 @@ async def test_another_engine_voids_what_was_calibrated(router: Running) -> None
     router.vllm.release = "0.32.0"
     await router.create()
     grammar = router.service.parts.upstream.grammar
-    await until(lambda: grammar.release == "0.32.0")
+    await until(lambda: grammar.engine == "0.32.0")
     await router.handle(factories.calibration(adapter_id=None, threshold=0.5))
     assert (await outcome(router)) == "unsure"
     holds = population(factories.spec(), None, "0.32.0", 0)
     await router.handle(factories.calibration(adapter_id=None, threshold=0.5, holds_for=holds))
     assert (await outcome(router)) == "confident"
     router.vllm.release = "0.33.0"
-    await until(lambda: grammar.release == "0.33.0")
+    await until(lambda: grammar.engine == "0.33.0")
     assert (await outcome(router)) == "unsure"
 
 

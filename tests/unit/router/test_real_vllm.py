@@ -80,6 +80,9 @@ async def test_a_real_adapter_from_load_to_unload(
             None,
         ]
 
+        upstream = service.parts.upstream
+        engine = upstream.grammar.engine
+        assert len(engine.split()) == 3, "release, base model and chat template"
         asking = [asyncio.create_task(goes_on(router)) for _ in range(2)]
         await asyncio.sleep(3)
         real.kill()
@@ -87,8 +90,9 @@ async def test_a_real_adapter_from_load_to_unload(
         assert (down.status_code, down.headers["retry-after"]) == (503, "5")
         await asyncio.to_thread(real.start)
         async with asyncio.timeout(60):
-            while adapter.adapter_id not in await service.parts.upstream.models():
+            while adapter.adapter_id not in await upstream.models():
                 await asyncio.sleep(0.1)
+        assert upstream.grammar.engine == engine
         await until(lambda: proven(adapter.adapter_id), 60)
         for task in asking:
             task.cancel()

@@ -13,7 +13,7 @@ import pytest
 
 from services.dataset_builder.order import JOB as BUILD
 from services.evaluator.app import build as build_evaluator
-from services.evaluator.evaluation import JOB as EVALUATE
+from services.evaluator.contests import JOB as EVALUATE
 from services.evaluator.settings import Settings as EvaluatorSettings
 from services.trainer.order import JOB as TRAIN
 from shared.http.auth import new_key

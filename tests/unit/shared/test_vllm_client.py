@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -160,3 +160,63 @@ async def test_a_key_is_sent_where_there_is_one() -> None:
     with_key, without = script.requests
     assert with_key.headers["authorization"] == "Bearer secret"
     assert "authorization" not in without.headers
+
+
+def chatml(messages: list[dict]) -> str:
+    return "".join(f"<|im_start|>{said['role']}\n{said['content']}" for said in messages)
+
+
+def without_system(messages: list[dict]) -> str:
+    if messages[0]["role"] == "system":
+        raise ValueError("System role not supported")
+    return chatml(messages)
+
+
+def dated(day: str) -> Callable[[list[dict]], str]:
+    return lambda messages: f"Today Date: {day}\n{chatml(messages)}"
+
+
+async def test_engines_that_answer_differently_are_told_apart(
+    vllm: tuple[FakeVllm, VllmClient],
+) -> None:
+    fake, client = vllm
+    assert await client.identity() == ""
+    fake.release = "0.32.0"
+    assert await client.identity() == "0.32.0"
+    fake.root = "/models/small-instruct"
+    before = await client.identity()
+    # Loading an adapter makes no other engine of it, nor does another folder.
+    await client.load("a@1", Path("/adapters/a"))
+    fake.root = "acme/small-instruct"
+    assert await client.identity() == before == "0.32.0 small-instruct"
+    seen = {before}
+    for template in (chatml, without_system, lambda messages: "", dated("27 Nov 2026")):
+        fake.template = template
+        seen.add(await client.identity())
+    assert len(seen) == 4  # An empty text tells nothing.
+    fake.root = "acme/large-instruct"
+    assert await client.identity() not in seen
+
+
+@pytest.mark.parametrize("other", ["3 May 2027", "1 January 2031", "Friday, 02 October 2026"])
+async def test_a_date_in_a_template_makes_no_other_engine(
+    vllm: tuple[FakeVllm, VllmClient], other: str
+) -> None:
+    fake, client = vllm
+    fake.template = dated("27 Nov 2026" if "," not in other else "Monday, 27 November 2026")
+    before = await client.identity()
+    fake.template = dated(other)
+    assert await client.identity() == before
+
+
+async def test_an_engine_that_fails_just_now_is_not_taken_for_another(
+    vllm: tuple[FakeVllm, VllmClient],
+) -> None:
+    fake, client = vllm
+    fake.template = chatml
+    for status in (500, 503):
+        fake.fail_tokenize = (status, "loading")
+        with pytest.raises(VllmFailed):
+            await client.identity()
+    fake.fail_tokenize = (501, "no such page")
+    assert await client.identity() == ""
