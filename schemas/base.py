@@ -96,6 +96,13 @@ Tools = Annotated[
         " that calls some is JSON: tool_calls, each with name and arguments, and maybe content",
     ),
 ]
+Slices = Annotated[
+    dict[str, str],
+    Field(
+        exclude_if=is_unset,
+        description="values of metadata under the keys that the route's `slices` name, redacted",
+    ),
+]
 SecondOf = Annotated[
     str | None,
     Field(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from schemas.base import Arm, Message, Value
+from schemas.base import Arm, Message, Value, is_none
 
 
 class ArmResult(Value):
@@ -15,8 +15,11 @@ class ArmResult(Value):
     arm: Arm
     adapter_id: str | None = None
     n: int
-    accuracy: float
-    macro_f1: float | None = None
+    accuracy: float = Field(description="0 of free text, of which no two answers are the same")
+    macro_f1: float | None = Field(
+        default=None, description="of records the F1 over fields, of texts the mean ROUGE-L"
+    )
+    chrf: float | None = Field(default=None, exclude_if=is_none, description="mean, of free text")
     format_compliance: float
     latency_p50_ms: float
     latency_p95_ms: float
@@ -29,24 +32,30 @@ class ArmResult(Value):
 
 class PairedTest(Value):
     """Challenger against another arm on the same rows: one-sided mid-p McNemar (docs/methods.md,
-    section 6).
+    section 6), or what people said of pairs of free texts (section 9).
     """
 
     against: Arm
     wins: int
     losses: int
-    p_value: float
+    p_value: float = Field(description="of free text one over the evidence, 1 at most")
     alpha: float
     passed: bool
+    ties: int | None = Field(
+        default=None, exclude_if=is_none, description="pairs of free texts that are as good"
+    )
+    neither: int | None = Field(
+        default=None, exclude_if=is_none, description="pairs of free texts that are both of no use"
+    )
 
 
 class GroupTest(Value):
-    """Challenger against what it would replace, on the held-out rows of one label (docs/methods.md,
-    section 6).
+    """Challenger against what it would replace, on the held-out rows of one label or slice
+    (docs/methods.md, section 6).
     """
 
-    kind: Literal["label"]
-    name: str
+    kind: Literal["label", "slice"]
+    name: str = Field(description="the label, or key=value")
     n: int
     wins: int
     losses: int

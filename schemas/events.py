@@ -18,6 +18,7 @@ from schemas.base import (
     JsonObject,
     Message,
     SecondOf,
+    Slices,
     Tools,
     Value,
     is_unset,
@@ -125,6 +126,7 @@ class ReviewCompleted(Event):
         default=(), exclude_if=is_unset, description="as in InferenceRecorded"
     )
     second_of: SecondOf = None
+    slices: Slices = {}
 
 
 class DriftDetected(Event):

@@ -91,6 +91,13 @@ class CanaryChoice(Value):
         default="promote",
         description="whether it waits for more of them, or is promoted on the gate's evidence",
     )
+    shadow: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the requests that an adapter on trial and what it replaces both"
+        " answer, one of them for nobody: they are compared on the same questions",
+    )
 
 
 class DriftRule(Value):
@@ -163,6 +170,11 @@ class RouteSpec(Value):
     drift: DriftRule = DriftRule()
     canary: CanaryChoice = CanaryChoice()
     targets: Targets = Targets()
+    slices: tuple[str, ...] = Field(
+        default=(),
+        description="keys of metadata: an adapter that is proven worse where one of them has some"
+        " value is not promoted",
+    )
     approved_reviewers: tuple[str, ...] = Field(
         default=(), description="whose verdicts are trained on; everybody's where it is empty"
     )

@@ -58,7 +58,7 @@ DATASET_BUILT = Topic(
 TRAINING_PROGRESSED = Topic(events.TrainingProgressed, ("trainer",), (), "route", partitions=3)
 ADAPTER_TRAINED = Topic(events.AdapterTrained, ("trainer",), ("evaluator",), "route", partitions=3)
 ADAPTER_EVALUATED = Topic(
-    events.AdapterEvaluated, ("evaluator",), ("router",), "route", partitions=3
+    events.AdapterEvaluated, ("evaluator",), ("router", "review"), "route", partitions=3
 )
 CALIBRATION_FITTED = Topic(
     events.CalibrationFitted, ("evaluator",), ("router",), "route", partitions=3
