@@ -92,7 +92,12 @@ class ReviewApi:
         async with self.db.read() as connection:
             counts = await self.statistics.counts(connection, who.tenant)
             waiting = await self.comparisons.open_count(connection, who.tenant)
-        return StatsView.of(counts, waiting)
+            undecided = (
+                await self.statistics.undecided_audits(connection, who.tenant)
+                if "admin" in who.scopes
+                else None
+            )
+        return StatsView.of(counts, waiting, undecided)
 
 
 def review_api(

@@ -69,6 +69,7 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
             topics.DRIFT_DETECTED: intake.on_drift_detected,
             topics.ROUTE_CHANGED: intake.on_route_changed,
             topics.COMPARISON_REQUESTED: comparing.on_comparison_requested,
+            topics.ADAPTER_EVALUATED: comparing.on_adapter_evaluated,
         },
         http=[
             review_api(db, desk, queue, statistics, comparisons),

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import Message
 from schemas.comparisons import AnswersCompared, ComparisonRequested, Judgement
+from schemas.events import AdapterEvaluated
 from services.review.store.comparisons import Comparison, Comparisons
 from shared.errors import Conflict
 from shared.events import Outbox
@@ -72,6 +73,11 @@ class Comparing:
         self, tx: AsyncConnection, event: ComparisonRequested
     ) -> None:
         await self.comparisons.add(tx, event)
+
+    async def on_adapter_evaluated(self, tx: AsyncConnection, event: AdapterEvaluated) -> None:
+        """Ask nobody any more which of its answers is better: that is decided."""
+        at = event.occurred_at.timestamp()
+        await self.comparisons.conclude(tx, event.evaluation_id, at)
 
     async def take(self, who: Reviewer, route: Wanted = None) -> Response:
         """Claim the next pair, or get the one that is still open: nobody else gets it until it is

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from schemas.events import Verdict
@@ -22,7 +23,7 @@ from services.review.items import (
 )
 from services.review.sampling import second_look
 from services.review.store.queue import Queue
-from services.review.verdicts import CheckedVerdict, check_verdict
+from services.review.verdicts import CheckedVerdict, check_verdict, slices_of
 from shared.events import Outbox
 from shared.http import Principal
 from shared.rules import read_content
@@ -80,7 +81,8 @@ class Desk:
                 return unchanged(card.item, checked)
             if card.item.not_for == who.name:
                 raise OwnVerdict
-            done = decided(not_of_another(card.item, who), checked, who, spec)
+            item = not_of_another(card.item, who)
+            done = decided(item, checked, who, spec, slices_of(item.metadata, spec))
             await self.queue.finish(tx, done)
             await self.outbox.add(tx, review_completed(done, stored))
             first = done.audit and done.second_of is None
@@ -167,7 +169,11 @@ def not_of_another(item: ReviewItem, who: Principal) -> ReviewItem:
 
 
 def decided(
-    item: ReviewItem, checked: CheckedVerdict, who: Principal, spec: RouteSpec
+    item: ReviewItem,
+    checked: CheckedVerdict,
+    who: Principal,
+    spec: RouteSpec,
+    slices: Mapping[str, str],
 ) -> ReviewItem:
     seconds = max(0.0, item.read_at - item.claimed_at) if item.claimed_by == who.id else None
     return replace(
@@ -179,6 +185,7 @@ def decided(
         done_at=time.time(),
         seconds=seconds,
         guideline=spec.guideline,
+        slices=slices,
     )
 
 

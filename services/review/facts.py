@@ -35,6 +35,7 @@ def review_completed(item: ReviewItem, exchange: Exchange) -> ReviewCompleted:
         seconds=item.seconds,
         supersedes=item.supersedes,
         second_of=item.second_of,
+        slices=dict(item.slices),
         guideline=item.guideline,
         tools=exchange.tools,
     )

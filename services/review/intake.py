@@ -57,7 +57,9 @@ class Intake:
         unsure = not event.provisional and (arrival.unsure or event.outcome == "unsure")
         day = event.occurred_at.astimezone(UTC).date().isoformat() if event.provisional else None
         asked = Exchange.of(event)
-        await self.arrivals.record(tx, arrival.item_id, event.route, asked, unsure, day)
+        await self.arrivals.record(
+            tx, arrival.item_id, event.route, asked, event.metadata, unsure, day
+        )
         if rule := await self._rule(tx, event.route):
             drift = await self.arrivals.take_from_batch(tx, event.route)
             await self._place(

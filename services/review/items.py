@@ -100,6 +100,9 @@ class ReviewItem:
     coin: float
     # None: the row of this item cannot be read.
     exchange: Exchange | None
+    # What the app told beside its question. Which keys are slices is up to the route when the
+    # verdict is given.
+    metadata: Mapping[str, str]
     suggestion: str | None
     claimed_by: str | None
     claimed_at: float
@@ -112,6 +115,8 @@ class ReviewItem:
     seconds: float | None
     # Of its route, when it was decided.
     guideline: str | None
+    # Which of its route's slices it belongs to, when it was decided: values by key.
+    slices: Mapping[str, str]
     # How many verdicts on it were taken back.
     withdrawn: int
     # The verdict that this one checks, and whose that is: somebody else decides.

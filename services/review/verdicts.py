@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from schemas.answers import label_of, same_answer, trimmed
@@ -14,6 +14,11 @@ from shared.errors import Invalid
 
 # Characters; with four bytes each, a verdict's answer still fits an event of 256 KiB.
 MAX_ANSWER = 65_536
+
+
+# Characters of a value that makes a slice: a country, a channel, an app's version. What is longer,
+# or holds a line break, is text.
+LONGEST_SLICE = 100
 
 
 class UnknownLabel(Invalid):
@@ -124,3 +129,13 @@ def as_spelled(answer: str, spec: RouteSpec) -> str:
     """Return an answer as it is kept: a label as the route spells it."""
     label = label_of(answer, spec) if spec.task == "classification" else None
     return trimmed(answer, spec) if label is None else label
+
+
+def slices_of(metadata: Mapping[str, str], spec: RouteSpec) -> dict[str, str]:
+    """Return which of the route's slices an answer belongs to, as values by key."""
+    told = {key: metadata.get(key, "").strip() for key in spec.slices}
+    return {
+        key: value
+        for key, value in told.items()
+        if value and len(value) <= LONGEST_SLICE and value.isprintable()
+    }

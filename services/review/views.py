@@ -4,6 +4,7 @@ coin, nor which model answered.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Literal
@@ -13,7 +14,7 @@ from pydantic import BaseModel, Field
 from schemas.base import Confidence, JsonObject, Message
 from schemas.events import Verdict
 from services.review.items import ROW_UNREADABLE, Card, ReviewItem
-from services.review.store.statistics import Counts
+from services.review.store.statistics import Counts, Undecided
 
 WHY = {
     "feedback": "A user said that this answer is wrong.",
@@ -110,6 +111,11 @@ class QueueView(BaseModel):
     next: int | None
 
 
+class UndecidedView(BaseModel):
+    open: int
+    skipped: int = Field(description="of the open ones, by somebody")
+
+
 class StatsView(BaseModel):
     open: int
     put_off: int
@@ -124,10 +130,18 @@ class StatsView(BaseModel):
     done_today_by_route: dict[str, int]
     done_today_by_reviewer: dict[str, int]
     p50_seconds: float | None
+    undecided_audits: dict[str, UndecidedView] | None = Field(
+        description="audited answers that no certificate counts yet, by route; null but for keys"
+        " with the scope admin, since reviewers are not to learn what is audited"
+    )
 
     @classmethod
-    def of(cls, counts: Counts, comparisons: int = 0) -> StatsView:
+    def of(
+        cls, counts: Counts, comparisons: int = 0, undecided: Mapping[str, Undecided] | None = None
+    ) -> StatsView:
         return cls(
+            undecided_audits=undecided
+            and {route: UndecidedView(**vars(each)) for route, each in undecided.items()},
             comparisons=comparisons,
             open=sum(counts.open_by_route.values()),
             put_off=counts.put_off,

@@ -67,6 +67,7 @@ class Arrivals:
         item_id: str,
         route: str,
         exchange: Exchange,
+        metadata: Mapping[str, str],
         unsure: bool,
         provisional_on: str | None,
     ) -> None:
@@ -76,6 +77,7 @@ class Arrivals:
             item_id,
             route=route,
             asked=exchange.pack(),
+            metadata=json.dumps(metadata) if metadata else None,
             unsure=unsure,
             provisional_on=provisional_on,
             state="unrouted",

@@ -19,7 +19,8 @@ from shared.storage import Database, insert_once, upsert
 class ComparisonNotFound(NotFound):
     def __init__(self, comparison_id: str) -> None:
         super().__init__(
-            f"no comparison '{comparison_id}' here; GET /v1/comparisons/next gives the next one"
+            f"no comparison '{comparison_id}' here, or enough was said of its evaluation meanwhile;"
+            " GET /v1/comparisons/next gives the next one"
         )
 
 
@@ -49,11 +50,15 @@ class Comparisons:
     ) -> None:
         self.table = tables.comparisons
         self.skips = tables.skips
+        self.concluded = tables.concluded
         self.claim_seconds = claim_seconds
         self.skip_seconds = skip_seconds
         table, clock = self.table, db.clock()
         rows = select(table, clock.label("now"))
-        mine = (table.c.tenant == bindparam("within"), table.c.judgement.is_(None))
+        # An evaluation may end while its pairs come in.
+        over = exists().where(self.concluded.c.evaluation_id == table.c.evaluation_id)
+        self._open = (table.c.tenant == bindparam("within"), table.c.judgement.is_(None), ~over)
+        mine = self._open
         skipped = and_(
             self.skips.c.item_id == table.c.comparison_id,
             self.skips.c.reviewer == bindparam("holder"),
@@ -81,7 +86,16 @@ class Comparisons:
             "asked": zlib.compress(event.model_dump_json().encode()),
             "queued_at": event.occurred_at.timestamp(),
         }
-        await insert_once(tx, self.table, row)
+        over = select(self.concluded).where(self.concluded.c.evaluation_id == event.evaluation_id)
+        if (await tx.execute(over)).first() is None:
+            await insert_once(tx, self.table, row)
+
+    async def conclude(self, tx: AsyncConnection, evaluation_id: str, at: float) -> None:
+        """Ask nobody about an evaluation any more; what is judged of it stays."""
+        await insert_once(tx, self.concluded, {"evaluation_id": evaluation_id, "at": at})
+        table = self.table
+        unjudged = (table.c.evaluation_id == evaluation_id) & table.c.judgement.is_(None)
+        await tx.execute(delete(table).where(unjudged))
 
     async def take(
         self, tx: AsyncConnection, who: Principal, route: str | None
@@ -131,14 +145,15 @@ class Comparisons:
         await upsert(tx, self.skips, row)
 
     async def open_count(self, tx: AsyncConnection, tenant: str) -> int:
-        waiting = (self.table.c.tenant == tenant, self.table.c.judgement.is_(None))
-        return (
-            await tx.execute(select(func.count()).select_from(self.table).where(*waiting))
-        ).scalar_one()
+        waiting = select(func.count()).select_from(self.table).where(*self._open)
+        return (await tx.execute(waiting, {"within": tenant})).scalar_one()
 
     async def forget(self, tx: AsyncConnection, before: float) -> None:
-        """Drop pairs that were queued before a time in seconds since the epoch."""
+        """Drop pairs that were queued before a time in seconds since the epoch, and what ended
+        before it.
+        """
         await tx.execute(delete(self.table).where(self.table.c.queued_at < before))
+        await tx.execute(delete(self.concluded).where(self.concluded.c.at < before))
 
     async def _set(self, tx: AsyncConnection, one: Comparison, **values: object) -> None:
         this = self.table.c.comparison_id == one.request.comparison_id

@@ -6,6 +6,7 @@ An item is read with its route and the clock in one statement: on SQLite every s
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from typing import Any
@@ -122,6 +123,7 @@ class Queue:
                 "done_at": done.done_at,
                 "seconds": done.seconds,
                 "guideline": done.guideline,
+                "slices": json.dumps(dict(done.slices)) if done.slices else None,
             },
         )
 

@@ -38,6 +38,16 @@ class Counts:
 
 
 @dataclass(frozen=True)
+class Undecided:
+    """How many audited answers of a route nobody has decided, and how many of these somebody
+    skipped: they are missing from what a certificate counts.
+    """
+
+    open: int
+    skipped: int
+
+
+@dataclass(frozen=True)
 class Group:
     """How many items a route has of one kind: with the same reason, or of the same reviewer."""
 
@@ -96,6 +106,20 @@ class Statistics:
                 tx, (*self._in(tenant, "open"), self.items.c.second_of.is_not(None))
             ),
         )
+
+    async def undecided_audits(self, tx: AsyncConnection, tenant: str) -> dict[str, Undecided]:
+        """Count by route; verdicts that were taken back are to be given again, second looks are
+        not.
+        """
+        audited = (
+            *self._in(tenant, "open"),
+            self.items.c.audit,
+            self.items.c.second_of.is_(None),
+        )
+        skipped = func.count(case((self._is_skipped(), 1)))
+        counts = select(self.items.c.route, func.count(), skipped).where(*audited)
+        rows = await tx.execute(counts.group_by(self.items.c.route).order_by(self.items.c.route))
+        return {route: Undecided(in_all, some) for route, in_all, some in rows}
 
     def _is_skipped(self) -> ColumnElement[bool]:
         return exists().where(self.skips.c.item_id == self.items.c.item_id)

@@ -27,7 +27,9 @@ from services.review.items import Arrival, Card, Exchange, ReviewItem
 from shared.storage import seconds
 
 # Of an item whose verdict counts no longer.
-UNDECIDED = dict.fromkeys(("verdict", "answer", "reviewer", "guideline", "done_at", "seconds"))
+UNDECIDED = dict.fromkeys(
+    ("verdict", "answer", "reviewer", "guideline", "slices", "done_at", "seconds")
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Tables:
     skips: Table
     budgets: Table
     comparisons: Table
+    concluded: Table
 
 
 def review_tables(metadata: MetaData) -> Tables:
@@ -49,6 +52,7 @@ def review_tables(metadata: MetaData) -> Tables:
         skips_table(metadata),
         budgets_table(metadata),
         comparisons_table(metadata),
+        concluded_table(metadata),
     )
 
 
@@ -75,6 +79,8 @@ def items_table(metadata: MetaData) -> Table:
         Column("complaint", Boolean, nullable=False, default=False),
         Column("suggestion", String),
         Column("asked", LargeBinary),
+        # JSON, of what older releases did not keep.
+        Column("metadata", String),
         # Verdicts on it that were taken back.
         Column("withdrawn", Integer, nullable=False, default=0, server_default="0"),
         # JSON: what reviewers said of the question, for whom it comes to again.
@@ -96,6 +102,8 @@ def items_table(metadata: MetaData) -> Table:
         Column("answer", String),
         Column("reviewer", String(128)),
         Column("guideline", String),
+        # JSON: values by key.
+        Column("slices", String),
         seconds("done_at"),
         seconds("seconds"),
         UniqueConstraint("tenant", "inference_id"),
@@ -169,6 +177,16 @@ def comparisons_table(metadata: MetaData) -> Table:
     )
 
 
+def concluded_table(metadata: MetaData) -> Table:
+    """Declare the table of evaluations that are over, of which no pair is asked about any more."""
+    return Table(
+        "concluded",
+        metadata,
+        Column("evaluation_id", String(64), primary_key=True),
+        seconds("at", nullable=False),
+    )
+
+
 def arrival_of(row: Row[Any]) -> Arrival:
     return Arrival(
         row.item_id,
@@ -209,6 +227,7 @@ def item_of(row: Row[Any], now: float | Decimal) -> ReviewItem:
         probability=row.probability,
         coin=row.coin,
         exchange=Exchange.read(row.asked),
+        metadata=json.loads(row.metadata or "{}"),
         suggestion=row.suggestion,
         claimed_by=row.claimed_by,
         claimed_at=row.claimed_at,
@@ -219,6 +238,7 @@ def item_of(row: Row[Any], now: float | Decimal) -> ReviewItem:
         done_at=row.done_at,
         seconds=row.seconds,
         guideline=row.guideline,
+        slices=json.loads(row.slices or "{}"),
         withdrawn=row.withdrawn,
         second_of=row.second_of,
         not_for=row.not_for,

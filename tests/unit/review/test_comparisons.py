@@ -108,3 +108,27 @@ async def test_the_same_request_again_is_one_pair_and_a_judged_one_keeps_no_text
         assert len(rows) == 2
     async with asked.client() as client:
         assert (await client.get("/v1/comparisons/next")).json()["comparison_id"] == "pair-2"
+
+
+async def test_nobody_is_asked_about_an_evaluation_that_is_over(asked: Review) -> None:
+    async with asked.client() as client:
+        held = (await client.get("/v1/comparisons/next")).json()
+        await asked.hears(factories.evaluated(evaluation_id="evaluation-1"))
+        assert (await client.get("/v1/comparisons/next")).status_code == 204
+        assert (await client.get("/v1/stats")).json()["comparisons"] == 0
+        body = {"comparison_id": held["comparison_id"], "judgement": "left"}
+        late = await client.post("/v1/comparisons", json=body)
+        assert late.status_code == 404 and "enough was said" in late.json()["detail"]
+        # Topics promise no order: its pairs may come after its end.
+        await asked.hears(request(3), request(4, evaluation_id="evaluation-2"))
+        next_one = (await client.get("/v1/comparisons/next")).json()
+        assert next_one["comparison_id"] == "pair-4"
+    assert await compared(asked) == []
+
+
+async def test_what_was_judged_of_an_evaluation_that_is_over_stays(asked: Review) -> None:
+    async with asked.client() as client:
+        body = {"comparison_id": "pair-1", "judgement": "left"}
+        assert (await client.post("/v1/comparisons", json=body)).status_code == 200
+        await asked.hears(factories.evaluated(evaluation_id="evaluation-1"))
+        assert (await client.post("/v1/comparisons", json=body)).status_code == 200
