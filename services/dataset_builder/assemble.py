@@ -9,7 +9,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from schemas.answers import is_free_text
 from schemas.base import BlobRef, JsonObject
 from schemas.route import RouteSpec
 from services.dataset_builder import manifest
@@ -58,14 +57,6 @@ class TooMuchLost(Refused):
         self.clusters = found.clusters
 
 
-class FreeText(Refused):
-    def __init__(self, task: str) -> None:
-        super().__init__(
-            f"answers of {task} cannot be compared by equality, and the gate that could judge them"
-            " is not there yet: such routes collect verdicts and train nothing"
-        )
-
-
 class NothingChanged(Refused):
     def __init__(self, dataset_id: str, disputes: Sequence[Dispute] = ()) -> None:
         super().__init__(
@@ -104,9 +95,7 @@ def assemble(
 def refuse_if_unfit(
     verdicts: Verdicts, curated: Curated, spec: RouteSpec, accept_losses: bool
 ) -> None:
-    """Raise why there is no dataset: FreeText, TooMuchLost or TooFewRows."""
-    if is_free_text(spec):
-        raise FreeText(spec.task)
+    """Raise why there is no dataset: TooMuchLost or TooFewRows."""
     found = None if accept_losses else excess(curated)
     if found:
         raise TooMuchLost(spec.name, found)

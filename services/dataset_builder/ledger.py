@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.answers import is_free_text
 from schemas.events import DatasetBuilt, DriftDetected, ReviewCompleted, RouteChanged
 from schemas.monitoring import RetrainHeld
 from schemas.route import RouteSpec
@@ -182,10 +181,10 @@ class Ledger:
     async def _consider(self, tx: AsyncConnection, state: BuildState) -> None:
         """Order a build when the rule says so and no brake holds it.
 
-        A route not yet announced waits for that, and one for free text for its gate.
+        A route not yet announced waits for that.
         """
         spec = await self._spec(tx, state.route)
-        if spec is None or is_free_text(spec):
+        if spec is None:
             return
         because = rule.reason_to_build(await self.standing(tx, state, spec), spec.retrain)
         held = await self.held_back(tx, state.route, spec) if because else None

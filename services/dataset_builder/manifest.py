@@ -53,6 +53,8 @@ def facts(
             "one_sided_reviewers": reports.one_sided(everyone),
         },
         "audit": strata(parts),
+        # Decided, and yet no row: what is certified says nothing of them.
+        "audit_dropped": in_order(Counter(one.reason for one in curated.lost if one.row.audit)),
         "balance": reports.balance(curated.training, everyone),
         "label_noise": doubtful(curated.training),
         "bias": reports.bias(everyone),
@@ -123,7 +125,8 @@ Previous version: {manifest["parent"] or "none"}.
   or more are trained on. `verdicts` says how often a row came.
 - `audit`: a uniform sample of the traffic. Evaluated on; these verdicts are never trained on.
   Rows whose question is also trained on: {manifest["audit"]["repeated"]}; first seen:
-  {manifest["audit"]["first_seen"]}.
+  {manifest["audit"]["first_seen"]}. Audited, and not evaluated on:
+  {_listed(manifest["audit_dropped"])}.
 - Repeats folded into one row: {manifest["repeats"]}. Left out: {_listed(manifest["dropped"])};
   `lost.parquet` lists them.
 - Training rows per label: {_listed(manifest["labels"]["train"])}. Rare:

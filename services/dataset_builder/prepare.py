@@ -13,10 +13,11 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from schemas.answers import normalise, well_formed
+from schemas.answers import is_free_text, normalise, well_formed
 from schemas.base import JsonObject
 from schemas.labels import folded
 from schemas.route import RouteSpec
+from schemas.tool_calls import read_turn
 from services.dataset_builder.rows import Candidate, DatasetRow, Lost, Question
 from services.dataset_builder.turns import clean, encode, said_in
 from shared.rules import redact
@@ -33,6 +34,7 @@ _ID = re.compile(r"(?<!\w)(?=(?:[a-z-]{0,40}\d){6})[a-z\d-]{1,128}+(?![\w-])")
 _RAISED = re.compile("[\u00b9\u00b2\u00b3\u2070\u2074-\u2079]+")
 
 NOT_APPROVED = "reviewer_not_approved"
+CALLS = "calls_tools"
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,13 @@ def usable(rows: Iterable[DatasetRow], spec: RouteSpec) -> Usable:
     for row in sorted(rows, key=lambda row: row.order):
         question = questions.of(row.messages)
         answer, form, label, is_known = answers.of(row.answer)
+        misfit = CALLS if answers.are_calls(row.answer) else None if is_known else answers.misfit
         if not question.text:
             found.lost.append(Lost(row, "empty"))
         elif row.label_source == "rejected":
             found.unanswerable.append(Candidate(row, question, answer="", form="", label=""))
-        elif not is_known:
-            found.lost.append(Lost(row, answers.misfit))
+        elif misfit:
+            found.lost.append(Lost(row, misfit))
         elif spec.approved_reviewers and row.reviewer not in spec.approved_reviewers:
             found.lost.append(Lost(row, NOT_APPROVED))
         else:
@@ -114,6 +117,10 @@ class Answers:
         if known is None:
             known = self._known[answer] = self._read(redact(answer))
         return known
+
+    def are_calls(self, answer: str) -> bool:
+        """Say whether an answer calls tools: learned as a text it would be none that is called."""
+        return is_free_text(self.spec) and bool(read_turn(answer).calls)
 
     def _read(self, answer: str) -> tuple[str, str, str, bool]:
         form = normalise(answer, self.spec)

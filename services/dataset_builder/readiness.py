@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.answers import is_free_text, normalise
+from schemas.answers import normalise
 from schemas.base import JsonObject
 from schemas.route import RouteSpec
-from services.dataset_builder.assemble import FreeText
 from services.dataset_builder.ledger import Ledger
 from services.dataset_builder.minimums import needs
 from services.dataset_builder.rule import Standing
@@ -46,7 +45,6 @@ class Readiness:
             },
             "verdicts": await ledger.verdicts.count_kinds(connection, route),
             "feedback": asdict(await self.feedback.count(connection, route)),
-            "no_gate": str(FreeText(spec.task)) if is_free_text(spec) else None,
             "held": held and {"brake": held.brake, "until": held.until.isoformat()},
         } | progress(state, standing, spec)
 

@@ -40,6 +40,8 @@ class DatasetRow:
     # The inclusion that acted, and the coin it was held against.
     probability: float | None = None
     coin: float | None = None
+    # JSON: values by key, of the metadata that the route's slices name.
+    slices: str | None = None
 
     @property
     def order(self) -> tuple[int, str]:
@@ -98,6 +100,8 @@ class Candidate:
     cluster: int = 0
     # How many verdicts said this of this question.
     count: int = 1
+    # Of an audited one: whether adapters know its question (repeated) or not (first_seen).
+    stratum: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ have seen the answer. What comes often is learned, never held out.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 
 from services.dataset_builder.rows import Candidate
@@ -48,7 +49,7 @@ def split(
     parts: Splits = {name: [] for name in SHARES}
     for candidate in candidates:
         parts[home[candidate.cluster]].append(candidate)
-    return parts | {"audit": list(audit)}
+    return parts | {"audit": with_strata(audit, home, seen)}
 
 
 def frequent(candidates: Sequence[Candidate]) -> set[int]:
@@ -61,16 +62,26 @@ def frequent(candidates: Sequence[Candidate]) -> set[int]:
     }
 
 
-def stratum(audited: Candidate, trained: Collection[int]) -> str:
-    """Say whether an audit row's question, or one like it, is among the trained clusters."""
-    return "repeated" if audited.cluster in trained else "first_seen"
+def with_strata(
+    audit: Sequence[Candidate], home: Mapping[int, str], seen: Collection[bytes]
+) -> list[Candidate]:
+    """Say of each audit row whether its question, or one like it, is trained on, or the version
+    before was trained on it: the champion may know what the challenger does not.
+    """
+    return [replace(one, stratum=stratum(one, home, seen)) for one in audit]
+
+
+def stratum(audited: Candidate, home: Mapping[int, str], seen: Collection[bytes]) -> str:
+    where = home.get(audited.cluster)
+    # What is validated on now was so before.
+    known = where == "train" or (where != "validation" and audited.question.key in seen)
+    return "repeated" if known else "first_seen"
 
 
 def strata(parts: Splits) -> dict[str, int]:
     """Count the audit rows of each stratum."""
-    trained = {one.cluster for one in parts["train"]}
     counts = Counter(repeated=0, first_seen=0)
-    counts.update(stratum(one, trained) for one in parts["audit"])
+    counts.update(one.stratum for one in parts["audit"] if one.stratum)
     return dict(counts)
 
 

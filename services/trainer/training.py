@@ -12,7 +12,6 @@ from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from schemas.answers import is_free_text
 from schemas.base import AdapterRef, BlobRef
 from schemas.events import AdapterTrained, DatasetBuilt, TrainingProgressed
 from services.trainer.checkpoints import CHECKPOINTS, hand_over, inherit
@@ -34,14 +33,6 @@ STDERR_SECONDS = 7 * 86_400.0
 # What a job's folder is called: its id, and how often it was begun anew (`Job.name`).
 JOB_FOLDER = re.compile(r"[0-9a-f-]{36}(\.\d+)?")
 JobState = Literal["queued", "running", "finished", "failed"]
-
-
-class FreeTextUnprovable(JobFailed):
-    def __init__(self, task: str) -> None:
-        super().__init__(
-            f"no adapter is trained for the task {task} yet: two good texts differ, so that nothing"
-            " can prove one adapter better than another; the base model serves the route"
-        )
 
 
 class AdapterUnusable(JobFailed):
@@ -71,9 +62,6 @@ class Training:
 
     async def run(self, job: Job) -> None:
         event = DatasetBuilt.model_validate(job.payload)
-        # A release before this one built datasets for it.
-        if is_free_text(event.spec):
-            raise FreeTextUnprovable(event.spec.task)
         started = time.monotonic()
         order = await self._order(job, event)
         try:

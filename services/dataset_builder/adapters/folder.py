@@ -19,7 +19,6 @@ from schemas.base import BlobRef, JsonObject
 from services.dataset_builder import manifest as describe
 from services.dataset_builder.assemble import Assembled
 from services.dataset_builder.rows import Candidate, Lost
-from services.dataset_builder.split import stratum
 from shared.storage import BlobStore, file_digest
 
 COLUMNS = pa.schema(
@@ -41,6 +40,7 @@ COLUMNS = pa.schema(
         ("probability", pa.float64()),
         ("coin", pa.float64()),
         ("reason", pa.string()),
+        ("slices", pa.string()),
     ]
 )
 LOST = pa.schema(
@@ -66,15 +66,14 @@ OF_ROW = (
     "probability",
     "coin",
     "reason",
+    "slices",
 )
 
 
 def write_folder(folder: Path, dataset: Assembled) -> JsonObject:
     """Write the files; return the manifest, which names each file's bytes and SHA-256."""
-    trained = {one.cluster for one in dataset.parts["train"]}
     for name, candidates in dataset.parts.items():
-        strata = [stratum(one, trained) if name == "audit" else None for one in candidates]
-        (folder / f"{name}.parquet").write_bytes(_as_file(as_table(candidates, strata)))
+        (folder / f"{name}.parquet").write_bytes(_as_file(as_table(candidates)))
     (folder / describe.LOST_FILE).write_bytes(lost_bytes(dataset.lost))
     (folder / "README.md").write_text(describe.card(dataset.facts), encoding="utf-8")
     files = {
@@ -99,7 +98,7 @@ def lost_bytes(lost: Sequence[Lost]) -> bytes:
     return _as_file(_table(columns, LOST))
 
 
-def as_table(candidates: Sequence[Candidate], strata: Sequence[str | None]) -> pa.Table:
+def as_table(candidates: Sequence[Candidate]) -> pa.Table:
     columns: dict[str, list[object]] = {
         "row_id": [row_id(one.row.review_id) for one in candidates],
         "reviewed_at": [one.row.reviewed_us for one in candidates],
@@ -107,7 +106,7 @@ def as_table(candidates: Sequence[Candidate], strata: Sequence[str | None]) -> p
         "answer": [one.answer for one in candidates],
         "cluster": [one.cluster for one in candidates],
         "verdicts": [one.count for one in candidates],
-        "stratum": list(strata),
+        "stratum": [one.stratum for one in candidates],
     }
     for name in OF_ROW:
         columns[name] = [getattr(one.row, name) for one in candidates]

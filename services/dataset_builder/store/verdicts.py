@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from datetime import datetime
 from typing import Any
@@ -56,6 +57,7 @@ COLUMNS = (
     "adapter_id",
     "probability",
     "coin",
+    "slices",
 )
 
 
@@ -107,6 +109,7 @@ class VerdictStore:
                 "adapter_id": event.adapter_id,
                 "probability": event.probability,
                 "coin": event.coin,
+                "slices": json.dumps(event.slices, sort_keys=True) if event.slices else None,
             },
         )
         if not new:
@@ -228,6 +231,7 @@ def row_of(stored: Row[Any], known: dict[str, str]) -> DatasetRow | UnopenedRow:
         adapter_id=once(stored.adapter_id),
         probability=stored.probability,
         coin=stored.coin,
+        slices=once(stored.slices),
     )
     if refers:
         return UnopenedRow(row, BlobRef.model_validate_json(stored.messages))
@@ -263,5 +267,6 @@ def verdicts_table(metadata: MetaData) -> Table:
         Column("adapter_id", String),
         Column("probability", Float(53)),
         Column("coin", Float(53)),
+        Column("slices", String),
         Index("verdicts_new", "route", "trainable", "build"),
     )

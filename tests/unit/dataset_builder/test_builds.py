@@ -1,7 +1,9 @@
 """From events to datasets, on SQLite and on Postgres: the rule, refusals, redelivery, crashes."""
 
 import asyncio
+import json
 import random
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from services.dataset_builder.ledger import BuildRunning
 from services.dataset_builder.order import JOB
 from services.dataset_builder.store.builds import BuildState
 from services.dataset_builder.store.verdicts import microseconds
+from services.evaluator.heldout import read_held_out
 from shared.jobs.worker import MAX_ATTEMPTS, run_leased
 from shared.storage.blobs import folder_digest
 from tests import factories
@@ -68,9 +71,39 @@ async def test_enough_new_verdicts_become_a_dataset_and_its_event(rig: Rig) -> N
         "probability",
         "coin",
         "reason",
+        "slices",
     ]
     assert table.num_rows == event.rows.train == sum(event.labels.values())
     assert all(text.startswith('[{"role":"user"') for text in table["messages"].to_pylist())
+
+
+async def test_a_row_keeps_the_slices_of_its_verdict(rig: Rig) -> None:
+    german = {"channel": "app", "country": "DE"}
+    await rig.hear(known_route(), *verdicts(30, 40, audit=True, slices=german))
+    await rig.hear(*verdicts(40, 50, audit=True), *verdicts(0, 30, slices=german))
+    await rig.work()
+    (event,) = await rig.announced()
+    folder = rig.blobs.get_folder(event.blob, rig.folder / "copy")
+    told = pq.read_table(folder / "audit.parquet")["slices"].to_pylist()
+    assert Counter(told) == {'{"channel": "app", "country": "DE"}': 10, None: 10}
+    held_out = [row.slices for row in read_held_out(folder) if row.split == "audit"]
+    assert [one for one in held_out if one] == [german] * 10
+
+
+async def test_a_dataset_says_which_audited_verdicts_it_cannot_use(rig: Rig) -> None:
+    """Their label is gone, or nobody trusts their reviewer: no certificate counts them."""
+    await rig.hear(known_route(approved_reviewers=("ada",)))
+    await rig.hear(*verdicts(30, 37, audit=True, answer="gone"))
+    await rig.hear(*verdicts(40, 43, audit=True, reviewer="eve"), *verdicts(0, 30, reviewer="ada"))
+    await rig.work()
+    (event,) = await rig.announced()
+    folder = rig.blobs.get_folder(event.blob, rig.folder / "copy")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["audit_dropped"] == {"reviewer_not_approved": 3, "unknown_label": 7}
+    assert (
+        "not evaluated on:\n  reviewer_not_approved 3, unknown_label 7."
+        in (folder / "README.md").read_text()
+    )
 
 
 async def test_audit_and_rejected_verdicts_neither_count_nor_train(rig: Rig) -> None:
@@ -410,11 +443,12 @@ def with_complaint(event: ReviewCompleted) -> ReviewCompleted:
     return event.model_copy(update={"event_id": f"sure-{event.review_id}", "probability": 1.0})
 
 
-async def test_free_text_collects_verdicts_and_builds_nothing(rig: Rig) -> None:
-    await rig.hear(
-        known_route(task="conversation", labels=(), minimum_per_label=None), *verdicts(0, 40)
-    )
-    assert await rig.work() is None
+async def test_free_text_builds_a_dataset_of_what_reviewers_approved(rig: Rig) -> None:
+    route = known_route(task="conversation", labels=(), minimum_per_label=None, minimum_rows=20)
+    await rig.hear(route, *verdicts(0, 40))
+    await rig.work()
+    [built] = await rig.announced()
+    assert built.rows.train >= 20 and built.labels == {}
 
 
 async def test_replicas_decide_one_build(rig: Rig) -> None:

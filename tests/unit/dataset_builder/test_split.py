@@ -87,4 +87,18 @@ def test_audit_rows_tell_whether_their_question_is_trained_on() -> None:
     ]
     curated = curate(rows(300, audit_every=10) + asked_again, route())
     parts = split(curated.training, curated.audit)
-    assert 20 <= strata(parts)["repeated"] <= 30
+    repeated = strata(parts)["repeated"]
+    assert 20 <= repeated < 30
+    # What is validated on is known from the version before, and no reason to call it repeated.
+    trained = {item.question.key for name in ("train", "validation") for item in parts[name]}
+    assert strata(split(curated.training, curated.audit, trained))["repeated"] == repeated
+
+
+def test_audit_rows_tell_what_only_the_version_before_was_trained_on() -> None:
+    """Its verdict was taken back: the champion knows the question, and the challenger does not."""
+    curated = curate(rows(300, audit_every=10), route())
+    known = {item.question.key for item in curated.audit[:12]}
+    assert strata(split(curated.training, curated.audit, known)) == {
+        "repeated": 12,
+        "first_seen": 18,
+    }

@@ -58,3 +58,11 @@ def test_arguments_are_redacted_and_stay_json() -> None:
 def test_turns_without_calls_are_kept_as_before() -> None:
     said = encode_sent((Message(role="user", content="Hi"),))
     assert said == '[{"role":"user","content":"Hi"}]'
+
+
+def test_calls_are_no_texts_to_learn() -> None:
+    free = factories.spec(task="conversation", labels=(), minimum_per_label=None)
+    called = '{"tool_calls": [{"name": "find", "arguments": {"id": 7}}]}'
+    curated = curate([row(1, "Find it.", called), row(2, "Say it.", "7")], free)
+    assert [one.reason for one in curated.lost] == ["calls_tools"]
+    assert len(curated.training) == 1
