@@ -9,16 +9,25 @@ from dataclasses import dataclass
 
 from schemas.route import RouteSpec
 from services.evaluator.heldout import ArmAnswers, Contender, HeldOutRow, mark
-from services.evaluator.ports import Generator
+from services.evaluator.ports import SILENCE, AdapterUnfit, Generator, NoAnswer
 from services.evaluator.store.transcripts import TranscriptStore
 from shared.errors import Retryable
 from shared.jobs import Job, JobStore, LeaseLost
 from shared.rules import Completion, Form, form_of
 
 PROGRESS_SECONDS = 2.0
+# Questions in a row that a challenger alone does not answer, until it is given up.
+SILENCES = 3
 
 Replies = dict[tuple[str, str], Completion]
 """What was answered so far, by (model, row id)."""
+
+
+@dataclass
+class Silences:
+    """Questions in a row that the challenger did not answer."""
+
+    in_a_row: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,14 +47,17 @@ class Questions:
         spec: RouteSpec,
     ) -> list[ArmAnswers]:
         """Ask row by row through all arms, so that every arm meets the same load and latencies
-        compare.
+        compare. Raises AdapterUnfit where the challenger does not answer while the base model does.
         """
         replies = self.transcripts.read(job.run_name)
         form = form_of(spec)
+        silences = Silences()
         gate = asyncio.Semaphore(self.concurrency)
         async with self._progress(job, replies, len(rows) * len(contenders)):
             tasks = [
-                asyncio.create_task(self._ask(job, gate, replies, contender, row, spec, form))
+                asyncio.create_task(
+                    self._ask(job, gate, replies, silences, contender, row, spec, form)
+                )
                 for row in rows
                 for contender in contenders
             ]
@@ -65,6 +77,7 @@ class Questions:
         job: Job,
         gate: asyncio.Semaphore,
         replies: Replies,
+        silences: Silences,
         contender: Contender,
         row: HeldOutRow,
         spec: RouteSpec,
@@ -74,13 +87,40 @@ class Questions:
         if key in replies:
             return
         async with gate:
-            replies[key] = await self.generator.ask(
-                contender.model,
-                contender.prompt(spec, row.messages),
-                spec.max_tokens,
-                form,
-            )
+            replies[key] = await self._reply(silences, contender, row, spec, form)
         self.transcripts.add(job.run_name, job.token, *key, replies[key])
+
+    async def _reply(
+        self,
+        silences: Silences,
+        contender: Contender,
+        row: HeldOutRow,
+        spec: RouteSpec,
+        form: Form,
+    ) -> Completion:
+        """Ask one arm one question. What the challenger does not answer while the base model does
+        counts as wrong: waiting for it would hold up every route.
+        """
+        is_challenger = contender.arm == "challenger"
+        asked = contender.prompt(spec, row.messages)
+        try:
+            reply = await self.generator.ask(contender.model, asked, spec.max_tokens, form)
+        except NoAnswer as silence:
+            if not is_challenger:
+                raise
+            # Raises EngineAway where it is not the challenger's fault.
+            plain = spec.detailed_messages(row.messages)
+            await self.generator.ask("base", plain, spec.max_tokens, form)
+            silences.in_a_row += 1
+            if silences.in_a_row >= SILENCES:
+                raise AdapterUnfit(
+                    contender.model,
+                    f"it gave no answer to {SILENCES} questions in a row, and the base model did",
+                ) from silence
+            return SILENCE
+        if is_challenger:
+            silences.in_a_row = 0
+        return reply
 
     @asynccontextmanager
     async def _progress(self, job: Job, replies: Replies, total: int) -> AsyncIterator[None]:

@@ -6,9 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from schemas.base import BlobRef, JsonObject, Message
+from schemas.base import BlobRef, Confidence, JsonObject, Message
 from shared.errors import JobFailed, Retryable
 from shared.rules import ANYTHING, Completion, Form, Grammar
+
+# What stands for an answer that did not come.
+SILENCE = Completion(
+    answer="",
+    confidence=Confidence(score=0.0, min_logprob=0.0, first_margin=0.0, tokens=0),
+    logprob=0.0,
+)
 
 
 class Generator(Protocol):
@@ -32,6 +39,16 @@ class Generator(Protocol):
         ...
 
 
+class Judge(Protocol):
+    """A model that compares two answers."""
+
+    name: str
+
+    async def say(self, messages: Sequence[Message], max_tokens: int) -> str:
+        """Return what it answers. Raises JudgeAway."""
+        ...
+
+
 class Reports(Protocol):
     """Makes HTML for people. None when it could not be made, which never holds up an event."""
 
@@ -49,8 +66,22 @@ class EngineAway(Retryable):
         )
 
 
+class NoAnswer(EngineAway):
+    """The engine was asked, and gave no answer: it may be the fault of the model it was asked."""
+
+
+class JudgeAway(Retryable):
+    """It decides nothing, so nothing waits for it."""
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(
+            f"the judge model at {url} does not answer ({why}); look at EVALUATOR_JUDGE_URL, _MODEL"
+            " and _API_KEY: people are asked all the same"
+        )
+
+
 class AdapterUnfit(JobFailed):
-    """The engine refuses the adapter, however often one tries."""
+    """The engine refuses the adapter, or it does not answer, however often one tries."""
 
     def __init__(self, adapter_id: str, why: str) -> None:
         super().__init__(f"{adapter_id} cannot be served: {why}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from schemas.evaluation import Probe
 from schemas.route import RouteSpec
 from services.evaluator.heldout import ArmAnswers, HeldOutRow
-from services.evaluator.ports import Generator
+from services.evaluator.ports import Generator, NoAnswer
 from shared.rules import Completion, fits_in_event
 
 # Rows that both are asked, each under two seconds.
@@ -78,7 +78,12 @@ async def choose_probe(
         asked = spec.tuned_messages(rows[i].messages)
         # Freely, as the router asks a probe, and alone: in a batch of 16, bfloat16 sums differ
         # slightly from what the router will see.
-        tuned = await generator.ask(model, asked, spec.max_tokens)
+        try:
+            tuned = await generator.ask(model, asked, spec.max_tokens)
+        except NoAnswer:
+            # Raises EngineAway where it is not the adapter's fault.
+            await generator.ask("base", asked, spec.max_tokens)
+            continue
         if not tuned.confidence.tokens:
             continue
         plain = await generator.ask("base", asked, spec.max_tokens)

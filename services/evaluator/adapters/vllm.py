@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from schemas.base import Confidence, Message
-from services.evaluator.ports import AdapterUnfit, EngineAway
+from schemas.base import Message
+from services.evaluator.ports import SILENCE, AdapterUnfit, EngineAway, NoAnswer
 from shared.rules import (
     ANYTHING,
     Completion,
@@ -25,11 +25,6 @@ from shared.rules import (
 CONNECT_SECONDS = 5.0
 # Statuses below 500 that time or an operator cures.
 PASSING = (401, 403, 408, 429)
-SILENCE = Completion(
-    answer="",
-    confidence=Confidence(score=0.0, min_logprob=0.0, first_margin=0.0, tokens=0),
-    logprob=0.0,
-)
 
 
 class VllmGenerator:
@@ -47,11 +42,11 @@ class VllmGenerator:
         )
 
     async def see(self) -> None:
-        """Note which release answers. Raises EngineAway."""
+        """Note which engine answers. Raises EngineAway."""
         try:
-            self.grammar.runs(await self._client.release())
-        except VllmAway as error:
-            raise EngineAway(self._client.url, str(error)) from error
+            self.grammar.runs(await self._client.identity())
+        except VllmError as error:
+            raise self._away(error) or error from error
 
     async def load(self, adapter_id: str, folder: Path) -> None:
         """Load an adapter from an absolute folder. Raises AdapterUnfit where vLLM refuses it."""
@@ -71,7 +66,8 @@ class VllmGenerator:
     async def ask(
         self, model: str, messages: Sequence[Message], max_tokens: int, form: Form = ANYTHING
     ) -> Completion:
-        """Ask for one answer. Raises EngineAway, which makes the job wait.
+        """Ask for one answer. Raises EngineAway, which makes the job wait, and NoAnswer where the
+        engine was reached.
 
         A question that the engine refuses (too long for the model, say) counts as unanswered, and
         so as wrong. An engine that no longer serves the model restarted and forgot its adapters:
@@ -93,9 +89,13 @@ class VllmGenerator:
     def _away(self, error: VllmError) -> EngineAway | None:
         """Return what makes the job wait; nothing where waiting would not help."""
         match error:
-            case VllmAway():
+            case VllmAway(reached=False):
                 return EngineAway(self._client.url, str(error))
-            case VllmFailed() if error.code >= 500 or error.code in PASSING:
+            case VllmAway():
+                return NoAnswer(self._client.url, str(error))
+            case VllmFailed() if error.code >= 500:
+                return NoAnswer(self._client.url, f"status {error.code}")
+            case VllmFailed() if error.code in PASSING:
                 return EngineAway(self._client.url, f"status {error.code}")
             case _:
                 return None

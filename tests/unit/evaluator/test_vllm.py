@@ -8,7 +8,7 @@ import pytest
 
 from schemas.base import Message
 from services.evaluator.adapters.vllm import VllmGenerator
-from services.evaluator.ports import AdapterUnfit, EngineAway
+from services.evaluator.ports import AdapterUnfit, EngineAway, NoAnswer
 from shared.rules import form_of
 from tests import factories
 from tests.unit.router.fakes import FakeVllm, served
@@ -50,6 +50,16 @@ async def test_a_question_that_is_refused_counts_as_unanswered(status: int) -> N
     assert (reply.answer, reply.confidence.score, reply.confidence.tokens) == ("", 0.0, 0)
 
 
+async def test_who_was_asked_and_gave_no_answer_is_told_from_who_is_away() -> None:
+    fake = FakeVllm()
+    fake.slow["base"] = None
+    async with served(fake.app) as url:
+        generator = VllmGenerator(url, "", 0.2, 4)
+        with pytest.raises(NoAnswer):
+            await generator.ask("base", QUESTION, 16)
+        await generator.close()
+
+
 async def test_an_engine_that_forgot_its_adapters_or_is_gone_is_waited_for() -> None:
     async with served(FakeVllm().app) as url:
         generator = VllmGenerator(url, "", 5.0, 4)
@@ -89,7 +99,7 @@ async def test_a_schema_that_the_grammar_cannot_hold_costs_no_answer() -> None:
         silent = await generator.ask("base", QUESTION, 16, form)
         await generator.close()
     assert reply.answer == '{"total": 1}'
-    assert (generator.grammar.release, generator.grammar.step(form)) == ("0.32.0", 1)
+    assert (generator.grammar.engine, generator.grammar.step(form)) == ("0.32.0", 1)
     assert (silent.answer, silent.confidence.score) == ("", 0.0)
 
 
@@ -97,7 +107,7 @@ async def test_a_release_may_stay_untold_and_who_is_away_is_waited_for() -> None
     async with served(FakeVllm().app) as url:
         generator = VllmGenerator(url, "", 5.0, 4)
         await generator.see()
-        assert generator.grammar.release == ""
+        assert generator.grammar.engine == ""
         await generator.close()
     nowhere = VllmGenerator("http://127.0.0.1:1/v1", "", 5.0, 4)
     with pytest.raises(EngineAway):

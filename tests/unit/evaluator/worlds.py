@@ -12,12 +12,22 @@ from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from sqlalchemy import MetaData
 
 from schemas.base import AdapterRef, BlobRef, Confidence, Message
+from services.evaluator.contests import Contests
 from services.evaluator.handlers import EventHandlers
-from services.evaluator.ports import AdapterUnfit, EngineAway
+from services.evaluator.judging import Judging
+from services.evaluator.ports import AdapterUnfit, EngineAway, Judge, NoAnswer
+from services.evaluator.store.comparisons import ComparisonStore
+from services.evaluator.store.contests import ContestStore
+from services.evaluator.store.evaluations import EvaluationStore
+from shared.events.outbox import Outbox
+from shared.jobs.worker import JobStore
 from shared.rules import ANYTHING, Completion, Form, Grammar
+from shared.rules.routes import RouteBook
 from shared.storage.blobs import BlobStore
+from shared.storage.db import Database
 from tests import factories
 
 LABELS = factories.spec().labels
@@ -78,6 +88,8 @@ class ScriptedEngine:
         self.away = False
         self.breaks_after: int | None = None
         self.unfit = ""
+        # Of a model, every how many questions it does not answer.
+        self.silent: dict[str, int] = {}
         self.grammar = Grammar()
         self.release = ""
         self.forms: set[tuple[str, Form]] = set()
@@ -94,7 +106,9 @@ class ScriptedEngine:
         self.loaded.append(adapter_id)
 
     async def unload(self, adapter_id: str) -> None:
-        self.loaded.remove(adapter_id)
+        # It need not be loaded.
+        if adapter_id in self.loaded:
+            self.loaded.remove(adapter_id)
 
     async def ask(
         self, model: str, messages: Sequence[Message], max_tokens: int, form: Form = ANYTHING
@@ -103,6 +117,8 @@ class ScriptedEngine:
             raise EngineAway("http://127.0.0.1:9/v1", "ConnectError")
         assert model == "base" or model in self.loaded
         self.asked += 1
+        if self.asked % self.silent.get(model, self.asked + 1) == 0:
+            raise NoAnswer("http://127.0.0.1:9/v1", "ReadTimeout")
         self.forms.add((model, form))
         text = messages[-1].content
         number = int(text.split()[1])
@@ -151,3 +167,30 @@ class NoReports:
     async def drift(self, content: dict) -> BlobRef | None:
         self.contents.append(content)
         return None
+
+
+def contests_over(
+    metadata: MetaData,
+    db: Database,
+    jobs: JobStore,
+    outbox: Outbox,
+    routes: RouteBook,
+    evaluations: EvaluationStore,
+    blobs: BlobStore,
+    reports: NoReports,
+    judge: Judge | None = None,
+) -> Contests:
+    """People who are asked about free text, and maybe a model beside them."""
+    return Contests(
+        db=db,
+        jobs=jobs,
+        outbox=outbox,
+        routes=routes,
+        evaluations=evaluations,
+        comparisons=ComparisonStore(metadata),
+        store=ContestStore(metadata),
+        blobs=blobs,
+        reports=reports,
+        judging=Judging(judge, concurrency=4),
+        days=28.0,
+    )
