@@ -86,7 +86,7 @@ def calibrate(
         )
     slope, intercept = fit(score, correct)
     p = probabilities(score, slope, intercept)
-    seen_risk = max_risk * (1 - (missed or 0.0))
+    seen_risk = allowed(max_risk, missed)
     certified = certify(p, correct, seen_risk)
     # Where nothing certifies, the owner's tolerated risk itself is the threshold, the flag says so,
     # and only routes trust it that ask for no more (docs/decisions/0039-what-the-gate-promises.md).
@@ -103,6 +103,11 @@ def calibrate(
         labels_missing=0 if certified is not None else labels_missing(p, correct, seen_risk),
         missed=missed,
     )
+
+
+def allowed(max_risk: float, missed: float | None) -> float:
+    """Return the share of errors that may be seen among trusted answers."""
+    return max_risk * (1 - (missed or 0.0))
 
 
 def probabilities(score: Floats, slope: float, intercept: float) -> Floats:

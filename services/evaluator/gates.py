@@ -8,13 +8,13 @@ mid-p McNemar test (docs/methods.md, section 6) at the level that the attempt ha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from schemas.base import Arm
 from schemas.evaluation import GroupTest, PairedTest
 from services.evaluator.certificate import clopper_pearson_upper
-from services.evaluator.groups import compare_labels
+from services.evaluator.groups import MOST_VALUES, compare_groups
 from services.evaluator.paired import discordant, mcnemar_midp, rows_needed
 
 # A gain of 25 points where the arms differ on 35 % of the rows is found on 45 rows in 8 of 10 tries
@@ -23,6 +23,8 @@ LEAST_ROWS = 45
 # Level of the test that the format is broken more often, and of the bound on the accuracy.
 LEVEL = 0.05
 GAIN = 0.05
+# Labels or slices that a sentence names.
+MOST_NAMES = 20
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Terms:
     alpha: float
     # The right label of each row; empty where answers are no labels.
     labels: Sequence[str] = ()
+    # The value of each row by key of metadata, "" where it has none.
+    slices: Mapping[str, Sequence[str]] = field(default_factory=dict)
     # The accuracy that must be proven.
     target: float = 0.0
 
@@ -73,15 +77,15 @@ class Checks:
 
 def judge_challenger(challenger: Outcomes, others: Sequence[Outcomes], terms: Terms) -> GateResult:
     """Promote iff the challenger beats every other arm, keeps the format no worse than any of them,
-    loses on no label, and reaches the accuracy that is asked for.
+    loses on no label or slice, and reaches the accuracy that is asked for.
     """
     if len(challenger.correct) < LEAST_ROWS:
         return GateResult(promote=False, tests=(), reasons=(too_few(len(challenger.correct)),))
     tests = tuple(_superior(challenger, other, terms.alpha) for other in others)
     checks = Checks()
     for other in others:
-        _check_format(checks, challenger, other)
-    groups = _check_labels(checks, challenger, others, terms)
+        check_format(checks, challenger, other)
+    groups = _check_groups(checks, challenger, others, terms)
     if terms.target:
         _check_accuracy(checks, challenger, terms.target)
     promote = bool(tests) and all(test.passed for test in tests) and checks.passed
@@ -119,7 +123,7 @@ def _superior(challenger: Outcomes, other: Outcomes, alpha: float) -> PairedTest
     )
 
 
-def _check_format(checks: Checks, challenger: Outcomes, other: Outcomes) -> None:
+def check_format(checks: Checks, challenger: Outcomes, other: Outcomes) -> None:
     """Fail when the same test, turned round, shows that the challenger breaks the format more
     often.
     """
@@ -137,29 +141,52 @@ def _check_format(checks: Checks, challenger: Outcomes, other: Outcomes) -> None
         checks.note(True, f"format kept in {ours} of the answers, by {other.arm} in {theirs}")
 
 
-def _check_labels(
+def _check_groups(
     checks: Checks, challenger: Outcomes, others: Sequence[Outcomes], terms: Terms
 ) -> tuple[GroupTest, ...]:
-    """Fail when a label is proven to lose against what serves: the champion, else the base."""
-    if not terms.labels or not others:
+    """Fail when a label or slice is proven to lose against what serves: the champion, else the
+    base.
+    """
+    if not others:
         return ()
     serving = others[-1]
-    groups = compare_labels(terms.labels, challenger.correct, serving.correct)
+    groups = compare_groups(terms.labels, terms.slices, challenger.correct, serving.correct)
     for group in groups:
         if group.finding == "harmed":
             checks.note(
                 False,
-                f"label '{group.name}' loses against {serving.arm}: {group.losses} of {group.n}"
-                f" rows lost, {group.wins} won",
+                f"{group.kind} '{group.name}' loses against {serving.arm}: {group.losses} of"
+                f" {group.n} rows lost, {group.wins} won",
             )
-    untested = [f"{group.name} ({group.n})" for group in groups if group.finding == "untested"]
-    if untested:
-        checks.note(
-            True,
-            f"too few rows to rule out a loss of 10 points against {serving.arm} on"
-            f" {len(untested)} of {len(groups)} labels (rows): {', '.join(untested)}",
-        )
+    for kind in ("label", "slice"):
+        some = [group for group in groups if group.kind == kind]
+        untested = [f"{group.name} ({group.n})" for group in some if group.finding == "untested"]
+        if untested:
+            checks.note(
+                True,
+                f"too few rows to rule out a loss of 10 points against {serving.arm} on"
+                f" {len(untested)} of {len(some)} {kind}s (rows): {shortened(untested)}",
+            )
+    for key, values in terms.slices.items():
+        _check_values(checks, key, len({value for value in values if value}))
     return groups
+
+
+def _check_values(checks: Checks, key: str, values: int) -> None:
+    """Say of a slice what was not compared."""
+    if not values:
+        checks.note(True, f"slice '{key}' is untested: no audited row has a value of it")
+    elif values > MOST_VALUES:
+        checks.note(
+            True, f"slice '{key}' has {values} values: the {MOST_VALUES} most frequent are compared"
+        )
+
+
+def shortened(names: Sequence[str]) -> str:
+    """Return a list that a person reads to its end."""
+    rest = len(names) - MOST_NAMES
+    more = f" and {rest} more" if rest > 0 else ""
+    return ", ".join(names[:MOST_NAMES]) + more
 
 
 def _check_accuracy(checks: Checks, challenger: Outcomes, target: float) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -30,6 +30,8 @@ class HeldOutRow:
     is_rejected: bool = False
     # repeated: its question is also trained on; first_seen: it is not; held_out: kept out by hash.
     stratum: str = "unknown"
+    # Values by key, of the metadata that the route's slices name.
+    slices: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -90,6 +92,8 @@ def read_held_out(folder: Path) -> list[HeldOutRow]:
             answer=row["answer"],
             is_rejected=row.get("label_source") == "rejected",
             stratum=stratum_of(split, row),
+            # Datasets from before there were slices have no such column.
+            slices=json.loads(row.get("slices") or "{}"),
         )
         for split in SPLITS
         if (folder / f"{split}.parquet").exists()

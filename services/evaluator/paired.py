@@ -28,6 +28,11 @@ def mcnemar_midp(wins: int, losses: int) -> float:
     return float(binom.sf(wins, n, 0.5) + 0.5 * binom.pmf(wins, n, 0.5))
 
 
+def mcnemar_exact(wins: int, losses: int) -> float:
+    """Return P(at least so many wins | no difference): never too small, however few rows differ."""
+    return float(binom.sf(wins - 1, wins + losses, 0.5))
+
+
 def tango_z(wins: int, losses: int, n: int, margin: float) -> float:
     """Return the score statistic against "ours is worse by `margin` or more" (Tango 1998,
     Statistics in Medicine 17:891-908); large values speak against it.

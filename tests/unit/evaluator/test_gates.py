@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from services.evaluator.gates import LEAST_ROWS, Outcomes, Terms, judge_challenger
-from services.evaluator.groups import compare_labels
+from services.evaluator.groups import compare_groups
 from services.evaluator.paired import mcnemar_midp, most_loss, rows_needed, tango_z
 from services.evaluator.spending import LIFE, level, share
 
@@ -85,7 +85,7 @@ def test_a_label_that_vanishes_is_no_improvement() -> None:
 
 def test_a_label_with_too_few_rows_is_said_to_be_untested() -> None:
     labels = ["ok"] * 60 + ["rare"] * 5
-    (ok, rare) = compare_labels(labels, [True] * 65, [False] * 2 + [True] * 63)
+    (ok, rare) = compare_groups(labels, {}, [True] * 65, [False] * 2 + [True] * 63)
     assert (ok.finding, rare.finding, rare.n) == ("kept", "untested", 5)
     decision = judge_challenger(
         arm("challenger", [True] * 65), [arm("base", [False] * 65)], Terms(0.05, labels)
