@@ -92,6 +92,17 @@ def print_routes(console: Console, routes: list[JsonObject]) -> None:
             console.print(
                 f"! {route['route']}: {warning}", style="yellow", markup=False, soft_wrap=True
             )
+        if contest := route.get("contest"):
+            said = asked_of_people(contest)
+            console.print(f"{route['route']}: {said}", markup=False, soft_wrap=True)
+
+
+def asked_of_people(contest: JsonObject) -> str:
+    waits = f"; {contest['waits']} waits" if contest["waits"] else ""
+    return (
+        f"{contest['judged']} of {contest['pairs']} pairs are judged that decide about"
+        f" {contest['adapter_id']}{waits}: GET /v1/comparisons/next"
+    )
 
 
 def routes_table(routes: list[JsonObject]) -> Table:

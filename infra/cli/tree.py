@@ -78,8 +78,13 @@ def add_gate(branch: Tree, evaluation: JsonObject | None) -> None:
         return
     gate = branch.add(line("gate said ", (evaluation["verdict"], "bold")))
     for arm in evaluation["arms"]:
-        gate.add(f"{arm['arm']}: accuracy {arm['accuracy']:.1%} on {arm['n']} held-out rows")
+        chrf = arm.get("chrf")
+        measured = f"accuracy {arm['accuracy']:.1%}" if chrf is None else f"chrF {chrf:.3f}"
+        gate.add(f"{arm['arm']}: {measured} on {arm['n']} held-out rows")
     for test in evaluation["tests"]:
+        if test.get("ties") is not None:
+            # Said in the reasons.
+            continue
         gate.add(
             f"McNemar against {test['against']}: {test['wins']} wins, {test['losses']} losses,"
             f" mid-p {test['p_value']:.2g} (level {test['alpha']}):"

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import HTMLResponse
 
 from schemas.base import BlobRef, JsonObject
+from services.evaluator.contests import CONCLUDE, Contests
 from services.evaluator.monitor import ErrorDetector, Monitor, labels_to_find
 from services.evaluator.store.answered import AnsweredStore
 from services.evaluator.store.evaluations import EvaluationStore
@@ -45,6 +46,7 @@ class EvaluationsApi:
 
     db: Database
     evaluations: EvaluationStore
+    contests: Contests
     monitors: MonitorStore
     answered: AnsweredStore
     blobs: BlobStore
@@ -57,12 +59,15 @@ class EvaluationsApi:
         offset: Offset = 0,
         limit: Limit = 50,
     ) -> JsonObject:
-        """Verdicts with their numbers (`adapter-evaluated` events), newest first."""
+        """Verdicts with their numbers (`adapter-evaluated` events), newest first; and, whatever the
+        filters, `contests`: adapters for free text that people are asked about now.
+        """
         async with self.db.read() as connection:
             found = await self.evaluations.page(
                 connection, principal.tenant, adapter_id, route, limit, offset
             )
-        return page(found, offset, limit)
+            contests = await self.contests.open_ones(connection, principal.tenant)
+        return {"contests": contests} | page(found, offset, limit)
 
     async def show_evaluation(self, principal: Reader, evaluation_id: Id) -> JsonObject:
         """Return one verdict, and the calibrations published with it."""
@@ -129,11 +134,12 @@ class EvaluationsApi:
 def evaluations_api(
     db: Database,
     evaluations: EvaluationStore,
+    contests: Contests,
     monitors: MonitorStore,
     answered: AnsweredStore,
     blobs: BlobStore,
 ) -> APIRouter:
-    api = EvaluationsApi(db, evaluations, monitors, answered, blobs)
+    api = EvaluationsApi(db, evaluations, contests, monitors, answered, blobs)
     router = APIRouter(tags=["evaluations"])
     router.get("/v1/evaluations")(api.list_evaluations)
     router.get("/v1/evaluations/{evaluation_id}")(api.show_evaluation)
@@ -184,6 +190,8 @@ def shown_detector(detector: ErrorDetector, labels_a_day: float) -> JsonObject:
 
 def described(job: Job) -> JsonObject:
     """Say what an evaluation is about, beside what every job shows."""
+    if job.kind == CONCLUDE:
+        return {"evaluation_id": job.payload["evaluation_id"]}
     return {
         "adapter_id": job.payload["adapter"]["adapter_id"],
         "dataset_id": job.payload["dataset_id"],

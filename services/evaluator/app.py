@@ -9,19 +9,23 @@ from pathlib import Path
 from sqlalchemy import MetaData
 
 from schemas import topics
+from services.evaluator.adapters.judge import ChatJudge
 from services.evaluator.adapters.reports import ChildReports
 from services.evaluator.adapters.vllm import VllmGenerator
 from services.evaluator.alarms import Alarms
 from services.evaluator.api import described, evaluations_api
 from services.evaluator.asking import Questions
-from services.evaluator.evaluation import JOB, Evaluation
+from services.evaluator.contests import CONCLUDE, JOB, Contests
+from services.evaluator.evaluation import Evaluation
 from services.evaluator.gauges import Gauges
 from services.evaluator.handlers import EventHandlers
+from services.evaluator.judging import Judging
 from services.evaluator.recalibration import KIND, Recalibration
 from services.evaluator.rises import Rises
 from services.evaluator.settings import Settings
 from services.evaluator.store.answered import AnsweredStore
 from services.evaluator.store.comparisons import ComparisonStore
+from services.evaluator.store.contests import ContestStore
 from services.evaluator.store.evaluations import EvaluationStore
 from services.evaluator.store.monitors import MonitorStore
 from services.evaluator.store.populations import PopulationStore
@@ -33,7 +37,7 @@ from services.evaluator.windows import Windows
 from shared.events import Handlers, Outbox, Sender
 from shared.jobs import JobStore, Limit, jobs_api, work
 from shared.rules import RouteBook
-from shared.service import Service
+from shared.service import Service, Worker
 from shared.storage import BlobStore, Database
 
 NAME = "evaluator"
@@ -48,6 +52,7 @@ class Parts:
     monitors: MonitorStore
     looks: LookStore
     comparisons: ComparisonStore
+    contests: Contests
     blobs: BlobStore
 
 
@@ -69,6 +74,11 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     reports = ChildReports(blobs)
     handlers = EventHandlers(jobs, routes, streams, monitors, answered, looks)
     vllm = _engine(settings)
+    judge = _judge(settings)
+    asked = ContestStore(metadata)
+    judging = Judging(judge, settings.concurrency)
+    stored = outbox, routes, evaluations, comparisons, asked, blobs
+    contests = Contests(db, jobs, *stored, reports, judging, settings.contest_days)
     transcripts = TranscriptStore(settings.cache_dir / "transcripts")
     evaluation = Evaluation(
         db=db,
@@ -83,11 +93,11 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         reports=reports,
         populations=populations,
         looks=looks,
+        contests=contests,
         cache_dir=settings.cache_dir.resolve(),
     )
-    recalibration = Recalibration(evaluation, populations)
     watch = _watch(db, reports, Alarms(db, outbox, monitors, streams, answered))
-    api = evaluations_api(db, evaluations, monitors, answered, blobs)
+    api = evaluations_api(db, evaluations, contests, monitors, answered, blobs)
     return Service(
         name=NAME,
         settings=settings,
@@ -96,16 +106,14 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         http=[api, jobs_api(jobs, described)],
         db=db,
         outbox=outbox,
-        parts=Parts(jobs, evaluations, monitors, looks, comparisons, blobs),
+        parts=Parts(jobs, evaluations, monitors, looks, comparisons, contests, blobs),
         workers=[
-            partial(work, jobs, JOB, evaluation.run, None, evaluation.tidy, limit),
-            partial(work, jobs, KIND, recalibration.run, None, None, limit),
-            recalibration.watch,
+            *_workers(evaluation, Recalibration(evaluation, populations), limit),
             watch.run,
             Gauges(db, monitors, answered).run,
         ],
         sender=sender,
-        on_stop=[vllm.close],
+        on_stop=[vllm.close, *([judge.close] if judge else [])],
         migrations=Path(__file__).with_name("migrations"),
     )
 
@@ -117,6 +125,26 @@ def _engine(settings: Settings) -> VllmGenerator:
         settings.request_timeout_seconds,
         settings.concurrency,
     )
+
+
+def _judge(settings: Settings) -> ChatJudge | None:
+    if not settings.judge_url:
+        return None
+    key = settings.judge_api_key.get_secret_value()
+    return ChatJudge(
+        settings.judge_url, settings.judge_model, key, settings.request_timeout_seconds
+    )
+
+
+def _workers(evaluation: Evaluation, recalibration: Recalibration, limit: Limit) -> list[Worker]:
+    jobs, contests = evaluation.jobs, evaluation.contests
+    return [
+        partial(work, jobs, JOB, evaluation.run, None, evaluation.tidy, limit),
+        partial(work, jobs, CONCLUDE, contests.run),
+        contests.watch,
+        partial(work, jobs, KIND, recalibration.run, None, None, limit),
+        recalibration.watch,
+    ]
 
 
 def _watch(db: Database, reports: ChildReports, alarms: Alarms) -> Watch:

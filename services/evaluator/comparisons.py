@@ -20,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import betaln
 from scipy.stats import t as student
 
 from schemas.base import Arm
@@ -65,6 +66,17 @@ def evidence(wins: int, losses: int) -> float:
     """Return the e-value against "wins at most every second decided pair"."""
     logs = wins * np.log(SHARES / 0.5) + losses * np.log((1 - SHARES) / 0.5)
     return float(np.exp(logs).mean())
+
+
+def share_interval(wins: int, losses: int) -> tuple[float, float]:
+    """Return the 95 % interval of how often a challenger wins a decided pair. It holds whenever one
+    stops: it is all that a mixture with Jeffreys' weights does not rule out (Robbins 1970).
+    """
+    shares = np.linspace(0, 1, 2001)[1:-1]
+    mixture = betaln(wins + 0.5, losses + 0.5) - betaln(0.5, 0.5)
+    likelihood = wins * np.log(shares) + losses * np.log1p(-shares)
+    kept = shares[mixture - likelihood < np.log(1 / (1 - LEVEL))]
+    return float(kept[0]), float(kept[-1])
 
 
 def decide(tally: Tally, alpha: float, most: int, judged: Estimate | None = None) -> Decision:

@@ -16,7 +16,8 @@ from services.evaluator.calibration import Calibration, calibrate
 from services.evaluator.certificate import Floats
 from services.evaluator.gates import GateResult, Outcomes, Terms, judge_challenger
 from services.evaluator.heldout import DECIDING, ArmAnswers, HeldOutRow, deciding
-from services.evaluator.metrics import field_f1, macro_f1, percentile, rouge_l
+from services.evaluator.metrics import field_f1, macro_f1, percentile
+from services.evaluator.texts import mean, rouge_l
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def judge(
     terms = Terms(
         alpha=alpha,
         labels=labels_of(audited, spec),
+        slices=slices_of(audited, spec),
         target=spec.targets.accuracy if strict else 0.0,
     )
     return Findings(
@@ -72,6 +74,11 @@ def labels_of(rows: Sequence[HeldOutRow], spec: RouteSpec) -> list[str]:
     if spec.task != "classification":
         return []
     return ["" if row.is_rejected else normalise(row.answer, spec) for row in rows]
+
+
+def slices_of(rows: Sequence[HeldOutRow], spec: RouteSpec) -> dict[str, list[str]]:
+    """Return by key the value of each row, "" where it has none."""
+    return {key: [row.slices.get(key, "") for row in rows] for key in spec.slices}
 
 
 def calibrations_of(
@@ -139,7 +146,7 @@ def quality(expected: list[str], answers: list[str], spec: RouteSpec) -> float |
         return macro_f1(expected, answers)
     if spec.output_schema is not None:
         return field_f1(expected, answers)
-    return float(np.mean([rouge_l(want, got) for want, got in zip(expected, answers, strict=True)]))
+    return mean(rouge_l, expected, answers)
 
 
 def calibrated(arm: ArmAnswers, spec: RouteSpec, missed: float | None) -> Calibration:

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.events import AdapterTrained, InferenceRecorded, ReviewCompleted, RouteChanged
 from services.evaluator.champions import state_of
-from services.evaluator.evaluation import JOB
+from services.evaluator.contests import JOB
 from services.evaluator.observed import answer_without_champion, champion_answer, observe
 from services.evaluator.store.answered import AnsweredStore
 from services.evaluator.store.monitors import MonitorStore

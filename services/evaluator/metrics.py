@@ -99,22 +99,5 @@ def _fields(answer: str) -> set[tuple[str, str]]:
         return set()
 
 
-def rouge_l(expected: str, answered: str) -> float:
-    """Return the F1 of the longest common subsequence of words, for free text."""
-    want = expected.casefold().split()
-    got = answered.casefold().split()
-    if not want or not got:
-        return float(want == got)
-    row = [0] * (len(got) + 1)
-    for word in want:
-        previous = row
-        row = [0]
-        for column, other in enumerate(got, start=1):
-            row.append(
-                previous[column - 1] + 1 if word == other else max(previous[column], row[-1])
-            )
-    return 2 * row[-1] / (len(want) + len(got))
-
-
 def percentile(values: Sequence[float], percent: float) -> float:
     return float(np.percentile(values, percent)) if len(values) else 0.0

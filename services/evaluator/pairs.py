@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from schemas.base import Message
 from schemas.comparisons import AnswersCompared, ComparisonRequested, Judgement
 from services.evaluator.comparisons import Pairing
-from services.evaluator.ports import Generator
-from shared.rules import Bounds, Form, redact, store_compared
+from services.evaluator.ports import Judge
+from shared.rules import redact, store_compared
 from shared.storage import BlobStore
 
-# A judge says one word, held to these where its engine can.
+# What a judge says, in one word.
 WORDS: dict[str, Judgement] = {"A": "left", "B": "right", "TIE": "tie", "NEITHER": "neither"}
 SWAPPED: dict[Judgement, Judgement] = {"left": "right", "right": "left"}
 JUDGE_TOKENS = 8
-ONE_WORD = Form((Bounds(choices=tuple(WORDS)), Bounds()), "judge")
 PROMPT = (
     "You compare two answers to one request. Say A or B for the one that serves the request better,"
     " TIE where both are as good, NEITHER where both are of no use. Say nothing else."
@@ -49,34 +48,32 @@ def comparison_requested(
     )
 
 
-def compared_by_model(asked: ComparisonRequested, judgement: Judgement, by: str) -> AnswersCompared:
+def compared_by_model(
+    tenant: str, route: str, pairing: Pairing, judgement: Judgement, by: str
+) -> AnswersCompared:
     return AnswersCompared(
-        tenant=asked.tenant,
-        route=asked.route,
-        comparison_id=asked.comparison_id,
-        evaluation_id=asked.evaluation_id,
+        tenant=tenant,
+        route=route,
+        comparison_id=pairing.comparison_id,
+        evaluation_id=pairing.evaluation_id,
         judgement=judgement,
         judge="model",
         by=by,
     )
 
 
-async def judge(
-    generator: Generator, model: str, messages: Sequence[Message], left: str, right: str
-) -> Judgement:
+async def judge(model: Judge, messages: Sequence[Message], left: str, right: str) -> Judgement:
     """Ask a judge model twice, with the sides changed: what it says only of one order is a tie,
     because models favour a place. So is what it says in other words.
     """
-    first = await _one_order(generator, model, messages, left, right)
-    second = await _one_order(generator, model, messages, right, left)
+    first = await _one_order(model, messages, left, right)
+    second = await _one_order(model, messages, right, left)
     return first if first == SWAPPED.get(second, second) else "tie"
 
 
-async def _one_order(
-    generator: Generator, model: str, messages: Sequence[Message], a: str, b: str
-) -> Judgement:
+async def _one_order(model: Judge, messages: Sequence[Message], a: str, b: str) -> Judgement:
     request = "\n".join(f"{message.role}: {message.content}" for message in messages)
     asked = f"Request:\n{request}\n\nAnswer A:\n{a}\n\nAnswer B:\n{b}"
     turns = (Message(role="system", content=PROMPT), Message(role="user", content=asked))
-    said = await generator.ask(model, turns, JUDGE_TOKENS, ONE_WORD)
-    return WORDS.get(said.answer.strip().strip(".").upper(), "tie")
+    said = await model.say(turns, JUDGE_TOKENS)
+    return WORDS.get(said.strip().strip(".").upper(), "tie")

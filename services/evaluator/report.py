@@ -14,6 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 
 from schemas.base import JsonObject
+from services.evaluator.comparisons import share_interval
 from services.evaluator.metrics import ClassScore, class_scores, confused_pairs, confusion
 from services.evaluator.paired import gain_interval
 from services.evaluator.report_plots import drawn
@@ -44,7 +45,9 @@ def main(source: Path, target: Path) -> None:
 def summary(content: JsonObject) -> JsonObject:
     """Say in a sentence what a reader who reads no more should know, and what the strata show."""
     if not content["tests"]:
-        return {"sentence": "", "strata": []}
+        return {"sentence": "", "strata": [], "broken": []}
+    if content["free_text"]:
+        return {"sentence": what_people_found(content["tests"][-1]), "strata": [], "broken": []}
     arms = {arm["arm"]: arm for arm in content["arms"]}
     serving = content["tests"][-1]
     low, high = gain_interval(serving["wins"], serving["losses"], len(content["rows"]))
@@ -59,22 +62,71 @@ def summary(content: JsonObject) -> JsonObject:
         f"Training buys {ours - base:+.0f} points over the base model with the best prompt, held to"
         f" the same form ({base:.0f} %)."
     )
-    return {"sentence": sentence, "bought": bought, "strata": strata(content)}
+    return {
+        "sentence": sentence,
+        "bought": bought,
+        "mended": mended(content),
+        "strata": strata(content),
+        "broken": broken(content),
+    }
+
+
+def mended(content: JsonObject) -> str:
+    """Say how many mistakes of what serves the challenger does not make, and how many it adds."""
+    serving = content["tests"][-1]
+    right = sum(serving["against"] in row["right"] for row in content["rows"])
+    return (
+        f"Of the {len(content['rows']) - right} rows that the {serving['against']} gets wrong it"
+        f" mends {serving['wins']}, and of the {right} that it gets right it breaks"
+        f" {serving['losses']}."
+    )
+
+
+def broken(content: JsonObject) -> list[JsonObject]:
+    """Return some rows that only what serves gets right."""
+    against = content["tests"][-1]["against"]
+    lost = [
+        {
+            "text": shortened(row["text"]),
+            "expected": row["expected"],
+            "answered": row["answers"]["challenger"],
+        }
+        for row in content["rows"]
+        if against in row["right"] and "challenger" not in row["right"]
+    ]
+    return lost[:EXAMPLES]
+
+
+def what_people_found(test: JsonObject) -> str:
+    wins, losses = test["wins"], test["losses"]
+    low, high = share_interval(wins, losses)
+    return (
+        f"People found the new adapter better in {wins} pairs of answers and the {test['against']},"
+        f" which serves, in {losses}; {test['ties']} are as good, {test['neither']} both of no use."
+        f" It wins between {100 * low:.0f} and {100 * high:.0f} of 100 decided pairs at 95 %."
+    )
 
 
 def strata(content: JsonObject) -> list[JsonObject]:
-    """Return by stratum how many rows the challenger won and lost against what serves."""
+    """Return by stratum how many rows the challenger won and lost against what serves, and the 95 %
+    interval of what it gains there.
+    """
     against = content["tests"][-1]["against"]
     rows = content["rows"] + content["reported"]
     found = []
     for name in sorted({row["stratum"] for row in rows}):
         mine = [row["right"] for row in rows if row["stratum"] == name]
+        wins = sum("challenger" in right and against not in right for right in mine)
+        losses = sum(against in right and "challenger" not in right for right in mine)
+        low, high = gain_interval(wins, losses, len(mine))
         found.append(
             {
                 "name": name.replace("_", " "),
                 "n": len(mine),
-                "wins": sum("challenger" in right and against not in right for right in mine),
-                "losses": sum(against in right and "challenger" not in right for right in mine),
+                "wins": wins,
+                "losses": losses,
+                "low": low,
+                "high": high,
             }
         )
     return found
@@ -86,6 +138,8 @@ def analysis(content: JsonObject) -> JsonObject:
     Numbers per class only where answers are labels.
     """
     rows = content["rows"]
+    if content["free_text"]:
+        return {"compared": [one for found in ("better", "worse") for one in shown(rows, found)]}
     expected = [row["expected"] for row in rows]
     answered = [row["answers"]["challenger"] for row in rows]
     failures = [
@@ -102,6 +156,16 @@ def analysis(content: JsonObject) -> JsonObject:
         "matrix": matrix,
         "weak": weakest(expected, answered),
     }
+
+
+def shown(rows: list[JsonObject], found: str) -> list[JsonObject]:
+    """Return some pairs of which people said the same."""
+    those = [row for row in rows if row.get("people") == found][:EXAMPLES]
+    return [
+        {"found": found, "text": shortened(row["text"])}
+        | {"answers": {arm: shortened(answer) for arm, answer in row["answers"].items()}}
+        for row in those
+    ]
 
 
 def per_class(rows: list[JsonObject], expected: list[str]) -> list[JsonObject]:
@@ -139,9 +203,11 @@ def examples(rows: list[JsonObject], want: str, got: str) -> list[str]:
         for row in rows
         if row["expected"] == want and row["answers"]["challenger"] == got
     ]
-    return [
-        text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]} …" for text in texts[:EXAMPLES]
-    ]
+    return [shortened(text) for text in texts[:EXAMPLES]]
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= TEXT_LIMIT else f"{text[:TEXT_LIMIT]} …"
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ def drawn(content: JsonObject) -> dict[str, str]:
     """Return the plots by their names in the template; none where there are no rows."""
     if not content["rows"]:
         return {}
+    if content["free_text"]:
+        tests = content["tests"]
+        return {"people_plot": people_plot(tests[-1])} if tests else {}
     return {
         "accuracy_plot": accuracy_plot(content["arms"]),
         "gain_plot": gain_plot(content["tests"], len(content["rows"])),
@@ -44,6 +47,25 @@ def accuracy_plot(arms: list[JsonObject]) -> str:
     axes.set_yticks(range(len(arms)), [arm["arm"] for arm in reversed(arms)])
     axes.set_xlim(0, 100)
     axes.set_xlabel("right answers, % (line: 95 % Wilson interval)")
+    return as_data_uri(figure)
+
+
+def people_plot(test: JsonObject) -> str:
+    """Draw what people said of the pairs."""
+    figure, axes = plt.subplots(figsize=(5.2, 1.3))
+    parts = {
+        "better": (test["wins"], COLOURS["challenger"]),
+        "as good": (test["ties"], FAINT),
+        "both of no use": (test["neither"], "#d1d5db"),
+        "worse": (test["losses"], COLOURS["champion"]),
+    }
+    left = 0
+    for name, (count, colour) in parts.items():
+        axes.barh(0, count, left=left, color=colour, height=0.5, label=f"{name} ({count})")
+        left += count
+    axes.set_yticks([])
+    axes.set_xlabel("pairs of answers")
+    axes.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=8)
     return as_data_uri(figure)
 
 

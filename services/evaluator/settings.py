@@ -1,8 +1,9 @@
 """The evaluator's settings."""
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from shared.settings import ServiceSettings
@@ -27,6 +28,20 @@ class Settings(ServiceSettings):
     request_timeout_seconds: float = Field(
         300.0, gt=0, description="an engine that shares its cores may be slow without being away"
     )
+    contest_days: float = Field(
+        28.0,
+        gt=0,
+        le=366,
+        description="how long people have to say whether an adapter for free text is better; at"
+        " most REVIEW_KEEP_DAYS, which keeps the pairs",
+    )
+    judge_url: str = Field(
+        "",
+        description="base URL of an OpenAI-compatible API (up to /v1), whose model judges pairs of"
+        " free texts beside people and promotes nothing; empty: none",
+    )
+    judge_model: str = Field("", description="the name of that model")
+    judge_api_key: SecretStr = Field(SecretStr(""), description="sent to it as a bearer key")
     error_arl: float = Field(2000.0, ge=10, description="labels on average to a false error alarm")
     accuracy_days: int = Field(
         28, ge=1, le=366, description="days of answers that live accuracy looks back on"
@@ -39,3 +54,9 @@ class Settings(ServiceSettings):
         ge=1,
         description="evaluations of one tenant at once; unset: as many as there are workers",
     )
+
+    @model_validator(mode="after")
+    def the_judge_has_a_name(self) -> Self:
+        if self.judge_url and not self.judge_model:
+            raise ValueError("EVALUATOR_JUDGE_URL needs EVALUATOR_JUDGE_MODEL: which model to ask")
+        return self

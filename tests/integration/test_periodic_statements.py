@@ -25,8 +25,8 @@ from shared.storage import Database
 from tests import factories
 from tests.plans import plans_of, statements_in
 
-# A row for each route, for each adapter that was ever trained, for each route and day of a month,
-# or for each item that somebody skipped and nobody decided: read whole, and small.
+# A row for each route, for each adapter that was ever trained or evaluated, for each route and day
+# of a month, or for each item that somebody skipped and nobody decided: read whole, and small.
 SMALL = {
     "routes",
     "builds",
@@ -37,6 +37,9 @@ SMALL = {
     "calibrations",
     "canaries",
     "evaluations",
+    "contests",
+    "waiting_adapters",
+    "concluded",
     "populations",
     "route_history",
     "relay_lease",

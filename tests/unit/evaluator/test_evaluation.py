@@ -13,7 +13,8 @@ from sqlalchemy import MetaData, func, select
 from schemas.base import Message
 from schemas.events import AdapterEvaluated, CalibrationFitted
 from services.evaluator.asking import Questions
-from services.evaluator.evaluation import JOB, Evaluation
+from services.evaluator.contests import JOB
+from services.evaluator.evaluation import Evaluation
 from services.evaluator.spending import level
 from services.evaluator.store.evaluations import EvaluationStore
 from services.evaluator.store.populations import PopulationStore
@@ -28,6 +29,7 @@ from tests import factories
 from tests.unit.evaluator.worlds import (
     NoReports,
     ScriptedEngine,
+    contests_over,
     handlers,
     held_out_texts,
     store_adapter,
@@ -46,12 +48,13 @@ async def world(db: Database, tmp_path: Path) -> SimpleNamespace:
     evaluations = EvaluationStore(metadata)
     populations = PopulationStore(metadata)
     looks = LookStore(metadata)
-    await db.create_tables(metadata)
     blobs = BlobStore(f"file://{tmp_path}/artifacts")
+    reports = NoReports()
+    contests = contests_over(metadata, db, jobs, outbox, routes, evaluations, blobs, reports)
+    await db.create_tables(metadata)
     dataset = store_dataset(blobs, tmp_path / "dataset", ROWS)
     adapter = store_adapter(blobs, tmp_path / "adapter")
     engine = ScriptedEngine(ROWS, {"base": 2, adapter.adapter_id: 9})
-    reports = NoReports()
     transcripts = TranscriptStore(tmp_path / "transcripts")
     evaluation = Evaluation(
         db=db,
@@ -66,6 +69,7 @@ async def world(db: Database, tmp_path: Path) -> SimpleNamespace:
         reports=reports,
         populations=populations,
         looks=looks,
+        contests=contests,
         cache_dir=tmp_path / "cache",
     )
     world = SimpleNamespace(
@@ -79,6 +83,7 @@ async def world(db: Database, tmp_path: Path) -> SimpleNamespace:
         engine=engine,
         reports=reports,
         evaluation=evaluation,
+        contests=contests,
         transcripts=transcripts,
         dataset=dataset,
         adapter=adapter,
@@ -233,6 +238,33 @@ async def test_an_adapter_the_engine_refuses_is_rejected_in_words(world: SimpleN
     assert event.verdict == "reject" and "max_lora_rank 16" in event.reasons[0] and event.arms == ()
 
 
+async def test_an_adapter_that_hangs_is_rejected_while_the_base_model_answers(
+    world: SimpleNamespace,
+) -> None:
+    world.engine.silent = {world.adapter.adapter_id: 1}
+    assert (await evaluate(world)).state == "finished"
+    (event,), _ = await published(world)
+    assert event.verdict == "reject" and event.arms == ()
+    assert "no answer to 3 questions in a row" in event.reasons[0]
+    assert world.engine.loaded == []
+
+
+async def test_an_engine_that_hangs_for_all_is_waited_for(world: SimpleNamespace) -> None:
+    world.engine.silent = {world.adapter.adapter_id: 1, "base": 1}
+    assert (await evaluate(world)).state == "queued"
+    assert await published(world) == ([], [])
+
+
+async def test_a_question_that_the_adapter_alone_does_not_answer_is_wrong(
+    world: SimpleNamespace,
+) -> None:
+    world.engine.silent = {world.adapter.adapter_id: 7}
+    await evaluate(world)
+    (event,), _ = await published(world)
+    base, challenger = event.arms
+    assert challenger.format_compliance < 0.95 and base.format_compliance == 0.2
+
+
 async def test_an_adapter_folder_with_a_pickle_never_reaches_the_engine(
     world: SimpleNamespace,
 ) -> None:
@@ -324,14 +356,3 @@ async def test_an_event_delivered_twice_makes_one_job(world: SimpleNamespace) ->
         assert (
             await connection.execute(select(func.count()).select_from(world.jobs.table))
         ).scalar_one() == 1
-
-
-@pytest.mark.parametrize("task", ["summarisation", "conversation"])
-async def test_free_text_is_not_judged_by_equality_and_nobody_is_asked(
-    world: SimpleNamespace, task: str
-) -> None:
-    job = await evaluate(world, spec=factories.spec(task=task, labels=()))
-    [event], calibrations = await published(world)
-    assert (job.state, event.verdict, calibrations) == ("finished", "reject", [])
-    assert "free text" in event.reasons[0]
-    assert world.engine.asked == 0

@@ -9,7 +9,6 @@ from services.evaluator.metrics import (
     field_f1,
     macro_f1,
     percentile,
-    rouge_l,
 )
 
 WANT = ["a", "a", "a", "b", "b", "c"]
@@ -42,11 +41,6 @@ def test_mistakes_are_listed_by_how_often_they_happen() -> None:
 def test_fields_of_records() -> None:
     assert field_f1(['{"x":1,"y":2}'], ['{"x":1,"y":3}']) == 0.5
     assert field_f1(['{"x":1}'], ["not json"]) == 0.0
-
-
-def test_longest_common_words() -> None:
-    assert rouge_l("the cat sat", "the cat") == pytest.approx(0.8)
-    assert rouge_l("", "x") == 0.0
 
 
 def test_percentile_of_nothing_is_zero() -> None:

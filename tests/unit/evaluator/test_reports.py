@@ -22,13 +22,16 @@ CHALLENGER = factories.adapter().adapter_id
 
 
 def content(n: int = 60) -> dict:
-    spec = factories.spec()
+    spec = factories.spec(slices=("country",))
     rng = np.random.default_rng(1)
     rows = [HeldOutRow(f"r{i}", "audit", factories.USER[:1], spec.labels[i % 3]) for i in range(n)]
     hostile = factories.USER[0].model_copy(
         update={"content": "<img src=x onerror=alert(1)> where is it"}
     )
-    rows = [HeldOutRow(row.row_id, row.split, (hostile,), row.answer) for row in rows]
+    country = {"country": "<b>DE</b>"}
+    rows = [
+        HeldOutRow(row.row_id, row.split, (hostile,), row.answer, slices=country) for row in rows
+    ]
 
     def replies(right: float) -> list[Completion]:
         answers = [
@@ -57,6 +60,7 @@ def content(n: int = 60) -> dict:
         "base_model": "m",
         "recipe": "tiny-cpu",
         "task": spec.task,
+        "free_text": False,
         "max_risk": 0.1,
         "promote": found.gate.promote,
         "reasons": list(found.gate.reasons),
@@ -95,10 +99,82 @@ async def test_evaluation_report_says_what_was_decided_and_escapes_every_text(
         and "challenger behind" not in html
         and "base behind challenger" in html
         and "loss ruled out from" in html
+        and "Per slice" in html
+        and "rows that the base gets wrong it mends" in html
+        and "gain, points (95 %)" in html
+        and "Right before, and wrong now" in html
+        and "country=&lt;b&gt;DE" in html
     )
     assert "<script" not in html and "<img src=x" not in html and "&lt;img src=x" in html
     assert html.count("data:image/svg+xml;base64,") == 4
     assert not re.search(r"(src|href)=\"(?!data:)", html)
+
+
+def texts() -> dict:
+    """What is reported of an adapter that people judged."""
+    hostile = "<script>1</script> a summary"
+    rows = [
+        {
+            "row_id": f"r{n}",
+            "decides": True,
+            "text": "<img src=x onerror=alert(1)> a long text",
+            "answers": {"base": hostile, "challenger": f"{hostile} of it"},
+            "people": ("better", "worse", "no better", "")[n % 4],
+        }
+        for n in range(60)
+    ]
+    arm = {
+        "n": 60,
+        "accuracy": 0.0,
+        "macro_f1": 0.61,
+        "chrf": 0.58,
+        "format_compliance": 1.0,
+        "latency_p50_ms": 1.0,
+        "latency_p95_ms": 2.0,
+        "strata": {},
+    }
+    return content() | {
+        "free_text": True,
+        "task": "summarisation",
+        "rows": rows,
+        "arms": [
+            {"arm": "base", "adapter_id": None} | arm,
+            {"arm": "challenger", "adapter_id": CHALLENGER} | arm,
+        ],
+        "calibrations": [],
+        "groups": [],
+        "tests": [
+            {
+                "against": "base",
+                "wins": 21,
+                "losses": 5,
+                "p_value": 0.004,
+                "alpha": 0.03,
+                "passed": True,
+                "ties": 3,
+                "neither": 1,
+            }
+        ],
+    }
+
+
+async def test_a_report_of_free_text_says_what_people_found(blobs: BlobStore) -> None:
+    html = blobs.get_bytes(await ChildReports(blobs).evaluation(texts())).decode()
+    assert (
+        "better in 21 pairs" in html
+        and "It wins between 51 and 97 of 100 decided pairs" in html
+        and "The adapter was better" in html
+        and "The adapter was worse" in html
+        and "chrF" in html
+        and "Confusion" not in html
+        and "makes no mistake" not in html
+    )
+    assert "<script" not in html and "<img src=x" not in html and "&lt;img src=x" in html
+    assert html.count("data:image/svg+xml;base64,") == 1
+    nobody = texts() | {"tests": []}
+    assert "What people found" not in (
+        blobs.get_bytes(await ChildReports(blobs).evaluation(nobody)).decode()
+    )
 
 
 async def test_report_without_rows_is_still_a_report(blobs: BlobStore) -> None:
