@@ -31,10 +31,12 @@ from services.router.repeats import Repeats
 from services.router.rollout import CanaryRule
 from services.router.routes_api import RoutesApi, routes_api
 from services.router.settings import Settings
+from services.router.shadows import Shadows
 from services.router.shelf import Shelf
 from services.router.store.recorder import Recorder
 from services.router.store.repeats import RepeatStore
 from services.router.store.routes import RouteDatabase
+from services.router.store.shadows import ShadowStore
 from services.router.store.trials import Trials
 from services.router.store.views import RouteViews
 from services.router.store.waiting import Waiting
@@ -58,6 +60,7 @@ class Parts:
     fleet: Fleet
     upstream: Upstream
     passing: Passing
+    shadows: Shadows
 
 
 def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
@@ -76,13 +79,14 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     turns = Turns(at_once, settings.vllm_waiting, settings.vllm_timeout)
     breakers = Breakers()
     chain = Chain(fleet, upstream, breakers, settings.base_model, settings.vllm_timeout)
-    gateway = Gateway(table, chain, recorder, turns)
+    beside = ShadowStore(db, routes.tables)
+    gateway = Gateway(table, chain, recorder, turns, Shadows(chain, turns, beside, redact))
     rule = CanaryRule(settings.canary_share, settings.canary_requests, settings.canary_seconds)
-    handlers = RouteHandlers(routes, rule)
+    handlers = RouteHandlers(routes, beside, rule)
     trials = Trials(routes.tables)
     waiting = Waiting(db, routes.tables.waiting)
-    canaries = Canaries(db, table, fleet, routes, rule, waiting, trials)
-    probation = Probation(db, table, routes, trials, settings.rollback_freeze_hours)
+    canaries = Canaries(db, table, fleet, routes, rule, waiting, trials, beside)
+    probation = Probation(db, table, routes, trials, beside, settings.rollback_freeze_hours)
     reconciler = reconciler_by(settings, table, fleet, upstream, blobs)
     passing = passing_by(settings, table, recorder)
     advice = Advice(LabelTokens(upstream, settings.base_model), upstream.grammar)
@@ -104,17 +108,11 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         ],
         db=db,
         outbox=outbox,
-        parts=Parts(routes, table, fleet, upstream, passing),
-        workers=[
-            table.watch,
-            reconciler.run,
-            canaries.run,
-            probation.run,
-            repeats.tidy,
-        ],
+        parts=Parts(routes, table, fleet, upstream, passing, gateway.shadows),
+        workers=[table.watch, reconciler.run, canaries.run, probation.run, repeats.tidy],
         sender=sender,
         report=partial(reported, fleet, breakers, advice, table, passing.upstreams),
-        on_stop=[passing.close, recorder.flush, upstream.close],
+        on_stop=[passing.close, gateway.shadows.close, recorder.flush, upstream.close],
         migrations=Path(__file__).with_name("migrations"),
     )
     service.api.state.refusal = refusal

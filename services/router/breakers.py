@@ -36,6 +36,12 @@ class Breakers:
         self._rests_until[route, model] = self.clock() + REST_SECONDS
         return True
 
+    def rests(self, route: str, model: str) -> bool:
+        """Say whether a model failed and was not found well since; unlike `lets` it changes
+        nothing.
+        """
+        return (route, model) in self._rests_until
+
     def failed(self, route: str, model: str) -> None:
         key = route, model
         self._failures[key] = self._failures.get(key, 0) + 1

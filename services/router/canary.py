@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.router.evidence import Against
 from services.router.fleet import Fleet
 from services.router.rollout import CanaryRule, Seen
 from services.router.state import RouteState, RouteView
 from services.router.store.routes import RouteDatabase
+from services.router.store.shadows import ShadowStore
 from services.router.store.trials import Trials
 from services.router.store.waiting import Waiting
 from services.router.table import RouteTable
@@ -32,6 +34,7 @@ class Canaries:
     rule: CanaryRule
     waiting: Waiting
     trials: Trials
+    shadows: ShadowStore
 
     async def run(self) -> None:
         """Run until cancelled: begin, judge and end canaries."""
@@ -75,9 +78,16 @@ class Canaries:
         old = state.champion.adapter_id if state.champion else None
         began = view.canary_since
         counts = await self.routes.canary_counts(connection, route, adapter_id)
-        compared = await self.trials.comparison(connection, route, adapter_id, old, began)
+        ordered = await self.trials.comparison(connection, route, adapter_id, old, began)
+        shadowed = None
+        if state.spec.canary.shadow:
+            shadowed = await self.shadows.comparison(connection, route, adapter_id, old, began)
         return Seen(
-            counts.asked, counts.failed, time.time() - began, left=counts.left, compared=compared
+            counts.asked,
+            counts.failed,
+            time.time() - began,
+            left=counts.left,
+            compared=Against(ordered, shadowed),
         )
 
     async def _judge(self, view: RouteView, adapter_id: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from schemas.answers import trimmed
 from schemas.base import Arm, Attempt
@@ -98,6 +98,17 @@ class Chain:
     def serving(self, route: str, adapter_id: str) -> bool:
         """Say whether an adapter may be asked: proven to be loaded, and not resting."""
         return self.fleet.serving(adapter_id) and self.breakers.lets(route, adapter_id)
+
+    def is_well(self, route: str, adapter_id: str | None) -> bool:
+        """Say whether a model may be asked beside others: it is loaded, and not resting."""
+        model = adapter_id or self.base_model
+        loaded = adapter_id is None or self.fleet.serving(adapter_id)
+        return loaded and not self.breakers.rests(route, model)
+
+    async def alone(self, course: Course, arm: Arm, adapter_id: str | None) -> Try:
+        """Ask one model the question of a request, whatever becomes of it; nobody is told."""
+        unread = replace(course, tries=[], notes=[], live=None)
+        return await self._answer(unread, arm, adapter_id, self.patience * ADAPTER_SHARE)
 
     async def ask(self, course: Course) -> None:
         """Fill in the tries of a request, at least one. Raises what the last model raised."""

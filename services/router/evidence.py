@@ -103,6 +103,44 @@ class Comparison(NamedTuple):
         )
 
 
+class Against(NamedTuple):
+    """What audited verdicts say: by pairs in their order, and of questions that both answered
+    (None where the route asks nobody beside).
+    """
+
+    ordered: Comparison = Comparison()
+    shadowed: Comparison | None = None
+
+    def proof(self, level: float) -> Comparison | None:
+        """Return what proves that the new adapter is worse, at an evidence of `level`.
+
+        A verdict may be in both, so each has half of the error: in one sum they would retract 12 %
+        of the adapters that are as good instead of at most 5 (docs/decisions/0048).
+        """
+        if self.shadowed is None:
+            return self.ordered if self.ordered.evidence >= level else None
+        both = (self.shadowed, self.ordered)
+        return next((one for one in both if one.evidence >= 2 * level), None)
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """Return it for the event of a move."""
+        found: dict[str, float] = {
+            "against_correctness": self.ordered.evidence,
+            "pairs": self.ordered.pairs,
+            "wins": self.ordered.wins,
+            "losses": self.ordered.losses,
+        }
+        if self.shadowed:
+            found |= {
+                "against_correctness_beside": self.shadowed.evidence,
+                "pairs_beside": self.shadowed.pairs,
+                "wins_beside": self.shadowed.wins,
+                "losses_beside": self.shadowed.losses,
+            }
+        return found
+
+
 def compare(
     of_new: Sequence[Audited],
     of_old: Sequence[Audited],

@@ -14,8 +14,9 @@ from services.router.chat import ChatQuestion
 from services.router.live import Live
 from services.router.metrics import Meters
 from services.router.repeats import Repeatable
-from services.router.rollout import Pick, pick_arm
+from services.router.rollout import BASE, Pick, pick_arm
 from services.router.served import KeptRepeat, Unanswered, as_served
+from services.router.shadows import Shadows
 from services.router.store.recorder import Recorder
 from services.router.table import RouteTable
 from services.router.tries import Try, choose
@@ -38,6 +39,7 @@ class Gateway:
     chain: Chain
     recorder: Recorder
     turns: Turns
+    shadows: Shadows
     meters: Meters = field(default_factory=Meters)
 
     async def answer(
@@ -61,7 +63,9 @@ class Gateway:
         view = await self.table.of(asked.route, tenant)
         terms = Terms.of(asked.wishes, view.state.spec, asked.messages)
         serving = partial(self.chain.serving, asked.route)
-        pick = pick_arm(view.state, asked.session, serving)
+        # An adapter for free text is neither trained nor judged with tools.
+        with_tools = terms.bounds.tools is not None
+        pick = BASE if with_tools else pick_arm(view.state, asked.session, serving)
         # Nobody knows yet what a challenger says: the app must not read it before it is judged.
         is_live = live and view.state.spec.stream == "live" and pick.arm != "challenger"
         reader = live if is_live and terms.can_be_live else None
@@ -81,9 +85,13 @@ class Gateway:
         served = as_served(tenant, asked, answered, latency_ms, pick.adapter_id, failed, repeat)
         await self.recorder.record(served, view.state.spec.durability)
         self.meters.answered(answered, time.perf_counter() - started)
+        if view.state.spec.canary.shadow:
+            self.shadows.ask(course, answered.inference_id)
         return answered
 
     async def _take_turn(self, tenant: str, course: Course) -> None:
+        if self.turns.is_full:
+            self.shadows.make_room()
         await self.turns.take(tenant)
         try:
             await self.chain.ask(course)

@@ -8,13 +8,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.events import AdapterEvaluated, ReviewCompleted
 from services.router.rollout import CanaryRule, admit
+from services.router.shadows import digest
 from services.router.store.routes import RouteDatabase
+from services.router.store.shadows import ShadowStore
 from shared.clock import now
 
 
 @dataclass(frozen=True)
 class RouteHandlers:
     routes: RouteDatabase
+    shadows: ShadowStore
     canary_rule: CanaryRule
 
     async def on_adapter_evaluated(self, tx: AsyncConnection, event: AdapterEvaluated) -> None:
@@ -36,5 +39,14 @@ class RouteHandlers:
             return
         if event.withdrawn:
             await self.routes.drop_outcome(tx, event.review_id)
+            await self.shadows.forget(tx, event.inference_id)
         elif event.audit:
             await self.routes.add_outcome(tx, event)
+            await self._judge_shadow(tx, event)
+
+    async def _judge_shadow(self, tx: AsyncConnection, event: ReviewCompleted) -> None:
+        """Say of what was answered beside whether it is right, too."""
+        state = await self.routes.find(tx, event.route)
+        if state and state.spec.canary.shadow:
+            right = None if event.answer is None else digest(event.answer, state.spec)
+            await self.shadows.judge(tx, event.inference_id, right)

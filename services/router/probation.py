@@ -6,10 +6,11 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 
-from services.router.evidence import ROLLBACK_EVIDENCE, Comparison
+from services.router.evidence import ROLLBACK_EVIDENCE, Against
 from services.router.rollout import said
 from services.router.state import RouteView
 from services.router.store.routes import RouteDatabase
+from services.router.store.shadows import ShadowStore
 from services.router.store.trials import Trial, Trials
 from services.router.table import RouteTable
 from shared.describing import describe
@@ -31,9 +32,10 @@ class Probation:
     table: RouteTable
     routes: RouteDatabase
     trials: Trials
+    shadows: ShadowStore
     freeze_hours: float
     # Of a route: its version with the marker of its verdicts, and what they said.
-    _compared: dict[str, tuple[tuple[float, ...], Comparison]] = field(default_factory=dict)
+    _compared: dict[str, tuple[tuple[float, ...], Against]] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Run until cancelled, in rounds."""
@@ -59,8 +61,8 @@ class Probation:
             return
         if trial.watch.evidence >= ROLLBACK_EVIDENCE:
             why = f"{trial.failed} of {trial.asked} answers failed or broke the format"
-        elif compared.evidence >= ROLLBACK_EVIDENCE:
-            why = f"it is wrong more often than what it replaced: {said(compared)}"
+        elif proof := compared.proof(ROLLBACK_EVIDENCE):
+            why = f"it is wrong more often than what it replaced: {said(proof)}"
         else:
             return
         await self._roll_back(view, why, evidence_of(trial, compared))
@@ -84,7 +86,7 @@ class Probation:
                 return None
             return await self.trials.count(tx, route, adapter_id, trial, time.time() - LAG)
 
-    async def _comparison(self, view: RouteView, adapter_id: str, promoted_at: float) -> Comparison:
+    async def _comparison(self, view: RouteView, adapter_id: str, promoted_at: float) -> Against:
         state = view.state
         before = state.previous.adapter_id if state.previous else None
         async with self.db.read() as connection:
@@ -93,9 +95,16 @@ class Probation:
             if known and known[0] == marker:
                 return known[1]
             began = await self.routes.canary_began(connection, state.route, adapter_id)
-            compared = await self.trials.comparison(
-                connection, state.route, adapter_id, before, began or promoted_at, promoted_at
+            began = began or promoted_at
+            ordered = await self.trials.comparison(
+                connection, state.route, adapter_id, before, began, promoted_at
             )
+            shadowed = None
+            if state.spec.canary.shadow:
+                shadowed = await self.shadows.comparison(
+                    connection, state.route, adapter_id, before, began
+                )
+        compared = Against(ordered, shadowed)
         self._compared[state.route] = marker, compared
         return compared
 
@@ -112,14 +121,11 @@ class Probation:
         await self.table.refresh()
 
 
-def evidence_of(trial: Trial, compared: Comparison) -> dict[str, float]:
+def evidence_of(trial: Trial, compared: Against) -> dict[str, float]:
     """Return what a rollback is founded on, for its event."""
     return {
         "asked": trial.asked,
         "failed": trial.failed,
         "against_failures": trial.watch.evidence,
-        "against_correctness": compared.evidence,
-        "pairs": compared.pairs,
-        "wins": compared.wins,
-        "losses": compared.losses,
+        **compared.facts,
     }

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from schemas.base import Arm
 from schemas.events import AdapterEvaluated
 from schemas.route import Quiet
-from services.router.evidence import EVIDENCE, Comparison, failure_evidence
+from services.router.evidence import EVIDENCE, Against, Comparison, failure_evidence
 from services.router.state import RouteState
 
 # Callers that left before a challenger has answered anybody.
@@ -25,6 +25,9 @@ class Pick:
     adapter_id: str | None
     # The champion that should have answered but is not loaded.
     waiting_for: str | None = None
+
+
+BASE = Pick("base", None)
 
 
 def position(route: str, adapter_id: str, session: str) -> float:
@@ -47,7 +50,7 @@ def pick_arm(state: RouteState, session: str, serving: Callable[[str], bool]) ->
         if position(state.route, name, session) < challenger.share and serving(name):
             return Pick("challenger", name)
     if state.champion is None:
-        return Pick("base", None)
+        return BASE
     if serving(state.champion.adapter_id):
         return Pick("champion", state.champion.adapter_id)
     return Pick("base", None, waiting_for=state.champion.adapter_id)
@@ -74,7 +77,7 @@ class Seen(NamedTuple):
     # Requests without an answer yet, and those whose callers left before it.
     waiting: int = 0
     left: int = 0
-    compared: Comparison = Comparison()
+    compared: Against = Against()
 
     @property
     def is_bad(self) -> bool:
@@ -89,10 +92,7 @@ class Seen(NamedTuple):
             "failed": self.failed,
             "seconds": round(self.elapsed, 3),
             "against_failures": failure_evidence(self.asked, self.failed),
-            "against_correctness": self.compared.evidence,
-            "pairs": self.compared.pairs,
-            "wins": self.compared.wins,
-            "losses": self.compared.losses,
+            **self.compared.facts,
         }
 
 
@@ -132,8 +132,8 @@ class CanaryRule:
             given = f"no request was given to it in {seen.elapsed:.0f} s"
             return f"{given}: on the gate's evidence alone"
         told = f"{seen.asked} canary answers in {seen.elapsed:.0f} s, {seen.failed} failed"
-        if seen.compared.pairs:
-            return f"{told}; {said(seen.compared)}"
+        if seen.compared.ordered.pairs:
+            return f"{told}; {said(seen.compared.ordered)}"
         if seen.asked < self.requests:
             told += f" (the route does not wait for {self.requests})"
         return f"{told}; on the gate's evidence, none of them was audited yet"
@@ -143,8 +143,8 @@ def objection(seen: Seen) -> str | None:
     """Return what proves that a challenger is bad, at any time."""
     if failure_evidence(seen.asked, seen.failed) >= EVIDENCE:
         return f"{seen.failed} of {seen.asked} canary answers failed or broke the format"
-    if seen.compared.evidence >= EVIDENCE:
-        return f"it is wrong more often than what it is to replace: {said(seen.compared)}"
+    if proof := seen.compared.proof(EVIDENCE):
+        return f"it is wrong more often than what it is to replace: {said(proof)}"
     if seen.asked == 0 and seen.left >= SILENCES:
         return f"{seen.left} callers left before it answered, and it answered nobody"
     return None

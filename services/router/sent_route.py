@@ -10,12 +10,14 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from schemas.answers import check_labels, schema_flaw
+from schemas.answers import check_labels, is_free_text, schema_flaw
 from schemas.base import JsonObject
 from schemas.route import BalanceRule, CanaryChoice, DriftRule, RetrainRule, ReviewRule, RouteSpec
-from shared.http import RequestBody, encoded_size
+from shared.http import METADATA_NAME, RequestBody, encoded_size
 
 MOST_LABELS = 1000
+# All values of all of them share one level: each more is one that finds less.
+MOST_SLICES = 5
 PROMPT_CHARACTERS = 65_536
 SPEC_BYTES = 256 * 1024
 # Rows and answers are counted in 32 bits by PostgreSQL.
@@ -23,6 +25,7 @@ Count = Annotated[int, Field(le=1_000_000)]
 # One line: labels are shown in menus, logged, and put into prompts.
 Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Reviewer = Annotated[str, Field(min_length=1, max_length=200)]
+MetadataKey = Annotated[str, Field(pattern=METADATA_NAME)]
 Description = Annotated[str, Field(max_length=2000)]
 Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_CHARACTERS)]
 RouteName = Annotated[
@@ -59,6 +62,7 @@ class SentRoute(RequestBody, RouteSpec):
     label_descriptions: dict[Label, Description] = Field(default={}, max_length=MOST_LABELS)
     output_schema: JsonObject | None = Field(default=None, max_length=MOST_LABELS)
     guideline: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    slices: tuple[MetadataKey, ...] = Field(default=(), max_length=MOST_SLICES)
     approved_reviewers: tuple[Reviewer, ...] = Field(default=(), max_length=MOST_LABELS)
     system_prompt: Prompt
     detailed_prompt: Prompt
@@ -89,8 +93,15 @@ class SentRoute(RequestBody, RouteSpec):
     @model_validator(mode="after")
     def answers_can_be_told_apart(self) -> Self:
         check_labels(self.labels)
+        if len(set(self.slices)) != len(self.slices):
+            raise ValueError("slices repeat")
         if self.output_schema is not None and (flaw := schema_flaw(self.output_schema)):
             raise ValueError(f"output_schema {flaw}")
+        if self.canary.shadow and is_free_text(self):
+            raise ValueError(
+                "canary.shadow compares answers that are right or wrong, and two good ones of"
+                f" {self.task} differ: leave it out"
+            )
         return self
 
     def spec(self, old: RouteSpec | None) -> RouteSpec:
@@ -103,8 +114,9 @@ class SentRoute(RequestBody, RouteSpec):
         sent = self.model_dump()
         if "guarantee" not in self.model_fields_set:
             sent["guarantee"] = old.guarantee if old else "strict"
-        if "canary" not in self.model_fields_set:
-            sent["canary"] = (old.canary if old else CanaryChoice(quiet="wait")).model_dump()
+        before = old.canary if old else CanaryChoice(quiet="wait")
+        chosen = self.canary.model_dump(exclude_unset=True)
+        sent["canary"] = before.model_dump() | chosen
         if "system" not in self.model_fields_set:
             sent["system"] = old.system if old else "append"
         return RouteSpec.model_validate(sent)

@@ -55,15 +55,23 @@ class Turns:
         self._running: Counter[str] = Counter()
         self._lines: dict[str, deque[asyncio.Future[None]]] = {}
 
+    @property
+    def running(self) -> int:
+        return self._running.total()
+
+    @property
+    def is_full(self) -> bool:
+        return bool(self._lines) or self.running >= self.at_once
+
     async def take(self, tenant: str) -> None:
         """Wait for a place at the engine, to be given back by `leave`.
 
         Raises TenantBusy and WaitedTooLong.
         """
-        if self._running.total() < self.at_once and not self._lines:
-            self._running[tenant] += 1
-        else:
+        if self.is_full:
             await self._wait(tenant)
+        else:
+            self._running[tenant] += 1
 
     async def _wait(self, tenant: str) -> None:
         self._make_room(tenant)

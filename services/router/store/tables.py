@@ -31,6 +31,7 @@ class Tables:
     waiting: Table
     outcomes: Table
     trials: Table
+    shadows: Table
     decisions: Table
     repeats: Table
 
@@ -45,6 +46,7 @@ def router_tables(metadata: MetaData) -> Tables:
         waiting=waiting_table(metadata),
         outcomes=outcomes_table(metadata),
         trials=trials_table(metadata),
+        shadows=shadows_table(metadata),
         decisions=decisions_table(metadata),
         repeats=repeats_table(metadata),
     )
@@ -160,6 +162,27 @@ def trials_table(metadata: MetaData) -> Table:
         Column("looks", Integer, nullable=False),
         # The sums of a FailureWatch, as JSON.
         Column("sums", String, nullable=False),
+    )
+
+
+def shadows_table(metadata: MetaData) -> Table:
+    """Make the table of questions that an adapter on trial and what it replaces both answered."""
+    return Table(
+        "shadows",
+        metadata,
+        Column("inference_id", String(64), primary_key=True),
+        Column("route", String(200), nullable=False),
+        # The adapter on trial, and what it replaces (BASE is the base model).
+        Column("new", String(200), nullable=False),
+        Column("old", String(200), nullable=False),
+        # Digests of the answers as they are compared, "" where the form is broken.
+        Column("new_answer", String(64), nullable=False),
+        Column("old_answer", String(64), nullable=False),
+        # None until a reviewer of the uniform sample decided.
+        Column("new_right", Boolean),
+        Column("old_right", Boolean),
+        Column("at", Float(53), nullable=False),
+        Index("shadows_of_route", "route", "new", "at"),
     )
 
 

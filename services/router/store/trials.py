@@ -101,7 +101,12 @@ class Trials:
     async def count(
         self, tx: AsyncConnection, route: str, adapter_id: str, old: Trial, until: float
     ) -> Trial:
-        """Count the answers since the last look; another process may have done so meanwhile."""
+        """Count the answers since the last look; another process may have done so meanwhile, also
+        one whose clock is ahead.
+        """
+        # Time that goes back would have the same answers counted again, and those of the canary.
+        if until <= old.counted_to:
+            return old
         decisions, table = self.tables.decisions, self.tables.trials
         rows = await tx.execute(
             select(

@@ -153,7 +153,7 @@ async def upstream(real: RealVllm) -> AsyncIterator[Upstream]:
 )
 async def test_no_schema_fails_a_request(upstream: Upstream, schema: JsonObject, step: int) -> None:
     form = form_of(factories.spec(task="extraction", labels=(), output_schema=schema))
-    assert upstream.grammar.release.startswith("0.")
+    assert upstream.grammar.engine.startswith("0.")
     for _ in range(2):
         answer = await upstream.ask_in_form("base", factories.USER, 8, form)
         assert answer.answer

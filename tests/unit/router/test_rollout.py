@@ -17,6 +17,7 @@ from services.router.evidence import (
     EVIDENCE,
     ROLLBACK_EVIDENCE,
     TOLERATED,
+    Against,
     Audited,
     Comparison,
     FailureWatch,
@@ -108,9 +109,9 @@ def test_a_quiet_route_is_promoted_on_the_evidence_of_the_gate_where_its_owner_s
 
 def test_audited_answers_stop_a_canary_and_a_promotion_says_them() -> None:
     rule = CanaryRule(share=0.2, requests=20, seconds=30)
-    worse = Seen(100, 0, 30.0, compared=Comparison(wins=5, losses=25, pairs=60))
+    worse = Seen(100, 0, 30.0, compared=Against(Comparison(wins=5, losses=25, pairs=60)))
     assert rule.verdict(worse, "wait").move == "retract"
-    equal = Seen(100, 0, 30.0, compared=Comparison(wins=9, losses=10, pairs=60))
+    equal = Seen(100, 0, 30.0, compared=Against(Comparison(wins=9, losses=10, pairs=60)))
     assert "60 audited pairs" in rule.verdict(equal, "wait").because
 
 

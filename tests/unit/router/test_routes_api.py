@@ -14,6 +14,7 @@ from services.router.handlers import RouteHandlers
 from services.router.rollout import CanaryRule
 from services.router.state import RouteState
 from services.router.store.routes import RouteDatabase, RouteMoved
+from services.router.store.shadows import ShadowStore
 from services.router.store.views import RouteViews
 from shared.events.outbox import Outbox
 from shared.rules.routes import RouteUnknown
@@ -169,7 +170,8 @@ async def test_the_apps_context_arrives(router: Running) -> None:
 
 async def test_a_second_look_is_no_outcome(db: Database, routes: RouteDatabase) -> None:
     # Verdicts ask no rule of canaries.
-    handlers = RouteHandlers(routes, cast(CanaryRule, None))
+    shadows = ShadowStore(db, routes.tables)
+    handlers = RouteHandlers(routes, shadows, cast(CanaryRule, None))
     async with db.transaction() as tx:
         await handlers.on_review_completed(tx, factories.review(audit=True, second_of="r1"))
         table = routes.tables.outcomes

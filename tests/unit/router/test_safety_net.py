@@ -287,6 +287,18 @@ async def test_a_base_model_that_is_never_trusted_is_not_asked(router: Running) 
     assert answer["note"].startswith("the base model was not asked: by its calibration")
 
 
+async def test_behind_an_adapter_for_free_text_nobody_is_asked(router: Running) -> None:
+    """Nothing is calibrated there, on a route that would ask without a certificate either."""
+    await router.create(SUMMARY)
+    await router.promote(router.adapter(), probe=None)
+    name = router.state().champion.adapter_id
+    await until(lambda: router.service.parts.fleet.serving(name))
+    router.vllm.asked.clear()
+    answer = (await router.chat()).json()["ratchet"]
+    assert [one["model"] for one in router.vllm.asked] == [name]
+    assert (answer["arm"], answer["outcome"]) == ("champion", "unsure")
+
+
 async def test_one_whose_calibration_reaches_no_threshold_neither(router: Running) -> None:
     name = await champion(router, threshold=0.99)
     await router.handle(

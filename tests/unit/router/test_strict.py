@@ -26,11 +26,14 @@ async def test_a_route_is_strict_unless_it_was_made_before_or_says_otherwise(
     said = STRICT.model_dump(mode="json", exclude={"guarantee", "canary"})
     async with router.http() as http:
         new = (await http.post("/v1/routes", json=said)).json()["spec"]
-        assert (new["guarantee"], new["canary"]) == ("strict", {"quiet": "wait"})
-        other = said | {"guarantee": "best-effort", "canary": {"quiet": "promote"}}
+        assert (new["guarantee"], new["canary"]) == ("strict", {"quiet": "wait", "shadow": 0.0})
+        other = said | {"guarantee": "best-effort", "canary": {"quiet": "promote", "shadow": 0.0}}
         await http.post("/v1/routes", json=other)
         kept = (await http.post("/v1/routes", json=said)).json()["spec"]
-        assert (kept["guarantee"], kept["canary"]) == ("best-effort", {"quiet": "promote"})
+        assert (kept["guarantee"], kept["canary"]) == (
+            "best-effort",
+            {"quiet": "promote", "shadow": 0.0},
+        )
 
 
 async def test_an_answer_that_lacks_a_certificate_alone_is_provisional_and_asks_nobody(

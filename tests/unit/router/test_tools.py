@@ -8,11 +8,12 @@ from typing import Any
 import openai
 import pytest
 
+from schemas.tool_calls import Called, Turn, why_unusable, written
 from services.router.app import build
 from services.router.settings import Settings
 from tests import factories
 from tests.unit.router.conftest import NoSender, Running
-from tests.unit.router.fakes import served
+from tests.unit.router.fakes import served, until
 
 QUESTION = [{"role": "user", "content": "Where is parcel 7?"}]
 CHAT = factories.spec(task="conversation", labels=(), max_tokens=200, system="append")
@@ -203,13 +204,24 @@ async def test_an_engine_without_a_parser_says_so(router: Running) -> None:
         [("find", '{"id": 7}'), ("find", "{}")],
     ],
 )
-async def test_a_call_that_cannot_be_made_is_malformed(router: Running, calls: list) -> None:
+def test_a_call_that_cannot_be_made_is_malformed(calls: list) -> None:
+    called = tuple(Called(name, arguments) for name, arguments in calls)
+    assert why_unusable(written(Turn("", called)), CHAT, (tool(),)) is not None
+    fine = written(Turn("", (Called("find", '{"id": 7}'),)))
+    assert why_unusable(fine, CHAT, (tool(),)) is None
+
+
+async def test_tools_are_the_base_models_business(router: Running) -> None:
+    """An adapter for free text is neither trained nor judged with them."""
     await router.create(CHAT)
-    adapter = router.adapter()
-    await router.promote(adapter)
-    router.vllm.calls_of = lambda body: calls if body["model"] != "base" else [("find", '{"id":7}')]
+    await router.promote(router.adapter(), probe=None)
+    name = router.state().champion.adapter_id
+    await until(lambda: router.service.parts.fleet.serving(name))
+    said = await ask(router)
+    assert said["ratchet"]["arm"] == "champion"
+    router.vllm.calls_of = lambda _: [("find", '{"id":7}')]
     said = await ask(router, tools=[tool()])
-    assert said["ratchet"]["arm"] == "base", "the chain goes on"
+    assert said["ratchet"]["arm"] == "base"
     [call] = said["choices"][0]["message"]["tool_calls"]
     assert call["function"]["arguments"] == '{"id":7}'
 

@@ -9,6 +9,7 @@ from sqlalchemy import MetaData, insert
 
 from services.router.evidence import Comparison, FailureWatch
 from services.router.store.routes import RouteDatabase
+from services.router.store.shadows import Shadow, ShadowStore
 from services.router.store.trials import Trials
 from shared.events import Outbox
 from shared.storage import Database
@@ -102,3 +103,38 @@ async def test_answers_are_counted_once_by_several_processes(store: Store) -> No
     async with store.db.transaction() as tx:
         assert await store.trials.count(tx, factories.ROUTE, NEW, old, 21.0) == old
         assert await store.trials.find(tx, factories.ROUTE, NEW) == new
+
+
+async def test_a_look_of_a_clock_that_is_behind_counts_nothing_twice(store: Store) -> None:
+    for at in (9.0, 10.5, 11.5):
+        await store.answer(NEW, at=at)
+    async with store.db.transaction() as tx:
+        await store.trials.begin(tx, factories.ROUTE, NEW, 10.0)
+    # Two processes look, the second with a clock that is behind; then both are past.
+    for until, asked in ((9.5, 0), (11.0, 1), (8.0, 1), (10.2, 1), (12.0, 2)):
+        async with store.db.transaction() as tx:
+            old = await store.trials.find(tx, factories.ROUTE, NEW)
+            assert old is not None
+            new = await store.trials.count(tx, factories.ROUTE, NEW, old, until)
+        assert new.asked == asked, until
+
+
+async def test_answers_to_one_question_are_judged_by_the_right_one(store: Store) -> None:
+    shadows = ShadowStore(store.db, store.routes.tables)
+    for number, (new, old) in enumerate([("r", "w"), ("w", "r"), ("r", "r"), ("", "w")]):
+        name = f"question-{number}"
+        shadow = Shadow(name, factories.ROUTE, NEW, None, new, old, at=10.0 + number)
+        await shadows.add(shadow)
+        async with store.db.transaction() as tx:
+            await shadows.judge(tx, name, "r")
+    await shadows.add(Shadow("undecided", factories.ROUTE, NEW, None, "r", "w", at=15.0))
+    for since, wins, losses, pairs in ((10.0, 1, 1, 4), (11.0, 0, 1, 3)):
+        async with store.db.read() as connection:
+            found = await shadows.comparison(connection, factories.ROUTE, NEW, None, since)
+        assert found == Comparison(wins=wins, losses=losses, pairs=pairs)
+    async with store.db.transaction() as tx:
+        await shadows.forget(tx, "question-0")
+        await shadows.judge(tx, "question-1", None)
+        found = await shadows.comparison(tx, factories.ROUTE, NEW, None, 10.0)
+        assert found == Comparison(pairs=3)
+        assert await shadows.comparison(tx, factories.ROUTE, NEW, OLD, 10.0) == Comparison()
