@@ -72,10 +72,11 @@ def each_event_orders_one_job(evidence: Evidence, numbers: Counter[str]) -> Iter
 
 def ordered(evidence: Evidence, service: str) -> list[dict[str, Any]]:
     """Return the jobs that an event ordered: the evaluator gives itself others, to calibrate once
-    more what serves.
+    more what serves, and to end and begin what people are asked.
     """
+    own = ("recalibrate ", "conclude ", "again ")
     jobs = evidence.tables[service]["jobs"]
-    return [job for job in jobs if not job["key"].startswith("recalibrate ")]
+    return [job for job in jobs if not job["key"].startswith(own)]
 
 
 def is_settled(job: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]]) -> bool:

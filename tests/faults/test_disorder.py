@@ -53,6 +53,11 @@ EVENTS: list[Event] = [
     factories.feedback(feedback_id="f-unknown", inference_id="nobody-knows", value=0.0),
     factories.review(review_id="r-0", inference_id="inf-0", verdict="approved"),
     factories.review(review_id="r-3", inference_id="inf-3", audit=True),
+    factories.comparison_requested(comparison_id="pair-1", evaluation_id="e-1"),
+    factories.comparison_requested(comparison_id="pair-2", evaluation_id="e-2"),
+    factories.answers_compared(comparison_id="pair-1", evaluation_id="e-1"),
+    factories.answers_compared(comparison_id="pair-1", evaluation_id="e-1", judge="model"),
+    factories.evaluated(evaluation_id="e-1"),
 ]
 PLUMBING = {"inbox", "outbox", "relay_lease", "alembic_version", "job_history"}
 # made at arrival, or the turn that follows from it

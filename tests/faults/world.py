@@ -55,6 +55,7 @@ class World:
         self.pids: dict[str, int] = {}
         self.forked: list[int] = []
         self.options: dict[str, Any] = {}  # of every life: switches, constants
+        self.engines = {name: FakeVllm(knowing) for name in ("serving", "evaluation")}
         self.own_settings: dict[str, dict[str, Any]] = {service: {} for service in SERVICES}
         self._stack = AsyncExitStack()
 
@@ -72,8 +73,8 @@ class World:
         )
         self._stack.push_async_callback(self.client.aclose)
         self.vllm = {
-            name: await self._stack.enter_async_context(served(FakeVllm(knowing).app))
-            for name in ("serving", "evaluation")
+            name: await self._stack.enter_async_context(served(engine.app))
+            for name, engine in self.engines.items()
         }
         for service in SERVICES:
             await self.prepare_database(service)

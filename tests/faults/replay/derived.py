@@ -66,6 +66,9 @@ ORDERED_JOBS = Derived(
     without="state, lease, progress and result, which are the worker's, and times",
 )
 
+# Jobs that the evaluator gives itself.
+OF_ITS_OWN = "kind in ('recalibrate', 'conclude') or key like 'again %'"
+
 ATTEMPTS = {
     "job_history": "attempts at jobs, and what people cancelled or repeated",
     "job_turns": "when each tenant's jobs were last begun",
@@ -89,7 +92,8 @@ REBUILDS: Mapping[str, Rebuild] = {
                 settled="second_of is not null",
                 forgets=FORGOTTEN,
                 forgets_after=KEPT,
-                without="item_id, which is a new one each time",
+                without="item_id, which is a new one each time, and metadata, which older releases"
+                " did not keep",
             ),
             Derived(
                 "items",
@@ -108,9 +112,17 @@ REBUILDS: Mapping[str, Rebuild] = {
                 "comparisons",
                 ("comparison_id",),
                 ("tenant", "route", "evaluation_id"),
+                settled="judgement is not null",
                 forgets="pairs of answers, after REVIEW_KEEP_DAYS",
                 forgets_after=KEPT,
                 without="asked, which a judgement empties, and claims and judgements",
+            ),
+            Derived(
+                "concluded",
+                ("evaluation_id",),
+                ("at",),
+                forgets="evaluations that are over, after REVIEW_KEEP_DAYS",
+                forgets_after=KEPT,
             ),
         ),
         {
@@ -135,6 +147,7 @@ REBUILDS: Mapping[str, Rebuild] = {
                     "reason",
                     "messages",
                     "answer",
+                    "slices",
                 ),
                 without="build, which counts the builds that had begun",
             ),
@@ -156,7 +169,9 @@ REBUILDS: Mapping[str, Rebuild] = {
     "evaluator": Rebuild(
         (
             ROUTES,
-            replace(ORDERED_JOBS, settled="kind = 'recalibrate'"),
+            replace(
+                ORDERED_JOBS, settled="kind in ('recalibrate', 'conclude') or key like 'again %'"
+            ),
             Derived(
                 "observations",
                 ("inference_id",),
@@ -215,6 +230,8 @@ REBUILDS: Mapping[str, Rebuild] = {
             "drift_alarms": "raised by the watch",
             "evaluations": "made by jobs",
             "pairings": "made by jobs",
+            "contests": "made by jobs",
+            "waiting_adapters": "made by jobs",
             **ATTEMPTS,
         },
     ),
@@ -243,6 +260,7 @@ REBUILDS: Mapping[str, Rebuild] = {
             "canaries": "begun by a worker",
             "canary_waiting": "questions at the engine now",
             "trials": "counted by a worker, from decisions",
+            "shadows": "asked beside what was given over HTTP",
             "decisions": "answers that were given over HTTP",
             "repeats": "as decisions",
         },
