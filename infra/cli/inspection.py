@@ -24,7 +24,8 @@ def system_status(home: Home) -> JsonObject:
     routes, no_routes = served_routes(
         state["urls"].get("router"), home.credentials().get("admin", "")
     )
-    accuracy = live_accuracy(state["urls"].get("evaluator"), home.credentials().get("admin", ""))
+    evaluator, key = state["urls"].get("evaluator"), home.credentials().get("admin", "")
+    accuracy, contests = live_accuracy(evaluator, key), open_contests(evaluator, key)
     problems = [
         *trouble,
         *no_routes,
@@ -45,7 +46,11 @@ def system_status(home: Home) -> JsonObject:
         "advice": log_advice(event_log, state["kafka"]),
         "parts": parts,
         "lag": behind,
-        "routes": [route | {"accuracy": accuracy.get(route["route"])} for route in routes],
+        "routes": [
+            route | {"accuracy": accuracy.get(name), "contest": contests.get(name)}
+            for route in routes
+            for name in (route["route"],)
+        ],
         "problems": problems,
     }
 
@@ -142,6 +147,28 @@ def live_accuracy(evaluator: str | None, key: str) -> dict[str, JsonObject]:
     except RatchetError:
         return {}
     return {each["route"]: each["estimate"] for each in found["items"] if each["arm"] == "all"}
+
+
+def undecided_audits(client: Client, route: str) -> JsonObject | None:
+    """Return how many audited answers of a route nobody has decided: no certificate counts them.
+    None where review is away, or its key is no admin's.
+    """
+    try:
+        found = client.get("review", "/v1/stats").get("undecided_audits")
+    except RatchetError:
+        return None
+    return found and found.get(route, {"open": 0, "skipped": 0})
+
+
+def open_contests(evaluator: str | None, key: str) -> dict[str, JsonObject]:
+    """Return what people are asked about each route's free text, by its name; as live accuracy."""
+    if not evaluator:
+        return {}
+    try:
+        found = Client({"evaluator": evaluator}, key).get("evaluator", "/v1/evaluations", limit=1)
+    except RatchetError:
+        return {}
+    return {each["route"]: each for each in found.get("contests", [])}
 
 
 def summary(route: JsonObject) -> JsonObject:

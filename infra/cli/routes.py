@@ -12,7 +12,7 @@ from rich.console import Console
 
 from infra.cli.client import find_client
 from infra.cli.console import print_json
-from infra.cli.inspection import summary
+from infra.cli.inspection import summary, undecided_audits
 from infra.cli.options import DEFAULT_HOME, AsJson, HomePath
 from infra.cli.report import print_routes
 from schemas.route import RouteSpec
@@ -69,11 +69,14 @@ def create(
 
 @app.command("show")
 def show_route(name: Name, home: HomePath = DEFAULT_HOME) -> None:
-    """Print a route's whole state: its spec, champion and challenger.
+    """Print a route's whole state: its spec, champion and challenger, and how many audited answers
+    wait for a verdict.
 
     [dim]$[/] ratchet routes show acme/support-triage
     """
-    print_json(find_client(home).get("router", f"/v1/routes/{name}"))
+    client = find_client(home)
+    route = client.get("router", f"/v1/routes/{name}")
+    print_json(route | {"undecided_audits": undecided_audits(client, name)})
 
 
 @app.command()

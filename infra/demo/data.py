@@ -11,7 +11,7 @@ import yaml
 
 from infra.data.reading import Reading, Sample, read_file
 from infra.demo.plan import Plan
-from schemas.route import RouteSpec
+from schemas.route import CanaryChoice, RouteSpec
 from shared.rules import redact
 
 BUNDLED = Path(__file__).parents[2] / "examples/support"
@@ -29,6 +29,8 @@ class DemoData:
     # What was decided about the data, in sentences for the screen.
     notes: list[str] = field(default_factory=list)
     sent: list[Sample] = field(default_factory=list)
+    # Draws what is sent again.
+    chance: random.Random = field(default_factory=lambda: random.Random(0))
 
     def take(self, n: int, late_share: float = 0.0) -> list[Sample]:
         """Take the next `n` samples, a share of them late ones; fewer when the data runs out."""
@@ -41,13 +43,21 @@ class DemoData:
         self.sent += chosen
         return chosen
 
+    def repeat(self, n: int, late_share: float = 0.0) -> list[Sample]:
+        """Return `n` samples that were sent before, a share of them late ones."""
+        late = [sample for sample in self.sent if sample.answer in self.late]
+        others = [sample for sample in self.sent if sample.answer not in self.late]
+        n_late = min(round(n * late_share), len(late))
+        return [
+            *self.chance.sample(late, n_late),
+            *self.chance.sample(others, min(n - n_late, len(others))),
+        ]
+
     def take_or_repeat(self, n: int, late_share: float = 0.0) -> list[Sample]:
         """Take the next samples; where there are none left, some that were sent before: a canary
         asks for as many as it needs.
         """
-        return self.take(n, late_share) or random.Random(len(self.sent)).sample(
-            self.sent, min(n, len(self.sent))
-        )
+        return self.take(n, late_share) or self.repeat(n, late_share)
 
     @property
     def left(self) -> int:
@@ -73,7 +83,7 @@ def bundled(seed: int) -> DemoData:
     spec = RouteSpec.model_validate(yaml.safe_load((BUNDLED / "route.yaml").read_text()))
     late = yaml.safe_load((BUNDLED / "late_labels.yaml").read_text())
     samples = read_file(BUNDLED / "messages.csv", Reading("text", "label")).samples
-    return split(samples, with_windows(spec, Plan()), late, seed)
+    return split(samples, as_told(spec, Plan()), late, seed)
 
 
 def split(samples: list[Sample], spec: RouteSpec, late: dict[str, str], seed: int) -> DemoData:
@@ -103,16 +113,14 @@ def spread(samples: list[Sample]) -> list[Sample]:
     return [row for _, _, row in sorted(placed, key=lambda each: each[:2], reverse=True)]
 
 
-def with_windows(spec: RouteSpec, plan: Plan) -> RouteSpec:
-    """Give a route the windows that the length of this demo allows."""
+def as_told(spec: RouteSpec, plan: Plan) -> RouteSpec:
+    """Give a route the windows that the length of this demo allows, and a canary that waits until
+    requests were given to it: one of a second sees none on a busy machine.
+    """
+    drift = {"reference": plan.reference, "window": plan.window, "tolerated_error": 0.25}
     return spec.model_copy(
         update={
-            "drift": spec.drift.model_copy(
-                update={
-                    "reference": plan.reference,
-                    "window": plan.window,
-                    "tolerated_error": 0.25,
-                }
-            )
+            "drift": spec.drift.model_copy(update=drift),
+            "canary": CanaryChoice(quiet="wait"),
         }
     )

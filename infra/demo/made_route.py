@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from infra.data.losses import DataUnusable
 from infra.data.reading import DataFile
 from infra.data.sizes import SERVED, about, at_most
-from infra.demo.data import with_windows
+from infra.demo.data import as_told
 from infra.demo.plan import Plan
 from schemas.base import JsonObject
 from schemas.route import RouteSpec
@@ -101,7 +101,7 @@ def made(particular: JsonObject, plan: Plan) -> RouteSpec:
     except ValidationError as error:
         problems = "; ".join(each["msg"] for each in error.errors(include_input=False))
         raise DataUnusable(f"no route can be made of these labels: {problems}") from error
-    return with_windows(spec, plan)
+    return as_told(spec, plan)
 
 
 def prompt_that_fits(labels: list[str]) -> str:

@@ -19,6 +19,9 @@ AFTER = 90
 # Requests between two looks for drift, and how often that goes on.
 CHUNK = 30
 MAX_CHUNKS = 6
+# How often it goes on with messages that were sent before: by 6 chunks some 54 answers were
+# audited, two blocks of the error monitor, of which the first has few new requests.
+CHUNKS_AGAIN = 8
 # Requests after the late labels were added: at least so many, and for each late label.
 MORE_LATE = 200
 MORE_PER_LATE_LABEL = 20
@@ -89,7 +92,8 @@ class Plan:
             f" (a version is trained at {self.verdicts}); then {self.after} to measure version 1"
         )
         act_two = (
-            f"act 2: up to {MAX_CHUNKS * self.chunk} messages until drift is detected,"
+            f"act 2: up to {MAX_CHUNKS * self.chunk} messages until drift is detected (then they"
+            " come again),"
             f" {self.more_late} to learn the late labels from, {self.after} to measure version 2"
         )
         if self.without_act_two:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from infra.demo.risk import kept_by, told
 from infra.demo.traffic import AnsweredMessage, accuracy
 from schemas.base import JsonObject
 
@@ -53,6 +54,8 @@ class Record:
     """Everything the report needs; `started` by the monotonic clock."""
 
     started: float
+    # Tolerated error among trusted answers, as the route has it.
+    max_risk: float
     phases: list[Phase] = field(default_factory=list)
     happened: list[Moment] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
@@ -84,14 +87,25 @@ class Record:
         base = accuracy(self._answered(BASE))
         tuned = accuracy(self._answered(FIRST))
         first = result("act 1", "accuracy", base, tuned, ACT_1_POINTS)
+        first_and_risk = [first, self._risk()]
         if not any(phase.name == NEW_REQUESTS for phase in self.phases):
-            return [first]
+            return first_and_risk
         low = accuracy(late([*self._answered(NEW_REQUESTS), *self._answered(LABELS_ADDED)]))
         recovered = accuracy(late(self._answered(SECOND)))
         return [
-            first,
+            *first_and_risk,
             result("act 2", "accuracy on the late labels", low, recovered, ACT_2_POINTS),
         ]
+
+    def _risk(self) -> ActResult:
+        """Say whether certificates kept their word, while requests were of the kind that they were
+        made for: what comes after is for the monitors.
+        """
+        names = [phase.name for phase in self.phases]
+        until = names.index(NEW_REQUESTS) if NEW_REQUESTS in names else len(names)
+        kept = kept_by([one for phase in self.phases[:until] for one in phase.answered])
+        broken = any(one.breaks(self.max_risk) for one in kept)
+        return ActResult("certificates", not broken, told(kept, self.max_risk))
 
     def _answered(self, name: str) -> list[AnsweredMessage]:
         return next(phase.answered for phase in self.phases if phase.name == name)

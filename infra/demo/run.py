@@ -110,7 +110,7 @@ def make_story(
         data=data,
         platform=Platform(system.urls, system.credentials["admin"]),
         view=view,
-        record=Record(started),
+        record=Record(started, data.spec.targets.max_risk),
         reviewers=Reviewers(
             system.urls["review"],
             keys,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from infra.data.reading import Sample
 from infra.demo.data import DemoData
 from infra.demo.patience import until
-from infra.demo.plan import LATE_SHARE, MAX_CHUNKS, MORE_LATE_SHARE, Plan
+from infra.demo.plan import CHUNKS_AGAIN, LATE_SHARE, MAX_CHUNKS, MORE_LATE_SHARE, Plan
 from infra.demo.platform import Platform
 from infra.demo.record import BASE, FIRST, LABELS_ADDED, NEW_REQUESTS, SECOND, Record
 from infra.demo.reviewers import Reviewers
@@ -93,8 +93,9 @@ class Story:
     async def _drift(self) -> None:
         """Send new kinds of requests until the evaluator says that something changed."""
         with self.record.timed("drift detected after"):
-            for _ in range(MAX_CHUNKS):
-                await self._traffic(NEW_REQUESTS, self.data.take(self.plan.chunk, LATE_SHARE))
+            for number in range(MAX_CHUNKS + CHUNKS_AGAIN):
+                send = self.data.take if number < MAX_CHUNKS else self.data.repeat
+                await self._traffic(NEW_REQUESTS, send(self.plan.chunk, LATE_SHARE))
                 if await self._alarm(seconds=5):
                     break
             alarm = await until(lambda: self._alarm(seconds=0.1), "drift", DRIFT_SECONDS)

@@ -33,6 +33,8 @@ class AnsweredMessage:
     outcome: str
     confidence: float | None
     seconds: float
+    # Whether the threshold that it was judged by has a proof.
+    certified: bool = False
 
 
 class App:
@@ -80,6 +82,7 @@ class App:
             outcome=ratchet["outcome"],
             confidence=ratchet.get("confidence"),
             seconds=time.monotonic() - began,
+            certified=ratchet["certified"],
         )
         self.answered.append(answered)
         return answered

@@ -169,6 +169,28 @@ def test_a_route_is_sent_as_its_file_says_it(
     assert sent[1][:2] == ("router", "/v1/routes/acme/x/unfreeze")
 
 
+def test_a_route_is_shown_with_the_audited_answers_that_nobody_decided(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stats: dict | None = {"acme/x": {"open": 3, "skipped": 1}}
+
+    class Client:
+        def get(self, service: str, path: str) -> dict:
+            if service == "router":
+                return {"route": path.removeprefix("/v1/routes/")}
+            return {"undecided_audits": stats}
+
+    monkeypatch.setattr("infra.cli.routes.find_client", lambda home: Client())
+
+    def shown(name: str) -> dict | None:
+        return json.loads(run("routes", "show", name).stdout)["undecided_audits"]
+
+    assert shown("acme/x") == {"open": 3, "skipped": 1}
+    assert shown("acme/y") == {"open": 0, "skipped": 0}
+    stats = None
+    assert shown("acme/x") is None
+
+
 def test_what_an_owner_should_know_of_a_route_stands_below_the_table(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -181,6 +203,9 @@ def test_what_an_owner_should_know_of_a_route_stands_below_the_table(
     of_last_release = {"route": "acme/triage", "version": 2}
     print_routes(Console(width=200), [summary(route), summary(of_last_release)])
     assert "! acme/notes: no adapter [is] trained" in capsys.readouterr().out
+    contest = {"judged": 12, "pairs": 200, "adapter_id": "acme--notes@0123456789ab", "waits": None}
+    print_routes(Console(width=200), [summary(route) | {"contest": contest}])
+    assert "acme/notes: 12 of 200 pairs are judged" in capsys.readouterr().out
 
 
 def test_a_service_that_is_away_is_named(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from benchmarks.own_data.__main__ import write
 from infra.data.losses import DataUnusable
 from infra.data.reading import Reading, Sample, read_file
 from infra.data.sizes import SERVED, TRAINED, about, at_most
-from infra.demo.data import bundled, spread
+from infra.demo.data import DemoData, bundled, spread
 from infra.demo.division import divide
 from infra.demo.own import distinct_when_redacted, from_file
 from infra.demo.plan import (
@@ -236,6 +236,21 @@ def test_what_is_taken_never_repeats_and_a_canary_goes_on(demo) -> None:
     assert data.take(8) == [] and data.left == 0
     again = data.take_or_repeat(8)
     assert len(again) == 8 and {sample.text for sample in again} <= {s.text for s in data.sent}
+
+
+def test_a_canary_of_the_demo_waits_for_requests(demo) -> None:
+    assert bundled(7).spec.canary.quiet == demo(rows(a=100, b=100)).spec.canary.quiet == "wait"
+
+
+def test_messages_come_again_in_the_share_in_which_they_came() -> None:
+    pools = [[Sample(f"{kind} {i}", kind) for i in range(50)] for kind in ("old", "new")]
+    data = DemoData(bundled(7).spec, {"new": "a new product"}, *pools)
+    assert data.repeat(10, 0.6) == []
+    data.take(40, 0.5)
+    left = data.left
+    again, more = data.repeat(20, 0.6), data.repeat(20, 0.6)
+    assert Counter(sample.answer for sample in again) == {"new": 12, "old": 8}
+    assert again != more and data.left == left and set(map(id, again)) <= set(map(id, data.sent))
 
 
 def test_messages_that_differ_in_personal_data_alone_are_one() -> None:

@@ -4,6 +4,7 @@ times.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from infra.data.reading import Sample
+from infra.demo.patience import GaveUp
 from infra.demo.plan import Plan
 from infra.demo.record import BASE, FIRST, LABELS_ADDED, NEW_REQUESTS, SECOND, Record
 from infra.demo.reviewers import Reviewers
@@ -96,7 +98,7 @@ def story(monkeypatch: pytest.MonkeyPatch) -> Any:
         )
         reviewers = SimpleNamespace(done=0, idle_seconds=lambda: 0.0)
         view = View(Console(file=io.StringIO()))
-        return Story(App(platform), data, platform, reviewers, view, Record(started=0.0))
+        return Story(App(platform), data, platform, reviewers, view, Record(0.0, max_risk=0.1))
 
     return told
 
@@ -159,15 +161,46 @@ async def test_act_2_is_told_only_where_it_is_planned(story: Any, why: str | Non
     assert acts == ([1] if why else [1, 2])
 
 
+async def test_drift_that_is_not_seen_yet_gets_more_of_the_same_requests(
+    story: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("infra.demo.story.DRIFT_SECONDS", 0)
+    told = story(Platform([]))
+    asked: list[str] = []
+    for way in ("take", "repeat"):
+        setattr(told.data, way, lambda n, _, way=way: [way] * n)
+
+    async def traffic(_phase: str, samples: list[Any]) -> None:
+        asked.append(samples[0])
+
+    told._traffic = traffic
+    fired = {"monitor": "errors", "statistics": [{"name": "errors", "p_value": 0, "fired": True}]}
+
+    async def alarm(seconds: float) -> dict[str, Any] | None:
+        return fired if len(asked) >= 9 else None
+
+    told._alarm = alarm
+    await told._drift()
+    assert asked == ["take"] * 6 + ["repeat"] * 3
+    told._alarm = lambda seconds: asyncio.sleep(0)
+    asked.clear()
+    with pytest.raises(GaveUp, match="drift did not happen"):
+        await told._drift()
+    assert len(asked) == 14
+
+
 def test_an_act_that_was_not_told_has_no_result() -> None:
-    record = Record(started=0.0)
-    right, wrong = (SimpleNamespace(correct=c, late=False) for c in (True, False))
+    record = Record(0.0, max_risk=0.1)
+    right, wrong = (SimpleNamespace(correct=c, late=False, certified=False) for c in (True, False))
     record.keep(BASE, [wrong] * 9 + [right], 0)
     record.keep(FIRST, [right] * 9 + [wrong], 0)
-    assert [(each.act, each.passed) for each in record.results()] == [("act 1", True)]
+    assert [(each.act, each.passed) for each in record.results()] == [
+        ("act 1", True),
+        ("certificates", True),
+    ]
     for phase in (NEW_REQUESTS, LABELS_ADDED, SECOND):
         record.keep(phase, [SimpleNamespace(correct=phase == SECOND, late=True)], 0)
-    assert [each.act for each in record.results()] == ["act 1", "act 2"]
+    assert [each.act for each in record.results()] == ["act 1", "certificates", "act 2"]
 
 
 EXTRACTION = RouteSpec(
