@@ -25,7 +25,7 @@ test: venv ## unit, contract and pipeline tests (ARGS="tests/unit -k gate")
 test-faults: venv ## kill, stop, cut off and poison everything (FAULT_KILLS=1000 FAULT_SEED=7 ARGS="-k kills")
 	.venv/bin/python -m pytest -m faults $(ARGS)
 simulate: venv ## try every promise with a number on simulated truth; writes docs/guarantees.md
-	.venv/bin/python -m tests.simulations $(ARGS)
+	OMP_NUM_THREADS=1 .venv/bin/python -m tests.simulations $(ARGS)
 test-clients: venv ## try LangChain, pydantic-ai, the AI SDK and others against the router
 	@test -x .clients/bin/python || $(PYTHON) -m venv .clients
 	.clients/bin/pip install --quiet --requirement tests/clients/requirements.txt

@@ -1,51 +1,47 @@
 """Run the long form: python -m tests.simulations [NAME ...]
 
-Without names it tries every promise and writes docs/guarantees.md.
+Without names it tries every promise and writes docs/guarantees.md and .svg.
 """
 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 
+from tests.simulations.attempts import attempt
 from tests.simulations.catalogue import PROMISES
-from tests.simulations.promise import Measured, Promise
+from tests.simulations.plot import draw
+from tests.simulations.promise import Measured
 from tests.simulations.table import Tried, written
 
 TABLE = Path("docs/guarantees.md")
-SEED = 13
+PLOT = TABLE.with_suffix(".svg")
 
 
 def main(names: Sequence[str]) -> int:
     """Try the promises; return how many do not hold, or have a control that does."""
     console = Console()
+    chosen = [promise for promise in PROMISES if not names or promise.name in names]
     tried = []
-    failures = 0
-    for promise in PROMISES:
-        if names and promise.name not in names:
-            continue
-        started = time.monotonic()
-        one = attempt(promise)
-        tried.append(one)
-        failures += not one.is_borne_out
-        seconds = time.monotonic() - started
-        console.print(f"{'ok  ' if one.is_borne_out else 'FAIL'} {promise.name} ({seconds:.0f} s)")
-        for kind, found in (("promised", one.measured), ("control", one.control)):
-            for measured in found:
-                console.print(f"     {kind}: {measured.world}: {in_words(measured)}")
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        attempts = pool.map(attempt, [promise.name for promise in chosen])
+        for promise, made in zip(chosen, attempts, strict=True):
+            one = Tried(promise, made.measured, made.control)
+            tried.append(one)
+            verdict = "ok  " if one.is_borne_out else "FAIL"
+            console.print(f"{verdict} {promise.name} ({made.seconds:.0f} s)")
+            for kind, found in (("promised", one.measured), ("control", one.control)):
+                for measured in found:
+                    console.print(f"     {kind}: {measured.world}: {in_words(measured)}")
     if not names:
+        draw(tried, PLOT)
         TABLE.write_text(written(tried), encoding="utf-8")
-    return failures
-
-
-def attempt(promise: Promise) -> Tried:
-    rng = np.random.default_rng([SEED, *promise.name.encode()])
-    return Tried(promise, promise.simulate(promise.long, rng), promise.control(promise.long, rng))
+    return sum(not one.is_borne_out for one in tried)
 
 
 def in_words(measured: Measured) -> str:

@@ -10,15 +10,21 @@ from tests.simulations import (
     promotions,
     reviewers,
     rollouts,
+    shadows,
+    slices,
+    strata,
     thresholds,
 )
 from tests.simulations.promise import Promise
 
 PROMISES: tuple[Promise, ...] = (
     *promotions.PROMISES,
+    *slices.PROMISES,
+    *strata.PROMISES,
     *thresholds.PROMISES,
     *reviewers.PROMISES,
     *rollouts.PROMISES,
+    *shadows.PROMISES,
     *free_text.PROMISES,
     *live_accuracy.PROMISES,
     *error_monitors.PROMISES,

@@ -2,7 +2,7 @@
 find soon what does.
 
 Streams run side by side, through the functions that the detectors themselves step with
-(`tests/unit/evaluator/test_monitor.py` proves that one label at a time gives the same).
+(`tests/simulations/test_twins.py` proves that one label at a time gives the same alarms).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ FIRST_LABELS = FIRST_BLOCKS * BLOCK
 # A quarter of the run length: at most a quarter of the streams may have an alarm by then.
 QUARTER = 500
 SPELL = 10
+NEVER = np.iinfo(np.int64).max
 
 
 def labels(n: int, streams: int, rate: float, rng: np.random.Generator, spell: int = 1) -> Bools:
@@ -49,54 +50,59 @@ def in_blocks(wrong: Bools) -> Integers:
     return counted
 
 
-def alarmed(wrong: Bools, bar: npt.NDArray[np.float64]) -> Bools:
-    """Say which streams raise an alarm against a bar for each."""
+def alarmed(wrong: Bools, bar: npt.NDArray[np.float64]) -> Integers:
+    """Return after how many labels each stream raises an alarm against its bar, or NEVER."""
     evidence = np.zeros((wrong.shape[1], len(STAKES)))
-    fired = np.zeros(wrong.shape[1], dtype=bool)
-    for errors in in_blocks(wrong):
+    after = np.full(wrong.shape[1], NEVER)
+    for number, errors in enumerate(in_blocks(wrong), start=1):
         evidence = step(evidence, errors[:, None], bar[:, None])
-        fired |= evidence.mean(axis=1) >= RUN_LENGTH
-    return fired
+        over = evidence.mean(axis=1) >= RUN_LENGTH
+        after = np.minimum(after, np.where(over, number * BLOCK, NEVER))
+    return after
 
 
-def over_the_bar(wrong: Bools, tolerated: float) -> Bools:
+def over_the_bar(wrong: Bools, tolerated: float) -> Integers:
     """Hold all labels against what is tolerated."""
     return alarmed(wrong, np.full(wrong.shape[1], tolerated))
 
 
-def over_the_first(wrong: Bools, _: float) -> Bools:
+def over_the_first(wrong: Bools, _: float) -> Integers:
     """Hold the labels after the first 200 against what these say."""
     bar = learned_bar(in_blocks(wrong[:FIRST_LABELS]))
     return alarmed(wrong[FIRST_LABELS:], bar)
 
 
-def by_single_labels(wrong: Bools, tolerated: float) -> Bools:
+def by_single_labels(wrong: Bools, tolerated: float) -> Integers:
     """Bet on each label by its likelihood, as Shiryaev-Roberts detectors of single labels do."""
     rates = np.minimum(np.array([1.5, 2, 3, 5]) * tolerated, 0.5)
     evidence = np.zeros((wrong.shape[1], 4))
-    fired = np.zeros(wrong.shape[1], dtype=bool)
-    for label in wrong:
+    after = np.full(wrong.shape[1], NEVER)
+    for number, label in enumerate(wrong, start=1):
         ratio = np.where(label[:, None], rates / tolerated, (1 - rates) / (1 - tolerated))
         evidence = np.minimum((1 + evidence) * ratio, 1e12)
-        fired |= evidence.mean(axis=1) >= RUN_LENGTH
-    return fired
+        over = evidence.mean(axis=1) >= RUN_LENGTH
+        after = np.minimum(after, np.where(over, number, NEVER))
+    return after
 
 
-def by_windows(wrong: Bools, tolerated: float) -> Bools:
+def by_windows(wrong: Bools, tolerated: float) -> Integers:
     """Test each window of 100 labels at 5 %, without a correction for looking often."""
     limit = tolerated + 1.645 * np.sqrt(tolerated * (1 - tolerated) / 100)
     sums = np.cumsum(np.vstack([np.zeros((1, wrong.shape[1])), wrong]), axis=0)
-    fired: Bools = ((sums[100:] - sums[:-100]) / 100 > limit).any(axis=0)
-    return fired
+    over = (sums[100:] - sums[:-100]) / 100 > limit
+    return np.where(over.any(axis=0), 100 + over.argmax(axis=0), NEVER)
 
 
-def over_the_first_mean(wrong: Bools, _: float) -> Bools:
+def over_the_first_mean(wrong: Bools, _: float) -> Integers:
     """Take the share of errors among the first 200 labels for the truth."""
     first = np.maximum(wrong[:FIRST_LABELS].mean(axis=0), 1 / FIRST_LABELS)
     return alarmed(wrong[FIRST_LABELS:], first)
 
 
-Rule = Callable[[Bools, float], Bools]
+Rule = Callable[[Bools, float], Integers]
+"""Returns after how many labels each stream raises an alarm, or NEVER; `alarmed` and those that
+learn count from the label on from which they watch.
+"""
 
 
 def still(
@@ -109,7 +115,7 @@ def still(
         for rate, spell in worlds:
             wrong = labels(first + QUARTER, runs, rate, rng, spell)
             name = f"{rate:.0%} wrong" + (f" in spells of {spell}" if spell > 1 else "")
-            measured.append(Measured(name, int(rule(wrong, rate).sum()), runs))
+            measured.append(Measured(name, int((rule(wrong, rate) < NEVER).sum()), runs))
         return measured
 
     return simulate
@@ -126,7 +132,7 @@ def found(
             early = labels(FIRST_LABELS, runs, before, rng)
             wrong = np.vstack([early, labels(within, runs, after, rng)])
             name = f"from {before:.0%} to {after:.0%} wrong within {within} labels"
-            measured.append(Measured(name, int(rule(wrong, 0.2).sum()), runs))
+            measured.append(Measured(name, int((rule(wrong, 0.2) < NEVER).sum()), runs))
         return measured
 
     return simulate

@@ -108,7 +108,7 @@ def alarms(
     slots = [slot_of(each) if by_hour else 0 for each in at]
     places = [(seq, float(each)) for seq, each in enumerate(at)]
     found: list[int] = []
-    since = 0
+    since = windows = 0
     while since + reference <= len(at) and (enough is None or since <= enough):
         held = list(range(since, since + reference))
         cursor = since + reference
@@ -127,8 +127,9 @@ def alarms(
                 statistics = compare(
                     picked(sample, [held[place] for place in matching[0]]),
                     picked(sample, [seen[place] for place in matching[1]]),
-                    cursor,
+                    windows,
                 )
+                windows += 1
                 fired = any(statistic.fired for statistic in statistics)
                 recent = (*recent, fired)[-OF_LAST:]
             if matching is not None and sustained(recent):

@@ -6,10 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from statsmodels.stats.proportion import proportion_confint
 
 from services.evaluator.accuracy import Answered, Judged, estimate, tallied
 from tests.simulations.promise import Measured, Promise
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+# P(correct) under which no model is sure enough.
+UNSURE = 0.6
 
 
 @dataclass(frozen=True)
@@ -53,15 +60,21 @@ def lived(world: World, rng: np.random.Generator) -> Seen:
     p = rng.beta(world.accuracy * world.sharpness, (1 - world.accuracy) * world.sharpness, n)
     right = rng.random(n) < p
     said = rng.random(n) if world.garbage else p
-    probability = np.where(p < 0.6, world.unsure_rate, world.rate)
     coin = rng.random(n)
-    probability[~right & (rng.random(n) < world.complaints)] = 1.0
+    probability = inclusion(world, p < UNSURE, ~right & (rng.random(n) < world.complaints))
     answered = sum(map(tallied, said.tolist()), Answered())
     verdicts = [
         Judged(bool(right[each]), float(said[each]), float(probability[each]))
         for each in np.flatnonzero(coin < probability)
     ]
     return Seen(answered, verdicts)
+
+
+def inclusion(world: World, unsure: Bools, complaint: Bools) -> Floats:
+    """Return the probabilities that `sample` gives: tests/simulations/test_twins.py proves it."""
+    probability: Floats = np.where(unsure, world.unsure_rate, world.rate)
+    probability[complaint] = 1.0
+    return probability
 
 
 def weighted(seen: Seen) -> tuple[float, float]:

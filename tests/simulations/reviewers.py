@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from schemas.events import Verdict
+from services.evaluator.calibration import allowed
 from services.evaluator.certificate import certify
 from services.evaluator.reviewers import Pair, missed
 from services.review.settings import Settings
@@ -129,8 +130,8 @@ def certificate_breaks(world: World, rng: np.random.Generator, rule: bool) -> bo
     wrong = rng.random(ROWS) < world.wrong(score)
     seen = decided(wrong, rng, comes_back=rule) if world.skips else np.ones(ROWS, dtype=bool)
     right = called_right(wrong, world, rng)
-    upper = missed(pairs_of(world, rng)).upper if rule else 0.0
-    threshold = certify(score[seen], right[seen], TOLERATED * (1 - upper))
+    bound = missed(pairs_of(world, rng)).bound if rule else None
+    threshold = certify(score[seen], right[seen], allowed(TOLERATED, bound))
     if threshold is None:
         return False
     trusted = world.wrong(TRAFFIC[threshold <= TRAFFIC])

@@ -222,12 +222,18 @@ def verdicts_until_found(more: float, most: int, rng: Generator) -> int | None:
     """Return how many audited verdicts pass before an adapter that is worse is rolled back."""
     new = rng.random(most) >= BEFORE + more
     old = rng.random(most) >= BEFORE
-    wins = losses = 0
+    wins, losses = counted(new, old)
     for number in np.flatnonzero(new != old).tolist():
-        wins, losses = wins + bool(new[number]), losses + bool(old[number])
-        if Comparison(wins, losses).evidence >= ROLLBACK_EVIDENCE:
+        if Comparison(wins[number], losses[number]).evidence >= ROLLBACK_EVIDENCE:
             return int(number) + 1
     return None
+
+
+def counted(new: np.ndarray, old: np.ndarray) -> tuple[list[int], list[int]]:
+    """Return the wins and losses after each verdict, as `compare` counts them after the promotion:
+    tests/simulations/test_twins.py proves it.
+    """
+    return np.cumsum(new & ~old).tolist(), np.cumsum(old & ~new).tolist()
 
 
 def worse_adapters(most: int | None, runs: int, rng: Generator) -> list[Measured]:

@@ -16,6 +16,8 @@ control is the rule that is not used, which must be seen to break it.
 
 What is assumed, and what each method does: [methods](methods.md).
 
+![each promise, what was measured of it and of the rule that is not used](guarantees.svg)
+
 | promise | world | measured | instead | measured then |
 |---|---|---|---|---|
 """
