@@ -68,7 +68,7 @@ def demo(folder: Path) -> Path:
     ]
     story = SimpleNamespace(
         app=SimpleNamespace(answered=[one for phase in phases for one in phase.answered]),
-        record=Record(0.0, phases, steps=[Step("traffic", 12.5)], evaluations=tried),
+        record=Record(0.0, 0.1, phases, steps=[Step("traffic", 12.5)], evaluations=tried),
         reviewers=SimpleNamespace(done=48, corrected=30, rejected=0, erred=2),
         data=SimpleNamespace(spec=SimpleNamespace(name="acme/your-data")),
     )
