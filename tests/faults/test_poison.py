@@ -35,6 +35,8 @@ VALID: dict[str, Callable[..., Any]] = {
     "adapter-evaluated": factories.evaluated,
     "calibration-fitted": factories.calibration,
     "route-changed": factories.route_changed,
+    "comparison-requested": factories.comparison_requested,
+    "answers-compared": factories.answers_compared,
 }
 
 
