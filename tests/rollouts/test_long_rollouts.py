@@ -136,6 +136,11 @@ async def test_a_killed_router_goes_on_where_it_was(embedded: Broker, new_world:
     async with running(world, roles) as stages:
         story = stages.story("worse")
         first, second = await two_versions(story, before=320)
+
+        async def gone() -> bool:
+            return await story.champion() != second
+
+        kept = 0
         for _ in range(KILLS):
             asking = asyncio.create_task(story.ask(AT_A_TIME // 2))
             await asyncio.sleep(rng.uniform(0.1, 1.0))
@@ -143,17 +148,18 @@ async def test_a_killed_router_goes_on_where_it_was(embedded: Broker, new_world:
             world.start("router")
             await world.until_ready("router")
             await asking
-            await proven(story, second)
-            assert await story.champion() == second, "these are too few verdicts for a rollback"
+            await proven(story, await story.champion())
             await asyncio.sleep(2)
             probation = (await story.shown())["probation"]
+            # By chance so few verdicts may be enough: once 16 of 19 unequal pairs were lost.
+            if await gone():
+                break
             asked, given, verdicts = await counted(story, second, probation["since"])
             assert asked == given > 0
             assert probation["pairs"] == verdicts > 0
+            kept += 1
+        assert kept
         story.refused.clear()
-
-        async def gone() -> bool:
-            return await story.champion() != second
 
         await story.asked_until(gone, 440)
         assert await story.champion() == first
