@@ -115,7 +115,8 @@ class Against(NamedTuple):
         """Return what proves that the new adapter is worse, at an evidence of `level`.
 
         A verdict may be in both, so each has half of the error: in one sum they would retract 12 %
-        of the adapters that are as good instead of at most 5 (docs/decisions/0048).
+        of the adapters that are as good instead of at most 5
+        (docs/decisions/0048-answers-asked-beside.md).
         """
         if self.shadowed is None:
             return self.ordered if self.ordered.evidence >= level else None
