@@ -25,13 +25,12 @@ from scipy.stats import t as student
 
 from schemas.base import Arm
 from schemas.comparisons import Judgement
+from shared.rules import evidence_of_winning
 
 Floats = npt.NDArray[np.float64]
 Decision = Literal["promote", "reject", "continue"]
 Side = Literal["left", "right"]
 
-# How often a challenger that is better may win: none is known, so all have a share of the evidence.
-SHARES = np.arange(11, 20) / 20
 # Two-sided level of the interval of an estimate.
 LEVEL = 0.95
 LEAST_FOR_ESTIMATE = 50
@@ -62,12 +61,6 @@ class Estimate:
     trust: float
 
 
-def evidence(wins: int, losses: int) -> float:
-    """Return the e-value against "wins at most every second decided pair"."""
-    logs = wins * np.log(SHARES / 0.5) + losses * np.log((1 - SHARES) / 0.5)
-    return float(np.exp(logs).mean())
-
-
 def share_interval(wins: int, losses: int) -> tuple[float, float]:
     """Return the 95 % interval of how often a challenger wins a decided pair. It holds whenever one
     stops: it is all that a mixture with Jeffreys' weights does not rule out (Robbins 1970).
@@ -85,9 +78,9 @@ def decide(tally: Tally, alpha: float, most: int, judged: Estimate | None = None
 
     The chance that a challenger that is no better is promoted is `alpha` at most.
     """
-    if evidence(tally.wins, tally.losses) >= 1 / alpha:
+    if evidence_of_winning(tally.wins, tally.losses) >= 1 / alpha:
         return "promote"
-    worse = evidence(tally.losses, tally.wins) >= 1 / alpha
+    worse = evidence_of_winning(tally.losses, tally.wins) >= 1 / alpha
     hopeless = judged is not None and judged.high <= 0
     return "reject" if worse or hopeless or tally.judged >= most else "continue"
 

@@ -21,10 +21,10 @@ from services.evaluator.comparisons import (
     Tally,
     decide,
     estimate,
-    evidence,
     tally_of,
     value_of,
 )
+from shared.rules import evidence_of_winning
 
 Said = Mapping[str, tuple[Judgement, Side]]
 """Judgements by pair, each with the side that the challenger had."""
@@ -95,7 +95,7 @@ def ending_of(contest: Contest, people: Said, model: Said) -> Ending | None:
         return None
     if decision == "promote":
         return ended(contest, tally, "promoted: people find it better")
-    if evidence(tally.losses, tally.wins) >= 1 / contest.alpha:
+    if evidence_of_winning(tally.losses, tally.wins) >= 1 / contest.alpha:
         return ended(contest, tally, "rejected: people find it worse")
     if tally.judged >= contest.pairs:
         return ended(contest, tally, "rejected: all pairs are judged, and it is not proven better")
@@ -135,7 +135,7 @@ def asked_how(spec: RouteSpec) -> tuple[object, ...]:
 def concluded(contest: Contest, ending: Ending) -> AdapterEvaluated:
     """Return the event: the draft with what people said."""
     tally = ending.tally
-    p = min(1.0, 1 / evidence(tally.wins, tally.losses))
+    p = min(1.0, 1 / evidence_of_winning(tally.wins, tally.losses))
     test = PairedTest(
         against=contest.against,
         wins=tally.wins,

@@ -8,27 +8,21 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from shared.rules import evidence_of_winning, mean_ratio
+
 # Share of failed or malformed answers that is nobody's fault.
 TOLERATED = 0.05
 # Failure rates that the guard is meant to find.
 SUSPECTS = (0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
-# Shares of the unequal pairs that a worse adapter loses.
-LOSING = (0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 # An e-value of 20 is reached by at most 1 of 20 good adapters, however often one looks (Ville's
 # inequality).
 EVIDENCE = 20.0
 # After a promotion failures and verdicts have 1 of 40 each, so that together they roll back at most
 # 1 of 20 good champions.
 ROLLBACK_EVIDENCE = 40.0
-# exp of more is no float.
-MOST_LOG = 700.0
 # One look multiplies the evidence of failures by at most ten.
 MOST_STEP = math.log(10)
 MOST_SUM = 1e100
-
-
-def mean_of(logs: Sequence[float]) -> float:
-    return sum(math.exp(min(value, MOST_LOG)) for value in logs) / len(logs)
 
 
 def failure_logs(answered: int, failed: int) -> list[float]:
@@ -45,7 +39,7 @@ def failure_evidence(answered: int, failed: int) -> float:
 
     It is the mean of the likelihood ratios of SUSPECTS, and may be looked at after every answer.
     """
-    return mean_of(failure_logs(answered, failed))
+    return mean_ratio(failure_logs(answered, failed))
 
 
 class FailureWatch(NamedTuple):
@@ -95,12 +89,7 @@ class Comparison(NamedTuple):
         """Return the e-value against "it loses at most half of the unequal pairs", which is so for
         an adapter that is right as often as the other.
         """
-        return mean_of(
-            [
-                self.losses * math.log(2 * share) + self.wins * math.log(2 * (1 - share))
-                for share in LOSING
-            ]
-        )
+        return evidence_of_winning(self.losses, self.wins)
 
 
 class Against(NamedTuple):

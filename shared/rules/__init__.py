@@ -24,6 +24,7 @@ from shared.rules.engine_answers import Completion, as_completion
 from shared.rules.event_streams import Gathered
 from shared.rules.forms import ANYTHING, RULES, TOO_LONG, Form, Grammar, form_of, population
 from shared.rules.messages import MOST_PARTS, ROLES, NoContent, Role, Said, read_calls, read_message
+from shared.rules.pairs import evidence_of_winning, mean_ratio
 from shared.rules.redaction import redact
 from shared.rules.routes import RouteBook, RouteUnknown
 from shared.rules.sessions import session_hash
@@ -79,10 +80,12 @@ __all__ = [
     "cleaned_answer",
     "cleaned_json",
     "cleaned_tools",
+    "evidence_of_winning",
     "examine_adapter",
     "examine_new_adapter",
     "fits_in_event",
     "form_of",
+    "mean_ratio",
     "p_correct",
     "population",
     "read_calls",

@@ -17,14 +17,13 @@ from services.evaluator.comparisons import (
     Tally,
     decide,
     estimate,
-    evidence,
     pairing,
     share_interval,
     tally_of,
 )
 from services.evaluator.pairs import compared_by_model, comparison_requested, judge
 from services.evaluator.store.comparisons import ComparisonStore
-from shared.rules import read_compared
+from shared.rules import evidence_of_winning, read_compared
 from shared.storage import BlobStore
 from shared.storage.db import Database
 from tests import factories
@@ -37,7 +36,7 @@ def test_evidence_is_a_fair_bet(pairs: int) -> None:
     """Under the null its mean is one, so that it seldom grows large (Ville)."""
     wins = np.arange(pairs + 1)
     chances = binom.pmf(wins, pairs, 0.5)
-    grown = [evidence(int(won), pairs - int(won)) for won in wins]
+    grown = [evidence_of_winning(int(won), pairs - int(won)) for won in wins]
     assert chances @ np.array(grown) == pytest.approx(1.0)
 
 
