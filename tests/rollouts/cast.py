@@ -75,14 +75,38 @@ class Part:
     alike: bool = False
     # After so many answers it answers no more.
     hangs_after: int | None = None
+    sure: bool = True
+
+    def answer(self, name: str, number: int) -> str:
+        if self.half_malformed and number % 2:
+            return MALFORMED
+        errs = place_of("alike" if self.alike else name, number) < self.wrong
+        right = truth(number)
+        return other_than(right) if errs or right == self.never else right
+
+    def is_sure(self, number: int) -> bool:
+        return self.sure
+
+
+@dataclass(frozen=True)
+class Graded(Part):
+    """One that knows how sure it may be: of twenty questions in a row, by their places in one order
+    for all models, it errs at some and is sure at some.
+    """
+
+    errs_at: frozenset[int] = frozenset()
+    sure_at: frozenset[int] = frozenset()
 
     def answer(self, name: str, number: int) -> str:
         right = truth(number)
-        if self.half_malformed and number % 2:
-            return MALFORMED
-        if right == self.never or place_of("alike" if self.alike else name, number) < self.wrong:
-            return "refund" if right == "delivery" else "delivery"
-        return right
+        return other_than(right) if place_of("grades", number) in self.errs_at else right
+
+    def is_sure(self, number: int) -> bool:
+        return place_of("grades", number) in self.sure_at
+
+
+def other_than(label: str) -> str:
+    return "refund" if label == "delivery" else "delivery"
 
 
 @dataclass(frozen=True)
@@ -99,10 +123,12 @@ def steady(wrong: int) -> Role:
 
 @dataclass
 class Cast:
-    """Who plays which version of which route; the base model is wrong in half of its answers."""
+    """Who plays which version of which route; the base model is wrong in half of its answers, where
+    nobody says otherwise.
+    """
 
     roles: Mapping[str, tuple[Role, ...]]
-    base: Part = Part(wrong=10)
+    base: Part = Part(wrong=10, sure=False)
     _seen: dict[str, list[str]] = field(default_factory=dict)
 
     def part(self, model: str, place: Place) -> Part:
@@ -130,8 +156,8 @@ class Stage(FakeVllm):
 
     def said(self, model: str, messages: list[dict]) -> tuple[str, float]:
         number = number_in(messages[-1]["content"])
-        answer = self.cast.part(model, self.place).answer(model, number)
-        return answer, -0.7 if model == "base" else -0.02
+        part = self.cast.part(model, self.place)
+        return part.answer(model, number), -0.02 if part.is_sure(number) else -0.7
 
     async def chat(self, request: Request) -> Response:
         model = (await request.json())["model"]

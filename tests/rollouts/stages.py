@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import httpx
 
 from tests.faults.world import World
-from tests.rollouts.cast import Cast, Role, Stage
+from tests.rollouts.cast import Cast, Part, Role, Stage
 from tests.rollouts.story import Story, client_of
 
 SETTINGS = {
@@ -35,14 +35,16 @@ class Stages:
     world: World
     client: httpx.AsyncClient
 
-    def story(self, name: str) -> Story:
-        return Story(self.world, self.client, name)
+    def story(self, name: str, max_risk: float = 0.3) -> Story:
+        return Story(self.world, self.client, name, max_risk=max_risk)
 
 
 @asynccontextmanager
-async def running(world: World, roles: dict[str, tuple[Role, ...]]) -> AsyncIterator[Stages]:
-    """Run a world in which the versions of each route play these roles."""
-    cast = Cast(roles)
+async def running(
+    world: World, roles: dict[str, tuple[Role, ...]], base: Part | None = None
+) -> AsyncIterator[Stages]:
+    """Run a world in which the versions of each route play these roles, before a base model."""
+    cast = Cast(roles, base) if base else Cast(roles)
     world.engines = {"evaluation": Stage(cast, "evaluation"), "serving": Stage(cast, "serving")}
     world.own_settings |= SETTINGS
     world.options = {"constants": CONSTANTS}

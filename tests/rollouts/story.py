@@ -15,7 +15,7 @@ import httpx
 from tests import factories
 from tests.faults.evidence import query
 from tests.faults.world import World
-from tests.rollouts.cast import LABELS, question, truth_of
+from tests.rollouts.cast import LABELS, question, truth, truth_of
 
 AT_ONCE = 8
 AT_A_TIME = 40
@@ -29,7 +29,7 @@ RATES = {"rate": 1.0, "audit_rate": 0.8, "overlap_rate": 0.0, "daily_budget": 1_
 NEVER = 1_000_000
 
 
-def spec(name: str, shadow: float = 0.0) -> dict[str, Any]:
+def spec(name: str, shadow: float, max_risk: float) -> dict[str, Any]:
     return factories.spec(
         name=f"acme/{name}",
         task="classification",
@@ -39,7 +39,7 @@ def spec(name: str, shadow: float = 0.0) -> dict[str, Any]:
         retrain={"min_new_verdicts": NEVER, "min_new_after_drift": NEVER},
         minimum_rows=4,
         minimum_per_label=1,
-        targets={"max_risk": 0.3},
+        targets={"max_risk": max_risk},
         canary={"quiet": "wait", "shadow": shadow},
         guarantee="strict",
     ).model_dump(mode="json")
@@ -53,6 +53,7 @@ class Story:
     client: httpx.AsyncClient
     name: str
     shadow: float = 0.0
+    max_risk: float = 0.3
     given: int = 0
     reviewed: int = 0
     refused: list[str] = field(default_factory=list)
@@ -63,10 +64,12 @@ class Story:
         return f"acme/{self.name}"
 
     async def begin(self) -> None:
-        await self.call("router", "/v1/routes", spec(self.name, self.shadow))
+        await self.call("router", "/v1/routes", spec(self.name, self.shadow, self.max_risk))
 
     async def ask(self, count: int) -> list[dict[str, Any]]:
-        """Ask so many questions, a few at a time, and have reviewers decide what they get."""
+        """Ask so many questions, a few at a time, and have reviewers decide what they get; return
+        what the router says of each answer, and whether it is `right`.
+        """
         wanted = iter(range(count))
         answers: list[dict[str, Any]] = []
 
@@ -81,9 +84,10 @@ class Story:
         return answers
 
     async def _ask(self) -> dict[str, Any] | None:
+        number = next(self.numbers)
         body = {
             "model": self.route,
-            "messages": [{"role": "user", "content": question(next(self.numbers))}],
+            "messages": [{"role": "user", "content": question(number)}],
         }
         url = f"{self.world.urls['router']}/v1/chat/completions"
         try:
@@ -94,7 +98,9 @@ class Story:
         if answer.status_code != 200:
             self.refused.append(f"{answer.status_code} {answer.text[:300]}")
             return None
-        return dict(answer.json()["ratchet"])
+        given = answer.json()
+        text = given["choices"][0]["message"]["content"]
+        return dict(given["ratchet"], right=text == truth(number))
 
     async def review(self) -> None:
         """Decide all that was asked; whoever reviews knows the truth."""
