@@ -14,6 +14,9 @@ from infra.demo.plan import Plan
 from schemas.route import CanaryChoice, RouteSpec
 from shared.rules import redact
 
+# Of simulated reviewers one verdict in 33 is wrong, and counts against the adapter. At a tenth,
+# which is the default, 221 audited rows did not certify one that is right in 98 of 100.
+MAX_RISK = 0.2
 BUNDLED = Path(__file__).parents[2] / "examples/support"
 
 
@@ -114,13 +117,15 @@ def spread(samples: list[Sample]) -> list[Sample]:
 
 
 def as_told(spec: RouteSpec, plan: Plan) -> RouteSpec:
-    """Give a route the windows that the length of this demo allows, and a canary that waits until
-    requests were given to it: one of a second sees none on a busy machine.
+    """Give a route the windows that the length of this demo allows, a risk that so few audited rows
+    can prove, and a canary that waits until requests were given to it: one of a second sees none on
+    a busy machine.
     """
     drift = {"reference": plan.reference, "window": plan.window, "tolerated_error": 0.25}
     return spec.model_copy(
         update={
             "drift": spec.drift.model_copy(update=drift),
             "canary": CanaryChoice(quiet="wait"),
+            "targets": spec.targets.model_copy(update={"max_risk": MAX_RISK}),
         }
     )

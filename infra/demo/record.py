@@ -105,7 +105,8 @@ class Record:
         until = names.index(NEW_REQUESTS) if NEW_REQUESTS in names else len(names)
         kept = kept_by([one for phase in self.phases[:until] for one in phase.answered])
         broken = any(one.breaks(self.max_risk) for one in kept)
-        return ActResult("certificates", not broken, told(kept, self.max_risk))
+        to_people = [one for one in self._answered(FIRST) if one.outcome == "unsure"]
+        return ActResult("certificates", not broken, told(kept, self.max_risk, to_people))
 
     def _answered(self, name: str) -> list[AnsweredMessage]:
         return next(phase.answered for phase in self.phases if phase.name == name)

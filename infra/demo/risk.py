@@ -53,8 +53,12 @@ def kept_by(answered: Sequence[AnsweredMessage]) -> list[Kept]:
     return [Kept(arm, right.count(False), len(right)) for arm, right in marks.items()]
 
 
-def told(kept: Sequence[Kept], max_risk: float) -> str:
-    """Say in a line how often trusted answers were wrong."""
+def told(kept: Sequence[Kept], max_risk: float, sent_to_people: Sequence[AnsweredMessage]) -> str:
+    """Say in a line how often trusted answers were wrong, and how often those that were not."""
+    words = [f"at most {max_risk:.0%} wrong of what is trusted: " + "; ".join(map(str, kept))]
     if not kept:
-        return "no answer was trusted under a certificate"
-    return f"at most {max_risk:.0%} wrong of what is trusted: " + "; ".join(map(str, kept))
+        words = ["no answer was trusted under a certificate"]
+    if sent_to_people:
+        wrong = [one.correct for one in sent_to_people].count(False)
+        words.append(f"not trusted, and sent to people: {wrong} of {len(sent_to_people)} wrong")
+    return "; ".join(words)

@@ -65,6 +65,12 @@ def test_what_came_after_the_requests_changed_breaks_no_certificate() -> None:
     assert [one.passed for one in told.results() if one.act == "certificates"] == [True]
 
 
+def test_it_says_how_wrong_the_answers_are_that_go_to_people() -> None:
+    to_people = [answered("base", "unsure", right=right) for right in (True, False, False)]
+    words = record([*to_people, answered("champion", "confident")]).results()[-1].words
+    assert words.endswith("; not trusted, and sent to people: 2 of 3 wrong")
+
+
 def test_without_a_certificate_there_is_nothing_to_keep() -> None:
     told = record([answered("champion", "confident", certified=False)]).results()[-1]
     assert told.passed and told.words == "no answer was trusted under a certificate"

@@ -191,7 +191,10 @@ async def test_drift_that_is_not_seen_yet_gets_more_of_the_same_requests(
 
 def test_an_act_that_was_not_told_has_no_result() -> None:
     record = Record(0.0, max_risk=0.1)
-    right, wrong = (SimpleNamespace(correct=c, late=False, certified=False) for c in (True, False))
+    right, wrong = (
+        SimpleNamespace(correct=c, late=False, certified=False, outcome="confident")
+        for c in (True, False)
+    )
     record.keep(BASE, [wrong] * 9 + [right], 0)
     record.keep(FIRST, [right] * 9 + [wrong], 0)
     assert [(each.act, each.passed) for each in record.results()] == [
