@@ -9,7 +9,7 @@ from statistics import median
 
 from infra.data.reading import DataFile, Sample
 from infra.data.sizes import about
-from shared.rules import redact
+from shared.privacy import redact
 
 # Messages that are looked at: redaction takes about 0.1 ms each.
 LOOKED_AT = 2000

@@ -12,7 +12,7 @@ import yaml
 from infra.data.reading import Reading, Sample, read_file
 from infra.demo.plan import Plan
 from schemas.route import CanaryChoice, RouteSpec
-from shared.rules import redact
+from shared.privacy import redact
 
 # Of simulated reviewers one verdict in 33 is wrong, and counts against the adapter. At a tenth,
 # which is the default, 221 audited rows did not certify one that is right in 98 of 100.

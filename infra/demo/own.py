@@ -17,7 +17,7 @@ from infra.demo.made_route import (
 )
 from infra.demo.plan import LEAST_ROWS, plan_act_one
 from schemas.route import MINIMUM_ROWS
-from shared.rules import redact
+from shared.privacy import redact
 
 
 def from_file(data: DataFile, late_labels: list[str], labels: int, seed: int) -> DemoData:

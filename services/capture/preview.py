@@ -21,7 +21,7 @@ from services.capture.mapping import Mapping, load_mappings
 from services.capture.shapes import SentInference
 from services.capture.sources import Read, read_record
 from shared.errors import RatchetError
-from shared.rules import redact
+from shared.privacy import redact
 
 TEXT_CHARACTERS = 500
 

@@ -17,13 +17,14 @@ from schemas.events import FeedbackRecorded, InferenceRecorded
 from services.capture.shapes import SentFeedback, SentInference
 from shared.clock import now
 from shared.events import Rendered, Renderer, rendered
+from shared.privacy import redact
 from shared.rules import (
     ESCAPED_BYTES,
     FRAME_BYTES,
     INLINE_BYTES,
-    cleaned_json,
+    cleaned_record,
+    cleaned_turn,
     fits_in_event,
-    redact,
     session_hash,
     store_content,
 )
@@ -71,17 +72,17 @@ class InferenceEntries:
     def entry(self, sent: SentInference, route: str) -> Entry:
         """Make the entry of one inference; block while it writes content too large for an event."""
         event_id, inference_id = next(self._ids)
-        messages = [cleaned_turn(turn) for turn in sent.turns()]
+        messages = [cleaned_turn(turn, redact) for turn in sent.turns()]
         answer = redact(sent.answer)
         event = renderer(self.origin.tenant, route)(
             event_id,
             sent.occurred_at or self.at,
             inference_id=inference_id,
-            model=sent.model,
+            model=redact(sent.model),
             latency_ms=sent.latency_ms,
             prompt_tokens=sent.prompt_tokens,
             completion_tokens=sent.completion_tokens,
-            metadata={key: redact(value) for key, value in sent.metadata.items()},
+            metadata=cleaned_record(sent.metadata, redact),
             session=session_hash(route, sent.metadata.get("session") or sent.metadata.get("user")),
             **self._content(messages, answer),
         )
@@ -111,14 +112,6 @@ def renderer(tenant: str, route: str) -> Renderer:
         outcome="external",
     )
     return Renderer(like, SERVICE)
-
-
-def cleaned_turn(turn: JsonObject) -> JsonObject:
-    """Redact a message, with the arguments of its calls."""
-    turn["content"] = redact(turn["content"])
-    for call in turn.get("tool_calls", ()):
-        call["arguments"] = cleaned_json(call["arguments"], redact)
-    return turn
 
 
 def text_of(value: str | list[JsonObject]) -> str:

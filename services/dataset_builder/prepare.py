@@ -19,8 +19,9 @@ from schemas.labels import folded
 from schemas.route import RouteSpec
 from schemas.tool_calls import read_turn
 from services.dataset_builder.rows import Candidate, DatasetRow, Lost, Question
-from services.dataset_builder.turns import clean, encode, said_in
-from shared.rules import redact
+from services.dataset_builder.turns import encode, said_in
+from shared.privacy import redact
+from shared.rules import cleaned_turn
 
 # ASCII, as other scripts need no blank before what follows. And bounded: by any run without
 # blanks a Chinese text of 10,000 characters took 0.5 s, and one of 20,000 four times as long.
@@ -86,7 +87,7 @@ class Questions:
         # Served with the app's system turn, a question is another one under another turn.
         whole = self.spec.system != "replace"
         asked = [turn for turn in turns if whole or turn["role"] != "system"]
-        cleaned = [clean(turn) for turn in asked]
+        cleaned = [cleaned_turn(turn, redact) for turn in asked]
         matched = [(turn["role"], matching_form(said_in(turn))) for turn in cleaned]
         *earlier, key = keys_of(matched)
         text = " ".join(content for role, content in matched if role != "system").strip()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from schemas.base import JsonObject, Message
 from schemas.json_answers import canonical
 from services.dataset_builder.rows import DatasetRow, UnopenedRow
-from shared.rules import cleaned_json, read_content, redact
+from shared.rules import read_content
 from shared.storage import BlobCorrupt, BlobMissing, BlobStore
 
 
@@ -43,17 +43,6 @@ def encode(turns: Iterable[JsonObject]) -> str:
 def encode_sent(messages: Iterable[Message]) -> str:
     """Return what the app sent as JSON, its system turn included: an answer may hang on it."""
     return encode(message.model_dump() for message in messages)
-
-
-def clean(turn: JsonObject) -> JsonObject:
-    """Redact a turn, with the arguments of its calls."""
-    kept = turn | {"content": redact(turn["content"])}
-    if turn.get("tool_calls"):
-        kept["tool_calls"] = [
-            call | {"arguments": cleaned_json(call["arguments"], redact)}
-            for call in turn["tool_calls"]
-        ]
-    return kept
 
 
 def said_in(turn: JsonObject) -> str:

@@ -23,7 +23,7 @@ from services.evaluator.gates import (
 )
 from services.evaluator.heldout import ArmAnswers, HeldOutRow, MarkedReply
 from services.evaluator.texts import chrf, mean
-from shared.rules import redact
+from shared.privacy import redact
 
 # A challenger that wins 65 of 100 decided pairs, of which a fifth are ties, is promoted within so
 # many in 84 % of first attempts, half of the time within 82 (60 of 100: 42 %; 70 of 100: 99 %).

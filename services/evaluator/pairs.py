@@ -8,7 +8,8 @@ from schemas.base import Message
 from schemas.comparisons import AnswersCompared, ComparisonRequested, Judgement
 from services.evaluator.comparisons import Pairing
 from services.evaluator.ports import Judge
-from shared.rules import redact, store_compared
+from shared.privacy import redact
+from shared.rules import store_compared
 from shared.storage import BlobStore
 
 # What a judge says, in one word.

@@ -46,7 +46,7 @@ from services.router.turns import Turns
 from services.router.upstream import Upstream
 from services.router.upstream_settings import upstreams_in
 from shared.events import Outbox, Sender
-from shared.rules import redact
+from shared.privacy import redact
 from shared.service import Service
 from shared.storage import BlobStore, Database
 

@@ -6,7 +6,14 @@ from shared.rules.adapter_folder import (
     examine_new_adapter,
 )
 from shared.rules.calibration import CLIP, p_correct
-from shared.rules.cleaning import cleaned, cleaned_answer, cleaned_json, cleaned_tools
+from shared.rules.cleaning import (
+    cleaned,
+    cleaned_answer,
+    cleaned_json,
+    cleaned_record,
+    cleaned_tools,
+    cleaned_turn,
+)
 from shared.rules.completion import FREE, Bounds, Sampling, as_turn
 from shared.rules.content import (
     ESCAPED_BYTES,
@@ -25,7 +32,6 @@ from shared.rules.event_streams import Gathered
 from shared.rules.forms import ANYTHING, RULES, TOO_LONG, Form, Grammar, form_of, population
 from shared.rules.messages import MOST_PARTS, ROLES, NoContent, Role, Said, read_calls, read_message
 from shared.rules.pairs import evidence_of_winning, mean_ratio
-from shared.rules.redaction import redact
 from shared.rules.routes import RouteBook, RouteUnknown
 from shared.rules.sessions import session_hash
 from shared.rules.tools import Tools
@@ -79,7 +85,9 @@ __all__ = [
     "cleaned",
     "cleaned_answer",
     "cleaned_json",
+    "cleaned_record",
     "cleaned_tools",
+    "cleaned_turn",
     "evidence_of_winning",
     "examine_adapter",
     "examine_new_adapter",
@@ -92,7 +100,6 @@ __all__ = [
     "read_compared",
     "read_content",
     "read_message",
-    "redact",
     "session_hash",
     "store_compared",
     "store_content",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from shared.rules import redact
+from shared.privacy import redact
 from tests.privacy.corpus import CLAIMED, corpus
 from tests.privacy.measure import score
 from tests.privacy.page import page

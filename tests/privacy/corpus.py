@@ -12,7 +12,7 @@ FOLDER = Path(__file__).parent / "corpus"
 LANGUAGES = tuple(sorted(path.stem for path in FOLDER.glob("*.txt")))
 # What the product says that it finds.
 CLAIMED = ("CARD", "EMAIL", "IBAN", "PHONE", "SECRET")
-MARK = re.compile(r"<<(?P<kind>[A-Za-z]+):(?P<value>.+?)>>")
+MARK = re.compile(r"<<(?P<kind>[A-Za-z]+):(?P<value>.+?)>>", re.DOTALL)
 
 
 @dataclass(frozen=True)

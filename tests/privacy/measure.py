@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from tests.privacy.corpus import Line, Marked
 
 Redactor = Callable[[str], str]
-PLACEHOLDER = re.compile(r"\[([A-Z]+)\]")
+# The name of a kind, or zeros in the place of a number of JSON.
+PLACEHOLDER = re.compile(r"\[([A-Z]+)\]|(?<=[\s:,\[])[1-9]0{6,}(?=[\s,}\]])")
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,19 @@ def found_in(text: str, redacted: str) -> list[Found]:
 
     Raises ValueError where more than stretches became placeholders.
     """
-    parts = PLACEHOLDER.split(redacted)
-    between, kinds = parts[::2], parts[1::2]
-    pattern = re.escape(between[0]) + "".join(f"(.+?){re.escape(rest)}" for rest in between[1:])
-    match = re.fullmatch(pattern, text, re.DOTALL)
+    places = list(PLACEHOLDER.finditer(redacted))
+    pattern, at = "", 0
+    for place in places:
+        pattern += re.escape(redacted[at : place.start()]) + "(.+?)"
+        at = place.end()
+    match = re.fullmatch(pattern + re.escape(redacted[at:]), text, re.DOTALL)
     if not match:
         raise ValueError(f"{redacted!r} is not {text!r} with parts replaced")
-    return [Found(kind, *match.span(at)) for at, kind in enumerate(kinds, start=1)]
+    return [
+        Found(place[1] or "number", *match.span(number))
+        for number, place in enumerate(places, start=1)
+        if match[number] != place[0]
+    ]
 
 
 def score(redactor: Redactor, lines: tuple[Line, ...]) -> Score:

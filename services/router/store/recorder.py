@@ -24,6 +24,7 @@ from shared.rules import (
     characters_of,
     cleaned,
     cleaned_answer,
+    cleaned_record,
     cleaned_tools,
     fits_in_event,
     store_content,
@@ -118,7 +119,7 @@ class Recorder:
             messages=cleaned(inference.messages, redact),
             answer=redact_answer(inference.answer),
             tools=cleaned_tools(inference.tools, redact),
-            metadata={key: redact(value) for key, value in inference.metadata.items()},
+            metadata=cleaned_record(inference.metadata, redact),
             attempts=tuple(
                 changed(
                     attempt,

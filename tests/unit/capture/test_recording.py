@@ -17,8 +17,8 @@ from services.capture.parsing import one_by_one, parse
 from services.capture.recording import InferenceEntries, Origin, is_small, public_ids
 from services.capture.shapes import SentInference
 from shared.events.rendering import Rendered, rendered
+from shared.privacy import redact
 from shared.rules import INLINE_BYTES
-from shared.rules.redaction import redact
 from shared.storage.blobs import BlobStore
 
 ROUTE = "acme/support-triage"

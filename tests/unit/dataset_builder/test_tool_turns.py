@@ -51,7 +51,10 @@ def test_arguments_are_redacted_and_stay_json() -> None:
     arguments = '{"to": "eve@example.com", "card": 4111111111111111}'
     [one] = curate([row(1, "", "No.", messages=asked(arguments))], SPEC).training
     turns = json.loads(one.question.asked)
-    assert json.loads(turns[1]["tool_calls"][0]["arguments"]) == {"to": "[EMAIL]", "card": "[CARD]"}
+    assert json.loads(turns[1]["tool_calls"][0]["arguments"]) == {
+        "to": "[EMAIL]",
+        "card": 4000000000000000,
+    }
     assert one.question.was_redacted
 
 

@@ -11,8 +11,8 @@ from services.capture.mending import look
 from services.capture.shapes import SentInference
 from services.router.chat import ChatLimits, question_of, read
 from services.router.openai_errors import BadRequest
+from shared.privacy import redact
 from shared.rules.messages import NoContent, read_message
-from shared.rules.redaction import redact
 from tests import factories
 
 TEXTS: dict[str, tuple[Any, str]] = {

@@ -78,7 +78,7 @@ jwt <<SECRET:eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dBjftJeZ4CVP-mB92K27uhbUJU
 Authorization: Bearer <<SECRET:abcdef1234567890.ghij>>
 api_key = "<<SECRET:9f8e7d6c5b4a39281706>>"
 {"token":"<<SECRET:Zm9vYmFyMTIzNDU2Nzg5>>"}
-postgres://<<SECRET:app:hunter22>>@db.internal/app
+postgres://app:<<SECRET:hunter22>>@db.internal/app
 """.strip().splitlines()
 
 HARMLESS = """

@@ -1,0 +1,36 @@
+"""E-mail addresses, of any script."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from shared.privacy.finds import Find
+
+_EMAIL = re.compile(
+    r"(?<![\w.%+-])(?<!\w')[\w.%+-]++(?:'[\w.%+-]++)*+@(?:[\w-]++\.)+(?:xn--[\w-]++|[A-Za-z]{2,}|[^\W\d_]{2,})"
+)
+# Text without blanks between words: what is not ASCII before an address in ASCII is no part of it.
+_ASCII_TAIL = re.compile(r"[A-Za-z0-9.%+_-]+\Z")
+# `git@host` is the account of everybody.
+_ACCOUNTS = {"git", "hg", "svn"}
+
+
+def emails_in(plain: str) -> Iterator[Find]:
+    """Yield the addresses."""
+    if "@" not in plain:
+        return
+    for match in _EMAIL.finditer(plain):
+        start, end = match.span()
+        local, _, domain = match[0].partition("@")
+        if local.lower() in _ACCOUNTS:
+            continue
+        tail = _ASCII_TAIL.search(local)
+        if (
+            tail
+            and not local.isascii()
+            and domain.isascii()
+            and not local[tail.start() - 1].islower()
+        ):
+            start += tail.start()
+        yield Find(start, end, "EMAIL")

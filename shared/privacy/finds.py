@@ -1,0 +1,47 @@
+"""What a rule returns: a stretch of the view, and what it is."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class Find(NamedTuple):
+    """From `start` to before `end` of the view; `kind` is what stands in its place."""
+
+    start: int
+    end: int
+    kind: str
+
+
+class Run(NamedTuple):
+    """Digits with the separators that people put between them, and where each group of them is."""
+
+    plain: str
+    start: int
+    end: int
+    groups: tuple[tuple[int, int], ...]
+
+    def digits(self, first: int, last: int) -> str:
+        """Return the digits of the groups from `first` to `last`, both included."""
+        return "".join(self.plain[a:b] for a, b in self.groups[first : last + 1])
+
+
+# At most three characters between two digits, as in ") - ". Possessive: the time is linear.
+_RUN = re.compile(r"\+?\(?[0-9](?:[ \n.()/_-]{0,3}+[0-9])*+")
+_GROUP = re.compile(r"[0-9]++")
+# No number that is looked for has fewer.
+LEAST_DIGITS = 7
+
+
+def runs_in(plain: str) -> list[Run]:
+    """Return the runs that have digits enough to be anything."""
+    found = []
+    for match in _RUN.finditer(plain):
+        start, end = match.span()
+        if end - start < LEAST_DIGITS:
+            continue
+        groups = tuple(group.span() for group in _GROUP.finditer(plain, start, end))
+        if sum(b - a for a, b in groups) >= LEAST_DIGITS:
+            found.append(Run(plain, start, end, groups))
+    return found

@@ -1,0 +1,120 @@
+"""Personal data and secrets out of text, before it is stored or published: no model, no network.
+
+It knows e-mail addresses, phone numbers, payment cards (check sum), IBANs (check sum), and keys,
+tokens and passwords. What it finds of them, by language: docs/privacy.md.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect
+from collections.abc import Iterator
+
+from shared.privacy.cards import cards_in
+from shared.privacy.emails import emails_in
+from shared.privacy.finds import Find, runs_in
+from shared.privacy.ibans import ibans_in
+from shared.privacy.keys import keys_in
+from shared.privacy.passwords import passwords_in
+from shared.privacy.phones import phones_in
+from shared.privacy.view import View, view
+
+# A replacement may give its neighbour a clean edge; ordinary text is stable after the second round.
+MAX_ROUNDS = 8
+
+# All that is looked for holds a digit or an @, but for two: half of all texts need no closer look.
+_WORTH_A_LOOK = re.compile(r"[@＠\d]")
+
+
+# A number that is the value of a name in JSON, or stands in a list of it.
+_BEFORE_VALUE = re.compile(r"\\*\"\s*:\s*-?\Z")
+_BEFORE_ITEM = re.compile(r"[\[,]\s*-?\Z")
+_BEHIND_NUMBER = re.compile(r"\s*(?:[,}\]]|\\n|\Z)")
+_NEAR = 20
+
+
+def redact(text: str) -> str:
+    """`text` with every find replaced by [EMAIL], [PHONE], [CARD], [IBAN] or [SECRET]. Redacting
+    twice changes nothing.
+    """
+    return redact_counted(text)[0]
+
+
+def redact_counted(text: str) -> tuple[str, dict[str, int]]:
+    """Return the redacted text, and how many of each kind were replaced."""
+    counts: dict[str, int] = {}
+    for _ in range(MAX_ROUNDS):
+        if not is_worth_a_look(text):
+            break
+        seen = view(text)
+        finds = first_of(finds_in(seen.plain))
+        if not finds:
+            break
+        before, text = text, replaced(text, seen, finds, counts)
+        if text == before:
+            break
+    return text, counts
+
+
+def is_worth_a_look(text: str) -> bool:
+    """Say whether a text may hold anything: logins in base64 and keys in PEM need no digits."""
+    return _WORTH_A_LOOK.search(text) is not None or "asic " in text or "-----BEGIN" in text
+
+
+def finds_in(plain: str) -> Iterator[Find]:
+    """Yield what the rules find, the surest ones first; finds may overlap."""
+    yield from keys_in(plain)
+    yield from passwords_in(plain)
+    yield from emails_in(plain)
+    yield from ibans_in(plain)
+    runs = runs_in(plain)
+    for run in runs:
+        yield from cards_in(run)
+    for run in runs:
+        yield from phones_in(run)
+
+
+def first_of(finds: Iterator[Find]) -> list[Find]:
+    """Return finds in their order in the text; of those that overlap the one that came first."""
+    kept: list[Find] = []
+    for find in finds:
+        at = bisect(kept, find)
+        ends_before = at == 0 or kept[at - 1].end <= find.start
+        if ends_before and (at == len(kept) or find.end <= kept[at].start):
+            kept.insert(at, find)
+    return kept
+
+
+def replaced(text: str, seen: View, finds: list[Find], counts: dict[str, int]) -> str:
+    """Return the text with the name of its kind in the place of each find."""
+    parts, at = [], 0
+    for find in finds:
+        start, end = seen.place(find.start, find.end)
+        instead = in_place_of(text, start, end, find.kind)
+        if instead == text[start:end]:
+            continue
+        parts += [text[at:start], instead]
+        counts[find.kind] = counts.get(find.kind, 0) + 1
+        at = end
+    return "".join([*parts, text[at:]])
+
+
+def in_place_of(text: str, start: int, end: int, kind: str) -> str:
+    """Return what stands for a find: a number of JSON stays one, of the same length, and says
+    nothing but its first digit. Otherwise an answer in JSON would be none, and nobody could approve
+    it.
+    """
+    found = text[start:end]
+    is_number = (
+        found.isascii()
+        and found.isdigit()
+        and found[0] != "0"
+        and _is_value(text[max(0, start - _NEAR) : start], in_json=text.lstrip()[:1] in ("[", "{"))
+        and _BEHIND_NUMBER.match(text, end) is not None
+    )
+    return found[0] + "0" * (len(found) - 1) if is_number else f"[{kind}]"
+
+
+def _is_value(before: str, *, in_json: bool) -> bool:
+    """Say whether a value of JSON follows: that of a name, or an item where all is JSON."""
+    return bool(_BEFORE_VALUE.search(before) or (in_json and _BEFORE_ITEM.search(before)))
