@@ -28,6 +28,7 @@ from shared.http import (
     require,
 )
 from shared.jobs import Job
+from shared.privacy import redact
 from shared.rules import RouteUnknown
 from shared.storage import BlobStore, Database
 
@@ -148,7 +149,7 @@ class DatasetsApi:
     ) -> JsonObject:
         """Build now, whatever the route's rule says. The minimum for the task still holds."""
         route = owned(principal, tenant, name)
-        because = f"asked for by {principal.name}: {command.reason}"
+        because = f"asked for by {principal.name}: {redact(command.reason)}"
         async with self.db.transaction() as tx:
             build = await self.ledger.command(tx, route, because, command.accept_losses)
         return {"route": route, "build": build, "state": "queued"}

@@ -26,6 +26,7 @@ from services.review.store.queue import Queue
 from services.review.verdicts import CheckedVerdict, check_verdict, slices_of
 from shared.events import Outbox
 from shared.http import Principal
+from shared.privacy import redact
 from shared.rules import read_content
 from shared.storage import BlobCorrupt, BlobMissing, BlobStore, Database
 from shared.telemetry import log
@@ -72,6 +73,8 @@ class Desk:
         OwnVerdict, AlreadyDecided, BacklogFull, and the errors of `check_verdict`.
         """
         await self.outbox.backlog.check(self.db)
+        # A reviewer may know whom the answer is about, and write what was redacted.
+        answer = redact(answer) if answer else answer
         exchange, _ = (await self.find(who, item_id)).opened()
         async with self.db.transaction() as tx:
             card = await self.queue.lock(tx, who.tenant, item_id)

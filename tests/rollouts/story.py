@@ -63,8 +63,9 @@ class Story:
     def route(self) -> str:
         return f"acme/{self.name}"
 
-    async def begin(self) -> None:
-        await self.call("router", "/v1/routes", spec(self.name, self.shadow, self.max_risk))
+    async def begin(self, **changes: Any) -> None:
+        wanted = spec(self.name, self.shadow, self.max_risk) | changes
+        await self.call("router", "/v1/routes", wanted)
 
     async def ask(self, count: int) -> list[dict[str, Any]]:
         """Ask so many questions, a few at a time, and have reviewers decide what they get; return
