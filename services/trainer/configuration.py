@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from peft import LoraConfig
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 from trl.trainer.sft_config import SFTConfig
 
 from services.trainer.lean import LeanLinear
 from services.trainer.order import TrainingOrder
 from services.trainer.recipe import TrainingRecipe
+from shared.errors import JobFailed
 
 # In the words of transformers.
 SCHEDULES = {
@@ -19,9 +24,25 @@ SCHEDULES = {
 }
 
 
-def lora_config(recipe: TrainingRecipe, layers: int) -> LoraConfig:
-    """Return which matrices are learned; `layers` are those of the base model."""
+class ModulesMissing(JobFailed):
+    def __init__(self, missing: Iterable[str], there: Iterable[str]) -> None:
+        super().__init__(
+            f"the base model has no layers called {', '.join(sorted(missing))}, which the recipe"
+            f" adapts; it has {', '.join(sorted(there))}: name those in target_modules, or say"
+            " all-linear"
+        )
+
+
+def lora_config(recipe: TrainingRecipe, model: PreTrainedModel) -> LoraConfig:
+    """Return which matrices of the base model are learned. Raises ModulesMissing: peft would leave
+    out in silence what it does not find beside others.
+    """
     modules = recipe.target_modules
+    layers = model.config.num_hidden_layers
+    if not isinstance(modules, str):
+        there = linear_layers(model)
+        if missing := set(modules) - there:
+            raise ModulesMissing(missing, there)
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
@@ -35,6 +56,15 @@ def lora_config(recipe: TrainingRecipe, layers: int) -> LoraConfig:
         # peft documents it, as experimental.
         config._register_custom_module({torch.nn.Linear: LeanLinear})  # noqa: SLF001
     return config
+
+
+def linear_layers(model: PreTrainedModel) -> set[str]:
+    """Return what the linear layers of a model are called; GPT-2 has its own kind of them."""
+    return {
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if isinstance(module, (torch.nn.Linear, Conv1D))
+    }
 
 
 def training_arguments(order: TrainingOrder, validates: bool) -> SFTConfig:

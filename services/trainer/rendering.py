@@ -6,11 +6,12 @@ Knows no model library: the tokenizer is passed in.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypedDict
 
+from jinja2 import TemplateError
 from pyarrow import parquet
 
 from schemas.answers import label_of
@@ -61,12 +62,29 @@ class DatasetUnreadable(JobFailed):
         )
 
 
-class EndNotLearned(JobFailed):
-    def __init__(self) -> None:
+class NoChatTemplate(JobFailed):
+    def __init__(self, base_model: str) -> None:
         super().__init__(
-            "the chat template does not end an assistant's answer with the tokenizer's end token:"
-            " the adapter would never learn to stop. Use a base model whose template does, or"
-            " correct its tokenizer_config.json"
+            f"the base model '{base_model}' has no chat template, so it was not made to answer"
+            " messages: use its instruct version, or put a chat_template into its"
+            " tokenizer_config.json"
+        )
+
+
+class AnswerWrapped(JobFailed):
+    def __init__(self, envelope: str) -> None:
+        super().__init__(
+            f"the chat template puts {envelope[:60]!r} before an answer that is not in the prompt:"
+            " an adapter would learn to say it, and apps would get it. Use a base model that does"
+            " not think, or a template with thinking switched off"
+        )
+
+
+class RowsUnusable(JobFailed):
+    def __init__(self, unusable: int, rows: int, first: Exception) -> None:
+        super().__init__(
+            f"{unusable} of {rows} rows cannot be written by the base model's chat template, the"
+            f" first because: {first}"
         )
 
 
@@ -128,11 +146,17 @@ def read_split(dataset: Path, split: str) -> list[tuple[tuple[Message, ...], str
 
 
 def render(
-    tokenizer: Tokenizer, spec: RouteSpec, messages: tuple[Message, ...], answer: str
+    tokenizer: Tokenizer,
+    spec: RouteSpec,
+    messages: tuple[Message, ...],
+    answer: str,
+    ends: Collection[int] = (),
 ) -> TokenizedRow:
     """Tokenise what an adapter will be asked, and the answer up to its end token.
 
-    Raises PromptNotKept or EndNotLearned where the chat template cannot be trained on.
+    `ends` are the tokens at which the engine stops, beside the tokenizer's own. Raises
+    PromptNotKept or AnswerWrapped where the chat template cannot be trained on, and what the
+    template raises.
     """
     asked = [as_templates_take(message) for message in spec.tuned_messages(messages)]
     prompt = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
@@ -141,14 +165,26 @@ def render(
     )
     if not whole.startswith(prompt):
         raise PromptNotKept
+    said = whole[len(prompt) :]
+    if not said.lstrip().startswith(answer.strip()):
+        raise AnswerWrapped(said[: said.find(answer.strip())] if answer.strip() in said else said)
     # The prompt is tokenised alone, as the serving engine does: a merge across the border would not
     # exist there.
-    ids = tokenizer(whole[len(prompt) :], add_special_tokens=False)["input_ids"]
-    if tokenizer.eos_token_id not in ids:
-        raise EndNotLearned
-    # Templates add a line break after it, which is never generated.
-    end = ids.index(tokenizer.eos_token_id) + 1
-    return TokenizedRow(tokenizer(prompt, add_special_tokens=False)["input_ids"], ids[:end])
+    ids = tokenizer(said, add_special_tokens=False)["input_ids"]
+    return TokenizedRow(
+        tokenizer(prompt, add_special_tokens=False)["input_ids"],
+        ended(ids, tokenizer.eos_token_id, ends),
+    )
+
+
+def ended(ids: list[int], eos: int, ends: Collection[int]) -> list[int]:
+    """Return an answer up to the first token at which the engine stops.
+
+    Templates add a line break after it, which is never generated. Some end an answer with nothing,
+    as the next turn would: there it learns to say the tokenizer's end token.
+    """
+    stops = {eos, *ends}
+    return next((ids[: at + 1] for at, token in enumerate(ids) if token in stops), [*ids, eos])
 
 
 def as_templates_take(message: Message) -> JsonObject:
@@ -173,6 +209,41 @@ def check_uncut(spec: RouteSpec, answers: Sequence[str], rows: Sequence[Tokenize
     longest, answer = max(zip(sizes, answers, strict=True))
     label = label_of(answer, spec) if spec.task == "classification" else None
     raise AnswersCut(f"the label '{label}'" if label else "an answer", longest, spec.max_tokens)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """The rows of a split that can be used, with their answers, and how many could not."""
+
+    rows: list[TokenizedRow]
+    answers: list[str]
+    unusable: int
+
+
+def render_all(
+    tokenizer: Tokenizer,
+    spec: RouteSpec,
+    read: Sequence[tuple[tuple[Message, ...], str]],
+    ends: Collection[int],
+    max_dropped_share: float,
+) -> Rendered:
+    """Render rows; one that the template refuses is left out and counted.
+
+    Raises RowsUnusable where they are more than `max_dropped_share`, or what all of them raise.
+    """
+    rows, answers, refused = [], [], []
+    for messages, answer in read:
+        try:
+            rows.append(render(tokenizer, spec, messages, answer, ends))
+        except (JobFailed, TemplateError) as error:
+            refused.append(error)
+        else:
+            answers.append(answer)
+    if refused and not rows and isinstance(refused[0], JobFailed):
+        raise refused[0]
+    if len(refused) > max_dropped_share * len(read):
+        raise RowsUnusable(len(refused), len(read), refused[0])
+    return Rendered(rows, answers, len(refused))
 
 
 def fitting(

@@ -26,6 +26,7 @@ from transformers import (
     AutoTokenizer,
     BitsAndBytesConfig,
     EarlyStoppingCallback,
+    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -42,13 +43,14 @@ from services.trainer.losses import read_losses
 from services.trainer.order import TrainingOrder, TrainingResult
 from services.trainer.recipe import TrainingRecipe
 from services.trainer.rendering import (
+    NoChatTemplate,
     NoRows,
     TokenizedRow,
     Tokenizer,
     check_uncut,
     fitting,
     read_split,
-    render,
+    render_all,
 )
 from services.trainer.rounds import Rounds
 from services.trainer.tracking import Tracking
@@ -128,7 +130,7 @@ def run(order: TrainingOrder) -> TrainingResult:
 
 
 def load(order: TrainingOrder) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """Return the tokenizer and the frozen base model. Raises BaseModelMissing."""
+    """Return the tokenizer and the frozen base model. Raises BaseModelMissing, NoChatTemplate."""
     recipe = order.recipe
     dtype = torch.bfloat16 if recipe.precision == "bf16" else torch.float32
     if recipe.threads:
@@ -144,9 +146,20 @@ def load(order: TrainingOrder) -> tuple[PreTrainedTokenizerBase, PreTrainedModel
         )
     except (OSError, ImportError, ValueError) as error:
         raise BaseModelMissing(order.base_model_name, error) from error
+    if not tokenizer.chat_template:
+        raise NoChatTemplate(order.base_model_name)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer, cast(PreTrainedModel, model)
+
+
+def ends_of(base_model: str) -> list[int]:
+    """Return the tokens at which vLLM stops, beside the tokenizer's: the generation config's."""
+    try:
+        found = GenerationConfig.from_pretrained(base_model).eos_token_id
+    except OSError:
+        return []
+    return found if isinstance(found, list) else [found] if isinstance(found, int) else []
 
 
 def four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
@@ -163,25 +176,26 @@ def prepare(order: TrainingOrder, tokenizer: PreTrainedTokenizerBase) -> Trainin
     """Tokenise the rows to train on and to validate on.
 
     Test and audit rows are the evaluator's: they are not even read here. Raises NoRows,
-    DatasetUnreadable, AnswersCut, TooManyTooLong, PromptNotKept or EndNotLearned.
+    DatasetUnreadable, AnswersCut, TooManyTooLong, RowsUnusable, PromptNotKept or AnswerWrapped.
     """
     recipe = order.recipe
+    ends = ends_of(order.base_model)
 
-    def split(name: str) -> tuple[list[TokenizedRow], int]:
+    def split(name: str, most_dropped: float) -> tuple[list[TokenizedRow], int]:
         read = read_split(order.dataset, name)
-        rows = [
-            render(cast(Tokenizer, tokenizer), order.spec, messages, answer)
-            for messages, answer in read
-        ]
-        check_uncut(order.spec, [answer for _, answer in read], rows)
-        return fitting(rows, recipe.max_length, recipe.max_dropped_share)
+        taken = cast(Tokenizer, tokenizer)
+        rendered = render_all(taken, order.spec, read, ends, most_dropped)
+        check_uncut(order.spec, rendered.answers, rendered.rows)
+        kept, too_long = fitting(rendered.rows, recipe.max_length, most_dropped)
+        return kept, too_long + rendered.unusable
 
-    training, dropped = split("train")
-    validation, _ = split("validation")
+    training, dropped = split("train", recipe.max_dropped_share)
+    # What is validated on decides nothing that a few rows less could spoil.
+    validation, _ = split("validation", 1.0)
     if not training:
         raise NoRows(order.dataset_id)
     if dropped and is_main_process():
-        say(detail=f"{dropped} rows longer than {recipe.max_length} tokens left out")
+        say(detail=f"{dropped} rows left out: too long, or refused by the chat template")
     return TrainingRows(training, validation, dropped)
 
 
@@ -210,7 +224,7 @@ def train(
         train_dataset=as_dataset(rows.training),
         eval_dataset=as_dataset(rows.validation) if validates else None,
         callbacks=[callback, rounds, *early_stopping(recipe, validates)],
-        peft_config=lora_config(recipe, model.config.num_hidden_layers),
+        peft_config=lora_config(recipe, model),
     )
     # It prints dicts, and stdout is ours to speak JSON on.
     trainer.remove_callback(PrinterCallback)

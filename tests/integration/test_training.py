@@ -5,13 +5,16 @@ leaves behind.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from schemas.events import AdapterTrained
 from services.trainer.adapters.child import ENVIRONMENT, ChildExecutor
@@ -224,7 +227,7 @@ def adapted(job: TrainingOrder) -> Any:
     from services.trainer import train as stages
 
     _, base = stages.load(job)
-    model = get_peft_model(base, stages.lora_config(job.recipe, base.config.num_hidden_layers))
+    model = get_peft_model(base, stages.lora_config(job.recipe, base))
     generator = torch.Generator().manual_seed(1)
     for name, value in model.named_parameters():
         if "lora_" in name:
@@ -320,6 +323,7 @@ def test_a_loss_that_is_not_a_number_stops_with_a_reason(dataset: Path, tmp_path
         ({"recipe": {"first_layer": 2, "target_modules": SEVEN}}, "has only 2"),
         ({"base": "no/such-model"}, "could not be loaded"),
         ({"rows": 0}, "no training rows"),
+        ({"recipe": {"target_modules": ("c_attn", "q_proj")}}, "no layers called c_attn"),
     ],
 )
 def test_bad_input_is_refused_with_a_reason(
@@ -337,6 +341,29 @@ def test_bad_input_is_refused_with_a_reason(
     )
     with pytest.raises(JobFailed, match=reason):
         train(job)
+
+
+def test_a_base_model_without_a_chat_template_is_refused(
+    model: Path, dataset: Path, tmp_path: Path
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(model, bare)
+    (bare / "chat_template.jinja").unlink()
+    with pytest.raises(JobFailed, match="has no chat template"):
+        train(order(tmp_path, bare, dataset))
+
+
+def test_a_long_row_to_validate_on_is_left_out(model: Path, tmp_path: Path) -> None:
+    from services.trainer import train as stages
+
+    data = build_dataset(tmp_path / "data")
+    long = {"messages": json.dumps([{"role": "user", "content": "late " * 99}]), "answer": "refund"}
+    table = parquet.read_table(data / "validation.parquet")
+    longer = pa.Table.from_pylist([*table.to_pylist(), long], schema=table.schema)
+    parquet.write_table(longer, data / "validation.parquet")
+    job = order(tmp_path, model, data, max_length=64)
+    tokenizer, _ = stages.load(job)
+    assert len(stages.prepare(job, tokenizer).validation) == len(table)
 
 
 def test_qlora_trains_on_four_bit_weights(dataset: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ beginning once.
 from __future__ import annotations
 
 import pytest
+from jinja2 import TemplateError
 
 from schemas.base import Message, ToolCall
 from schemas.route import RouteSpec
@@ -12,13 +13,15 @@ from services.trainer.packing import common_prefix, lay_out
 from services.trainer.rendering import (
     IGNORED,
     AnswersCut,
-    EndNotLearned,
+    AnswerWrapped,
     PromptNotKept,
+    RowsUnusable,
     TokenizedRow,
     TooManyTooLong,
     check_uncut,
     fitting,
     render,
+    render_all,
 )
 from tests.factories import spec
 
@@ -88,9 +91,48 @@ def test_the_loss_is_at_the_answer_and_its_end_alone() -> None:
     assert row.labelled()["labels"] == [IGNORED] * len(row.prompt) + row.answer
 
 
-def test_an_answer_that_never_ends_is_fatal() -> None:
-    with pytest.raises(EndNotLearned):
-        render(Characters(end="\n"), spec(), TURN, "delivery")
+def test_an_answer_ends_where_the_engine_stops() -> None:
+    row = render(Characters(end="#\n"), spec(), TURN, "delivery", ends=[ord("#")])
+    assert text(row.answer) == "delivery#"
+
+
+def test_an_answer_that_the_template_does_not_end_learns_the_tokenizers_end() -> None:
+    assert text(render(Characters(end="\n"), spec(), TURN, "delivery").answer) == "delivery\n$"
+
+
+class Thinking(Characters):
+    """It puts an empty thought before an answer, as Qwen3's template does."""
+
+    def apply_chat_template(self, messages: list[dict], **how: bool) -> str:
+        thought = [
+            m | {"content": f"<think></think>{m['content']}"} if m["role"] == "assistant" else m
+            for m in messages
+        ]
+        return super().apply_chat_template(thought, **how)
+
+
+def test_an_answer_in_an_envelope_is_not_trained_on() -> None:
+    with pytest.raises(AnswerWrapped, match="<think></think>"):
+        render(Thinking(), spec(), TURN, "delivery")
+
+
+class Strict(Characters):
+    """Its template wants turns to alternate."""
+
+    def apply_chat_template(self, messages: list[dict], **how: bool) -> str:
+        if [m["role"] for m in messages].count("user") > 1:
+            raise TemplateError("Conversation roles must alternate")
+        return super().apply_chat_template(messages, **how)
+
+
+def test_a_row_that_the_template_refuses_is_left_out_and_counted() -> None:
+    good, odd = (TURN, "delivery"), ((*TURN, *TURN), "refund")
+    found = render_all(Strict(), spec(), [good] * 19 + [odd], (), 0.05)
+    assert (len(found.rows), found.answers, found.unusable) == (19, ["delivery"] * 19, 1)
+    with pytest.raises(RowsUnusable, match=r"2 of 20 rows .* alternate"):
+        render_all(Strict(), spec(), [good] * 18 + [odd] * 2, (), 0.05)
+    with pytest.raises(PromptNotKept):
+        render_all(Characters(rewrites=True), spec(), [good] * 3, (), 0.05)
 
 
 def test_a_template_that_rewrites_the_prompt_is_fatal() -> None:
