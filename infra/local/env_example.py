@@ -41,8 +41,6 @@ REVIEW_SESSION_SECRET=
 #TRAINING_GPU=2
 #VLLM_VERSION=v0.32.0
 #MAX_MODEL_LEN=4096
-# at least the rank of every recipe in use
-#MAX_LORA_RANK=16
 # for gated models of the hub
 #HF_TOKEN=
 #ROUTER_PORT=8100

@@ -16,7 +16,7 @@ from infra.local.home import Home
 from infra.local.part import Part, PartUnknown, answers, service_is_alive, service_is_ready
 from infra.local.ports import DEFAULT_BASE, HOST, plan_ports
 from infra.setup import base_model_dir, vllm_python
-from infra.vllm import vllm_command
+from infra.vllm import MAX_RANK, vllm_command
 from schemas.topics import SERVICES
 from shared.errors import RatchetError
 
@@ -158,6 +158,7 @@ def service_environment(
         "trainer": {
             "TRAINER_BASE_MODEL": base_model,
             "TRAINER_WORK_DIR": str(home.path / "trainer"),
+            "MAX_LORA_RANK": str(MAX_RANK),
         },
     }
     return common | own.get(name, {})

@@ -55,6 +55,7 @@ def build(
         recipes_dir=settings.recipes_dir,
         tracking_uri=settings.mlflow_tracking_uri or f"sqlite:///{work_dir}/mlflow.db",
         turn_seconds=settings.turn_minutes * 60.0,
+        max_rank=settings.max_lora_rank,
     )
     return Service(
         name="trainer",

@@ -25,6 +25,12 @@ class Settings(ServiceSettings):
     mlflow_tracking_uri: str | None = Field(
         None, description="MLflow server or database; a SQLite file in the work folder by default"
     )
+    max_lora_rank: int = Field(
+        16,
+        ge=8,
+        validation_alias=AliasChoices("MAX_LORA_RANK", "max_lora_rank"),
+        description="the largest rank that the engine serves: its --max-lora-rank",
+    )
     job_hours: float = Field(
         12.0, gt=0, description="a training that ran longer, all attempts together, fails"
     )

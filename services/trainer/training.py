@@ -35,6 +35,14 @@ JOB_FOLDER = re.compile(r"[0-9a-f-]{36}(\.\d+)?")
 JobState = Literal["queued", "running", "finished", "failed"]
 
 
+class RankNotServed(JobFailed):
+    def __init__(self, recipe: str, rank: int, most: int) -> None:
+        super().__init__(
+            f"recipe '{recipe}' has rank {rank}, and the engine serves {most} at most: lower the"
+            " rank, or raise MAX_LORA_RANK, which trainer and vLLM are given"
+        )
+
+
 class AdapterUnusable(JobFailed):
     def __init__(self, problem: str) -> None:
         super().__init__(f"training ended with an adapter that cannot be served: {problem}")
@@ -56,6 +64,8 @@ class Training:
     tracking_uri: str
     # How long a training goes on while another tenant waits.
     turn_seconds: float
+    # The engine refuses adapters of a larger one: hours later, when they are trained.
+    max_rank: int
 
     async def on_dataset_built(self, tx: AsyncConnection, event: DatasetBuilt) -> None:
         await self.jobs.add(tx, JOB, event.event_id, event.model_dump(mode="json"))
@@ -102,6 +112,8 @@ class Training:
 
     async def _order(self, job: Job, event: DatasetBuilt) -> TrainingOrder:
         recipe = load_recipe(self.recipes_dir, event.recipe)
+        if recipe.rank > self.max_rank:
+            raise RankNotServed(recipe.name, recipe.rank, self.max_rank)
         folder = (self.work_dir / job.run_name).absolute()
         dataset = await asyncio.to_thread(self.blobs.get_folder, event.blob, folder / "dataset")
         # An attempt writes where no other one does, so that a worker which was taken for dead

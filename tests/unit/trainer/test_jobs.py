@@ -198,6 +198,18 @@ async def test_an_unknown_recipe_fails_with_the_known_ones(world: World, tmp_pat
     assert "tiny-cpu" in (await world.jobs.all())[0].error
 
 
+async def test_a_rank_that_is_not_served_is_refused_before_it_is_trained(
+    world: World, tmp_path: Path
+) -> None:
+    world.training.max_rank = 8
+    await world.told(dataset_event(tmp_path))
+    await world.attempt(succeeds)
+    [job] = await world.jobs.all()
+    assert (job.state, job.attempt) == ("failed", 1)
+    assert "has rank 16, and the engine serves 8 at most" in job.error
+    assert not world.fake.orders
+
+
 async def test_a_half_written_adapter_is_never_published(world: World, tmp_path: Path) -> None:
     async def forgets_the_manifest(order: TrainingOrder, progress: Progress) -> TrainingResult:
         write_adapter(order, result_of(order))
