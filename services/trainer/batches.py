@@ -42,13 +42,23 @@ class SharedPrefixTrainer(SFTTrainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Loss:
         """Return the mean loss a token, over `num_items_in_batch` tokens where they are given."""
+        loss, logits = self._loss_and_logits(model, inputs, num_items_in_batch)
+        return (loss, {"logits": logits}) if return_outputs else loss
+
+    @classmethod
+    def loss_of(cls, model: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """Return the mean loss a token of a batch."""
+        return cls._loss_and_logits(model, batch, None)[0]
+
+    @staticmethod
+    def _loss_and_logits(
+        model: torch.nn.Module, inputs: Batch, tokens: torch.Tensor | int | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         labels = inputs.pop("labels")[0, 1:]
         at = (labels != IGNORED).nonzero().flatten()
         logits = model(**inputs, use_cache=False, logits_to_keep=at).logits[0]
-        loss = cross_entropy(logits.float(), labels[at], reduction="sum") / (
-            len(at) if num_items_in_batch is None else num_items_in_batch
-        )
-        return (loss, {"logits": logits}) if return_outputs else loss
+        total = cross_entropy(logits.float(), labels[at], reduction="sum")
+        return total / (len(at) if tokens is None else tokens), logits
 
 
 @dataclass(frozen=True)
@@ -95,9 +105,7 @@ def make_collator(
     `rows` are all that will ever be asked for. Raises LayerMissing.
     """
     prefix = common_prefix([row.prompt for row in rows])
-    collate = PrefixCollator(
-        prefix, torch.bfloat16 if recipe.precision == "bf16" else torch.float32
-    )
+    collate = PrefixCollator(prefix, model.dtype)
     if not recipe.first_layer:
         return collate
     layers = model.config.num_hidden_layers

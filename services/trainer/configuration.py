@@ -33,7 +33,7 @@ class ModulesMissing(JobFailed):
         )
 
 
-def lora_config(recipe: TrainingRecipe, model: PreTrainedModel) -> LoraConfig:
+def lora_config(recipe: TrainingRecipe, model: PreTrainedModel, *, shortcuts: bool) -> LoraConfig:
     """Return which matrices of the base model are learned. Raises ModulesMissing: peft would leave
     out in silence what it does not find beside others.
     """
@@ -52,7 +52,7 @@ def lora_config(recipe: TrainingRecipe, model: PreTrainedModel) -> LoraConfig:
         target_modules=modules if isinstance(modules, str) else list(modules),
         layers_to_transform=list(range(recipe.first_layer, layers)) if recipe.first_layer else None,
     )
-    if recipe.lean:
+    if recipe.lean and shortcuts:
         # peft documents it, as experimental.
         config._register_custom_module({torch.nn.Linear: LeanLinear})  # noqa: SLF001
     return config
@@ -67,7 +67,7 @@ def linear_layers(model: PreTrainedModel) -> set[str]:
     }
 
 
-def training_arguments(order: TrainingOrder, validates: bool) -> SFTConfig:
+def training_arguments(order: TrainingOrder, *, validates: bool, shortcuts: bool) -> SFTConfig:
     """Return how the steps are made; `validates` says that there are validation rows."""
     recipe = order.recipe
     best = validates and recipe.keep == "best"
@@ -86,7 +86,7 @@ def training_arguments(order: TrainingOrder, validates: bool) -> SFTConfig:
         lr_scheduler_type=SCHEDULES[recipe.schedule if recipe.rounds == 1 else "rounds"],
         lr_scheduler_kwargs={"num_cycles": recipe.rounds} if recipe.rounds > 1 else None,
         # Autocast; the lean layers cast for themselves.
-        bf16=recipe.precision == "bf16" and not recipe.lean,
+        bf16=recipe.precision == "bf16" and not (recipe.lean and shortcuts),
         use_cpu=not on_gpu,
         gradient_checkpointing=recipe.gradient_checkpointing,
         # Rows are tokenised already, and too long ones left out: nothing is cut here.

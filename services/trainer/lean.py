@@ -131,8 +131,14 @@ class Trunk:
         with torch.no_grad(), _cut(decoder, first_layer):
             for start in range(0, len(rows), TRUNK_BATCH):
                 self._keep(decoder, rows[start : start + TRUNK_BATCH], collate)
-        for layer in decoder.layers[:first_layer]:
+        self._passed_over = decoder.layers[:first_layer]
+        for layer in self._passed_over:
             layer.forward = _passed_on
+
+    def release(self) -> None:
+        """Let the model compute its layers again."""
+        for layer in self._passed_over:
+            del layer.forward
 
     def _keep(self, decoder: Decoder, rows: Sequence[LabelledRow], collate: Collator) -> None:
         batch = collate(rows)

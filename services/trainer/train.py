@@ -41,6 +41,7 @@ from services.trainer.checkpoints import last_complete
 from services.trainer.configuration import lora_config, training_arguments
 from services.trainer.losses import read_losses
 from services.trainer.order import TrainingOrder, TrainingResult
+from services.trainer.proof import without_short_cuts_because
 from services.trainer.recipe import TrainingRecipe
 from services.trainer.rendering import (
     NoChatTemplate,
@@ -211,20 +212,20 @@ def train(
     validates = bool(rows.validation)
     callback = RunCallback(sum(map(len, rows.training)), recipe.rounds, tracking)
     rounds = Rounds(recipe, sum(len(row.answer) for row in rows.training) / len(rows.training))
-    collator = (
-        make_collator(recipe, model, [*rows.training, *rows.validation])
-        if recipe.share_prefix
-        else None
-    )
-    trainer = (SharedPrefixTrainer if recipe.share_prefix else SFTTrainer)(
+    against = without_short_cuts_because(recipe, model, rows.training)
+    if against and is_main_process():
+        say(detail=f"trained without short cuts on this base model: {against}")
+    shares = recipe.share_prefix and against is None
+    every = [*rows.training, *rows.validation]
+    trainer = (SharedPrefixTrainer if shares else SFTTrainer)(
         model=model,
-        args=training_arguments(order, validates),
+        args=training_arguments(order, validates=validates, shortcuts=against is None),
         processing_class=tokenizer,
-        data_collator=collator,
+        data_collator=make_collator(recipe, model, every) if shares else None,
         train_dataset=as_dataset(rows.training),
         eval_dataset=as_dataset(rows.validation) if validates else None,
         callbacks=[callback, rounds, *early_stopping(recipe, validates)],
-        peft_config=lora_config(recipe, model),
+        peft_config=lora_config(recipe, model, shortcuts=against is None),
     )
     # It prints dicts, and stdout is ours to speak JSON on.
     trainer.remove_callback(PrinterCallback)

@@ -227,7 +227,7 @@ def adapted(job: TrainingOrder) -> Any:
     from services.trainer import train as stages
 
     _, base = stages.load(job)
-    model = get_peft_model(base, stages.lora_config(job.recipe, base))
+    model = get_peft_model(base, stages.lora_config(job.recipe, base, shortcuts=True))
     generator = torch.Generator().manual_seed(1)
     for name, value in model.named_parameters():
         if "lora_" in name:
