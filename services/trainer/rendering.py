@@ -37,7 +37,9 @@ class Tokenizer(Protocol):
         add_generation_prompt: bool = False,
     ) -> str: ...
 
-    def __call__(self, text: str, *, add_special_tokens: bool) -> dict[str, list[int]]: ...
+    def __call__(
+        self, text: str, *, add_special_tokens: bool, split_special_tokens: bool = False
+    ) -> dict[str, list[int]]: ...
 
 
 class LabelledRow(TypedDict):
@@ -166,19 +168,22 @@ def render(
     if not whole.startswith(prompt):
         raise PromptNotKept
     said = whole[len(prompt) :]
-    if not said.lstrip().startswith(answer.strip()):
-        raise AnswerWrapped(said[: said.find(answer.strip())] if answer.strip() in said else said)
+    start = said.find(answer.strip())
+    if start < 0 or said[:start].strip():
+        raise AnswerWrapped(said[:start] if start > 0 else said)
     # The prompt is tokenised alone, as the serving engine does: a merge across the border would not
-    # exist there.
-    ids = tokenizer(said, add_special_tokens=False)["input_ids"]
+    # exist there. What an answer says is text, also where it names an end token.
+    end = start + len(answer.strip())
+    text = tokenizer(said[:end], add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    rest = tokenizer(said[end:], add_special_tokens=False)["input_ids"]
     return TokenizedRow(
         tokenizer(prompt, add_special_tokens=False)["input_ids"],
-        ended(ids, tokenizer.eos_token_id, ends),
+        [*text, *ended(rest, tokenizer.eos_token_id, ends)],
     )
 
 
 def ended(ids: list[int], eos: int, ends: Collection[int]) -> list[int]:
-    """Return an answer up to the first token at which the engine stops.
+    """Return what follows an answer up to the first token at which the engine stops.
 
     Templates add a line break after it, which is never generated. Some end an answer with nothing,
     as the next turn would: there it learns to say the tokenizer's end token.

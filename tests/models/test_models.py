@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from services.trainer.rendering import render
+from tests.factories import spec
 from tests.models.families import FAMILIES
-from tests.models.page import page, verdict_on
+from tests.models.page import TURN, page, verdict_on
 
 
 def test_the_page_is_what_the_templates_do() -> None:
@@ -26,3 +28,16 @@ def test_a_family_is_trained_on_up_to_its_end_or_refused_in_a_sentence(family) -
             family.eos,
             *family.ends,
         }
+
+
+@pytest.mark.parametrize(
+    "family", [one for one in FAMILIES if verdict_on(one)[0] != "refused"], ids=lambda one: one.name
+)
+def test_an_end_token_in_an_answer_is_text(family) -> None:
+    tokenizer = family.tokenizer()
+    ends = tokenizer.convert_tokens_to_ids([family.eos, *family.ends])
+    answer = f"Use {family.eos} to close a turn."
+    learned = render(tokenizer, spec(), TURN, answer, ends).answer
+    assert learned[-1] in ends
+    assert not set(learned[:-1]) & set(ends)
+    assert tokenizer.decode(learned[:-1]).strip() == answer

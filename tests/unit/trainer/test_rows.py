@@ -48,7 +48,9 @@ class Characters:
         )
         return text + ("a:" if add_generation_prompt else "")
 
-    def __call__(self, text: str, add_special_tokens: bool) -> dict:
+    def __call__(
+        self, text: str, add_special_tokens: bool, split_special_tokens: bool = False
+    ) -> dict:
         return {"input_ids": [ord(letter) for letter in text]}
 
 
@@ -98,6 +100,11 @@ def test_an_answer_ends_where_the_engine_stops() -> None:
 
 def test_an_answer_that_the_template_does_not_end_learns_the_tokenizers_end() -> None:
     assert text(render(Characters(end="\n"), spec(), TURN, "delivery").answer) == "delivery\n$"
+
+
+def test_an_answer_that_names_the_end_is_learned_whole() -> None:
+    answer = "say $ to end"
+    assert text(render(Characters(), spec(), TURN, answer).answer) == f"{answer}$"
 
 
 class Thinking(Characters):
