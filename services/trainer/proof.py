@@ -18,6 +18,7 @@ from services.trainer.batches import SharedPrefixTrainer, make_collator
 from services.trainer.configuration import lora_config
 from services.trainer.recipe import TrainingRecipe
 from services.trainer.rendering import IGNORED, TokenizedRow
+from shared.errors import JobFailed
 
 ROWS = 2
 # In float32 both ways differ by 1e-6; the models above by 2e-3 and more.
@@ -32,7 +33,7 @@ def without_short_cuts_because(
 ) -> str | None:
     """Return why the short cuts must not be taken, None where they are right or there are none.
 
-    The model is left as it was.
+    The model is left as it was. Raises JobFailed where the recipe does not fit the model at all.
     """
     if not (recipe.share_prefix or recipe.lean):
         return None
@@ -47,6 +48,8 @@ def without_short_cuts_because(
         off = float((plain - short).norm() / plain.norm())
         tolerance = TOLERANCE if is_small else TOLERANCE_ROUNDED
         return None if off <= tolerance else f"they give other gradients ({off:.1%} off)"
+    except JobFailed:
+        raise
     # Whatever a model without these parts raises.
     except Exception as error:  # noqa: BLE001
         return f"they fail on it ({type(error).__name__})"
