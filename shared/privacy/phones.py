@@ -58,6 +58,8 @@ _DATE = re.compile(
 )
 # The number goes on, or is a part of a word, a path or a fraction.
 _JOINED_BEFORE = re.compile(r"(?:[A-Za-z_][/#_-]?|[#@&])\Z")
+# Before a plus sign: it adds.
+_MORE_THAN_PLUS = frozenset("0123456789+")
 # Of a number without separators: what a program calls it.
 _ASSIGNED = re.compile(r"=\Z")
 _MOST_GROUPS = 8
@@ -85,7 +87,7 @@ def phones_in(run: Run) -> Iterator[Find]:
         if last is None:
             first += 1
             continue
-        yield Find(_begin(run, first), _close(run, last), "PHONE")
+        yield Find(_begin(run, first), run.groups[last][1], "PHONE")
         first = last + 1
         said = None
 
@@ -105,7 +107,7 @@ def _end_of_phone(run: Run, first: int, said: Said | None) -> int | None:
 
 def _international(run: Run, first: int, skipped: int) -> int | None:
     """Return the last group of the longest number that the country's plan allows."""
-    if skipped == 0 and re.search(r"[0-9+]\Z", run.plain[: run.start][-1:]):
+    if skipped == 0 and run.plain[max(0, run.start - 1) : run.start] in _MORE_THAN_PLUS:
         return None
     digits, found = "", None
     for last in range(first, len(run.groups)):
@@ -218,7 +220,8 @@ def _is_four_beside(run: Run, at: int, beside: int, separator: str) -> bool:
 
 def _is_part_of_a_word(run: Run) -> bool:
     """Say whether the run goes on what began as a word: a serial number, a broken IBAN."""
-    return re.search(r"[A-Za-z_]\Z", run.plain[max(0, run.start - 1) : run.start]) is not None
+    before = run.plain[max(0, run.start - 1) : run.start]
+    return before == "_" or (before.isascii() and before.isalpha())
 
 
 def _begin(run: Run, first: int) -> int:
@@ -227,7 +230,3 @@ def _begin(run: Run, first: int) -> int:
     if start and run.plain[start - 1] == "(" and ")" in run.plain[start : start + 7]:
         start -= 1
     return start - 1 if start and run.plain[start - 1] == "+" else start
-
-
-def _close(run: Run, last: int) -> int:
-    return run.groups[last][1]

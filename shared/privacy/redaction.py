@@ -30,6 +30,7 @@ _WORTH_A_LOOK = re.compile(r"[@＠\d]")
 _BEFORE_VALUE = re.compile(r"\\*\"\s*:\s*-?\Z")
 _BEFORE_ITEM = re.compile(r"[\[,]\s*-?\Z")
 _BEHIND_NUMBER = re.compile(r"\s*(?:[,}\]]|\\n|\Z)")
+_JSON = re.compile(r"\s*[\[{]")
 _NEAR = 20
 
 
@@ -109,7 +110,7 @@ def in_place_of(text: str, start: int, end: int, kind: str) -> str:
         found.isascii()
         and found.isdigit()
         and found[0] != "0"
-        and _is_value(text[max(0, start - _NEAR) : start], in_json=text.lstrip()[:1] in ("[", "{"))
+        and _is_value(text[max(0, start - _NEAR) : start], in_json=_JSON.match(text) is not None)
         and _BEHIND_NUMBER.match(text, end) is not None
     )
     return found[0] + "0" * (len(found) - 1) if is_number else f"[{kind}]"
