@@ -27,8 +27,9 @@ class Run(NamedTuple):
         return "".join(self.plain[a:b] for a, b in self.groups[first : last + 1])
 
 
-# At most three characters between two digits, as in ") - ". Possessive: the time is linear.
-_RUN = re.compile(r"\+?\(?[0-9](?:[ \n.()/_-]{0,3}+[0-9])*+")
+# At most three characters between two digits, as in ") - ". Possessive: the time is linear. What
+# may stand before the first digit is looked at afterwards: a search for digits alone is fast.
+_RUN = re.compile(r"[0-9](?:[ \n.()/_-]{0,3}+[0-9])*+")
 _GROUP = re.compile(r"[0-9]++")
 # No number that is looked for has fewer.
 LEAST_DIGITS = 7
@@ -41,6 +42,8 @@ def runs_in(plain: str) -> list[Run]:
         start, end = match.span()
         if end - start < LEAST_DIGITS:
             continue
+        for sign in "(+":
+            start -= start > 0 and plain[start - 1] == sign
         groups = tuple(group.span() for group in _GROUP.finditer(plain, start, end))
         if sum(b - a for a, b in groups) >= LEAST_DIGITS:
             found.append(Run(plain, start, end, groups))

@@ -79,8 +79,8 @@ _SIGNS = tuple(sign for signs, _ in _FORMS.values() for sign in signs.split("|")
 _KEY = re.compile(_NO_WORD_BEFORE + f"(?:{'|'.join(form for _, form in _FORMS.values())})")
 _UNNAMED = re.compile(_NO_WORD_BEFORE + f"(?:{'|'.join(_UNNAMED_FORMS.values())})")
 # No key is shorter, and none of the unnamed ones; most texts have no word of that length.
-_LONG_WORD = re.compile(r"[\w.:/+=-]{18}")
-_LONGER_WORD = re.compile(r"[\w.:/+-]{36}")
+_LONG_WORD = re.compile(r"[A-Za-z0-9_.:/+=-]{18}")
+_LONGER_WORD = re.compile(r"[A-Za-z0-9_.:/+-]{36}")
 _PEM = re.compile(
     r"""
     -----BEGIN\ (?:[A-Z]++\ ){0,3}PRIVATE\ KEY-----

@@ -24,6 +24,7 @@ MAX_ROUNDS = 8
 
 # All that is looked for holds a digit or an @, but for two: half of all texts need no closer look.
 _WORTH_A_LOOK = re.compile(r"[@＠\d]")
+_WORTH_A_LOOK_IN_ASCII = re.compile(r"[@0-9]")
 
 
 # A number that is the value of a name in JSON, or stands in a list of it.
@@ -59,7 +60,8 @@ def redact_counted(text: str) -> tuple[str, dict[str, int]]:
 
 def is_worth_a_look(text: str) -> bool:
     """Say whether a text may hold anything: logins in base64 and keys in PEM need no digits."""
-    return _WORTH_A_LOOK.search(text) is not None or "asic " in text or "-----BEGIN" in text
+    sign = _WORTH_A_LOOK_IN_ASCII if text.isascii() else _WORTH_A_LOOK
+    return sign.search(text) is not None or "asic " in text or "-----BEGIN" in text
 
 
 def finds_in(plain: str) -> Iterator[Find]:

@@ -125,6 +125,7 @@ def without_signs(text: str) -> tuple[str, dict[str, int]]:
         patch.setattr("shared.privacy.keys._SIGNS", ("",))
         patch.setattr("shared.privacy.keys._LONG_WORD", EVERYWHERE)
         patch.setattr("shared.privacy.keys._LONGER_WORD", EVERYWHERE)
+        patch.setattr("shared.privacy.passwords.is_named", lambda _: True)
         patch.setattr("shared.privacy.redaction.is_worth_a_look", lambda _: True)
         return redact_counted(text)
 
