@@ -33,8 +33,13 @@ def _cleaned(message: Message, redact: Redact) -> Message:
 
 
 def cleaned_turn(turn: JsonObject, redact: Redact) -> JsonObject:
-    """Redact every string of a message that is not read into a model, those of its calls too."""
-    return {name: _said(name, value, redact) for name, value in turn.items()}
+    """Redact every string of a message that is not read into a model, those of its calls too; a
+    role is one of a few words.
+    """
+    return {
+        name: value if name == "role" else _said(name, value, redact)
+        for name, value in turn.items()
+    }
 
 
 def _said(name: str, value: Any, redact: Redact) -> Any:
