@@ -22,10 +22,6 @@ class Run(NamedTuple):
     end: int
     groups: tuple[tuple[int, int], ...]
 
-    def digits(self, first: int, last: int) -> str:
-        """Return the digits of the groups from `first` to `last`, both included."""
-        return "".join(self.plain[a:b] for a, b in self.groups[first : last + 1])
-
 
 # At most three characters between two digits, as in ") - ". Possessive: the time is linear. What
 # may stand before the first digit is looked at afterwards: a search for digits alone is fast.

@@ -25,8 +25,6 @@ MAX_ROUNDS = 8
 # All that is looked for holds a digit or an @, but for two: half of all texts need no closer look.
 _WORTH_A_LOOK = re.compile(r"[@＠\d]")
 _WORTH_A_LOOK_IN_ASCII = re.compile(r"[@0-9]")
-
-
 # A number that is the value of a name in JSON, or stands in a list of it.
 _BEFORE_VALUE = re.compile(r"\\*\"\s*:\s*-?\Z")
 _BEFORE_ITEM = re.compile(r"[\[,]\s*-?\Z")

@@ -14,10 +14,9 @@ import transformers
 
 from services.trainer.order import TrainingOrder
 from services.trainer.proof import without_short_cuts_because
-from tests.integration.test_training import order, train, untracked, weights
-from tests.unit.trainer.tiny import build_dataset, build_model
+from tests.integration.test_training import dataset, model, order, train, untracked, weights
 
-__all__ = ["untracked"]
+__all__ = ["dataset", "model", "untracked"]
 
 SIZE = {
     "vocab_size": 300,
@@ -45,20 +44,10 @@ FAMILIES: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_model(tmp_path_factory.mktemp("models") / "tiny-llama")
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_dataset(tmp_path_factory.mktemp("dataset"))
-
-
-def family(name: str, llama: Path, folder: Path) -> Path:
+def family(name: str, other: Path, folder: Path) -> Path:
     """Make a small model of a family, drawn at random, with the tokenizer of another."""
     made = folder / name
-    shutil.copytree(llama, made, ignore=shutil.ignore_patterns("*.safetensors", "config.json"))
+    shutil.copytree(other, made, ignore=shutil.ignore_patterns("*.safetensors", "config.json"))
     own, _ = FAMILIES[name]
     config = getattr(transformers, f"{name}Config")(**SIZE | own)
     torch.manual_seed(0)
@@ -69,10 +58,10 @@ def family(name: str, llama: Path, folder: Path) -> Path:
 def against(job: TrainingOrder) -> str | None:
     from services.trainer import train as stages
 
-    tokenizer, model = stages.load(job)
-    before = {name: value.clone() for name, value in model.named_parameters()}
-    found = without_short_cuts_because(job.recipe, model, stages.prepare(job, tokenizer).training)
-    after = dict(model.named_parameters())
+    tokenizer, base = stages.load(job)
+    before = {name: value.clone() for name, value in base.named_parameters()}
+    found = without_short_cuts_because(job.recipe, base, stages.prepare(job, tokenizer).training)
+    after = dict(base.named_parameters())
     assert before.keys() == after.keys(), "the model is left as it was"
     assert all((before[name] == after[name]).all() for name in before)
     return found
@@ -81,11 +70,11 @@ def against(job: TrainingOrder) -> str | None:
 @pytest.mark.parametrize("first_layer", [0, 1])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_short_cuts_are_taken_where_they_are_right(
-    name: str, first_layer: int, llama: Path, dataset: Path, tmp_path: Path
+    name: str, first_layer: int, model: Path, dataset: Path, tmp_path: Path
 ) -> None:
     job = order(
         tmp_path,
-        family(name, llama, tmp_path),
+        family(name, model, tmp_path),
         dataset,
         first_layer=first_layer,
         target_modules=SEVEN,
@@ -95,9 +84,9 @@ def test_short_cuts_are_taken_where_they_are_right(
 
 
 def test_without_short_cuts_it_is_trained_as_peft_would(
-    llama: Path, dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    model: Path, dataset: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    base = family("Mistral", llama, tmp_path)
+    base = family("Mistral", model, tmp_path)
     with_them = order(tmp_path / "with", base, dataset, epochs=1)
     train(with_them)
     said = "trained without short cuts on this base model: they give other gradients"
