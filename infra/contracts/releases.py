@@ -1,7 +1,7 @@
 """Which schemas each release shipped: schemas/json/released/<version>.json, by digest.
 
 Two releases run side by side while one replaces the other, so each must read what the other writes
-(decision 0002).
+(docs/decisions/0002-contracts.md).
 """
 
 from __future__ import annotations

@@ -122,7 +122,8 @@ async def drop(books: Books, letters: Iterable[Letter], because: str) -> list[Ou
 async def drop_one(book: Book, letter: Letter, because: str) -> Outcome:
     """Mark a letter as dropped in the inbox, and leave a note of who said so and why.
 
-    Both commit together; the relay carries the note to the DLQ topic (decision 0016).
+    Both commit together; the relay carries the note to the DLQ topic
+    (docs/decisions/0016-dropped-letters-leave-a-note.md).
     """
     inbox = book.inbox
     this = and_(

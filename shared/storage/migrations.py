@@ -3,7 +3,7 @@ service's own engine.
 
 Revisions are numbered files, `<service>/migrations/versions/NNNN_what_it_does.py`, one after the
 other without branches. All steps of one move commit together or not at all. Alembic is imported
-only when there is something to do (decision 0010).
+only when there is something to do (docs/decisions/0010-migrations.md).
 """
 
 from __future__ import annotations

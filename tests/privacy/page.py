@@ -9,7 +9,8 @@ from pathlib import Path
 from tests.privacy.corpus import CLAIMED, LANGUAGES, Line, corpus
 from tests.privacy.measure import Redactor, Score, score
 
-# What the rules before decision 0049 found, measured before they were touched.
+# What the rules found before they were touched
+# (docs/decisions/0049-one-plain-view-for-redaction.md).
 BEFORE: dict[str, dict[str, str]] = json.loads((Path(__file__).parent / "before.json").read_text())
 NOT_CLAIMED = ("ID", "NAME", "ADDRESS")
 TEXT = Path(__file__).parent / "page.md"

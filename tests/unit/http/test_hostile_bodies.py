@@ -1,7 +1,8 @@
 """Four megabytes of the worst JSON, with a key, hold a service up for a moment and not for seconds.
 
 Before: 7.5 to 10 s for lists of wrong members, each of which cost an error. The bound here is for a
-machine that does much else; alone it takes 0.3 s at most (decision 0022).
+machine that does much else; alone it takes 0.3 s at most
+(docs/decisions/0022-limits-at-the-door.md).
 """
 
 from __future__ import annotations
