@@ -11,11 +11,8 @@ goes on from the last complete checkpoint. What another attempt cannot cure is s
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -26,7 +23,6 @@ from transformers import (
     AutoTokenizer,
     BitsAndBytesConfig,
     EarlyStoppingCallback,
-    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -36,30 +32,20 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from services.trainer.batches import SharedPrefixTrainer, make_collator
 from services.trainer.callback import LossNotFinite, RunCallback
-from services.trainer.card import model_card
 from services.trainer.checkpoints import last_complete
 from services.trainer.configuration import lora_config, training_arguments
 from services.trainer.losses import read_losses
 from services.trainer.order import TrainingOrder, TrainingResult
+from services.trainer.processes import is_main_process
 from services.trainer.proof import without_short_cuts_because
 from services.trainer.recipe import TrainingRecipe
-from services.trainer.rendering import (
-    NoChatTemplate,
-    NoRows,
-    TokenizedRow,
-    Tokenizer,
-    check_uncut,
-    fitting,
-    read_split,
-    render_all,
-)
+from services.trainer.rendering import NoChatTemplate, TokenizedRow
 from services.trainer.rounds import Rounds
+from services.trainer.rows import TrainingRows, prepare
+from services.trainer.saving import save
 from services.trainer.tracking import Tracking
 from shared.child import confess, die_with_parent, say
 from shared.errors import JobFailed
-from shared.storage import folder_digest
-
-MODEL_FILES = ("adapter_model.safetensors", "adapter_config.json")
 
 
 class BaseModelMissing(JobFailed):
@@ -76,16 +62,6 @@ class OutOfMemory(JobFailed):
             "out of memory: lower the recipe's batch_size (raise accumulation), set"
             " gradient_checkpointing, or use quantization: nf4"
         )
-
-
-@dataclass(frozen=True)
-class TrainingRows:
-    """The rows of a dataset that fit the recipe's max_length."""
-
-    training: list[TokenizedRow]
-    validation: list[TokenizedRow]
-    # Training rows that were too long.
-    dropped: int
 
 
 def main() -> None:
@@ -154,15 +130,6 @@ def load(order: TrainingOrder) -> tuple[PreTrainedTokenizerBase, PreTrainedModel
     return tokenizer, cast(PreTrainedModel, model)
 
 
-def ends_of(base_model: str) -> list[int]:
-    """Return the tokens at which vLLM stops, beside the tokenizer's: the generation config's."""
-    try:
-        found = GenerationConfig.from_pretrained(base_model).eos_token_id
-    except OSError:
-        return []
-    return found if isinstance(found, list) else [found] if isinstance(found, int) else []
-
-
 def four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
     """Quantise as QLoRA does (https://arxiv.org/abs/2305.14314); compute in `dtype`."""
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # transformers leaves it untyped
@@ -171,33 +138,6 @@ def four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
-
-
-def prepare(order: TrainingOrder, tokenizer: PreTrainedTokenizerBase) -> TrainingRows:
-    """Tokenise the rows to train on and to validate on.
-
-    Test and audit rows are the evaluator's: they are not even read here. Raises NoRows,
-    DatasetUnreadable, AnswersCut, TooManyTooLong, RowsUnusable, PromptNotKept or AnswerWrapped.
-    """
-    recipe = order.recipe
-    ends = ends_of(order.base_model)
-
-    def split(name: str, most_dropped: float) -> tuple[list[TokenizedRow], int]:
-        read = read_split(order.dataset, name)
-        taken = cast(Tokenizer, tokenizer)
-        rendered = render_all(taken, order.spec, read, ends, most_dropped)
-        check_uncut(order.spec, rendered.answers, rendered.rows)
-        kept, too_long = fitting(rendered.rows, recipe.max_length, most_dropped)
-        return kept, too_long + rendered.unusable
-
-    training, dropped = split("train", recipe.max_dropped_share)
-    # What is validated on decides nothing that a few rows less could spoil.
-    validation, _ = split("validation", 1.0)
-    if not training:
-        raise NoRows(order.dataset_id)
-    if dropped and is_main_process():
-        say(detail=f"{dropped} rows left out: too long, or refused by the chat template")
-    return TrainingRows(training, validation, dropped)
 
 
 def train(
@@ -261,39 +201,6 @@ def early_stopping(recipe: TrainingRecipe, validates: bool) -> list[EarlyStoppin
     if not validates or recipe.keep == "last":
         return []
     return [EarlyStoppingCallback(early_stopping_patience=recipe.patience)]
-
-
-def save(
-    order: TrainingOrder, trainer: SFTTrainer, result: TrainingResult, tracking: Tracking | None
-) -> TrainingResult:
-    """Write the adapter's folder, `training.json` last; the trainer stores it under its digest."""
-    order.output.mkdir(parents=True, exist_ok=True)
-    trainer.accelerator.unwrap_model(trainer.model).save_pretrained(order.output)
-    for path in order.output.iterdir():
-        if path.name not in MODEL_FILES:
-            path.unlink()
-    config = json.loads((order.output / "adapter_config.json").read_text())
-    config |= {
-        "base_model_name_or_path": order.base_model_name,
-        # peft writes a set, in any order.
-        "target_modules": sorted(config["target_modules"]),
-    }
-    (order.output / "adapter_config.json").write_text(json.dumps(config, indent=2, sort_keys=True))
-    (order.output / "README.md").write_text(model_card(order, result))
-    (order.output / "recipe.yaml").write_text(order.recipe.as_yaml())
-    (order.output / "training.json").write_text(
-        json.dumps(result.facts(), indent=2, sort_keys=True)
-    )
-    if tracking:
-        run_id = tracking.finish({"adapter": folder_digest(order.output)})
-        result = result.model_copy(update={"run_id": run_id})
-    order.result_file.write_text(result.model_dump_json())
-    return result
-
-
-def is_main_process() -> bool:
-    """Say whether this is the only process, or the first of those that accelerate launched."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ VAGUE = {"utils", "util", "helpers", "common", "misc", "manager"}
 READS_ENVIRONMENT = {
     "shared/child.py",  # hands its own environment on to the child
     "shared/workers.py",  # tells the processes of a service which of them they are
-    "services/trainer/train.py",  # the launcher of several GPUs says which one it is
+    "services/trainer/processes.py",  # the launcher of several GPUs says which one it is
 }
 
 Rule = Callable[[str, ast.Module], Iterator[str]]
