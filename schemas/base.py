@@ -188,6 +188,11 @@ class Attempt(Value):
     alternatives: tuple[str, ...] = Field(
         default=(), exclude_if=is_unset, description="the other answers that an app asked for (n)"
     )
+    thought: str = Field(
+        default="",
+        exclude_if=is_unset,
+        description="what the model thought before it answered; no part of the answer",
+    )
     confidence: Confidence | None = None
     latency_ms: float = Field(ge=0)
     prompt_tokens: int | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from schemas.base import JsonObject, Message, Value
+from schemas.base import JsonObject, Message, Value, is_unset
 
 SystemRule = Literal["replace", "append", "app"]
 Durability = Literal["strict", "relaxed"]
@@ -165,6 +165,12 @@ class RouteSpec(Value):
         " as probable to be right as max_risk asks, without proof (best-effort)",
     )
     max_tokens: int = Field(default=16, ge=1, le=4096)
+    template_arguments: dict[str, bool | int | float | str] = Field(
+        default={},
+        exclude_if=is_unset,
+        description="what the base model's chat template is told beside the messages, in training,"
+        " evaluation and serving alike: enable_thinking false, say, or a date_string",
+    )
     review: ReviewRule = ReviewRule()
     retrain: RetrainRule = RetrainRule()
     drift: DriftRule = DriftRule()

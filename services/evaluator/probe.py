@@ -11,7 +11,7 @@ from schemas.evaluation import Probe
 from schemas.route import RouteSpec
 from services.evaluator.heldout import ArmAnswers, HeldOutRow
 from services.evaluator.ports import Generator, NoAnswer
-from shared.rules import Completion, fits_in_event
+from shared.rules import Completion, fits_in_event, freely
 
 # Rows that both are asked, each under two seconds.
 TRIES = 8
@@ -74,19 +74,20 @@ async def choose_probe(
     """
     model = challenger.contender.model
     furthest: ProbeCandidate | None = None
+    form = freely(spec)
     for i in candidates(rows, challenger, base):
         asked = spec.tuned_messages(rows[i].messages)
         # Freely, as the router asks a probe, and alone: in a batch of 16, bfloat16 sums differ
         # slightly from what the router will see.
         try:
-            tuned = await generator.ask(model, asked, spec.max_tokens)
+            tuned = await generator.ask(model, asked, spec.max_tokens, form)
         except NoAnswer:
             # Raises EngineAway where it is not the adapter's fault.
-            await generator.ask("base", asked, spec.max_tokens)
+            await generator.ask("base", asked, spec.max_tokens, form)
             continue
         if not tuned.confidence.tokens:
             continue
-        plain = await generator.ask("base", asked, spec.max_tokens)
+        plain = await generator.ask("base", asked, spec.max_tokens, form)
         candidate = ProbeCandidate(rows[i], tuned, plain)
         if tuned.answer != plain.answer:
             return candidate.probe

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from schemas.answers import check_labels, schema_flaw
 from schemas.base import JsonObject
@@ -31,6 +31,8 @@ NOT_HELD = (
 class Advice:
     label_tokens: LabelTokens
     grammar: Grammar
+    # What new routes tell the base model's chat template.
+    template_arguments: Mapping[str, object] = field(default_factory=dict)
 
     async def on(self, view: RouteView) -> list[str]:
         """Return warnings, those among them for which the engine must be asked."""

@@ -89,7 +89,7 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     probation = Probation(db, table, routes, trials, beside, settings.rollback_freeze_hours)
     reconciler = reconciler_by(settings, table, fleet, upstream, blobs)
     passing = passing_by(settings, table, recorder)
-    advice = Advice(LabelTokens(upstream, settings.base_model), upstream.grammar)
+    advice = advice_by(settings, upstream)
     limits = ChatLimits(settings.max_messages, settings.max_characters)
     chat = ChatApi(table, gateway, repeats, limits, passing)
     service = Service(
@@ -133,6 +133,11 @@ def reconciler_by(
         every=settings.reconcile_seconds,
         drain=settings.drain_seconds,
     )
+
+
+def advice_by(settings: Settings, upstream: Upstream) -> Advice:
+    label_tokens = LabelTokens(upstream, settings.base_model)
+    return Advice(label_tokens, upstream.grammar, settings.template_arguments)
 
 
 def passing_by(settings: Settings, table: RouteTable, recorder: Recorder) -> Passing:

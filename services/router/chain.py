@@ -239,6 +239,7 @@ class Chain:
             adapter_id=adapter_id,
             answer=answers[0],
             alternatives=tuple(answers[1:]),
+            thought=completion.thought or "",
             latency_ms=latency_ms,
             confidence=completion.confidence
             if terms.bounds != FREE

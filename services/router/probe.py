@@ -12,7 +12,7 @@ from schemas.base import Message
 from schemas.evaluation import Probe
 from schemas.route import RouteSpec
 from services.router.upstream import AdapterUnfit, Upstream, UpstreamSilent
-from shared.rules import Completion
+from shared.rules import Completion, freely
 
 # Nats: how far two servers' readings of one answer may be apart (bfloat16, other batches).
 SAME = 0.5
@@ -36,13 +36,14 @@ async def prove(
     """
     asked = probe.messages if probe else ANYTHING
     messages = spec.tuned_messages(asked)
+    [bounds] = freely(spec).steps
     silent: UpstreamSilent | None = None
     try:
-        adapted = await upstream.ask(adapter_id, messages, spec.max_tokens)
+        adapted = await upstream.ask(adapter_id, messages, spec.max_tokens, bounds)
     except UpstreamSilent as error:
         silent = error
     # Raises UpstreamAway where it is not the adapter's fault.
-    plain = await upstream.ask(base_model, messages, spec.max_tokens)
+    plain = await upstream.ask(base_model, messages, spec.max_tokens, bounds)
     if silent:
         raise ProbeFailed(adapter_id, f"it does not answer its probe: {silent}") from silent
     judge(adapter_id, spec, adapted, plain, probe)

@@ -75,12 +75,12 @@ class RoutesApi:
         if sent.name.partition("/")[0] != admin.tenant:
             raise TenantMismatch(sent.name, admin.tenant)
         known = self.table.views.get(sent.name)
-        spec = sent.spec(known.state.spec if known else None)
+        spec = sent.spec(known.state.spec if known else None, self.advice.template_arguments)
         if known is None or known.state.spec != spec:
             await self.advice.label_tokens.check(spec)
         async with self.db.transaction() as tx:
             old = await self.routes.find(tx, spec.name)
-            spec = sent.spec(old.spec if old else None)
+            spec = sent.spec(old.spec if old else None, self.advice.template_arguments)
             new = old.respecified(spec, time.time()) if old else RouteState(version=1, spec=spec)
             if new is not old:
                 because = "spec changed" if old else "created"

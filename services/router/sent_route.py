@@ -6,6 +6,7 @@ read, and a specification travels in four kinds of events, each of at most 1,000
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
@@ -20,6 +21,22 @@ MOST_LABELS = 1000
 MOST_SLICES = 5
 PROMPT_CHARACTERS = 65_536
 SPEC_BYTES = 256 * 1024
+# Of a chat template: what the request itself says, and how it is rendered.
+TAKEN_ARGUMENTS = {
+    "add_generation_prompt",
+    "chat_template",
+    "continue_final_message",
+    "conversation",
+    "documents",
+    "messages",
+    "padding",
+    "return_dict",
+    "return_tensors",
+    "strftime_now",
+    "tokenize",
+    "tools",
+    "truncation",
+}
 # Rows and answers are counted in 32 bits by PostgreSQL.
 Count = Annotated[int, Field(le=1_000_000)]
 # One line: labels are shown in menus, logged, and put into prompts.
@@ -27,6 +44,8 @@ Label = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1
 Reviewer = Annotated[str, Field(min_length=1, max_length=200)]
 MetadataKey = Annotated[str, Field(pattern=METADATA_NAME)]
 Description = Annotated[str, Field(max_length=2000)]
+TemplateArgument = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+TemplateValue = bool | int | float | Annotated[str, Field(max_length=1000)]
 Prompt = Annotated[str, Field(min_length=1, max_length=PROMPT_CHARACTERS)]
 RouteName = Annotated[
     str, Field(pattern=r"^[a-z0-9-]{1,64}/[a-z0-9-]{1,64}$", description="tenant/name")
@@ -66,6 +85,7 @@ class SentRoute(RequestBody, RouteSpec):
     approved_reviewers: tuple[Reviewer, ...] = Field(default=(), max_length=MOST_LABELS)
     system_prompt: Prompt
     detailed_prompt: Prompt
+    template_arguments: dict[TemplateArgument, TemplateValue] = Field(default={}, max_length=20)
     review: SentReview = SentReview()
     retrain: SentRetrain = SentRetrain()
     drift: SentDrift = SentDrift()
@@ -91,6 +111,14 @@ class SentRoute(RequestBody, RouteSpec):
         return self
 
     @model_validator(mode="after")
+    def template_arguments_are_free(self) -> Self:
+        if taken := TAKEN_ARGUMENTS & self.template_arguments.keys():
+            raise ValueError(
+                f"template_arguments: {', '.join(sorted(taken))} cannot be set by a route"
+            )
+        return self
+
+    @model_validator(mode="after")
     def answers_can_be_told_apart(self) -> Self:
         check_labels(self.labels)
         if len(set(self.slices)) != len(self.slices):
@@ -104,8 +132,11 @@ class SentRoute(RequestBody, RouteSpec):
             )
         return self
 
-    def spec(self, old: RouteSpec | None) -> RouteSpec:
-        """Return the route as events carry it; `old` is what it was before, None for a new one.
+    def spec(
+        self, old: RouteSpec | None, template_arguments: Mapping[str, object] | None = None
+    ) -> RouteSpec:
+        """Return the route as events carry it; `old` is what it was before, None for a new one,
+        which tells the chat template `template_arguments` where it does not say.
 
         A new route serves what apps say in system messages, trusts what is certified alone, and
         waits for what its canaries say. Routes from before there was a choice go on as they were
@@ -117,6 +148,8 @@ class SentRoute(RequestBody, RouteSpec):
         before = old.canary if old else CanaryChoice(quiet="wait")
         chosen = self.canary.model_dump(exclude_unset=True)
         sent["canary"] = before.model_dump() | chosen
+        if "template_arguments" not in self.model_fields_set:
+            sent["template_arguments"] = old.template_arguments if old else template_arguments or {}
         if "system" not in self.model_fields_set:
             sent["system"] = old.system if old else "append"
         return RouteSpec.model_validate(sent)

@@ -25,6 +25,11 @@ class Settings(ServiceSettings):
         1024, ge=1, description="requests that may wait for that, taken from each tenant in turn"
     )
     base_model: str = Field("base", description="the name vLLM serves the base model under")
+    template_arguments: dict[str, bool | int | float | str] = Field(
+        {},
+        description="what new routes that do not say it tell the base model's chat template, as"
+        " JSON; `ratchet up --base-model` finds out (docs/models.md)",
+    )
     adapter_cache: Path = Field(
         Path(".ratchet/serving"), description="adapters by digest; vLLM must see the same path"
     )

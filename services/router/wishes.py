@@ -6,7 +6,7 @@ Nothing is accepted and dropped: a wish is done, refused in words, or named in `
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.answers import is_free_text, same_schema, schema_flaw, well_formed
 from schemas.base import JsonObject, Message
@@ -14,7 +14,7 @@ from schemas.route import RouteSpec
 from schemas.tool_calls import read_turn, why_unusable
 from services.router.openai_errors import BadRequest
 from services.router.tools import answers_with, offer_of
-from shared.rules import ANYTHING, FREE, Bounds, Form, Sampling, Tools, form_of
+from shared.rules import FREE, Bounds, Form, Sampling, Tools, form_of
 
 # Alternatives a token that the engine is asked for in any case.
 MOST_ALTERNATIVES = 5
@@ -77,7 +77,8 @@ class Terms:
             return of_route
         if self.bounds.json_schema is None and self.bounds.tools is None:
             return of_route.within(self.bounds)
-        return Form((self.bounds,), "")
+        told = of_route.steps[0].template_arguments
+        return Form((replace(self.bounds, template_arguments=told),), "")
 
     @classmethod
     def of(cls, wishes: Wishes, spec: RouteSpec, messages: Iterable[Message]) -> Terms:
@@ -155,7 +156,7 @@ def wanted_schema(wanted: JsonObject | None, spec: RouteSpec) -> JsonObject | No
             )
         return None
     # Held to it in any case.
-    if spec.task == "extraction" and not schema and form_of(spec) != ANYTHING:
+    if spec.task == "extraction" and not schema and form_of(spec).steps[0].is_json:
         return None
     if not is_free_text(spec) and spec.task != "extraction":
         raise BadRequest(

@@ -6,10 +6,10 @@ Knows no model library: the tokenizer is passed in.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypedDict
+from typing import Any, NamedTuple, Protocol, TypedDict, cast
 
 from jinja2 import TemplateError
 from pyarrow import parquet
@@ -17,9 +17,25 @@ from pyarrow import parquet
 from schemas.answers import label_of
 from schemas.base import JsonObject, Message
 from schemas.route import RouteSpec
+from services.trainer.refusals import (
+    AnswersCut,
+    AnswerWrapped,
+    DatasetUnreadable,
+    PromptDated,
+    PromptNotKept,
+    RowsUnusable,
+    TemplateUnfit,
+    TooManyTooLong,
+)
 from shared.errors import JobFailed
 from shared.rules import as_turn
 
+# What templates of thinking and of dated models can be told, the day being the one that Llama 3.1
+# takes for granted.
+NO_THINKING: tuple[JsonObject, ...] = ({}, {"enable_thinking": False}, {"thinking": False})
+COMMON_ARGUMENTS = (*NO_THINKING, *({**one, "date_string": "26 Jul 2024"} for one in NO_THINKING))
+# In the place of the function by which templates ask what day it is.
+NO_CLOCK = "not to be called"
 # torch's label of a position that is not in the loss.
 IGNORED = -100
 
@@ -35,6 +51,7 @@ class Tokenizer(Protocol):
         *,
         tokenize: bool,
         add_generation_prompt: bool = False,
+        **template_arguments: object,
     ) -> str: ...
 
     def __call__(
@@ -47,74 +64,6 @@ class LabelledRow(TypedDict):
 
     input_ids: list[int]
     labels: list[int]
-
-
-class NoRows(JobFailed):
-    def __init__(self, dataset_id: str) -> None:
-        super().__init__(
-            f"dataset {dataset_id} has no training rows; build one with more reviewed answers"
-        )
-
-
-class DatasetUnreadable(JobFailed):
-    def __init__(self, split: str, cause: Exception) -> None:
-        super().__init__(
-            f"{split}.parquet is not a table of messages and answers ({type(cause).__name__});"
-            " build the dataset again"
-        )
-
-
-class NoChatTemplate(JobFailed):
-    def __init__(self, base_model: str) -> None:
-        super().__init__(
-            f"the base model '{base_model}' has no chat template, so it was not made to answer"
-            " messages: use its instruct version, or put a chat_template into its"
-            " tokenizer_config.json"
-        )
-
-
-class AnswerWrapped(JobFailed):
-    def __init__(self, envelope: str) -> None:
-        super().__init__(
-            f"the chat template puts {envelope[:60]!r} before an answer that is not in the prompt:"
-            " an adapter would learn to say it, and apps would get it. Use a base model that does"
-            " not think, or a template with thinking switched off"
-        )
-
-
-class RowsUnusable(JobFailed):
-    def __init__(self, unusable: int, rows: int, first: Exception) -> None:
-        super().__init__(
-            f"{unusable} of {rows} rows cannot be written by the base model's chat template, the"
-            f" first because: {first}"
-        )
-
-
-class PromptNotKept(JobFailed):
-    def __init__(self) -> None:
-        super().__init__(
-            "the chat template renders the prompt differently once the answer follows, so training"
-            " would differ from serving; use a base model whose template does not rewrite earlier"
-            " turns"
-        )
-
-
-class AnswersCut(JobFailed):
-    def __init__(self, what: str, tokens: int, max_tokens: int) -> None:
-        """Make the error: `tokens` with the one that ends the answer."""
-        super().__init__(
-            f"{what} takes {tokens - 1} tokens and one that ends it, and the route has"
-            f" max_tokens={max_tokens}: serving would cut it, so that no adapter could be right."
-            f" Set max_tokens to at least {tokens} and build the dataset again"
-        )
-
-
-class TooManyTooLong(JobFailed):
-    def __init__(self, dropped: int, rows: int, max_length: int) -> None:
-        super().__init__(
-            f"{dropped} of {rows} rows are longer than max_length={max_length} tokens; raise"
-            " max_length in the recipe or shorten the prompt"
-        )
 
 
 @dataclass(frozen=True)
@@ -157,20 +106,10 @@ def render(
     """Tokenise what an adapter will be asked, and the answer up to its end token.
 
     `ends` are the tokens at which the engine stops, beside the tokenizer's own. Raises
-    PromptNotKept or AnswerWrapped where the chat template cannot be trained on, and what the
-    template raises.
+    TemplateUnfit where the chat template cannot be trained on, and what the template raises.
     """
     asked = [as_templates_take(message) for message in spec.tuned_messages(messages)]
-    prompt = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-    whole = tokenizer.apply_chat_template(
-        [*asked, {"role": "assistant", "content": answer}], tokenize=False
-    )
-    if not whole.startswith(prompt):
-        raise PromptNotKept
-    said = whole[len(prompt) :]
-    start = said.find(answer.strip())
-    if start < 0 or said[:start].strip():
-        raise AnswerWrapped(said[:start] if start > 0 else said)
+    prompt, said, start = written_by(tokenizer, asked, answer, spec.template_arguments)
     # The prompt is tokenised alone, as the serving engine does: a merge across the border would not
     # exist there. What an answer says is text, also where it names an end token.
     end = start + len(answer.strip())
@@ -180,6 +119,80 @@ def render(
         tokenizer(prompt, add_special_tokens=False)["input_ids"],
         [*text, *ended(rest, tokenizer.eos_token_id, ends)],
     )
+
+
+class Written(NamedTuple):
+    """What a chat template makes of a row."""
+
+    prompt: str
+    # What follows the prompt, once the answer does.
+    rest: str
+    # Where in it the answer begins.
+    start: int
+
+
+def written_by(
+    tokenizer: Tokenizer,
+    asked: list[JsonObject],
+    answer: str,
+    template_arguments: Mapping[str, object],
+) -> Written:
+    """Write a row by the chat template. Raises TemplateUnfit, which says what a route could tell
+    the template.
+    """
+    try:
+        return _written(tokenizer, asked, answer, template_arguments)
+    except TemplateUnfit as unfit:
+        helping = helping_arguments(tokenizer, asked, answer, template_arguments)
+        if helping is None:
+            raise
+        cure = f"Set the route's template_arguments to {json.dumps(helping)}"
+        raise TemplateUnfit(unfit.problem, cure) from unfit
+
+
+def helping_arguments(
+    tokenizer: Tokenizer,
+    asked: list[JsonObject],
+    answer: str,
+    template_arguments: Mapping[str, object],
+) -> JsonObject | None:
+    """Return the fewest arguments with which a template writes rows that can be trained on; None
+    where none of those that are common do.
+    """
+    for more in COMMON_ARGUMENTS:
+        told = {**template_arguments, **more}
+        try:
+            _written(tokenizer, asked, answer, told)
+        except (TemplateUnfit, TemplateError, TypeError):
+            continue
+        return told
+    return None
+
+
+def _written(
+    tokenizer: Tokenizer, asked: list[JsonObject], answer: str, template_arguments: object
+) -> Written:
+    told = cast("dict[str, Any]", template_arguments)
+    asks_the_day = "strftime_now" in str(getattr(tokenizer, "chat_template", ""))
+    without_clock = {**told, "strftime_now": NO_CLOCK} if asks_the_day else told
+    try:
+        prompt = tokenizer.apply_chat_template(
+            asked, tokenize=False, add_generation_prompt=True, **without_clock
+        )
+    except TypeError as error:
+        if "not callable" in str(error):
+            raise PromptDated from error
+        raise
+    whole = tokenizer.apply_chat_template(
+        [*asked, {"role": "assistant", "content": answer}], tokenize=False, **told
+    )
+    if not whole.startswith(prompt):
+        raise PromptNotKept
+    rest = whole[len(prompt) :]
+    start = rest.find(answer.strip())
+    if start < 0 or rest[:start].strip():
+        raise AnswerWrapped(rest[:start] if start > 0 else rest)
+    return Written(prompt, rest, start)
 
 
 def ended(ids: list[int], eos: int, ends: Collection[int]) -> list[int]:
@@ -240,7 +253,8 @@ def render_all(
     for messages, answer in read:
         try:
             rows.append(render(tokenizer, spec, messages, answer, ends))
-        except (JobFailed, TemplateError) as error:
+        # A template that adds a text to nothing, say, raises TypeError.
+        except (JobFailed, TemplateError, TypeError) as error:
             refused.append(error)
         else:
             answers.append(answer)

@@ -9,8 +9,8 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from services.trainer.order import TrainingOrder
 from services.trainer.processes import is_main_process
+from services.trainer.refusals import NoRows
 from services.trainer.rendering import (
-    NoRows,
     TokenizedRow,
     Tokenizer,
     check_uncut,

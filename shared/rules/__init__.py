@@ -29,7 +29,16 @@ from shared.rules.content import (
 )
 from shared.rules.engine_answers import Completion, as_completion
 from shared.rules.event_streams import Gathered
-from shared.rules.forms import ANYTHING, RULES, TOO_LONG, Form, Grammar, form_of, population
+from shared.rules.forms import (
+    ANYTHING,
+    RULES,
+    TOO_LONG,
+    Form,
+    Grammar,
+    form_of,
+    freely,
+    population,
+)
 from shared.rules.messages import MOST_PARTS, ROLES, NoContent, Role, Said, read_calls, read_message
 from shared.rules.pairs import evidence_of_winning, mean_ratio
 from shared.rules.routes import RouteBook, RouteUnknown
@@ -93,6 +102,7 @@ __all__ = [
     "examine_new_adapter",
     "fits_in_event",
     "form_of",
+    "freely",
     "mean_ratio",
     "p_correct",
     "population",

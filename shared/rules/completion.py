@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from schemas.base import JsonObject, Message
+from shared.rules.control_tokens import as_text
 from shared.rules.tools import Tools
 
 # Alternatives a token, from which the margin of the first one is read.
@@ -44,6 +45,8 @@ class Bounds:
     sampling: Sampling | None = None
     # The answer should be JSON, although nothing holds it to that.
     hopes_for_json: bool = False
+    # What the chat template is told beside the messages: the route's, whatever an app wants.
+    template_arguments: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def is_json(self) -> bool:
@@ -82,6 +85,8 @@ def completion_request(
         body["structured_outputs"] = (
             {"json": bounds.json_schema} if bounds.json_schema else {"json_object": True}
         )
+    if bounds.template_arguments:
+        body["chat_template_kwargs"] = dict(bounds.template_arguments)
     if bounds.stop:
         body["stop"] = list(bounds.stop)
     if bounds.tools:
@@ -92,19 +97,21 @@ def completion_request(
 
 
 def as_turn(message: Message) -> JsonObject:
-    """Return a message as chat templates take it; vLLM reads arguments, and trainers must, too."""
-    turn: JsonObject = {"role": message.role, "content": message.content}
+    """Return a message as chat templates take it, its words as text (control_tokens.py); vLLM reads
+    arguments, and trainers must, too.
+    """
+    turn: JsonObject = {"role": message.role, "content": as_text(message.content)}
     if message.tool_calls:
         turn["tool_calls"] = [
             {
                 "id": call.id,
                 "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
+                "function": {"name": call.name, "arguments": as_text(call.arguments)},
             }
             for call in message.tool_calls
         ]
     if message.tool_call_id:
         turn["tool_call_id"] = message.tool_call_id
     if message.name:
-        turn["name"] = message.name
+        turn["name"] = as_text(message.name)
     return turn

@@ -9,6 +9,8 @@ from schemas.base import Confidence, JsonObject
 from schemas.tool_calls import written
 from shared.rules.completion import FREE, Bounds
 from shared.rules.confidence import read_answer
+from shared.rules.control_tokens import as_said
+from shared.rules.reasoning import thought_apart
 
 # Of calls the engine has taken out of the text: names and values tell how sure the model was.
 CALLS = Bounds(hopes_for_json=True)
@@ -31,6 +33,8 @@ class Completion:
     tokens: Sequence[JsonObject] = field(default=(), repr=False, compare=False)
     # Further answers to the same question.
     others: tuple[Completion, ...] = ()
+    # What the model thought before it answered, where it did.
+    thought: str | None = None
 
 
 def as_completion(body: JsonObject, latency_ms: float, bounds: Bounds = FREE) -> Completion:
@@ -45,7 +49,8 @@ def as_completion(body: JsonObject, latency_ms: float, bounds: Bounds = FREE) ->
     )
 
 
-def of_choice(choice: JsonObject, latency_ms: float, bounds: Bounds) -> Completion:
+def of_choice(answered: JsonObject, latency_ms: float, bounds: Bounds) -> Completion:
+    choice, thought = thought_apart(answered)
     message, logprobs = choice["message"], choice["logprobs"]
     said = message["content"]
     # Missing is not zero: without either nothing can be said of the answer.
@@ -59,12 +64,13 @@ def of_choice(choice: JsonObject, latency_ms: float, bounds: Bounds) -> Completi
     )
     return Completion(
         # PostgreSQL holds no NUL. What an app sends is refused for it; a model cannot be told.
-        answer=said.replace("\0", "\ufffd"),
+        answer=as_said(said).replace("\0", "\ufffd"),
         confidence=reading.confidence,
         logprob=reading.logprob,
         latency_ms=latency_ms,
         finish_reason="stop" if finish_reason == "tool_calls" else finish_reason,
         tokens=logprobs.get("content") or (),
+        thought=thought.replace("\0", "\ufffd") if thought else None,
     )
 
 

@@ -48,6 +48,7 @@ class Form:
                 choices=step.choices,
                 json_schema=step.json_schema,
                 hopes_for_json=step.hopes_for_json,
+                template_arguments=step.template_arguments,
             )
             for step in self.steps
         )
@@ -77,8 +78,16 @@ def form_of(spec: RouteSpec) -> Form:
     ):
         steps = (OBJECT, HOPE)
     else:
+        return freely(spec)
+    told = spec.template_arguments
+    return Form(tuple(replace(step, template_arguments=told) for step in steps), _digest(steps[0]))
+
+
+def freely(spec: RouteSpec) -> Form:
+    """Return the form of answers that are held to nothing, rendered as all others of the route."""
+    if not spec.template_arguments:
         return ANYTHING
-    return Form(steps, _digest(steps[0]))
+    return Form((Bounds(template_arguments=spec.template_arguments),), "")
 
 
 def takes_objects(schema: JsonObject) -> bool:
@@ -185,6 +194,8 @@ def population(spec: RouteSpec, adapter_id: str | None, engine: str, step: int) 
             spec.guarantee,
             engine,
             step,
+            # Alone where there are none, as in calibrations from before routes had them.
+            *([spec.template_arguments] if spec.template_arguments else []),
         ]
     )
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
+import re
 from pathlib import Path
 from typing import cast
-from unittest.mock import patch
 
 from jinja2 import TemplateError
 
-from schemas.base import Message
+from schemas.base import JsonObject, Message
 from services.trainer.rendering import Tokenizer, render_all
 from shared.errors import JobFailed
 from tests.factories import spec
@@ -30,24 +30,30 @@ def row(family: Family) -> str:
 
 
 def verdict_on(family: Family) -> tuple[str, str]:
-    """Return whether rows can be trained on, and what is learned or why not."""
+    """Return whether rows can be trained on, and what is learned or why not; where a route must
+    tell the template something, what that is.
+    """
+    try:
+        return "works", f"`{learned_by(family)}`"
+    except (JobFailed, TemplateError) as refused:
+        words = " ".join(str(refused).split())
+    if not (told := arguments_of(words)):
+        return "refused", words
+    learned = f"`{learned_by(family, told)}`"
+    return "works, told", f"{learned} with the route's template_arguments to `{json.dumps(told)}`"
+
+
+def learned_by(family: Family, told: JsonObject | None = None) -> str:
+    """Return what an adapter learns to say, as text. Raises what a training refuses."""
     tokenizer = family.tokenizer()
     ends = tokenizer.convert_tokens_to_ids(list(family.ends))
+    route = spec().model_copy(update={"template_arguments": told or {}})
     taken = cast(Tokenizer, tokenizer)
-    try:
-        [rendered] = render_all(taken, spec(), [(TURN, ANSWER)], ends, 0.05).rows
-    except (JobFailed, TemplateError) as refused:
-        return "refused", " ".join(str(refused).split())
-    dated = prompt_on(family, 2024) != prompt_on(family, 2031)
-    return "works, dated" if dated else "works", f"`{tokenizer.decode(rendered.answer)}`"
+    [rendered] = render_all(taken, route, [(TURN, ANSWER)], ends, 0.05).rows
+    return str(tokenizer.decode(rendered.answer)).replace("\n", "\\n")
 
 
-def prompt_on(family: Family, year: int) -> list[int]:
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: object = None) -> datetime:
-            return datetime(year, 1, 1)  # noqa: DTZ001
-
-    with patch("transformers.utils.chat_template_utils.datetime", Clock):
-        taken = cast(Tokenizer, family.tokenizer())
-        return render_all(taken, spec(), [(TURN, ANSWER)], (), 0.05).rows[0].prompt
+def arguments_of(words: str) -> JsonObject | None:
+    """Return the arguments that a refusal recommends."""
+    found = re.search(r"template_arguments to `?(\{.*?\})", words)
+    return cast(JsonObject, json.loads(found[1])) if found else None

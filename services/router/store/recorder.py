@@ -125,11 +125,12 @@ class Recorder:
                     attempt,
                     answer=redact_answer(attempt.answer),
                     alternatives=tuple(map(redact_answer, attempt.alternatives)),
+                    thought=redact(attempt.thought),
                 )
                 for attempt in inference.attempts
             ),
         )
-        others = [text for one in redacted.attempts for text in (one.answer, *one.alternatives)]
+        others = [text for one in redacted.attempts for text in texts_of(one)]
         if redacted.tools:
             others.append(to_json(redacted.tools).decode())
         if fits_in_event(redacted.messages, redacted.answer, others):
@@ -186,7 +187,10 @@ def without_long_answer(attempt: Attempt) -> Attempt:
 
     The monitors compare what a champion said, also where the app got another answer.
     """
-    texts = (attempt.answer, *attempt.alternatives)
-    if sum(map(len, texts)) <= SHORT_CHARACTERS:
+    if sum(map(len, texts_of(attempt))) <= SHORT_CHARACTERS:
         return attempt
-    return attempt.model_copy(update={"answer": "", "alternatives": ()})
+    return attempt.model_copy(update={"answer": "", "alternatives": (), "thought": ""})
+
+
+def texts_of(attempt: Attempt) -> tuple[str, ...]:
+    return (attempt.answer, *attempt.alternatives, attempt.thought)

@@ -14,6 +14,7 @@ from services.router.sent_route import SPEC_BYTES, SentRoute
 from tests import factories
 
 GOOD: dict[str, Any] = factories.spec().model_dump(mode="json")
+BARE = {name: value for name, value in GOOD.items() if name != "template_arguments"}
 
 
 @pytest.mark.parametrize(
@@ -105,3 +106,32 @@ def test_a_route_that_was_stored_without_bounds_is_still_read() -> None:
         )
     )
     assert RouteChanged.model_validate_json(event.model_dump_json()) == event
+
+
+def test_a_new_route_tells_the_template_what_the_base_model_needs_and_an_old_one_what_it_told() -> (
+    None
+):
+    needed = {"enable_thinking": False}
+    plain = SentRoute.model_validate(BARE)
+    assert plain.spec(None, needed).template_arguments == needed
+    assert plain.spec(plain.spec(None), needed).template_arguments == {}
+    chosen = SentRoute.model_validate(GOOD | {"template_arguments": {}})
+    assert chosen.spec(None, needed).template_arguments == {}
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"messages": "x"},
+        {"tokenize": True},
+        {"strftime_now": "x"},
+        {"a b": 1},
+        {"date_string": "x" * 1001},
+        {f"a{n}": 1 for n in range(21)},
+        {"thinking": None},
+        {"thinking": {"budget": 1}},
+    ],
+)
+def test_what_a_template_cannot_be_told_is_refused(told: dict) -> None:
+    with pytest.raises(ValidationError, match="template_arguments"):
+        SentRoute.model_validate(GOOD | {"template_arguments": told})

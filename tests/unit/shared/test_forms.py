@@ -22,8 +22,10 @@ from shared.rules import (
     VllmError,
     VllmFailed,
     form_of,
+    freely,
     population,
 )
+from shared.rules.completion import completion_request
 from shared.rules.forms import HOPE, OBJECT
 from tests import factories
 
@@ -223,3 +225,25 @@ def test_engine_and_step_are_part_of_it_and_what_changes_no_answer_is_not() -> N
     assert population(same, ADAPTER, "0.32.0", 0) == now
     read_back = RouteSpec.model_validate_json(spec(output_schema=SCHEMA).model_dump_json())
     assert population(read_back, None, "", 0) == population(spec(output_schema=SCHEMA), None, "", 0)
+
+
+THINKS = {"enable_thinking": False}
+
+
+@pytest.mark.parametrize(
+    "route",
+    [spec(), spec(**EXTRACTION, output_schema=SCHEMA), spec(task="conversation", labels=())],
+)
+def test_every_step_of_a_form_tells_the_template_what_the_route_says(route: RouteSpec) -> None:
+    told = route.model_copy(update={"template_arguments": THINKS})
+    for form in (form_of(told), form_of(told).within(Bounds(stop=("x",))), freely(told)):
+        assert all(step.template_arguments == THINKS for step in form.steps)
+        sent = completion_request("base", [], 16, form.steps[0])
+        assert sent["chat_template_kwargs"] == THINKS
+    assert "chat_template_kwargs" not in completion_request("base", [], 16, form_of(route).steps[0])
+
+
+def test_a_calibration_holds_for_what_the_template_was_told() -> None:
+    told = spec(template_arguments=THINKS)
+    assert population(told, "a", "e", 0) != population(spec(), "a", "e", 0)
+    assert population(told, "a", "e", 0) == population(spec(template_arguments=THINKS), "a", "e", 0)

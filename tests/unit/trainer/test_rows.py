@@ -10,14 +10,16 @@ from jinja2 import TemplateError
 from schemas.base import Message, ToolCall
 from schemas.route import RouteSpec
 from services.trainer.packing import common_prefix, lay_out
-from services.trainer.rendering import (
-    IGNORED,
+from services.trainer.refusals import (
     AnswersCut,
     AnswerWrapped,
     PromptNotKept,
     RowsUnusable,
-    TokenizedRow,
     TooManyTooLong,
+)
+from services.trainer.rendering import (
+    IGNORED,
+    TokenizedRow,
     check_uncut,
     fitting,
     render,
