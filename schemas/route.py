@@ -73,7 +73,10 @@ class RetrainRule(Value):
     model_config = ConfigDict(extra="forbid", frozen=True)
     min_new_verdicts: int = Field(default=200, ge=1)
     min_new_after_drift: int = Field(default=100, ge=1)
-    recipe: str = "tiny-cpu"
+    recipe: str = Field(
+        default="auto",
+        description="how to train: auto takes the recipe that fits the base model and the hardware",
+    )
     balance: BalanceRule = BalanceRule()
     cooldown_hours: float = Field(
         default=0, ge=0, description="after a dataset, before the rule builds the next"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
+from dataclasses import replace
 
 from rich.console import Console
 
 from infra.cli.offer import offer_kafka
+from infra.local.base_model import template_arguments_of
 from infra.local.logs import LogStream
-from infra.local.plan import LocalConfig
+from infra.local.plan import LocalConfig, base_model_of
 from infra.local.supervisor import Supervisor
 
 # A first start may compile or download; what dies is noticed much earlier.
@@ -20,7 +23,18 @@ READY_SECONDS = 600
 def run_in_foreground(config: LocalConfig, quiet: bool) -> None:
     console = Console()
     offer_kafka(config.home, config.environment, console)
+    if config.base_model:
+        config = looked_at(config, console)
     asyncio.run(serve(config, console, quiet))
+
+
+def looked_at(config: LocalConfig, console: Console) -> LocalConfig:
+    """Return what to start, once the base model is known to be one that can be trained."""
+    with console.status("looking at the base model"):
+        told = template_arguments_of(base_model_of(config))
+    if told:
+        console.print(f"new routes tell its chat template {json.dumps(told)}", style="dim")
+    return replace(config, template_arguments=told)
 
 
 async def serve(config: LocalConfig, console: Console, quiet: bool) -> None:

@@ -15,6 +15,8 @@ from schemas.base import JsonObject
 from schemas.route import RouteSpec
 
 NAME = "acme/your-data"
+# For the model that the demo brings along.
+RECIPE = "tiny-cpu"
 # What must be left of the engine's tokens for a message, beside prompt and answer.
 LEAST_FOR_MESSAGE = 100
 # The chat template's own tokens.
@@ -92,6 +94,7 @@ def made(particular: JsonObject, plan: Plan) -> RouteSpec:
                 "name": NAME,
                 "review": {"rate": 0.2, "audit_rate": plan.audit_rate, "unsure_rate": 1.0},
                 "retrain": {
+                    "recipe": RECIPE,
                     "min_new_verdicts": plan.verdicts,
                     "min_new_after_drift": plan.verdicts_after_drift,
                 },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import socket
 import sys
@@ -45,6 +46,8 @@ class LocalConfig:
     base_model: str | None = None
     engine: str | None = None
     only: frozenset[str] = frozenset()
+    # What new routes tell the base model's chat template.
+    template_arguments: Mapping[str, object] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     def wants(self, part: str) -> bool:
@@ -98,6 +101,7 @@ def make_plan(config: LocalConfig, home: Home) -> Plan:
             base_model_of(config),
             broker.kind,
             config.environment.get("CAPTURE_SOURCES"),
+            config.template_arguments,
         )
         services.append(service_part(name, urls[name], ports[name], environment | own))
     return Plan((broker, *served, *services), {**urls, "broker": broker.url}, databases)
@@ -128,6 +132,7 @@ def service_environment(
     base_model: str,
     event_log: str,
     sources: str | None = None,
+    template_arguments: Mapping[str, object] | None = None,
 ) -> dict[str, str]:
     """Return what the service is told; a test compares the names with its settings."""
     common = {
@@ -150,6 +155,11 @@ def service_environment(
         "router": {
             "ROUTER_VLLM_URL": urls["vllm-serving"],
             "ROUTER_ADAPTER_CACHE": str(home.path / "serving"),
+            **(
+                {"ROUTER_TEMPLATE_ARGUMENTS": json.dumps(template_arguments)}
+                if template_arguments
+                else {}
+            ),
         },
         "evaluator": {
             "EVALUATOR_VLLM_URL": urls["vllm-evaluation"],

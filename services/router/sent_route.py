@@ -65,7 +65,7 @@ class SentRetrain(RetrainRule):
     balance: SentBalance = SentBalance()
     min_new_verdicts: Count = Field(default=200, ge=1)
     min_new_after_drift: Count = Field(default=100, ge=1)
-    recipe: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")] = "tiny-cpu"
+    recipe: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[\w.-]+$")] = "auto"
     cooldown_hours: Annotated[float, Field(ge=0, le=8760)] = 0
     most_a_week: Annotated[int, Field(ge=1, le=1000)] | None = None
 

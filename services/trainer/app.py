@@ -69,7 +69,10 @@ def build(
         db=db,
         outbox=outbox,
         parts=Parts(jobs, adapters, training),
-        workers=[partial(work, jobs, JOB, training.run, training.failed, training.tidy, limit)],
+        workers=[
+            training.look,
+            partial(work, jobs, JOB, training.run, training.failed, training.tidy, limit),
+        ],
         sender=sender,
         migrations=Path(__file__).with_name("migrations"),
     )

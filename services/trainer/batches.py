@@ -10,21 +10,13 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 from trl.trainer.sft_trainer import SFTTrainer
 
+from services.trainer.base_facts import LayerMissing
 from services.trainer.lean import Batch, Collator, Trunk
 from services.trainer.packing import common_prefix, lay_out
 from services.trainer.recipe import TrainingRecipe
 from services.trainer.rendering import IGNORED, LabelledRow, TokenizedRow
-from shared.errors import JobFailed
 
 Loss = torch.Tensor | tuple[torch.Tensor, Batch]
-
-
-class LayerMissing(JobFailed):
-    def __init__(self, first: int, layers: int) -> None:
-        super().__init__(
-            f"the recipe adapts layers from {first} on, but the base model has only {layers}: lower"
-            " first_layer"
-        )
 
 
 class SharedPrefixTrainer(SFTTrainer):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 from peft import LoraConfig
 from transformers import PreTrainedModel
-from transformers.pytorch_utils import Conv1D
 from trl.trainer.sft_config import SFTConfig
 
+from services.trainer.base_facts import ModulesMissing
+from services.trainer.layers import linear_layers
 from services.trainer.lean import LeanLinear
 from services.trainer.order import TrainingOrder
 from services.trainer.recipe import TrainingRecipe
-from shared.errors import JobFailed
 
 # In the words of transformers.
 SCHEDULES = {
@@ -22,15 +20,6 @@ SCHEDULES = {
     "constant": "constant_with_warmup",
     "rounds": "cosine_with_restarts",
 }
-
-
-class ModulesMissing(JobFailed):
-    def __init__(self, missing: Iterable[str], there: Iterable[str]) -> None:
-        super().__init__(
-            f"the base model has no layers called {', '.join(sorted(missing))}, which the recipe"
-            f" adapts; it has {', '.join(sorted(there))}: name those in target_modules, or say"
-            " all-linear"
-        )
 
 
 def lora_config(recipe: TrainingRecipe, model: PreTrainedModel, *, shortcuts: bool) -> LoraConfig:
@@ -58,15 +47,6 @@ def lora_config(recipe: TrainingRecipe, model: PreTrainedModel, *, shortcuts: bo
     return config
 
 
-def linear_layers(model: PreTrainedModel) -> set[str]:
-    """Return what the linear layers of a model are called; GPT-2 has its own kind of them."""
-    return {
-        name.rpartition(".")[2]
-        for name, module in model.named_modules()
-        if isinstance(module, (torch.nn.Linear, Conv1D))
-    }
-
-
 def training_arguments(order: TrainingOrder, *, validates: bool, shortcuts: bool) -> SFTConfig:
     """Return how the steps are made; `validates` says that there are validation rows."""
     recipe = order.recipe
@@ -80,7 +60,7 @@ def training_arguments(order: TrainingOrder, *, validates: bool, shortcuts: bool
         per_device_train_batch_size=recipe.batch_size,
         per_device_eval_batch_size=recipe.batch_size,
         gradient_accumulation_steps=recipe.accumulation,
-        learning_rate=recipe.learning_rate,
+        learning_rate=order.learning_rate,
         # A share of all steps.
         warmup_steps=recipe.warmup_share / recipe.rounds,
         lr_scheduler_type=SCHEDULES[recipe.schedule if recipe.rounds == 1 else "rounds"],

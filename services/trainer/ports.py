@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from services.trainer.base_facts import BaseFacts
 from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
 
 
@@ -19,6 +20,13 @@ class Progress(Protocol):
 
 class Executor(Protocol):
     """Runs trainings: in a child process here, as a Kubernetes Job or on Ray elsewhere."""
+
+    async def look(self, base_model: str) -> BaseFacts:
+        """Return what is known of a base model and of where it would be trained.
+
+        Raises JobFailed where there is no such model, or nothing can be trained on it.
+        """
+        ...
 
     async def train(self, order: TrainingOrder, progress: Progress) -> TrainingResult:
         """Train, leave the adapter in the order's output folder, and report on the way.

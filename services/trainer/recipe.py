@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -38,7 +38,9 @@ class TrainingRecipe(BaseModel):
             " every epoch"
         ),
     )
-    learning_rate: float = Field(2e-4, gt=0)
+    learning_rate: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
+        2e-4, description="auto: by the width of the base model and the number of rows (rates.py)"
+    )
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup_share: float = Field(0.05, ge=0, lt=1)
     epochs: int = Field(3, ge=1)
@@ -70,7 +72,9 @@ class TrainingRecipe(BaseModel):
         ),
     )
     keep: Literal["best", "last"] = Field(
-        "best", description="best: the epoch with the lowest validation loss"
+        "best",
+        description="best: the epoch with the lowest validation loss, where at least 100 rows"
+        " tell; else the last",
     )
     seed: int = 7
     threads: int | None = Field(None, ge=1, description="CPU threads; all of them by default")

@@ -39,21 +39,14 @@ from services.trainer.order import TrainingOrder, TrainingResult
 from services.trainer.processes import is_main_process
 from services.trainer.proof import without_short_cuts_because
 from services.trainer.recipe import TrainingRecipe
-from services.trainer.rendering import NoChatTemplate, TokenizedRow
+from services.trainer.refusals import BaseModelMissing, NoChatTemplate
+from services.trainer.rendering import TokenizedRow
 from services.trainer.rounds import Rounds
 from services.trainer.rows import TrainingRows, prepare
 from services.trainer.saving import save
 from services.trainer.tracking import Tracking
 from shared.child import confess, die_with_parent, say
 from shared.errors import JobFailed
-
-
-class BaseModelMissing(JobFailed):
-    def __init__(self, name: str, cause: Exception) -> None:
-        super().__init__(
-            f"the base model '{name}' could not be loaded: {cause}. Set TRAINER_BASE_MODEL to a"
-            " folder that has it, or allow the hub"
-        )
 
 
 class OutOfMemory(JobFailed):
@@ -92,6 +85,7 @@ def run(order: TrainingOrder) -> TrainingResult:
     try:
         tokenizer, model = load(order)
         rows = prepare(order, tokenizer)
+        order = order.settled(model.config.hidden_size, len(rows.training), len(rows.validation))
         trainer, result = train(order, model, tokenizer, rows, tracking)
         return save(order, trainer, result, tracking) if trainer.is_world_process_zero() else result
     except Exception as error:

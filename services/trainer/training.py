@@ -14,12 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.base import AdapterRef, BlobRef
 from schemas.events import AdapterTrained, DatasetBuilt, TrainingProgressed
+from services.trainer.base_facts import BaseFacts, ChosenRecipe, recipe_for
 from services.trainer.checkpoints import CHECKPOINTS, hand_over, inherit
 from services.trainer.order import JOB, TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Executor
-from services.trainer.recipe import load_recipe
+from services.trainer.recipe import TrainingRecipe
 from services.trainer.store import Adapters
-from shared.errors import JobFailed
+from shared.errors import JobFailed, RatchetError
 from shared.events import Outbox
 from shared.jobs import Job, JobStore, TurnOver
 from shared.rules import AdapterFolderRefused, examine_new_adapter
@@ -66,6 +67,8 @@ class Training:
     turn_seconds: float
     # The engine refuses adapters of a larger one: hours later, when they are trained.
     max_rank: int
+    # Known from the first look on.
+    base_facts: BaseFacts | None = None
 
     async def on_dataset_built(self, tx: AsyncConnection, event: DatasetBuilt) -> None:
         await self.jobs.add(tx, JOB, event.event_id, event.model_dump(mode="json"))
@@ -73,10 +76,11 @@ class Training:
     async def run(self, job: Job) -> None:
         event = DatasetBuilt.model_validate(job.payload)
         started = time.monotonic()
-        order = await self._order(job, event)
+        chosen = await self._recipe(event)
+        order = await self._order(job, event, chosen.recipe)
         try:
             progress = Reporter(self, job, event)
-            await progress.say(TrainingProgress(detail="loading the model"))
+            await progress.say(TrainingProgress(detail=chosen.because or "loading the model"))
             result = await self.executor.train(order, progress)
             await asyncio.to_thread(check_adapter, order.output, order.recipe.rank)
             blob = await asyncio.to_thread(self.blobs.put_folder, order.output, "adapters")
@@ -110,10 +114,33 @@ class Training:
         state: JobState = "queued" if retry else "failed"
         await self.outbox.add(tx, progressed(job, event, progress, state))
 
-    async def _order(self, job: Job, event: DatasetBuilt) -> TrainingOrder:
-        recipe = load_recipe(self.recipes_dir, event.recipe)
-        if recipe.rank > self.max_rank:
-            raise RankNotServed(recipe.name, recipe.rank, self.max_rank)
+    async def look(self) -> None:
+        """Look at the base model while nobody waits for it, and say what cannot be trained."""
+        try:
+            facts = await self._facts()
+        except RatchetError as error:
+            log("training").error("no training of this base model can succeed", why=str(error))
+            return
+        told = facts.template_arguments
+        log("training").info("base model", size=facts.size, gpus=len(facts.gpus), template=told)
+
+    async def _facts(self) -> BaseFacts:
+        if self.base_facts is None:
+            self.base_facts = await self.executor.look(self.base_model)
+        if self.base_facts.refused:
+            raise JobFailed(self.base_facts.refused)
+        return self.base_facts
+
+    async def _recipe(self, event: DatasetBuilt) -> ChosenRecipe:
+        """Return the recipe to train by, checked before anything is loaded. Raises JobFailed."""
+        chosen = recipe_for(self.recipes_dir, event.recipe, await self._facts())
+        if chosen.recipe.rank > self.max_rank:
+            raise RankNotServed(chosen.recipe.name, chosen.recipe.rank, self.max_rank)
+        if chosen.because:
+            log("training").info("recipe", dataset_id=event.dataset_id, why=chosen.because)
+        return chosen
+
+    async def _order(self, job: Job, event: DatasetBuilt, recipe: TrainingRecipe) -> TrainingOrder:
         folder = (self.work_dir / job.run_name).absolute()
         dataset = await asyncio.to_thread(self.blobs.get_folder, event.blob, folder / "dataset")
         # An attempt writes where no other one does, so that a worker which was taken for dead
@@ -153,7 +180,7 @@ class Training:
             dataset_id=event.dataset_id,
             dataset=event.blob,
             base_model=result.base_model,
-            recipe=event.recipe,
+            recipe=order.recipe.name,
             recipe_sha256=order.recipe.sha256,
             rank=order.recipe.rank,
             train_loss=result.train_loss,

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.base import BlobRef
+from services.trainer.base_facts import BaseFacts
 from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Progress
 from shared.storage.blobs import BlobStore
-from tests.unit.trainer.worlds import result_of, write_adapter
+from tests.unit.trainer.worlds import FACTS, result_of, write_adapter
 
 STEPS = 4
 
@@ -22,6 +23,9 @@ class QuickExecutor:
     """
 
     seconds: float
+
+    async def look(self, base_model: str) -> BaseFacts:
+        return FACTS
 
     async def train(self, order: TrainingOrder, progress: Progress) -> TrainingResult:
         done = order.checkpoints / "steps"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from schemas.base import JsonObject
+from services.trainer.base_facts import BaseFacts
 from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Progress
 from services.trainer.recipe import TrainingRecipe
@@ -12,6 +13,9 @@ from shared.child import run_child
 from shared.errors import JobFailed
 
 MODULE = "services.trainer.train"
+LOOK = "services.trainer.look"
+# A hub that is slow to give a configuration.
+LOOK_SECONDS = 300.0
 # It speaks every five steps; loading 8 B parameters from a slow disk takes minutes.
 SILENCE_SECONDS = 3600.0
 ENVIRONMENT = {
@@ -31,6 +35,18 @@ ENVIRONMENT = {
 
 class ChildExecutor:
     """Trains in a child process on this machine."""
+
+    async def look(self, base_model: str) -> BaseFacts:
+        found: list[BaseFacts] = []
+
+        async def hear(message: JsonObject) -> None:
+            if "refused" in message:
+                raise JobFailed(message["refused"])
+            found.append(BaseFacts.model_validate(message["facts"]))
+
+        argv = [sys.executable, "-m", LOOK, "--base-model", base_model]
+        await run_child(argv, hear, ENVIRONMENT, LOOK_SECONDS)
+        return found[0]
 
     async def train(self, order: TrainingOrder, progress: Progress) -> TrainingResult:
         order.output.mkdir(parents=True, exist_ok=True)

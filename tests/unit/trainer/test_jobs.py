@@ -25,6 +25,7 @@ from shared.jobs.worker import MAX_ATTEMPTS, Job, LeaseLost, run_leased, work_on
 from shared.storage.blobs import BlobStore
 from tests import factories
 from tests.unit.trainer.worlds import (
+    FACTS,
     Fake,
     dataset_event,
     raises,
@@ -196,6 +197,38 @@ async def test_an_unknown_recipe_fails_with_the_known_ones(world: World, tmp_pat
     await world.told(dataset_event(tmp_path, recipe="no-such"))
     await world.attempt(succeeds)
     assert "tiny-cpu" in (await world.jobs.all())[0].error
+
+
+@pytest.mark.parametrize(
+    ("facts", "sentence"),
+    [
+        ({"refused": "the chat template puts '<think>' before"}, "<think>"),
+        ({"linear": ("c_attn", "c_proj")}, "no layers called"),
+        ({"layers": 12}, "lower first_layer"),
+        ({"context": 256}, "attends to 256"),
+    ],
+)
+async def test_what_the_base_model_cannot_do_ends_the_first_attempt_before_it_begins(
+    world: World, tmp_path: Path, facts: dict, sentence: str
+) -> None:
+    world.training.base_facts = FACTS.model_copy(update=facts)
+    await world.told(dataset_event(tmp_path))
+    await world.attempt(succeeds)
+    [job] = await world.jobs.all()
+    assert (job.state, world.fake.orders) == ("failed", [])
+    assert sentence in job.error
+
+
+async def test_a_route_that_names_no_recipe_gets_the_one_that_fits_and_is_told_why(
+    world: World, tmp_path: Path
+) -> None:
+    await world.told(dataset_event(tmp_path, recipe="auto"))
+    await world.attempt(succeeds)
+    assert world.fake.orders[0].recipe.name == "cpu"
+    [trained] = await world.published("AdapterTrained")
+    assert trained["recipe"] == "cpu"
+    said = [each["detail"] for each in await world.published("TrainingProgressed")]
+    assert "recipe cpu: 135M parameters, and no GPU" in said
 
 
 async def test_a_rank_that_is_not_served_is_refused_before_it_is_trained(

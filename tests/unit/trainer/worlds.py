@@ -11,6 +11,7 @@ from struct import pack
 
 from schemas.events import DatasetBuilt
 from services.trainer.app import Parts, build
+from services.trainer.base_facts import BaseFacts
 from services.trainer.card import model_card
 from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Progress
@@ -23,12 +24,25 @@ from tests.unit.trainer.tiny import build_dataset
 Trains = Callable[[TrainingOrder, Progress], Awaitable[TrainingResult]]
 
 
+FACTS = BaseFacts(
+    parameters=134_515_008,
+    layers=30,
+    linear=tuple(f"{name}_proj" for name in ("q", "k", "v", "o", "gate", "up", "down")),
+    context=8192,
+    memory=24 * 2**30,
+)
+
+
 class Fake:
     """An executor: `train` is whatever a test says happens."""
 
     def __init__(self, *attempts: Trains) -> None:
         self.attempts = list(attempts)
         self.orders = []
+        self.facts = FACTS
+
+    async def look(self, base_model: str) -> BaseFacts:
+        return self.facts
 
     async def train(self, order: TrainingOrder, progress: Progress) -> TrainingResult:
         self.orders.append(order)
