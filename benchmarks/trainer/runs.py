@@ -20,9 +20,10 @@ class Figures:
 
 def ratchet(order: TrainingOrder) -> Figures:
     from services.trainer import train as stages
+    from services.trainer.rows import prepare
 
     tokenizer, model = stages.load(order)
-    rows = stages.prepare(order, tokenizer)
+    rows = prepare(order, tokenizer)
     order.checkpoints.mkdir(exist_ok=True)
     clock = Clock(order, sum(map(len, rows.training)))
     _, result = stages.train(order, model, tokenizer, rows, None)
@@ -35,12 +36,13 @@ def stock_trl(order: TrainingOrder) -> Figures:
     from trl import SFTConfig, SFTTrainer
 
     from services.trainer import train as stages
+    from services.trainer.rows import prepare
 
     recipe = order.recipe
     tokenizer, model = stages.load(
         order.model_copy(update={"recipe": recipe.model_copy(update={"attention": "sdpa"})})
     )
-    rows = stages.prepare(order, tokenizer)
+    rows = prepare(order, tokenizer)
     clock = Clock(order, sum(map(len, rows.training)))
     config = SFTConfig(
         output_dir=str(order.checkpoints / "stock"),

@@ -1,0 +1,1 @@
+"""Whether the learning rate that the rule gives is a good one."""
