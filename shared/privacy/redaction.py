@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from shared.privacy.cards import cards_in
 from shared.privacy.emails import emails_in
@@ -32,6 +32,9 @@ _BEHIND_NUMBER = re.compile(r"\s*(?:[,}\]]|\\n|\Z)")
 _JSON = re.compile(r"\s*[\[{]")
 _NEAR = 20
 
+# What stands for a find of a text, in the text itself.
+Instead = Callable[[str, View, Find], str]
+
 
 def redact(text: str) -> str:
     """`text` with every find replaced by [EMAIL], [PHONE], [CARD], [IBAN] or [SECRET]. Redacting
@@ -40,8 +43,8 @@ def redact(text: str) -> str:
     return redact_counted(text)[0]
 
 
-def redact_counted(text: str) -> tuple[str, dict[str, int]]:
-    """Return the redacted text, and how many of each kind were replaced."""
+def redact_counted(text: str, instead: Instead | None = None) -> tuple[str, dict[str, int]]:
+    """Return the redacted text, and how many of each kind were replaced; `instead` says by what."""
     counts: dict[str, int] = {}
     for _ in range(MAX_ROUNDS):
         if not is_worth_a_look(text):
@@ -50,7 +53,7 @@ def redact_counted(text: str) -> tuple[str, dict[str, int]]:
         finds = first_of(finds_in(seen.plain))
         if not finds:
             break
-        before, text = text, replaced(text, seen, finds, counts)
+        before, text = text, replaced(text, seen, finds, counts, instead or in_place_of)
         if text == before:
             break
     return text, counts
@@ -89,25 +92,28 @@ def first_of(finds: Iterator[Find]) -> list[Find]:
     return kept
 
 
-def replaced(text: str, seen: View, finds: list[Find], counts: dict[str, int]) -> str:
-    """Return the text with the name of its kind in the place of each find."""
+def replaced(
+    text: str, seen: View, finds: list[Find], counts: dict[str, int], instead: Instead
+) -> str:
+    """Return the text with something else in the place of each find."""
     parts, at = [], 0
     for find in finds:
         start, end = seen.place(find.start, find.end)
-        instead = in_place_of(text, start, end, find.kind)
-        if instead == text[start:end]:
+        other = instead(text, seen, find)
+        if other == text[start:end]:
             continue
-        parts += [text[at:start], instead]
+        parts += [text[at:start], other]
         counts[find.kind] = counts.get(find.kind, 0) + 1
         at = end
     return "".join([*parts, text[at:]])
 
 
-def in_place_of(text: str, start: int, end: int, kind: str) -> str:
+def in_place_of(text: str, seen: View, find: Find) -> str:
     """Return what stands for a find: a number of JSON stays one, of the same length, and says
     nothing but its first digit. Otherwise an answer in JSON would be none, and nobody could approve
     it.
     """
+    start, end = seen.place(find.start, find.end)
     found = text[start:end]
     is_number = (
         found.isascii()
@@ -116,7 +122,7 @@ def in_place_of(text: str, start: int, end: int, kind: str) -> str:
         and _is_value(text[max(0, start - _NEAR) : start], in_json=_JSON.match(text) is not None)
         and _BEHIND_NUMBER.match(text, end) is not None
     )
-    return found[0] + "0" * (len(found) - 1) if is_number else f"[{kind}]"
+    return found[0] + "0" * (len(found) - 1) if is_number else f"[{find.kind}]"
 
 
 def _is_value(before: str, *, in_json: bool) -> bool:
