@@ -3,9 +3,23 @@ the environment.
 """
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# Of the services that record what apps and people write.
+SurrogateSecret = Annotated[
+    Annotated[SecretStr, Field(min_length=16)] | None,
+    BeforeValidator(lambda value: value or None),
+    Field(
+        validation_alias=AliasChoices("SURROGATE_SECRET", "surrogate_secret"),
+        description=(
+            "makes what stands for personal data on routes with `personal: surrogate`, the same for"
+            " capture, review and router; unset: they redact it"
+        ),
+    ),
+]
 
 
 class ServiceSettings(BaseSettings):

@@ -28,6 +28,8 @@ POSTGRES_PASSWORD=
 # never change it afterwards: it seeds which answers are audited
 REVIEW_SALT=
 REVIEW_SESSION_SECRET=
+# for routes with `personal: surrogate`: makes what stands for personal data (docs/privacy.md)
+#SURROGATE_SECRET=
 
 # the folder of keys.json on the host; its owner writes it with:
 # docker compose run --rm --no-deps ratchet keys create ...

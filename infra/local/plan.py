@@ -132,7 +132,7 @@ def service_environment(
     base_model: str,
     event_log: str,
     sources: str | None = None,
-    template_arguments: Mapping[str, object] | None = None,
+    told: Mapping[str, object] | None = None,
 ) -> dict[str, str]:
     """Return what the service is told; a test compares the names with its settings."""
     common = {
@@ -145,21 +145,20 @@ def service_environment(
         "HOST": HOST,
         "PORT": str(port),
     }
+    surrogates = {"SURROGATE_SECRET": home.secret("surrogates")}
     own = {
         # Wherever its process is started.
-        "capture": {"CAPTURE_SOURCES": str(Path(sources).expanduser().absolute())}
-        if sources
-        else {},
+        "capture": {
+            **({"CAPTURE_SOURCES": str(Path(sources).expanduser().absolute())} if sources else {}),
+            **surrogates,
+        },
         # Who knows the salt can tell which answers are audited.
-        "review": {"REVIEW_SALT": home.secret("review-salt")},
+        "review": {"REVIEW_SALT": home.secret("review-salt"), **surrogates},
         "router": {
             "ROUTER_VLLM_URL": urls["vllm-serving"],
             "ROUTER_ADAPTER_CACHE": str(home.path / "serving"),
-            **(
-                {"ROUTER_TEMPLATE_ARGUMENTS": json.dumps(template_arguments)}
-                if template_arguments
-                else {}
-            ),
+            **({"ROUTER_TEMPLATE_ARGUMENTS": json.dumps(told)} if told else {}),
+            **surrogates,
         },
         "evaluator": {
             "EVALUATOR_VLLM_URL": urls["vllm-evaluation"],

@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import ServiceSettings
+from shared.settings import ServiceSettings, SurrogateSecret
 
 
 class Settings(ServiceSettings):
@@ -25,3 +25,4 @@ class Settings(ServiceSettings):
             " ('ratchet capture map' shows what one makes of them)"
         ),
     )
+    surrogate_secret: SurrogateSecret = None

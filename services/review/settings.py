@@ -3,7 +3,7 @@
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import ServiceSettings
+from shared.settings import ServiceSettings, SurrogateSecret
 
 
 class Settings(ServiceSettings):
@@ -36,3 +36,4 @@ class Settings(ServiceSettings):
         gt=0,
         description="how long an answer nobody was asked to review waits for late feedback",
     )
+    surrogate_secret: SurrogateSecret = None

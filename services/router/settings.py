@@ -5,7 +5,7 @@ from pathlib import Path
 from pydantic import AliasChoices, Field
 from pydantic_settings import SettingsConfigDict
 
-from shared.settings import ServiceSettings
+from shared.settings import ServiceSettings, SurrogateSecret
 
 
 class Settings(ServiceSettings):
@@ -62,3 +62,4 @@ class Settings(ServiceSettings):
     )
     max_messages: int = Field(200, ge=1)
     max_characters: int = Field(400_000, ge=1, description="of all messages together")
+    surrogate_secret: SurrogateSecret = None

@@ -65,6 +65,20 @@ def test_every_service_is_given_settings_it_knows_and_all_it_needs(
     assert (made.host, made.port, made.kafka_bootstrap_servers) == ("0.0.0.0", 8000, "kafka:9092")
 
 
+def test_one_secret_makes_surrogates_and_only_who_records_texts_has_it() -> None:
+    services = compose(
+        BASE_MODEL="org/model",
+        POSTGRES_PASSWORD="pw",  # pragma: allowlist secret
+        REVIEW_SALT="salt",
+        REVIEW_SESSION_SECRET="secret",  # pragma: allowlist secret
+        SURROGATE_SECRET="one-for-three-of-them",  # pragma: allowlist secret
+    )["services"]
+    secrets = {name: services[name]["environment"].get("SURROGATE_SECRET") for name in SERVICES}
+    having = {name for name, secret in secrets.items() if secret == "one-for-three-of-them"}
+    assert having == {"capture", "review", "router"}
+    assert {secret for name, secret in secrets.items() if name not in having} == {None}
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_service_is_built_from_its_own_extra_and_runs_without_privileges(
     service: str, stack: dict

@@ -94,6 +94,16 @@ def test_each_service_has_its_own_database_and_port(tmp_path: Path) -> None:
     )
 
 
+def test_one_secret_makes_surrogates_and_only_who_records_texts_has_it(tmp_path: Path) -> None:
+    first, again = (
+        {part.name: part.env.get("SURROGATE_SECRET") for part in plan(tmp_path).parts}
+        for _ in range(2)
+    )
+    having = {name for name, secret in first.items() if secret}
+    assert having == {"capture", "review", "router"} and first == again
+    assert len({first[name] for name in having}) == 1
+
+
 def test_a_part_nobody_knows_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(PartUnknown, match=r"rooter.*choose from"):
         plan(tmp_path, only=frozenset({"rooter"}))
