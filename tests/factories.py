@@ -27,6 +27,7 @@ from schemas.route import RouteSpec
 from shared.rules import population
 
 ROUTE = "acme/support-triage"
+SURROGATE_SECRET = "made-up-for-tests-and-nothing-else"  # pragma: allowlist secret
 USER = (Message(role="user", content="Where is my parcel? It was due on Monday."),)
 COMMON: dict[str, Any] = {"tenant": "acme", "route": ROUTE}
 

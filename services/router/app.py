@@ -27,6 +27,7 @@ from services.router.passing import Passing
 from services.router.probation import Probation
 from services.router.reconcile import Reconciler
 from services.router.recordings import Recordings
+from services.router.redacting import Redacting
 from services.router.repeats import Repeats
 from services.router.rollout import CanaryRule
 from services.router.routes_api import RoutesApi, routes_api
@@ -46,7 +47,7 @@ from services.router.turns import Turns
 from services.router.upstream import Upstream
 from services.router.upstream_settings import upstreams_in
 from shared.events import Outbox, Sender
-from shared.privacy import redact
+from shared.privacy import Personal
 from shared.service import Service
 from shared.storage import BlobStore, Database
 
@@ -74,13 +75,14 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     at_once = -(-settings.vllm_at_once // settings.workers)
     upstream = Upstream(settings.vllm_url, settings.vllm_timeout, at_once)
     kept = RepeatStore(routes.tables.repeats, routes.tables.decisions)
-    recorder = Recorder(db, outbox, routes.tables.decisions, kept, blobs, redact)
+    redacting = Redacting(table, Personal(settings.surrogate_secret)).of
+    recorder = Recorder(db, outbox, routes.tables.decisions, kept, blobs, redacting)
     repeats = Repeats(db, kept)
     turns = Turns(at_once, settings.vllm_waiting, settings.vllm_timeout)
     breakers = Breakers()
     chain = Chain(fleet, upstream, breakers, settings.base_model, settings.vllm_timeout)
     beside = ShadowStore(db, routes.tables)
-    gateway = Gateway(table, chain, recorder, turns, Shadows(chain, turns, beside, redact))
+    gateway = Gateway(table, chain, recorder, turns, Shadows(chain, turns, beside, redacting))
     rule = CanaryRule(settings.canary_share, settings.canary_requests, settings.canary_seconds)
     handlers = RouteHandlers(routes, beside, rule)
     trials = Trials(routes.tables)

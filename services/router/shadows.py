@@ -23,7 +23,8 @@ from services.router.tries import Try
 from services.router.turns import Turns
 from shared.describing import describe
 from shared.errors import RatchetError
-from shared.rules import FREE
+from shared.privacy import Redact
+from shared.rules import FREE, cleaned
 from shared.telemetry import log
 
 # In flight in a process; more are left out.
@@ -63,7 +64,8 @@ class Shadows:
     chain: Chain
     turns: Turns
     store: ShadowStore
-    redact: Callable[[str], str]
+    # By route and inference.
+    redacting: Callable[[str, str], Redact]
     _asking: set[asyncio.Task[None]] = field(default_factory=set)
 
     def ask(self, course: Course, inference_id: str) -> None:
@@ -102,30 +104,32 @@ class Shadows:
             )
             pair = {True: (asked, other.adapter_id), False: (given, course.pick.adapter_id)}
             new, old = pair[other.is_new], pair[not other.is_new]
+            redact = self.redacting(spec.name, inference_id)
+            # What the question says of a number holds in the answer.
+            cleaned(course.question.messages, redact)
             shadow = Shadow(
                 inference_id=inference_id,
                 route=spec.name,
                 new=new[1] or "",
                 old=old[1],
-                new_answer=self._digest(new[0], spec),
-                old_answer=self._digest(old[0], spec),
+                new_answer=digest_of(new[0], spec, redact),
+                old_answer=digest_of(old[0], spec, redact),
                 at=time.time(),
             )
             await self.store.add(shadow)
         except RatchetError as error:
             log("shadows").info("no answer beside", route=spec.name, error=describe(error)[:200])
 
-    def _digest(self, one: Try, spec: RouteSpec) -> str:
-        """Return what an answer is compared by; "" where it breaks the form, which is wrong."""
-        if not one.formed:
-            return ""
-        return digest(self.redact(one.attempt.answer), spec)
-
 
 def already_asked(course: Course, other: Beside) -> Try | None:
     """Return what the base model said where it was asked after an adapter that was not sure."""
     further = (one for one in course.tries[1:] if one.attempt.adapter_id == other.adapter_id)
     return next(further, None)
+
+
+def digest_of(one: Try, spec: RouteSpec, redact: Redact) -> str:
+    """Return what an answer is compared by; "" where it breaks the form, which is wrong."""
+    return digest(redact(one.attempt.answer), spec) if one.formed else ""
 
 
 def digest(answer: str, spec: RouteSpec) -> str:

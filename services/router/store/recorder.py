@@ -20,6 +20,7 @@ from services.router.served import Served, Unanswered
 from services.router.store.repeats import RepeatStore
 from shared.clock import now
 from shared.events import Outbox, rendered
+from shared.privacy import Redact, both_ways
 from shared.rules import (
     characters_of,
     cleaned,
@@ -48,14 +49,15 @@ class Recorder:
         table: Table,
         repeats: RepeatStore,
         blobs: BlobStore,
-        redact: Callable[[str], str],
+        redacting: Callable[[str, str], Redact],
     ) -> None:
         self.db = db
         self.outbox = outbox
         self.table = table
         self.repeats = repeats
         self.blobs = blobs
-        self.redact = redact
+        # By route and inference.
+        self.redacting = redacting
         self._group: GroupCommit[Served] = GroupCommit(db, self._write)
 
     async def check_room(self) -> None:
@@ -112,24 +114,8 @@ class Recorder:
 
     def _clean(self, inference: InferenceRecorded) -> InferenceRecorded:
         """Redact an inference, and put what is too large for an event into the artifact store."""
-        redact = self.redact
-        redact_answer = partial(cleaned_answer, redact=redact) if inference.tools else redact
-        redacted = changed(
-            inference,
-            messages=cleaned(inference.messages, redact),
-            answer=redact_answer(inference.answer),
-            tools=cleaned_tools(inference.tools, redact),
-            metadata=cleaned_record(inference.metadata, redact),
-            attempts=tuple(
-                changed(
-                    attempt,
-                    answer=redact_answer(attempt.answer),
-                    alternatives=tuple(map(redact_answer, attempt.alternatives)),
-                    thought=redact(attempt.thought),
-                )
-                for attempt in inference.attempts
-            ),
-        )
+        redact = self.redacting(inference.route, inference.inference_id)
+        redacted = both_ways(lambda: redacted_by(redact, inference), redact)
         others = [text for one in redacted.attempts for text in texts_of(one)]
         if redacted.tools:
             others.append(to_json(redacted.tools).decode())
@@ -167,6 +153,26 @@ class Recorder:
             if served.review:
                 events.append(rendered(served.review, self.outbox.service))
         await self.outbox.add_rendered(tx, events)
+
+
+def redacted_by(redact: Redact, inference: InferenceRecorded) -> InferenceRecorded:
+    redact_answer = partial(cleaned_answer, redact=redact) if inference.tools else redact
+    return changed(
+        inference,
+        messages=cleaned(inference.messages, redact),
+        answer=redact_answer(inference.answer),
+        tools=cleaned_tools(inference.tools, redact),
+        metadata=cleaned_record(inference.metadata, redact),
+        attempts=tuple(
+            changed(
+                attempt,
+                answer=redact_answer(attempt.answer),
+                alternatives=tuple(map(redact_answer, attempt.alternatives)),
+                thought=redact(attempt.thought),
+            )
+            for attempt in inference.attempts
+        ),
+    )
 
 
 def changed(value: Part, **fields: object) -> Part:

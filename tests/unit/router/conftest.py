@@ -150,6 +150,7 @@ def settings(tmp_path: Path, keys: dict[str, str]) -> dict[str, Any]:
         "canary_requests": 0,
         "canary_seconds": 0.0,
         "vllm_timeout": 5.0,
+        "surrogate_secret": factories.SURROGATE_SECRET,
     }
 
 

@@ -486,6 +486,7 @@ async def test_it_is_recorded_as_capture_records_it(
 ) -> None:
     from services.capture.recording import InferenceEntries, Origin
     from services.capture.shapes import SentInference
+    from shared.privacy import Personal
     from shared.storage import BlobStore
 
     messages = [
@@ -513,7 +514,7 @@ async def test_it_is_recorded_as_capture_records_it(
         metadata=metadata,
     )
     origin = Origin("acme", "app", "key")
-    entry = InferenceEntries(origin, 1, BlobStore(f"file://{tmp_path}/b")).entry(
+    entry = InferenceEntries(origin, 1, BlobStore(f"file://{tmp_path}/b"), Personal(None)).entry(
         sent, factories.ROUTE
     )
     captured = InferenceRecorded.model_validate_json(entry.events[0].payload)
