@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 
 from schemas.base import BlobRef, JsonObject
 from schemas.events import SplitSizes
@@ -138,8 +139,13 @@ Previous version: {manifest["parent"] or "none"}.
 `tool_calls` of an assistant and the `tool_call_id` of each result; `answer` is
 what was right.
 Personal data was redacted before storage (e-mail addresses, phone numbers, cards, IBANs, keys);
-names are not detected.
+names are not detected. Otherwise on this route: {_listed(_otherwise(manifest["spec"]))}.
 """
+
+
+def _otherwise(spec: JsonObject) -> dict[str, str]:
+    """Return what personal data the route does not redact, as it is written there."""
+    return {kind: said for kind, said in spec["personal"].items() if said != "redact"}
 
 
 def _category(task: str) -> str:
@@ -148,5 +154,5 @@ def _category(task: str) -> str:
     )
 
 
-def _listed(counts: dict[str, int]) -> str:
+def _listed(counts: Mapping[str, int | str]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"

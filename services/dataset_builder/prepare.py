@@ -20,7 +20,7 @@ from schemas.route import RouteSpec
 from schemas.tool_calls import read_turn
 from services.dataset_builder.rows import Candidate, DatasetRow, Lost, Question
 from services.dataset_builder.turns import encode, said_in
-from shared.privacy import redact
+from shared.privacy import redact, redact_but
 from shared.rules import cleaned_turn
 
 # ASCII, as other scripts need no blank before what follows. And bounded: by any run without
@@ -75,6 +75,7 @@ class Questions:
 
     def __init__(self, spec: RouteSpec) -> None:
         self.spec = spec
+        self._redact = redact_but(spec.personal.chosen)
         self._known: dict[str, Question] = {}
 
     def of(self, messages: str) -> Question:
@@ -87,9 +88,12 @@ class Questions:
         # Served with the app's system turn, a question is another one under another turn.
         whole = self.spec.system != "replace"
         asked = [turn for turn in turns if whole or turn["role"] != "system"]
-        cleaned = [cleaned_turn(turn, redact) for turn in asked]
-        matched = [(turn["role"], matching_form(said_in(turn))) for turn in cleaned]
+        cleaned = [cleaned_turn(turn, self._redact) for turn in asked]
+        matched = matched_form(cleaned)
         *earlier, key = keys_of(matched)
+        if self._redact is not redact:
+            # One question is like another whatever number each holds.
+            matched = matched_form([cleaned_turn(turn, redact) for turn in asked])
         text = " ".join(content for role, content in matched if role != "system").strip()
         if not folded(text[:1]) and not folded(text):
             text = ""  # zero widths and bidi marks show nothing
@@ -108,6 +112,7 @@ class Answers:
 
     def __init__(self, spec: RouteSpec) -> None:
         self.spec = spec
+        self._redact = redact_but(spec.personal.chosen)
         self.labels = {normalise(label, spec): label for label in spec.labels}
         self.misfit = "unknown_label" if spec.task == "classification" else "malformed"
         self._known: dict[str, tuple[str, str, str, bool]] = {}
@@ -116,7 +121,7 @@ class Answers:
         """Return an answer as trained on, as compared, its label, and whether it fits."""
         known = self._known.get(answer)
         if known is None:
-            known = self._known[answer] = self._read(redact(answer))
+            known = self._known[answer] = self._read(self._redact(answer))
         return known
 
     def are_calls(self, answer: str) -> bool:
@@ -129,6 +134,10 @@ class Answers:
             label = self.labels.get(form, "")
             return label, form, label, bool(label)
         return answer, form, "", well_formed(answer, self.spec)
+
+
+def matched_form(turns: list[JsonObject]) -> list[tuple[str, str]]:
+    return [(turn["role"], matching_form(said_in(turn))) for turn in turns]
 
 
 def matching_form(content: str) -> str:
