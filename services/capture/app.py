@@ -16,6 +16,7 @@ from services.capture.sources import Source
 from services.capture.store import Ledger
 from services.capture.tally import Tally
 from shared.events import Outbox, Sender
+from shared.privacy import Personal
 from shared.rules import RouteBook
 from shared.service import Service
 from shared.storage import BlobStore, Database
@@ -35,7 +36,8 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     limits = IntakeLimits(settings.max_items, settings.max_unpacked_bytes)
     blobs = BlobStore(settings.artifacts_url)
     tally = Tally()
-    intake = Intake(ledger, blobs, limits, tally)
+    personal = Personal(settings.surrogate_secret)
+    intake = Intake(ledger, blobs, personal, limits, tally)
     mappings = load_mappings(settings.sources) if settings.sources else []
     return Service(
         "capture",
@@ -46,7 +48,7 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
         db=db,
         outbox=outbox,
         parts=Parts(intake),
-        takers=[Source(mapping, ledger, blobs, tally) for mapping in mappings],
+        takers=[Source(mapping, ledger, blobs, personal, tally) for mapping in mappings],
         report=lambda: {"sources": {mapping.topic: mapping.route for mapping in mappings}},
         sender=sender,
         migrations=Path(__file__).with_name("migrations"),

@@ -12,10 +12,11 @@ from services.capture.mending import LeftOut
 from services.capture.parsing import Parsed, Rejection, parse, unpack
 from services.capture.recording import Entry, InferenceEntries, Origin, feedback_entry
 from services.capture.shapes import SentFeedback, SentInference, Shape
-from services.capture.store import Kept, Ledger, Owner
+from services.capture.store import Kept, Ledger, Owner, Routes
 from services.capture.tally import Tally
 from shared.errors import Conflict, Invalid, NotFound, RatchetError
 from shared.http import Principal
+from shared.privacy import Personal
 from shared.rules import RouteUnknown
 from shared.storage import BlobStore
 
@@ -77,13 +78,18 @@ class Intake:
     """Takes in requests: all that is valid is durable when a method returns its receipt."""
 
     def __init__(
-        self, ledger: Ledger, blobs: BlobStore, limits: IntakeLimits, tally: Tally
+        self,
+        ledger: Ledger,
+        blobs: BlobStore,
+        personal: Personal,
+        limits: IntakeLimits,
+        tally: Tally,
     ) -> None:
         self.ledger = ledger
         self.blobs = blobs
+        self.personal = personal
         self.limits = limits
         self.tally = tally
-        self._routes: dict[str, set[str]] = {}
         self._load = Load()
 
     async def record_inferences(self, principal: Principal, body: bytes, encoding: str) -> Receipt:
@@ -121,28 +127,32 @@ class Intake:
         origin = origin_of(principal)
         tenant = origin.tenant
         known = await self._known_routes(tenant, parsed)
-        entry = InferenceEntries(origin, len(parsed.items), self.blobs).entry
-        entries = await make_entries(
-            parsed, lambda sent: entry(sent, find_route(sent.route, tenant, known)), slow
-        )
+        inferences = InferenceEntries(origin, len(parsed.items), self.blobs, self.personal)
+
+        def entry(sent: SentInference) -> Entry:
+            route = find_route(sent.route, tenant, known)
+            return inferences.entry(sent, route, known[route])
+
+        entries = await make_entries(parsed, entry, slow)
         return await self._record("inference", tenant, entries, parsed)
 
     async def _record_feedback(self, principal: Principal, body: bytes) -> Receipt:
         await self.ledger.check_room()
         slow = len(body) > SLOW_BYTES
         parsed = await self._parse(body, SentFeedback, "feedback", slow)
-        tenant = principal.tenant
+        origin = origin_of(principal)
+        tenant = origin.tenant
         known = await self._known_routes(tenant, parsed)
         owners = await self.ledger.owners(
             sorted({sent.inference_id for sent in parsed.items.values()})
         )
-        entries = await make_entries(
-            parsed,
-            lambda sent: feedback_entry(
-                sent, origin_of(principal), route_judged(sent, tenant, owners, known)
-            ),
-            slow,
-        )
+
+        def entry(sent: SentFeedback) -> Entry:
+            route = route_judged(sent, tenant, owners, known)
+            redacting = self.personal.of(known.get(route, {}), route, sent.inference_id)
+            return feedback_entry(sent, origin, route, redacting)
+
+        entries = await make_entries(parsed, entry, slow)
         return await self._record("feedback", tenant, entries, parsed)
 
     async def _parse(self, body: bytes, shape: type[Shape], name: str, slow: bool) -> Parsed[Shape]:
@@ -151,13 +161,9 @@ class Intake:
 
         return await asyncio.to_thread(parsed) if slow else parsed()
 
-    async def _known_routes(self, tenant: str, parsed: Parsed[Shape]) -> set[str]:
-        """Return the tenant's routes, from memory unless one is named that is not in it."""
+    async def _known_routes(self, tenant: str, parsed: Parsed[Shape]) -> Routes:
         named = {f"{tenant}/{bare(sent.route)}" for sent in parsed.items.values() if sent.route}
-        known = self._routes.get(tenant, set())
-        if not known or named - known:
-            known = self._routes[tenant] = await self.ledger.routes(tenant)
-        return known
+        return await self.ledger.routes(tenant, named)
 
     async def _record(
         self, kind: str, tenant: str, entries: dict[int, Entry], parsed: Parsed[Shape]
@@ -210,7 +216,7 @@ def bare(route: str) -> str:
     return route.rsplit("/", 1)[-1]
 
 
-def find_route(route: str, tenant: str, known: set[str]) -> str:
+def find_route(route: str, tenant: str, known: Routes) -> str:
     """Return the full name. Raises RouteUnknown, for another tenant's route as well."""
     full = route if "/" in route else f"{tenant}/{route}"
     if full not in known:
@@ -218,7 +224,7 @@ def find_route(route: str, tenant: str, known: set[str]) -> str:
     return full
 
 
-def route_judged(sent: SentFeedback, tenant: str, owners: dict[str, Owner], known: set[str]) -> str:
+def route_judged(sent: SentFeedback, tenant: str, owners: dict[str, Owner], known: Routes) -> str:
     """Return the route that feedback is about.
 
     Where capture recorded the inference it is that one's; otherwise what the app says, or the

@@ -9,15 +9,17 @@ import json
 import secrets
 import time
 from binascii import b2a_base64
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
 from schemas.base import JsonObject, Message, uuid7s
 from schemas.events import FeedbackRecorded, InferenceRecorded
+from schemas.personal import Treatment
 from services.capture.shapes import SentFeedback, SentInference
 from shared.clock import now
 from shared.events import Rendered, Renderer, rendered
-from shared.privacy import redact
+from shared.privacy import Personal, Redact, both_ways, redact
 from shared.rules import (
     ESCAPED_BYTES,
     FRAME_BYTES,
@@ -63,31 +65,36 @@ class InferenceEntries:
     are made once.
     """
 
-    def __init__(self, origin: Origin, count: int, blobs: BlobStore) -> None:
+    def __init__(self, origin: Origin, count: int, blobs: BlobStore, personal: Personal) -> None:
         self.origin = origin
         self.blobs = blobs
+        self.personal = personal
         self.at = now()
         self._ids = zip(uuid7s(count), public_ids("inf", count), strict=True)
 
-    def entry(self, sent: SentInference, route: str) -> Entry:
-        """Make the entry of one inference; block while it writes content too large for an event."""
+    def entry(self, sent: SentInference, route: str, chosen: Mapping[str, Treatment]) -> Entry:
+        """Make the entry of one inference; block while it writes content too large for an event.
+        `chosen` is what of personal data its route does not redact.
+        """
         event_id, inference_id = next(self._ids)
-        messages = [cleaned_turn(turn, redact) for turn in sent.turns()]
-        answer = redact(sent.answer)
+        redacting = self.personal.of(chosen, route, inference_id)
+        said = both_ways(lambda: said_in(sent, redacting), redacting)
         event = renderer(self.origin.tenant, route)(
             event_id,
             sent.occurred_at or self.at,
             inference_id=inference_id,
-            model=redact(sent.model),
+            model=said.model,
             latency_ms=sent.latency_ms,
             prompt_tokens=sent.prompt_tokens,
             completion_tokens=sent.completion_tokens,
-            metadata=cleaned_record(sent.metadata, redact),
+            metadata=said.metadata,
             session=session_hash(route, sent.metadata.get("session") or sent.metadata.get("user")),
-            **self._content(messages, answer),
+            **self._content(said.messages, said.answer),
         )
-        facts = [answer]
-        for message in messages:
+        # The same content again has other surrogates, under another id.
+        plain = said if redacting is redact else said_in(sent, redact)
+        facts = [plain.answer]
+        for message in plain.messages:
             facts += (text_of(value) for value in message.values())
         return entry_of("inference", self.origin, route, sent.client_id, inference_id, facts, event)
 
@@ -96,6 +103,24 @@ class InferenceEntries:
         if is_small(messages, answer):
             return {"messages": messages, "answer": answer}
         return {"content": store_content(self.blobs, as_models(messages), answer)}
+
+
+class Said(NamedTuple):
+    """What was asked and answered, redacted."""
+
+    messages: list[JsonObject]
+    answer: str
+    model: str
+    metadata: dict[str, str]
+
+
+def said_in(sent: SentInference, redacting: Redact) -> Said:
+    return Said(
+        [cleaned_turn(turn, redacting) for turn in sent.turns()],
+        redacting(sent.answer),
+        redacting(sent.model),
+        cleaned_record(sent.metadata, redacting),
+    )
 
 
 @lru_cache(1024)
@@ -132,13 +157,10 @@ def as_models(messages: list[JsonObject]) -> list[Message]:
     return [Message.model_validate(message) for message in messages]
 
 
-def feedback_entry(sent: SentFeedback, origin: Origin, route: str) -> Entry:
+def feedback_entry(sent: SentFeedback, origin: Origin, route: str, redacting: Redact) -> Entry:
     """Make the entry of feedback: an event for each thing it says."""
     [feedback_id] = public_ids("fb", 1)
-    said = {
-        kind: redact(value) if isinstance(value, str) else value
-        for kind, value in sent.judgements().items()
-    }
+    said = judged_in(sent, redacting)
     events = (
         FeedbackRecorded(
             tenant=origin.tenant,
@@ -154,7 +176,8 @@ def feedback_entry(sent: SentFeedback, origin: Origin, route: str) -> Entry:
         for kind, value in said.items()
     )
     facts = [sent.inference_id]
-    for kind, value in said.items():
+    plain = said if redacting is redact else judged_in(sent, redact)
+    for kind, value in plain.items():
         facts += (kind, value if isinstance(value, str) else repr(float(value)))
     return entry_of(
         "feedback",
@@ -165,6 +188,13 @@ def feedback_entry(sent: SentFeedback, origin: Origin, route: str) -> Entry:
         facts,
         *(rendered(event, SERVICE) for event in events),
     )
+
+
+def judged_in(sent: SentFeedback, redacting: Redact) -> dict[str, str | float]:
+    return {
+        kind: redacting(value) if isinstance(value, str) else value
+        for kind, value in sent.judgements().items()
+    }
 
 
 def entry_of(

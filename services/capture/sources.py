@@ -22,10 +22,11 @@ from services.capture.parsing import together
 from services.capture.recording import Entry, InferenceEntries, Origin, feedback_entry
 from services.capture.shapes import SentFeedback, SentInference, Shape
 from services.capture.splitting import Unreadable, read_item
-from services.capture.store import Ledger, Owner
+from services.capture.store import Ledger, Owner, Routes
 from services.capture.tally import Tally
 from shared.errors import Invalid, RatchetError
 from shared.events import event_id_of
+from shared.privacy import Personal
 from shared.rules import RouteUnknown
 from shared.storage import BlobStore
 
@@ -93,17 +94,24 @@ class Source:
         " start capture again, then 'ratchet dlq replay' what is a dead letter"
     )
 
-    def __init__(self, mapping: Mapping, ledger: Ledger, blobs: BlobStore, tally: Tally) -> None:
+    def __init__(
+        self,
+        mapping: Mapping,
+        ledger: Ledger,
+        blobs: BlobStore,
+        personal: Personal,
+        tally: Tally,
+    ) -> None:
         self.mapping = mapping
         self.topic = mapping.topic
         self.version = mapping.version
         self.ledger = ledger
         self.blobs = blobs
+        self.personal = personal
         self.tally = tally
         self.origin = Origin(
             mapping.tenant, mapping.application or mapping.topic, f"topic:{mapping.topic}"
         )
-        self._routes: set[str] = set()
 
     async def has_fitted(self) -> bool:
         return await self.ledger.fits.known(self.topic, self.version)
@@ -113,43 +121,48 @@ class Source:
 
     async def waits(self) -> str | None:
         """Wait for the route: what comes before it is made must not be lost."""
-        if self.mapping.route not in self._routes:
-            self._routes = await self.ledger.routes(self.mapping.tenant)
         try:
-            find_route(self.mapping.route, self.mapping.tenant, self._routes)
+            find_route(self.mapping.route, self.mapping.tenant, await self._routes())
         except RouteUnknown as error:
             return str(error)
         return None
+
+    async def _routes(self) -> Routes:
+        return await self.ledger.routes(self.mapping.tenant, {self.mapping.route})
 
     async def prepare(self, records: Sequence[ConsumerRecord]) -> list[Prepared]:
         """Read, check and redact records: what a transaction need not wait for."""
         read: list[Read] = []
         owners: dict[str, Owner] = {}
+        known = await self._routes()
         if self.mapping.records == "feedback":
             read = await asyncio.to_thread(read_records, self.mapping, records)
             judged = {one.sent.inference_id for one in read if isinstance(one.sent, SentFeedback)}
             owners = await self.ledger.owners(sorted(judged))
-        inferences = InferenceEntries(self.origin, len(records), self.blobs)
+        inferences = InferenceEntries(self.origin, len(records), self.blobs, self.personal)
 
         def make_all() -> list[Prepared]:
             all_read = read or read_records(self.mapping, records)
-            return [self._prepared(one, inferences, owners) for one in all_read]
+            return [self._prepared(one, inferences, owners, known) for one in all_read]
 
         slow = sum(len(record.value or b"") for record in records) > SLOW_BYTES
         return await asyncio.to_thread(make_all) if slow else make_all()
 
     def _prepared(
-        self, read: Read, inferences: InferenceEntries, owners: dict[str, Owner]
+        self, read: Read, inferences: InferenceEntries, owners: dict[str, Owner], known: Routes
     ) -> Prepared:
+        mapped = self.mapping.route
+        chosen = known.get(mapped, {})
         try:
             match read.sent:
                 case SentInference():
-                    entry = inferences.entry(read.sent, self.mapping.route)
+                    entry = inferences.entry(read.sent, mapped, chosen)
                 case SentFeedback():
-                    route = route_judged(read.sent, self.origin.tenant, owners, self._routes)
-                    if route != self.mapping.route:
-                        raise OtherRoute(route, self.mapping.route)
-                    entry = feedback_entry(read.sent, self.origin, route)
+                    route = route_judged(read.sent, self.origin.tenant, owners, known)
+                    if route != mapped:
+                        raise OtherRoute(route, mapped)
+                    redacting = self.personal.of(chosen, route, read.sent.inference_id)
+                    entry = feedback_entry(read.sent, self.origin, route, redacting)
                 case None:
                     return Prepared(None, (), read.refused)
         except RatchetError as error:

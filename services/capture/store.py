@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sqlalchemy import Column, Index, MetaData, String, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from schemas.personal import Treatment
 from services.capture.fits import Fits
 from services.capture.recording import Entry
 from shared.events import Outbox
@@ -19,6 +21,8 @@ from shared.storage import Database, GroupCommit, insert_many
 GROUP_ENTRIES = 1000
 # Values in one IN (...): below every driver's limit on parameters.
 IN_CLAUSE = 500
+# How late a change of a route is seen.
+LOOK_SECONDS = 2.0
 
 
 class Kept(NamedTuple):
@@ -48,6 +52,20 @@ class Owner:
     route: str
 
 
+Routes = Mapping[str, Mapping[str, Treatment]]
+"""By their names, what personal data is not redacted there."""
+
+
+class Known(NamedTuple):
+    """The routes of a tenant, as they were at a moment of the monotonic clock."""
+
+    by_name: Routes
+    read_at: float
+
+    def is_old(self) -> bool:
+        return time.monotonic() - self.read_at > LOOK_SECONDS
+
+
 @dataclass
 class Batch:
     """The entries of one request; `kept` is filled when they are written."""
@@ -73,6 +91,7 @@ class Ledger:
             # A digest of the main facts. NULL: stored by release 0.1, under a key of the tenant's.
             Column("content", String(32)),
         )
+        self._routes: dict[str, Known] = {}
         self.fits = Fits(db, metadata)
         self._is_old = self.table.c.content.is_(None)
         Index(
@@ -109,9 +128,16 @@ class Ledger:
                 owners |= {row.public_id: Owner(row.tenant, row.route) for row in rows}
         return owners
 
-    async def routes(self, tenant: str) -> set[str]:
-        async with self.db.read() as connection:
-            return await self.book.names(connection, tenant)
+    async def routes(self, tenant: str, named: Iterable[str] = ()) -> Routes:
+        """Return a tenant's routes: from memory, unless they were read a while ago or one is named
+        that is not among them.
+        """
+        known = self._routes.get(tenant)
+        if known is None or known.is_old() or not known.by_name.keys() >= set(named):
+            async with self.db.read() as connection:
+                found = await self.book.personal(connection, tenant)
+            known = self._routes[tenant] = Known(found, time.monotonic())
+        return known.by_name
 
     async def write(self, tx: AsyncConnection, entries: Sequence[Entry]) -> list[Kept]:
         """Record entries in a transaction of the caller's."""

@@ -4,10 +4,14 @@ copy.
 
 from __future__ import annotations
 
+import json
+
+from pydantic import ValidationError
 from sqlalchemy import Column, Integer, MetaData, String, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from schemas.events import RouteChanged
+from schemas.personal import PersonalRule, Treatment
 from shared.errors import NotFound
 from shared.storage import upsert
 
@@ -51,14 +55,26 @@ class RouteBook:
             raise RouteUnknown(route)
         return RouteChanged.model_validate_json(state)
 
-    async def names(self, tx: AsyncConnection, tenant: str) -> set[str]:
+    async def personal(self, tx: AsyncConnection, tenant: str) -> dict[str, dict[str, Treatment]]:
+        """Return by the name of each route of a tenant what personal data is not redacted there."""
         rows = await tx.execute(
-            select(self.table.c.route).where(
+            select(self.table.c.route, self.table.c.state).where(
                 self.table.c.route.startswith(f"{tenant}/", autoescape=True)
             )
         )
-        return {row.route for row in rows}
+        return {row.route: chosen_in(row.state) for row in rows}
 
     async def all(self, tx: AsyncConnection) -> list[RouteChanged]:
         rows = await tx.execute(select(self.table.c.state).order_by(self.table.c.route))
         return [RouteChanged.model_validate_json(row.state) for row in rows]
+
+
+def chosen_in(state: str) -> dict[str, Treatment]:
+    """Return what a stored route has instead of redaction: nothing where a newer release wrote what
+    this one does not know, which is safe.
+    """
+    rule = json.loads(state)["spec"].get("personal", {})
+    try:
+        return PersonalRule.model_validate(rule).chosen
+    except ValidationError:
+        return {}

@@ -68,7 +68,7 @@ async def serve(
         database_url=url,
         keys_file=keys["file"],
         artifacts_url=f"file://{folder}/artifacts",
-        **changes,
+        **({"surrogate_secret": factories.SURROGATE_SECRET} | changes),
     )
     service = build(settings, sender=sender or Published())
     await service.db.create_tables(service.metadata)

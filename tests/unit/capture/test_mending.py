@@ -15,6 +15,7 @@ from services.capture.parsing import parse
 from services.capture.recording import InferenceEntries, Origin, feedback_entry
 from services.capture.shapes import SentFeedback, SentInference
 from services.capture.splitting import Inseparable, Unreadable, read_item, split
+from shared.privacy import Personal, redact
 from shared.rules.messages import NoContent, read_message
 
 ROUTE = "acme/support-triage"
@@ -52,7 +53,7 @@ def test_an_inference_is_taken_or_refused(item: dict[str, Any]) -> None:
     except Unusable as error:
         str(error).encode()
         return
-    [event] = InferenceEntries(ORIGIN, 1, blobs=None).entry(sent, ROUTE).events
+    [event] = InferenceEntries(ORIGIN, 1, None, Personal(None)).entry(sent, ROUTE, {}).events
     InferenceRecorded.model_validate_json(event.payload)
     json.dumps(left_out).encode()
     "".join(one.field + one.reason for one in left_out).encode()
@@ -65,7 +66,7 @@ def test_feedback_is_taken_or_refused(item: dict[str, Any]) -> None:
     except Unusable as error:
         str(error).encode()
         return
-    for event in feedback_entry(sent, ORIGIN, ROUTE).events:
+    for event in feedback_entry(sent, ORIGIN, ROUTE, redact).events:
         FeedbackRecorded.model_validate_json(event.payload)
     "".join(one.field + one.reason for one in left_out).encode()
 

@@ -17,7 +17,7 @@ from services.capture.parsing import one_by_one, parse
 from services.capture.recording import InferenceEntries, Origin, is_small, public_ids
 from services.capture.shapes import SentInference
 from shared.events.rendering import Rendered, rendered
-from shared.privacy import redact
+from shared.privacy import Personal, redact
 from shared.rules import INLINE_BYTES
 from shared.storage.blobs import BlobStore
 
@@ -82,7 +82,7 @@ def the_slow_way(sent: SentInference, said: dict) -> Rendered:
 @given(inferences)
 def test_it_is_the_same_to_the_byte(item: dict) -> None:
     sent = SentInference.model_validate(item)
-    entry = InferenceEntries(ORIGIN, 1, blobs=None).entry(sent, ROUTE)
+    entry = InferenceEntries(ORIGIN, 1, None, Personal(None)).entry(sent, ROUTE, {})
     [fast] = entry.events
     assert fast == the_slow_way(sent, json.loads(fast.payload))
     assert json.loads(fast.payload)["inference_id"] == entry.public_id
@@ -99,7 +99,8 @@ def test_a_batch_parsed_in_one_call_is_the_items_parsed_one_by_one(items: list[d
 
 def test_large_contents_go_by_reference_and_the_event_is_still_valid(tmp_path: Path) -> None:
     sent = SentInference(route=ROUTE, input="ä" * INLINE_BYTES, answer="a")
-    [fast] = InferenceEntries(ORIGIN, 1, BlobStore(f"file://{tmp_path}")).entry(sent, ROUTE).events
+    blobs = BlobStore(f"file://{tmp_path}")
+    [fast] = InferenceEntries(ORIGIN, 1, blobs, Personal(None)).entry(sent, ROUTE, {}).events
     event = InferenceRecorded.model_validate_json(fast.payload)
     assert (event.messages, event.answer, rendered(event, "capture")) == ((), "", fast)
     assert event.content is not None

@@ -25,7 +25,7 @@ def source(capture: Capture, fields: dict[str, Any], **changes: Any) -> Source:
     intake = capture.service.parts.intake
     mapping = {"topic": "shop.chat", "route": "acme/support-triage", "fields": fields, "id": "/id"}
     said = Mapping.model_validate(mapping | changes)
-    return Source(said, intake.ledger, intake.blobs, intake.tally)
+    return Source(said, intake.ledger, intake.blobs, intake.personal, intake.tally)
 
 
 def records(*values: object) -> list[ConsumerRecord]:

@@ -515,7 +515,7 @@ async def test_it_is_recorded_as_capture_records_it(
     )
     origin = Origin("acme", "app", "key")
     entry = InferenceEntries(origin, 1, BlobStore(f"file://{tmp_path}/b"), Personal(None)).entry(
-        sent, factories.ROUTE
+        sent, factories.ROUTE, {}
     )
     captured = InferenceRecorded.model_validate_json(entry.events[0].payload)
     own = {"event_id", "inference_id", "occurred_at", "latency_ms"}
