@@ -26,6 +26,7 @@ from services.review.store.secrets import KeptSecrets
 from services.review.store.statistics import Statistics
 from services.review.store.tables import review_tables
 from shared.events import Outbox, Sender
+from shared.privacy import Personal
 from shared.rules import RouteBook
 from shared.service import Service
 from shared.storage import BlobStore, Database
@@ -54,7 +55,7 @@ def build(settings: Settings, sender: Sender | None = None) -> Service[Parts]:
     salt = settings.salt.get_secret_value()
     intake = Intake(arrivals, budgets, routes, outbox, salt, settings.keep_days)
     blobs = BlobStore(settings.artifacts_url)
-    desk = Desk(db, queue, outbox, blobs, salt)
+    desk = Desk(db, queue, outbox, blobs, Personal(settings.surrogate_secret), salt)
     comparisons = Comparisons(db, tables, settings.claim_seconds, settings.skip_seconds)
     comparing = Comparing(db, comparisons, outbox, blobs)
     housekeeping = Housekeeping(db, arrivals, budgets, comparisons, settings.keep_days)

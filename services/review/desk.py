@@ -5,6 +5,7 @@ at this desk.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -26,7 +27,7 @@ from services.review.store.queue import Queue
 from services.review.verdicts import CheckedVerdict, check_verdict, slices_of
 from shared.events import Outbox
 from shared.http import Principal
-from shared.privacy import redact
+from shared.privacy import Personal
 from shared.rules import read_content
 from shared.storage import BlobCorrupt, BlobMissing, BlobStore, Database
 from shared.telemetry import log
@@ -45,6 +46,7 @@ class Desk:
     queue: Queue
     outbox: Outbox
     blobs: BlobStore
+    personal: Personal
     # Seeds the coin that picks who is checked by a second person.
     salt: str
 
@@ -73,9 +75,10 @@ class Desk:
         OwnVerdict, AlreadyDecided, BacklogFull, and the errors of `check_verdict`.
         """
         await self.outbox.backlog.check(self.db)
+        seen = await self.find(who, item_id)
+        exchange, _ = seen.opened()
         # A reviewer may know whom the answer is about, and write what was redacted.
-        answer = redact(answer) if answer else answer
-        exchange, _ = (await self.find(who, item_id)).opened()
+        answer = self._redacted(answer, seen) if answer else answer
         async with self.db.transaction() as tx:
             card = await self.queue.lock(tx, who.tenant, item_id)
             stored, spec = card.opened()
@@ -123,6 +126,15 @@ class Desk:
                 await self.queue.put_off(tx, item, item.read_at + UNSEEN_SECONDS)
             elif item.state == "open":
                 await self.queue.skip(tx, item, who)
+
+    def _redacted(self, answer: str, seen: Card) -> str:
+        """Redact a right answer as its route has it; what the reviewer has from the page stays."""
+        exchange, spec = seen.opened()
+        item = seen.item
+        told = json.dumps(dict(item.metadata), ensure_ascii=False)
+        shown = (exchange.model_dump_json(), told, item.suggestion or "")
+        redacting = self.personal.of(spec.personal.chosen, item.route, item.inference_id, shown)
+        return redacting(answer)
 
     async def _with_content(self, card: Card) -> Card:
         """Fetch messages and answer where they were too large for the event."""

@@ -19,6 +19,7 @@ async def review(database_url: str, keys: dict[str, str], tmp_path: Path) -> Asy
         database_url=database_url,
         keys_file=keys["file"],
         artifacts_url=f"file://{tmp_path}/artifacts",
+        surrogate_secret=factories.SURROGATE_SECRET,
     )
     service = build(settings)
     await service.db.create_tables(service.metadata)
