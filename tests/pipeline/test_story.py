@@ -93,6 +93,7 @@ class World:
                 "database_url": f"sqlite+aiosqlite:///{folder}/{name}.db",
                 "artifacts_url": f"file://{folder}/artifacts",
                 "keys_file": keys["file"],
+                "surrogate_secret": factories.SURROGATE_SECRET,
             }
             return kind(**(common | own))
 
@@ -137,6 +138,7 @@ class World:
             headers={"authorization": f"Bearer {keys['acme']}"}, timeout=30
         )
         self.urls: dict[str, str] = {}
+        self.engines: dict[str, FakeVllm] = {}
 
     async def call(self, service: str, path: str, body: dict | None = None) -> httpx.Response:
         url = f"{self.urls[service]}{path}"
@@ -173,11 +175,13 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path, keys: dict[str, str]) -> Any:
     async with AsyncExitStack() as stack:
+        engines = {name: FakeVllm(knowing) for name in ("serving", "evaluation")}
         vllm = {
-            name: await stack.enter_async_context(served(FakeVllm(knowing).app))
-            for name in ("serving", "evaluation")
+            name: await stack.enter_async_context(served(engine.app))
+            for name, engine in engines.items()
         }
         world = World(tmp_path, keys, vllm)
+        world.engines = engines
         await stack.enter_async_context(Running(world.log, list(world.services.values())))
         for name, service in world.services.items():
             world.urls[name] = await stack.enter_async_context(served(service.api))
