@@ -116,7 +116,7 @@ class Contests:
                     self.blobs,
                     pair.pairing,
                     trained.tenant,
-                    trained.route,
+                    trained.spec,
                     pair.row.messages,
                     pair.ours,
                     pair.theirs,

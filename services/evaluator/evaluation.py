@@ -140,7 +140,9 @@ class Evaluation:
         promoted = await self._attempts(trained.route)
         findings = await asyncio.to_thread(examine, rows, answered, trained.spec)
         probe = await choose_probe(self.generator, rows, answered[-1], answered[0], trained.spec)
-        pairs = await asyncio.to_thread(drawn, job.job_id, rows, answered[-1], answered[-2])
+        pairs = await asyncio.to_thread(
+            drawn, job.job_id, rows, answered[-1], answered[-2], trained.spec
+        )
         content = report_content(job.job_id, trained, findings, rows, answered, promoted)
         seconds = time.monotonic() - started
         grammar = self.generator.grammar

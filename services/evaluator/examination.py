@@ -23,7 +23,7 @@ from services.evaluator.gates import (
 )
 from services.evaluator.heldout import ArmAnswers, HeldOutRow, MarkedReply
 from services.evaluator.texts import chrf, mean
-from shared.privacy import redact
+from shared.privacy import redact_but
 
 # A challenger that wins 65 of 100 decided pairs, of which a fifth are ties, is promoted within so
 # many in 84 % of first attempts, half of the time within 82 (60 of 100: 42 %; 70 of 100: 99 %).
@@ -102,13 +102,18 @@ def forms_of(arm: ArmAnswers) -> Outcomes:
 
 
 def drawn(
-    evaluation_id: str, rows: Sequence[HeldOutRow], challenger: ArmAnswers, other: ArmAnswers
+    evaluation_id: str,
+    rows: Sequence[HeldOutRow],
+    challenger: ArmAnswers,
+    other: ArmAnswers,
+    spec: RouteSpec,
 ) -> Drawn:
     """Return MOST pairs at random, always the same, in the order in which people get them.
 
     Equal answers are ties, and an answer that breaks the form has lost to one that keeps it. What
     the other breaks people are asked about: each win has a person behind it.
     """
+    redacting = redact_but(spec.personal.chosen)
     made = [
         (pairing(evaluation_id, row.row_id, other.contender.arm), place)
         for place, row in enumerate(rows)
@@ -117,7 +122,7 @@ def drawn(
     settled: Counter[str] = Counter()
     for one, place in sorted(made, key=lambda pair: pair[0].comparison_id)[:MOST]:
         ours, theirs = challenger.replies[place], other.replies[place]
-        texts = redact(ours.answer), redact(theirs.answer)
+        texts = redacting(ours.answer), redacting(theirs.answer)
         if known := outcome_of(ours, theirs, same=texts[0] == texts[1]):
             settled[known] += 1
         else:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from schemas.base import Message
 from schemas.comparisons import AnswersCompared, ComparisonRequested, Judgement
+from schemas.route import RouteSpec
 from services.evaluator.comparisons import Pairing
 from services.evaluator.ports import Judge
-from shared.privacy import redact
+from shared.privacy import redact_but
 from shared.rules import store_compared
 from shared.storage import BlobStore
 
@@ -26,20 +27,21 @@ def comparison_requested(
     blobs: BlobStore,
     pairing: Pairing,
     tenant: str,
-    route: str,
+    spec: RouteSpec,
     messages: Sequence[Message],
     challenger: str,
     other: str,
 ) -> ComparisonRequested:
-    """Ask people about a pair, redacted; what is too large for an event goes by reference. Blocks
-    while it writes.
+    """Ask people about a pair, redacted as its route has it; what is too large for an event goes by
+    reference. Blocks while it writes.
     """
-    ours, theirs = redact(challenger), redact(other)
+    redacting = redact_but(spec.personal.chosen)
+    ours, theirs = redacting(challenger), redacting(other)
     left, right = (ours, theirs) if pairing.challenger == "left" else (theirs, ours)
     content = store_compared(blobs, messages, left, right)
     return ComparisonRequested(
         tenant=tenant,
-        route=route,
+        route=spec.name,
         comparison_id=pairing.comparison_id,
         evaluation_id=pairing.evaluation_id,
         messages=() if content else tuple(messages),

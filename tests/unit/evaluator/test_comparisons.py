@@ -126,13 +126,18 @@ async def test_a_request_shows_no_arm_and_hides_personal_data(tmp_path: Path) ->
     blobs = BlobStore(f"file://{tmp_path}")
     pair = pairing("evaluation", "row-1", "champion")
     mine, other = "mail ada@example.com", "no mail"
-    asked = comparison_requested(blobs, pair, "acme", factories.ROUTE, QUESTION, mine, other)
+    asked = comparison_requested(blobs, pair, "acme", factories.spec(), QUESTION, mine, other)
     ours, theirs = (
         (asked.left, asked.right) if pair.challenger == "left" else (asked.right, asked.left)
     )
     assert "ada@example.com" not in ours and theirs == "no mail"
     assert not {"champion", "challenger", "row-1"} & set(asked.model_dump_json().split('"'))
-    large = comparison_requested(blobs, pair, "acme", factories.ROUTE, QUESTION, "x" * 300_000, "y")
+    kept = factories.spec(personal={"email": "surrogate"})
+    shown = comparison_requested(blobs, pair, "acme", kept, QUESTION, mine, other)
+    assert {shown.left, shown.right} == {mine, other} and shown.route == factories.ROUTE
+    large = comparison_requested(
+        blobs, pair, "acme", factories.spec(), QUESTION, "x" * 300_000, "y"
+    )
     assert large.content and (large.messages, large.left, large.right) == ((), "", "")
     whole = await read_compared(blobs, large.content)
     assert {len(whole.left), len(whole.right)} == {1, 300_000}

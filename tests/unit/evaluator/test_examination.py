@@ -38,20 +38,31 @@ def test_of_many_pairs_a_random_part_is_asked_about_and_always_the_same() -> Non
     n = 3 * MOST
     ours = answers(CHALLENGER, [f"ours {i}" for i in range(n)])
     theirs = answers(BASE, [f"theirs {i}" for i in range(n)])
-    found = drawn("e1", rows(n), ours, theirs)
+    found = drawn("e1", rows(n), ours, theirs, FREE)
     assert len(found.asked) == found.pairs == MOST and found.settled == Tally()
-    assert drawn("e1", rows(n), ours, theirs) == found
+    assert drawn("e1", rows(n), ours, theirs, FREE) == found
     places = [int(pair.row.row_id[1:]) for pair in found.asked]
     # A uniform part has its mean within four standard errors of the middle.
     assert abs(np.mean(places) - n / 2) < 4 * n / 12**0.5 / MOST**0.5
-    other = drawn("e2", rows(n), ours, theirs)
+    other = drawn("e2", rows(n), ours, theirs, FREE)
     assert {pair.row.row_id for pair in other.asked} != {pair.row.row_id for pair in found.asked}
+
+
+@pytest.mark.parametrize(("personal", "ties"), [({}, 1), ({"phone": "surrogate"}, 0)])
+def test_two_numbers_are_two_answers_where_numbers_are_the_task(
+    personal: dict[str, str], ties: int
+) -> None:
+    spec = factories.spec(task="summarisation", labels=(), personal=personal)
+    ours, theirs = ["Call (415) 690-6791."], ["Call (415) 690-6792."]
+    found = drawn("e1", rows(1), answers(CHALLENGER, ours), answers(BASE, theirs), spec)
+    assert found.settled.ties == ties and len(found.asked) == 1 - ties
+    assert [pair.ours for pair in found.asked] == ours[ties:]
 
 
 def test_people_are_asked_about_what_is_not_known() -> None:
     ours = answers(CHALLENGER, ["the same", "ours", "", "", "ours"])
     theirs = answers(BASE, ["the same ", "theirs", "theirs", "", ""])
-    found = drawn("e1", rows(5), ours, theirs)
+    found = drawn("e1", rows(5), ours, theirs, FREE)
     assert found.settled == Tally(wins=0, losses=1, ties=1, neither=1)
     # What the other broke is asked about, too: a win has a person behind it.
     assert {pair.row.row_id for pair in found.asked} == {"r1", "r4"}
@@ -60,7 +71,7 @@ def test_people_are_asked_about_what_is_not_known() -> None:
 
 def test_sides_are_those_of_the_pairing() -> None:
     ours = answers(CHALLENGER, ["ours"] * 60)
-    found = drawn("e1", rows(60), ours, answers(BASE, ["theirs"] * 60))
+    found = drawn("e1", rows(60), ours, answers(BASE, ["theirs"] * 60), FREE)
     sides = Counter(pair.sides for pair in found.asked)
     assert sides.keys() == {("ours", "theirs"), ("theirs", "ours")}
     for pair in found.asked:
@@ -85,7 +96,7 @@ def test_rejected_questions_are_compared_and_measure_no_nearness() -> None:
     ours = answers(CHALLENGER, [f"a summary of {i}" for i in range(60)])
     theirs = answers(BASE, ["theirs"] * 60)
     assert examine(asked, [theirs, ours], FREE).arms[1].chrf == 1.0
-    assert len(drawn("e1", asked, ours, theirs).asked) == 60
+    assert len(drawn("e1", asked, ours, theirs, FREE).asked) == 60
 
 
 def contest(pairs: int = 200, settled: Tally | None = None) -> Contest:
