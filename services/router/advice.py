@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from schemas.answers import check_labels, schema_flaw
 from schemas.base import JsonObject
@@ -21,6 +21,10 @@ FROZEN = (
     "no adapter may challenge yet, since a rollback is fresh (frozen_until); 'ratchet routes"
     " unfreeze' ends that"
 )
+NO_SURROGATES = (
+    "personal asks for surrogates, and there is no SURROGATE_SECRET: such values are redacted."
+    " Set the same one for capture, review and router"
+)
 NOT_HELD = (
     "the engine's grammar cannot hold answers to the form of this route, which is checked"
     " afterwards; use fewer keywords in output_schema. What it holds them to"
@@ -31,8 +35,10 @@ NOT_HELD = (
 class Advice:
     label_tokens: LabelTokens
     grammar: Grammar
+    # Whether there is a secret that makes them.
+    makes_surrogates: bool
     # What new routes tell the base model's chat template.
-    template_arguments: Mapping[str, object] = field(default_factory=dict)
+    template_arguments: Mapping[str, object]
 
     async def on(self, view: RouteView) -> list[str]:
         """Return warnings, those among them for which the engine must be asked."""
@@ -44,12 +50,14 @@ class Advice:
         return [*warnings_of(spec), *self.on_arms(view), *([warning] if warning else [])]
 
     def on_arms(self, view: RouteView) -> list[str]:
-        """Return what is known of how the arms of a route are asked at the moment."""
+        """Return what is known of how the arms of a route are asked and recorded at the moment."""
         adapters = [adapter.adapter_id for adapter in view.state.adapters]
         void = [one for one in (None, *adapters) if view.is_void(one, self.grammar)]
         named = ", ".join(one or "the base model" for one in void)
         frozen = view.state.is_frozen(time.time())
+        wants = "surrogate" in view.state.spec.personal.chosen.values()
         return [
+            *([NO_SURROGATES] if wants and not self.makes_surrogates else []),
             *([FROZEN] if frozen else []),
             *([VOID.format(named)] if void else []),
             *([f"{NOT_HELD}: {flaw}"] if (flaw := self.grammar.flaw(view.form)) else []),

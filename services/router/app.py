@@ -138,8 +138,12 @@ def reconciler_by(
 
 
 def advice_by(settings: Settings, upstream: Upstream) -> Advice:
-    label_tokens = LabelTokens(upstream, settings.base_model)
-    return Advice(label_tokens, upstream.grammar, settings.template_arguments)
+    return Advice(
+        LabelTokens(upstream, settings.base_model),
+        upstream.grammar,
+        makes_surrogates=settings.surrogate_secret is not None,
+        template_arguments=settings.template_arguments,
+    )
 
 
 def passing_by(settings: Settings, table: RouteTable, recorder: Recorder) -> Passing:

@@ -69,13 +69,16 @@ async def test_a_surrogate_is_the_same_in_all_of_an_inference(router: Running) -
 
 async def test_what_is_kept_stands_as_it_was_said(router: Running) -> None:
     event = await recorded(router, email="keep", phone="surrogate")
+    shown = await router.create(spec(email="keep", phone="surrogate"))
+    assert shown["warnings"] == []
     assert event["messages"][-1]["content"].endswith(" or ann@acme.com")
     assert event["metadata"]["mail"] == "ann@acme.com" and "2671" not in json.dumps(event)
 
 
 @pytest.mark.parametrize("settings", [{"surrogate_secret": ""}], indirect=True)
-async def test_without_a_secret_it_is_redacted(router: Running) -> None:
+async def test_without_a_secret_it_is_redacted_and_the_owner_is_told(router: Running) -> None:
     event = await recorded(router, phone="surrogate")
+    assert "no SURROGATE_SECRET" in str((await router.create(spec(phone="surrogate")))["warnings"])
     assert event["messages"][-1]["content"] == redact(ASKED)
 
 
