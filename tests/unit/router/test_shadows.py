@@ -13,7 +13,7 @@ from schemas.base import AdapterRef
 from services.router.evidence import Against, Comparison
 from services.router.rollout import CanaryRule, Pick, Seen
 from services.router.sent_route import SentRoute
-from services.router.shadows import Beside, beside
+from services.router.shadows import Beside, beside, digest
 from services.router.state import RouteState
 from tests import factories
 from tests.unit.router.conftest import Running
@@ -124,6 +124,28 @@ async def test_a_verdict_says_which_of_two_answers_to_one_question_is_right(
     async with router.http() as http:
         shown = (await http.get(f"/v1/routes/{factories.ROUTE}")).json()["probation"]
     assert (shown["pairs_beside"], shown["wins_beside"], shown["losses_beside"]) == (3, 1, 1)
+
+
+async def test_numbers_are_compared_by_what_is_recorded_of_them(router: Running) -> None:
+    """The number of the answer is known from the question alone."""
+    spec = factories.spec(
+        task="extraction",
+        labels=(),
+        canary=SPEC.canary,
+        personal={"phone": "surrogate"},
+        max_tokens=64,
+    )
+    await router.create(spec)
+    adapter = router.adapter()
+    router.vllm.answers = lambda model, _: (
+        ('{"n": "4155552671"}', -0.05) if model != "base" else ('{"n": ""}', -0.3)
+    )
+    await router.handle(factories.calibration(spec, adapter_id=adapter.adapter_id, threshold=0.5))
+    await router.promote(adapter, probe=None)
+    await router.chat("Call me: 415 555 2671")
+    [row] = await shadowed(router, 1)
+    recorded = (await router.events("InferenceRecorded"))[-1]["answer"]
+    assert recorded != '{"n": "4155552671"}' and row.new_answer == digest(recorded, spec)
 
 
 async def test_a_verdict_that_is_taken_back_counts_no_more(router: Running) -> None:
