@@ -13,11 +13,14 @@ from rich.progress import (
     DownloadColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TransferSpeedColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 NEEDED_WIDTH = 150
 
@@ -36,6 +39,13 @@ def wide_console() -> Console:
     return Console(width=max(Console().width, NEEDED_WIDTH))
 
 
+class Speed(ProgressColumn):
+    """Shows how many are done in a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:,.0f}/s")
+
+
 @contextmanager
 def progress_bar(quiet: bool) -> Iterator[Progress]:
     """Show progress on stderr until done; show nothing where stderr is no terminal."""
@@ -44,6 +54,7 @@ def progress_bar(quiet: bool) -> Iterator[Progress]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        Speed(),
         TimeElapsedColumn(),
     )
     with Progress(

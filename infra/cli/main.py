@@ -64,6 +64,11 @@ COMMANDS = {
         "replay",
         "Set a stopped service back in the log, so that it reads that part again when it starts.",
     ),
+    "redact": Entry(
+        "redact",
+        "redact",
+        "Go over what older releases stored with the rules of redaction of this one.",
+    ),
     "demo": Entry(
         "demo",
         "demo",

@@ -110,6 +110,13 @@ class BlobStore:
         verify(ref, hashlib.sha256(data).hexdigest())
         return data
 
+    def delete_bytes(self, uri: str) -> None:
+        """Delete what `put_bytes` stored there; what is gone already stays gone."""
+        try:
+            self._fs.rm_file(self._path(uri))
+        except FileNotFoundError:
+            return
+
     def _place_folder(self, folder: Path, target: str, ref: BlobRef) -> None:
         """Copied beside its place, read back, renamed: a killed or full disk leaves nothing that
         could be taken for an artifact.

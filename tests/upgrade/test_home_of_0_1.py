@@ -10,18 +10,14 @@ import asyncio
 import json
 import os
 import sqlite3
-import tarfile
 from contextlib import closing
 from pathlib import Path
-
-import pytest
 
 from infra.operations.books import open_books
 from infra.operations.letters import Wanted, gather
 from infra.operations.parked import dropping, parked_events, settle
 from infra.operations.reconcile import reconcile
 from tests import factories
-from tests.faults import forking
 from tests.faults.domain import check_everything
 from tests.faults.drain import drain
 from tests.faults.evidence import gather as gather_evidence
@@ -32,8 +28,6 @@ from tests.faults.workload import Clients
 from tests.faults.world import World
 from tests.kafka import EmbeddedBroker
 
-HOME = Path(__file__).with_name("home-0.1.0.tar.xz")
-ROOT = Path(__file__).parents[2]
 POISON = ("feedback-recorded", "poison-1")
 WORKING_SECONDS = 8.0
 
@@ -42,16 +36,6 @@ def promises_of(path: Path) -> list[Operation]:
     """Read what clients were told; the last line about an operation holds."""
     operations = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     return list({(each["kind"], each["name"]): Operation(**each) for each in operations}.values())
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    with tarfile.open(HOME) as archive:
-        archive.extractall(tmp_path, filter="data")
-    # Artifacts are named from the folder that the services run in.
-    monkeypatch.setattr(forking, "ROOT", tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return tmp_path
 
 
 async def unsent(world: World) -> int:
