@@ -64,7 +64,8 @@ def shown(read: Read) -> JsonObject:
     else:
         said = {"inference_id": sent.inference_id, **sent.judgements()} if sent else {}
     return {
-        "id": sent.client_id if sent else None,
+        # Which may be anything, an address as well.
+        "id": cut(sent.client_id) if sent else None,
         **{name: cut(value) for name, value in said.items()},
         "left_out": [{"field": field, "reason": reason} for field, reason in read.left_out],
     }

@@ -21,6 +21,7 @@ from services.capture.mapping import (
     load_mappings,
     tokens_of,
 )
+from services.capture.preview import shown
 from services.capture.shapes import SentFeedback, SentInference
 from services.capture.sources import read_record
 
@@ -128,6 +129,13 @@ def test_the_id_is_the_apps_own_or_the_place(said: object, client_id: str | None
         assert read.sent.client_id.startswith("sha256:")
     else:
         assert read.sent.client_id == client_id
+
+
+def test_an_id_is_shown_redacted_as_all_is() -> None:
+    """An app's own id may be anything: an address, too."""
+    sent = {"q": "zoe@example.com", "a": "b", "id": "zoe@example.com"}
+    said = shown(read_record(mapping(id="/id"), record(sent)))
+    assert (said["id"], said["asked"]) == ("[EMAIL]", "user: [EMAIL]")
 
 
 def test_a_log_that_was_lost_gives_its_places_out_again() -> None:
