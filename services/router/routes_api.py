@@ -22,6 +22,7 @@ from services.router.store.routes import RouteDatabase
 from services.router.table import RouteTable
 from shared.errors import Conflict, NotFound, RatchetError
 from shared.http import Id, Limit, Offset, Principal, Reason, RequestBody, require
+from shared.privacy import redact
 from shared.rules import RouteUnknown
 from shared.storage import Database
 
@@ -142,9 +143,8 @@ class RoutesApi:
             old = await self.routes.load(tx, route)
             target = await self._target(tx, old, body.to)
             until = time.time() + self.probation.freeze_hours * SECONDS_PER_HOUR
-            await self.routes.save(
-                tx, old, old.rolled_back(target, until), body.because, admin.name
-            )
+            because = redact(body.because)
+            await self.routes.save(tx, old, old.rolled_back(target, until), because, admin.name)
         await self.table.refresh()
         return self._shown(await self.table.of(route, admin.tenant))
 

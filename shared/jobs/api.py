@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from shared.errors import Conflict, NotFound
 from shared.http import Id, Limit, Offset, Principal, Reason, RequestBody, Wanted, require
 from shared.jobs.worker import Ended, Job, JobStore
+from shared.privacy import redact
 
 Reader = Annotated[Principal, Depends(require("read"))]
 Admin = Annotated[Principal, Depends(require("admin"))]
@@ -86,7 +87,7 @@ class JobsApi:
         Its worker notices at its next renewal (3 s) and stops.
         """
         job = await self._owned(who, job_id)
-        reason = f"cancelled by {who.name}: {command.reason}"
+        reason = f"cancelled by {who.name}: {redact(command.reason)}"
         async with self.jobs.db.transaction() as tx:
             cancelled = await self.jobs.cancel(tx, job_id, reason)
             if cancelled is None:
@@ -100,7 +101,9 @@ class JobsApi:
         job = await self._owned(who, job_id)
         async with self.jobs.db.transaction() as tx:
             if (
-                await self.jobs.requeue(tx, job_id, f"asked for by {who.name}: {command.reason}")
+                await self.jobs.requeue(
+                    tx, job_id, f"asked for by {who.name}: {redact(command.reason)}"
+                )
                 is None
             ):
                 raise NotRetryable(job)

@@ -30,7 +30,10 @@ PLUMBING = (
     Texts("outbox", {"payload": walks.event}),
     Texts("dead_letters", {"body": walks.event}),
 )
-ORDERS = Texts("jobs", {"payload": walks.order})
+JOBS = (
+    Texts("jobs", {"payload": walks.order, "error": walks.text}),
+    Texts("job_history", {"reason": walks.text}),
+)
 
 TEXTS: Mapping[str, tuple[Texts, ...]] = {
     "capture": PLUMBING,
@@ -56,7 +59,7 @@ TEXTS: Mapping[str, tuple[Texts, ...]] = {
     ),
     "dataset-builder": (
         *PLUMBING,
-        ORDERS,
+        *JOBS,
         Texts(
             "verdicts",
             {
@@ -70,8 +73,8 @@ TEXTS: Mapping[str, tuple[Texts, ...]] = {
         Texts("builds", {"lost_labels": walks.record}),
         Texts("datasets", {"event": walks.event_text}),
     ),
-    "trainer": (*PLUMBING, ORDERS),
-    "evaluator": (*PLUMBING, ORDERS),
+    "trainer": (*PLUMBING, *JOBS),
+    "evaluator": (*PLUMBING, *JOBS),
 }
 
 IDS = "ids, times, counts and digests"
@@ -81,7 +84,6 @@ EVERYWHERE = {
     "consumer_pauses": IDS,
     "relay_lease": IDS,
     "routes": OPERATORS,
-    "job_history": "workers and errors, in words that carry no text",
     "job_turns": IDS,
 }
 OTHERS: Mapping[str, Mapping[str, str]] = {

@@ -24,6 +24,8 @@ from tests.unit.dataset_builder.rig import Rig, known_route, verdicts
 from tests.unit.trainer.worlds import Fake, trainer_service
 
 REASON = {"reason": "the GPU was replaced"}
+WRONG = {"reason": "wrong recipe, says zoe@example.com"}
+SAID = "cancelled by acme-all: wrong recipe, says [EMAIL]"
 
 
 async def trainer(folder: Path, url: str, keys_file: str) -> tuple[Service, str]:
@@ -111,16 +113,13 @@ async def test_it_is_cancelled_and_retried_and_says_who_and_why(api: Api) -> Non
     async with api.of("acme") as http:
         path = f"/v1/jobs/{job.job_id}"
         early = await http.post(f"{path}/retry", json=REASON)
-        cancelled = await http.post(f"{path}/cancel", json={"reason": "wrong recipe"})
-        twice = await http.post(f"{path}/cancel", json={"reason": "wrong recipe"})
+        cancelled = await http.post(f"{path}/cancel", json=WRONG)
+        twice = await http.post(f"{path}/cancel", json=WRONG)
         again = await http.post(f"{path}/retry", json=REASON)
         # not without a reason
         assert (await http.post(f"{path}/retry", json={})).status_code == 422
     assert (early.status_code, early.json()["error"]) == (409, "NotRetryable")
-    assert (
-        cancelled.status_code == 202
-        and cancelled.json()["error"] == "cancelled by acme-all: wrong recipe"
-    )
+    assert (cancelled.status_code, cancelled.json()["error"]) == (202, SAID)
     assert (twice.status_code, twice.json()["error"]) == (409, "NotCancellable")
     assert again.status_code == 202 and (
         again.json()["state"],
@@ -128,7 +127,7 @@ async def test_it_is_cancelled_and_retried_and_says_who_and_why(api: Api) -> Non
         again.json()["error"],
     ) == ("queued", 0, None)
     assert [(entry["outcome"], entry["reason"]) for entry in again.json()["history"]] == [
-        ("cancelled", "cancelled by acme-all: wrong recipe"),
+        ("cancelled", SAID),
         ("retried", "asked for by acme-all: the GPU was replaced"),
     ]
 
