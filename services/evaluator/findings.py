@@ -18,6 +18,7 @@ from services.evaluator.gates import GateResult, Outcomes, Terms, judge_challeng
 from services.evaluator.heldout import DECIDING, ArmAnswers, HeldOutRow, deciding
 from services.evaluator.metrics import field_f1, macro_f1, percentile
 from services.evaluator.texts import mean, rouge_l
+from shared.privacy import redact
 
 
 @dataclass(frozen=True)
@@ -161,16 +162,20 @@ def scores_of(arm: ArmAnswers) -> Floats:
 def report_rows(
     rows: Sequence[HeldOutRow], answered: Sequence[ArmAnswers], spec: RouteSpec
 ) -> list[JsonObject]:
-    """Return the rows as the report's child process reads them."""
+    """Return the rows as the report's child process reads them: redacted, since an answer may be
+    anything that a model has ever read, and a dataset may be older than today's rules.
+    """
     return [
         {
             "row_id": row.row_id,
             "decides": row.split == DECIDING,
             "right": [arm.contender.arm for arm in answered if arm.replies[i].correct],
             "stratum": row.stratum,
-            "text": row.text,
-            "expected": "(no answer fits)" if row.is_rejected else normalise(row.answer, spec),
-            "answers": {arm.contender.arm: arm.replies[i].answer for arm in answered},
+            "text": redact(row.text),
+            "expected": "(no answer fits)"
+            if row.is_rejected
+            else normalise(redact(row.answer), spec),
+            "answers": {arm.contender.arm: redact(arm.replies[i].answer) for arm in answered},
             "scores": {
                 arm.contender.arm: arm.replies[i].reply.confidence.score for arm in answered
             },

@@ -19,6 +19,9 @@ from shared.storage.blobs import BlobStore
 from tests import factories
 
 CHALLENGER = factories.adapter().adapter_id
+# What older rules left in a dataset, and what a model says that has read it.
+ASKER = "ann@asks.example"
+LEARNED = "bob@learned.example"
 
 
 def content(n: int = 60) -> dict:
@@ -26,7 +29,7 @@ def content(n: int = 60) -> dict:
     rng = np.random.default_rng(1)
     rows = [HeldOutRow(f"r{i}", "audit", factories.USER[:1], spec.labels[i % 3]) for i in range(n)]
     hostile = factories.USER[0].model_copy(
-        update={"content": "<img src=x onerror=alert(1)> where is it"}
+        update={"content": f"<img src=x onerror=alert(1)> where is it, {ASKER}"}
     )
     country = {"country": "<b>DE</b>"}
     rows = [
@@ -35,7 +38,8 @@ def content(n: int = 60) -> dict:
 
     def replies(right: float) -> list[Completion]:
         answers = [
-            row.answer if rng.random() < right else "</td><script>1</script>" for row in rows
+            row.answer if rng.random() < right else f"</td><script>1</script>{LEARNED}"
+            for row in rows
         ]
         return [
             Completion(
@@ -106,6 +110,7 @@ async def test_evaluation_report_says_what_was_decided_and_escapes_every_text(
         and "country=&lt;b&gt;DE" in html
     )
     assert "<script" not in html and "<img src=x" not in html and "&lt;img src=x" in html
+    assert ASKER not in html and LEARNED not in html and html.count("[EMAIL]") > 1
     assert html.count("data:image/svg+xml;base64,") == 4
     assert not re.search(r"(src|href)=\"(?!data:)", html)
 
