@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
 from infra.cli.main import app
 from tests.faults.world import World
 from tests.kafka import Broker
-from tests.privacy.doors import MARKER, map_topics, said_on_topics, said_over_http
-from tests.rollouts.cast import Part, Role
+from tests.privacy.doors import MARKER, map_topics, marked, said_on_topics, said_over_http
+from tests.rollouts.cast import Part, Role, question
 from tests.rollouts.stages import running
-from tests.rollouts.story import Story
+from tests.rollouts.story import FOR_A_DATASET, Story
 
 NewWorld = Callable[..., World]
 
@@ -110,3 +111,26 @@ async def test_the_marker_is_nowhere(embedded: Broker, new_world: NewWorld, tmp_
     # It cannot be taken, which a sample says with an exit code.
     failed = {command for command, said in shows.items() if said.exit_code}
     assert {command.partition(" /")[0] for command in failed} <= {"capture map"}
+
+
+@pytest.mark.timeout(400)
+async def test_it_is_in_no_dataset(
+    embedded: Broker, new_world: NewWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of questions that hold it a dataset is made, an adapter is trained and evaluated; what a
+    report shows of it is tried in tests/unit/evaluator/test_reports.py.
+    """
+    monkeypatch.setattr("tests.rollouts.story.question", lambda number: marked(question(number)))
+    world = new_world(embedded.servers)
+    roles = {"route": (Role(Part(), Part()),)}
+    async with running(world, roles) as stages:
+        story = stages.story("route")
+        await story.begin()
+        await story.ask(FOR_A_DATASET)
+        await story.trained("the first version")
+    tables = [
+        pq.read_table(path).to_pydict() for path in world.folder.rglob("artifacts/**/*.parquet")
+    ]
+    assert "[EMAIL]" in str(tables)
+    assert MARKER not in str(tables)
+    assert not list(files_that_hold(world.folder, MARKER))
