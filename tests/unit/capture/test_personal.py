@@ -71,7 +71,9 @@ async def test_a_correction_of_an_app_has_the_surrogates_of_its_inference(
     await hears(small, 2, monkeypatch, phone="surrogate")
     about = (await small.post(PATH, ITEM)).json()["inference_ids"][0]
     body = {"inference_id": about, "correction": '{"phone": "+1 415-555-2671"}', "client_id": "f"}
-    for _ in range(2):
+    for version, treatment in enumerate(("surrogate", "keep"), start=3):
+        assert (await small.post("/v1/feedback", body)).json()["rejected"] == []
+        await hears(small, version, monkeypatch, phone=treatment)
         assert (await small.post("/v1/feedback", body)).json()["rejected"] == []
     inference, feedback = await small.events()
     [phone] = PHONE.findall(asked(inference))

@@ -67,6 +67,15 @@ async def test_a_surrogate_is_the_same_in_all_of_an_inference(router: Running) -
     assert plain in stored and "5552671" not in stored and "555-2671" not in stored
 
 
+async def test_the_answer_says_what_a_number_of_the_question_is(router: Running) -> None:
+    await router.create(spec(phone="surrogate"))
+    router.vllm.answers = lambda *_: ('{"phone": "+14155552671"}', -0.1)
+    await router.chat("4155552671")
+    [event] = await router.events("InferenceRecorded")
+    asked = event["messages"][-1]["content"]
+    assert asked != "4155552671" and json.loads(event["answer"]) == {"phone": f"+1{asked}"}
+
+
 async def test_what_is_kept_stands_as_it_was_said(router: Running) -> None:
     event = await recorded(router, email="keep", phone="surrogate")
     shown = await router.create(spec(email="keep", phone="surrogate"))
