@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from pathlib import Path
 from threading import Thread
@@ -101,8 +102,24 @@ async def run_child(
     finally:
         stderr.cancel()
         if process.returncode is None:
-            process.kill()
+            with suppress(ProcessLookupError):
+                kill_tree(process.pid)
             await process.wait()
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a process and what descends from it.
+
+    A launcher's processes lead sessions of their own. Those that had not yet asked to die with it
+    lived on, and held our pipes open.
+    """
+    # So that it starts no other meanwhile.
+    os.kill(pid, signal.SIGSTOP)
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in children.read_text().split():
+            with suppress(ProcessLookupError):
+                kill_tree(int(child))
+    os.kill(pid, signal.SIGKILL)
 
 
 def keep(path: Path | None, stderr: bytes) -> Path | None:

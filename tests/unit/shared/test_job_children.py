@@ -114,3 +114,27 @@ async def test_a_child_that_hangs_is_killed_and_worth_another_attempt() -> None:
     with pytest.raises(ChildSilent, match="said nothing for 5 s") as hung:
         await run_child([sys.executable, "-c", CHILD], hear, silence=5.0)
     assert heard and not alive(heard[0]) and not hung.value.retryable
+
+
+LAUNCHER = """
+import subprocess, sys
+sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
+other = subprocess.Popen(sleeper, start_new_session=True)
+print('{"pid": %d}' % other.pid, flush=True)
+other.wait()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds descendants through /proc")
+async def test_what_a_launcher_started_ends_with_it_and_is_not_waited_for() -> None:
+    """As torchrun starts the processes of a training: leading sessions of their own."""
+    started = []
+
+    async def stop(message: dict[str, int]) -> None:
+        started.append(message["pid"])
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        async with asyncio.timeout(20):
+            await run_child([sys.executable, "-c", LAUNCHER], stop)
+    assert not alive(started[0])
