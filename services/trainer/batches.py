@@ -35,6 +35,9 @@ class SharedPrefixTrainer(SFTTrainer):
     ) -> Loss:
         """Return the mean loss a token, over `num_items_in_batch` tokens where they are given."""
         loss, logits = self._loss_and_logits(model, inputs, num_items_in_batch)
+        if num_items_in_batch is not None:
+            # They are those of all processes, over which losses and gradients are then averaged.
+            loss = loss * self.accelerator.num_processes
         return (loss, {"logits": logits}) if return_outputs else loss
 
     @classmethod
