@@ -49,7 +49,7 @@ def build(
         outbox=outbox,
         adapters=adapters,
         blobs=BlobStore(settings.artifacts_url),
-        executor=executor or ChildExecutor(),
+        executor=executor or ChildExecutor(settings.recipes_dir),
         base_model=settings.base_model,
         work_dir=work_dir,
         recipes_dir=settings.recipes_dir,

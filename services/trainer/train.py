@@ -1,9 +1,10 @@
 """One training, from a dataset folder to an adapter folder: load, prepare, train, save.
 
     python -m services.trainer.train --order FILE
-    accelerate launch --num_processes 4 -m services.trainer.train --order FILE
+    accelerate launch --multi_gpu --num_processes 4 -m services.trainer.train --order FILE
 
-Started by the trainer, which reads the JSON lines it says. Killed at any moment, the next attempt
+Started by the trainer, which reads the JSON lines it says. Of several processes (processes.py) each
+does all of this; the first one speaks and writes. Killed at any moment, the next attempt
 goes on from the last complete checkpoint. What another attempt cannot cure is said as
 {"refused": ...}.
 """
@@ -36,7 +37,7 @@ from services.trainer.checkpoints import last_complete
 from services.trainer.configuration import lora_config, training_arguments
 from services.trainer.losses import read_losses
 from services.trainer.order import TrainingOrder, TrainingResult
-from services.trainer.processes import is_main_process
+from services.trainer.processes import check_processes, is_main_process, local_process
 from services.trainer.proof import without_short_cuts_because
 from services.trainer.recipe import TrainingRecipe
 from services.trainer.refusals import BaseModelMissing, NoChatTemplate
@@ -80,6 +81,7 @@ def main() -> None:
 
 def run(order: TrainingOrder) -> TrainingResult:
     """Train as ordered and leave the adapter's folder. Raises JobFailed, with the reason."""
+    check_processes(order.recipe, torch.cuda.device_count())
     order.checkpoints.mkdir(parents=True, exist_ok=True)
     tracking = Tracking(order) if is_main_process() else None
     try:
@@ -113,7 +115,7 @@ def load(order: TrainingOrder) -> tuple[PreTrainedTokenizerBase, PreTrainedModel
             order.base_model,
             dtype=dtype,
             attn_implementation=recipe.attention,
-            quantization_config=four_bits(dtype) if recipe.quantization == "nf4" else None,
+            **(four_bits(dtype) if recipe.quantization == "nf4" else {}),
         )
     except (OSError, ImportError, ValueError) as error:
         raise BaseModelMissing(order.base_model_name, error) from error
@@ -124,14 +126,19 @@ def load(order: TrainingOrder) -> tuple[PreTrainedTokenizerBase, PreTrainedModel
     return tokenizer, cast(PreTrainedModel, model)
 
 
-def four_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
-    """Quantise as QLoRA does (https://arxiv.org/abs/2305.14314); compute in `dtype`."""
-    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+def four_bits(dtype: torch.dtype) -> dict[str, object]:
+    """Return how to load as QLoRA does (https://arxiv.org/abs/2305.14314), computing in `dtype`.
+
+    Each process loads on its own GPU: all of them would take the first one.
+    """
+    quantized = BitsAndBytesConfig(  # type: ignore[no-untyped-call]  # transformers leaves it so
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=dtype,
     )
+    device = local_process() if torch.cuda.is_available() else "cpu"
+    return {"quantization_config": quantized, "device_map": {"": device}}
 
 
 def train(

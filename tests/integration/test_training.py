@@ -384,10 +384,22 @@ def test_qlora_trains_on_four_bit_weights(dataset: Path, tmp_path: Path) -> None
     assert all(value.abs().sum() > 0 for value in weights(job.output).values())
 
 
+def test_each_process_loads_four_bits_on_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from services.trainer import train as stages
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert stages.four_bits(torch.bfloat16)["device_map"] == {"": 0}
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert stages.four_bits(torch.bfloat16)["device_map"] == {"": 1}
+
+
 class KillsOnce(ChildExecutor):
     """Kills the child with SIGKILL in the middle of its first attempt, as the kernel would."""
 
-    def __init__(self) -> None:
+    def __init__(self, recipes: Path) -> None:
+        super().__init__(recipes)
         self.killed: list[int] = []
 
     async def train(self, order: TrainingOrder, progress: Progress) -> TrainingResult:
@@ -423,7 +435,7 @@ async def test_a_killed_child_is_retried_resumes_and_is_tracked(
     (recipes / "tiny.yaml").write_text(
         RECIPE.model_copy(update={"epochs": 6}).as_yaml().replace("name: tiny\n", "")
     )
-    executor = KillsOnce()
+    executor = KillsOnce(recipes)
     service = trainer_service(
         tmp_path,
         f"sqlite+aiosqlite:///{tmp_path}/t.db",

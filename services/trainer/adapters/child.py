@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 from schemas.base import JsonObject
 from services.trainer.base_facts import BaseFacts
 from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Progress
-from services.trainer.recipe import TrainingRecipe
+from services.trainer.processes import launcher, visible_gpus
 from shared.child import run_child
 from shared.errors import JobFailed
 
@@ -33,8 +34,12 @@ ENVIRONMENT = {
 }
 
 
+@dataclass
 class ChildExecutor:
-    """Trains in a child process on this machine."""
+    """Trains in a child process on this machine, or in several."""
+
+    # The folder with the recipes, and the accelerate configs that they name.
+    recipes: Path
 
     async def look(self, base_model: str) -> BaseFacts:
         found: list[BaseFacts] = []
@@ -49,6 +54,7 @@ class ChildExecutor:
         return found[0]
 
     async def train(self, order: TrainingOrder, progress: Progress) -> TrainingResult:
+        start = launcher(order.recipe, self.recipes)
         order.output.mkdir(parents=True, exist_ok=True)
         file = order.output.with_suffix(".order.json")
         file.write_text(order.model_dump_json(indent=1))
@@ -64,25 +70,10 @@ class ChildExecutor:
             await progress.say(TrainingProgress.model_validate(message))
 
         await run_child(
-            [*launcher(order.recipe), "-m", MODULE, "--order", str(file)],
+            [*start, "-m", MODULE, "--order", str(file)],
             hear,
-            ENVIRONMENT,
+            ENVIRONMENT | visible_gpus(order.recipe),
             SILENCE_SECONDS,
             order.stderr_file,
         )
         return TrainingResult.model_validate_json(order.result_file.read_text())
-
-
-def launcher(recipe: TrainingRecipe) -> list[str]:
-    """Return what starts the training: python, or accelerate where there are several GPUs."""
-    if recipe.launcher == "python":
-        return [sys.executable]
-    config = ["--config_file", recipe.accelerate_config] if recipe.accelerate_config else []
-    return [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        *config,
-        "--num_processes",
-        str(recipe.processes),
-    ]

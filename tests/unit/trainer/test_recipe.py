@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from services.trainer.adapters.child import launcher
 from services.trainer.recipe import RecipeUnusable, TrainingRecipe, load_recipe
 
 RECIPES = Path(__file__).parents[3] / "services" / "trainer" / "recipes"
@@ -61,18 +59,3 @@ def test_an_unknown_or_broken_recipe_says_what_to_do(tmp_path: Path) -> None:
         load_recipe(tmp_path, "bad")
     with pytest.raises(RecipeUnusable, match="empty"):
         load_recipe(tmp_path, "empty")
-
-
-def test_many_gpus_are_one_argument_list_away() -> None:
-    assert launcher(TrainingRecipe(name="x")) == [sys.executable]
-    many = launcher(
-        TrainingRecipe(name="x", launcher="accelerate", processes=4, accelerate_config="fsdp.yaml")
-    )
-    assert many[1:] == [
-        "-m",
-        "accelerate.commands.launch",
-        "--config_file",
-        "fsdp.yaml",
-        "--num_processes",
-        "4",
-    ]
