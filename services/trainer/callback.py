@@ -85,6 +85,21 @@ class RunCallback(TrainerCallback):
         return min(state.max_steps, a_round * max(1, ceil(state.global_step / a_round)))
 
     @override
+    def on_evaluate(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        **kwargs: object,
+    ) -> None:
+        """Make the folder of the checkpoint that follows, in every process.
+
+        Whether the best one exists transformers asks before FSDP writes it: some processes found it
+        at the end and waited for the others for ever.
+        """
+        folder_of(args, state).mkdir(parents=True, exist_ok=True)
+
+    @override
     def on_save(
         self,
         args: TrainingArguments,
@@ -94,8 +109,15 @@ class RunCallback(TrainerCallback):
     ) -> None:
         """Mark the checkpoint that was just written: `kill -9` can leave a half-written one.
 
-        The trainer hears of it, and may stop here for another tenant's job.
+        Every process writes a part of it. The trainer hears of it, and may stop here for another
+        tenant's job.
         """
-        if state.is_world_process_zero and args.output_dir:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
+        args.distributed_state.wait_for_everyone()
+        if state.is_world_process_zero:
+            (folder_of(args, state) / COMPLETE).touch()
             say(checkpoint=state.global_step, steps=self.planned(state))
+
+
+def folder_of(args: TrainingArguments, state: TrainerState) -> Path:
+    """Return where the checkpoint of the present step is."""
+    return Path(args.output_dir or ".") / f"checkpoint-{state.global_step}"

@@ -75,14 +75,16 @@ def name_best_checkpoint(state: Path, folder: Path) -> None:
 
 
 def last_complete(folder: Path) -> str | None:
-    """Return the path of the newest complete checkpoint; remove the half-written ones."""
-    complete = []
-    for path in folder.glob("checkpoint-*"):
-        if (path / COMPLETE).exists():
-            complete.append(path)
-        else:
-            shutil.rmtree(path)
+    """Return the path of the newest complete checkpoint."""
+    complete = [path for path in folder.glob("checkpoint-*") if (path / COMPLETE).exists()]
     return str(max(complete, key=step_of)) if complete else None
+
+
+def remove_half_written(folder: Path) -> None:
+    """Remove the checkpoints that were being written when the attempt was killed."""
+    for path in folder.glob("checkpoint-*"):
+        if not (path / COMPLETE).exists():
+            shutil.rmtree(path)
 
 
 def step_of(checkpoint: Path) -> int:

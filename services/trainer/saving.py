@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import cast
 
+import torch
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from trl.trainer.sft_trainer import SFTTrainer
 
 from services.trainer.card import model_card
@@ -17,9 +20,16 @@ MODEL_FILES = ("adapter_model.safetensors", "adapter_config.json")
 def save(
     order: TrainingOrder, trainer: SFTTrainer, result: TrainingResult, tracking: Tracking | None
 ) -> TrainingResult:
-    """Write the adapter's folder, `training.json` last; the trainer stores it under its digest."""
+    """Write the adapter's folder, `training.json` last; the trainer stores it under its digest.
+
+    Called in every process; the first one writes.
+    """
+    learned = gather(trainer)
+    if not trainer.is_world_process_zero():
+        return result
     order.output.mkdir(parents=True, exist_ok=True)
-    trainer.accelerator.unwrap_model(trainer.model).save_pretrained(order.output)
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    model.save_pretrained(order.output, state_dict=learned)
     for path in order.output.iterdir():
         if path.name not in MODEL_FILES:
             path.unlink()
@@ -40,3 +50,10 @@ def save(
         result = result.model_copy(update={"run_id": run_id})
     order.result_file.write_text(result.model_dump_json())
     return result
+
+
+def gather(trainer: SFTTrainer) -> dict[str, torch.Tensor]:
+    """Return the matrices that were learned, whole: under FSDP each process has a part of them."""
+    options = StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_frozen_params=True)
+    model = cast(torch.nn.Module, trainer.model)
+    return cast(dict[str, torch.Tensor], get_model_state_dict(model, options=options))

@@ -33,7 +33,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from services.trainer.batches import SharedPrefixTrainer, make_collator
 from services.trainer.callback import LossNotFinite, RunCallback
-from services.trainer.checkpoints import last_complete
+from services.trainer.checkpoints import last_complete, remove_half_written
 from services.trainer.configuration import lora_config, training_arguments
 from services.trainer.losses import read_losses
 from services.trainer.order import TrainingOrder, TrainingResult
@@ -89,7 +89,7 @@ def run(order: TrainingOrder) -> TrainingResult:
         rows = prepare(order, tokenizer)
         order = order.settled(model.config.hidden_size, len(rows.training), len(rows.validation))
         trainer, result = train(order, model, tokenizer, rows, tracking)
-        return save(order, trainer, result, tracking) if trainer.is_world_process_zero() else result
+        return save(order, trainer, result, tracking)
     except Exception as error:
         if tracking:
             tracking.finish({"error": type(error).__name__})
@@ -170,6 +170,8 @@ def train(
     )
     # It prints dicts, and stdout is ours to speak JSON on.
     trainer.remove_callback(PrinterCallback)
+    if is_main_process():
+        remove_half_written(order.recipe_checkpoints)
     checkpoint = last_complete(order.recipe_checkpoints)
     trainer.args.num_train_epochs = rounds.epochs_from(checkpoint)
     done = trainer.train(resume_from_checkpoint=checkpoint)
