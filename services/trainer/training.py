@@ -181,7 +181,7 @@ class Training:
             dataset=event.blob,
             base_model=result.base_model,
             recipe=order.recipe.name,
-            recipe_sha256=order.recipe.sha256,
+            recipe_sha256=result.recipe_sha256,
             rank=order.recipe.rank,
             train_loss=result.train_loss,
             validation_loss=result.validation_loss,
