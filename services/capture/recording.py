@@ -29,10 +29,13 @@ from shared.rules import (
     fits_in_event,
     session_hash,
     store_content,
+    thought_in,
 )
 from shared.storage import BlobStore
 
 SERVICE = "capture"
+# Characters: an event carries it beside the answer.
+MOST_OF_A_THOUGHT = 65_536
 
 
 class Origin(NamedTuple):
@@ -90,6 +93,7 @@ class InferenceEntries:
             metadata=said.metadata,
             session=session_hash(route, sent.metadata.get("session") or sent.metadata.get("user")),
             **self._content(said.messages, said.answer),
+            **thought_of(said),
         )
         # The same content again has other surrogates, under another id.
         plain = said if redacting is redact else said_in(sent, redact)
@@ -112,15 +116,27 @@ class Said(NamedTuple):
     answer: str
     model: str
     metadata: dict[str, str]
+    # What the model thought before it answered.
+    thought: str = ""
 
 
 def said_in(sent: SentInference, redacting: Redact) -> Said:
+    thought, answer = thought_in(sent.answer) or ("", sent.answer)
     return Said(
         [cleaned_turn(turn, redacting) for turn in sent.turns()],
-        redacting(sent.answer),
+        redacting(answer),
         redacting(sent.model),
         cleaned_record(sent.metadata, redacting),
+        redacting(thought.strip()[:MOST_OF_A_THOUGHT]) if thought else "",
     )
+
+
+def thought_of(said: Said) -> JsonObject:
+    """Return the attempt that holds a thought: it is kept, and is no part of the answer."""
+    if not said.thought:
+        return {}
+    attempt = {"arm": "external", "model": said.model, "answer": "", "latency_ms": 0.0}
+    return {"attempts": [attempt | {"thought": said.thought}]}
 
 
 @lru_cache(1024)

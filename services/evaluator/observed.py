@@ -138,5 +138,6 @@ def episode_of(state: RouteChanged) -> str:
         spec.drift.model_dump(),
         # Only where it is not what all routes had before there was a choice.
         *([spec.system] if spec.system != "replace" else []),
+        *([spec.template_arguments] if spec.template_arguments else []),
     )
     return sha256(repr(meaning).encode()).hexdigest()[:32]

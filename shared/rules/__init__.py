@@ -41,6 +41,7 @@ from shared.rules.forms import (
 )
 from shared.rules.messages import MOST_PARTS, ROLES, NoContent, Role, Said, read_calls, read_message
 from shared.rules.pairs import evidence_of_winning, mean_ratio
+from shared.rules.reasoning import thought_in
 from shared.rules.routes import RouteBook, RouteUnknown
 from shared.rules.sessions import session_hash
 from shared.rules.tools import Tools
@@ -113,4 +114,5 @@ __all__ = [
     "session_hash",
     "store_compared",
     "store_content",
+    "thought_in",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pydantic_core import from_json
 
 from schemas.base import JsonObject
-from shared.rules.reasoning import in_text, may_be_thought, tokens_of_end
+from shared.rules.reasoning import may_be_thought, thought_in, tokens_of_end
 
 PREFIX = b"data:"
 END = b"[DONE]"
@@ -74,7 +74,7 @@ class Gathered:
         first, self.piece = self._held, ""
         if self.finish_reason is None and may_be_thought(first):
             return
-        found = in_text(first) if may_be_thought(first[:1]) else None
+        found = thought_in(first) if may_be_thought(first[:1]) else None
         if found:
             self.thought.append(found[0])
             self.piece = found[1]

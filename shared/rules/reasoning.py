@@ -38,7 +38,7 @@ def thought_apart(choice: JsonObject) -> Apart:
     message = choice["message"]
     said = message.get("content")
     thought = message.get("reasoning") or message.get("reasoning_content")
-    found = None if thought or not said else in_text(said)
+    found = None if thought or not said else thought_in(said)
     if found is None and not thought:
         return Apart(choice, None)
     if found is not None:
@@ -51,7 +51,7 @@ def thought_apart(choice: JsonObject) -> Apart:
     return Apart(choice | told, (thought or "").strip() or None)
 
 
-def in_text(said: str) -> tuple[str, str] | None:
+def thought_in(said: str) -> tuple[str, str] | None:
     """Return the thought at the beginning of a text, and what follows it.
 
     A thought that does not end was cut: there is no answer.

@@ -132,3 +132,15 @@ def test_ids_made_together_are_as_good_as_ids_made_alone() -> None:
     public = public_ids("inf", 100)
     assert len({one[16:] for one in public}) == 100
     assert {len(one) for one in public} == {len("inf_") + 32}
+
+
+@pytest.mark.parametrize("length", [9, 200_000])
+def test_a_thought_is_kept_redacted_and_is_no_part_of_the_answer(length: int) -> None:
+    thought = f"call 4155552671 {'x' * length}"
+    sent = SentInference(route=ROUTE, input="a", answer=f"<think>\n{thought}\n</think>\n\ndelivery")
+    [fast] = InferenceEntries(ORIGIN, 1, None, Personal(None)).entry(sent, ROUTE, {}).events
+    event = InferenceRecorded.model_validate_json(fast.payload)
+    [attempt] = event.attempts
+    assert event.answer == "delivery"
+    assert attempt.thought.startswith("call [PHONE] xxxxxxxxx")
+    assert len(attempt.thought) < 70_000

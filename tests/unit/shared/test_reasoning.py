@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shared.rules import Gathered, as_completion
-from shared.rules.reasoning import in_text, thought_apart
+from shared.rules.reasoning import thought_apart, thought_in
 
 
 def tokens(*pieces: str, logprob: float = -0.1) -> list[dict]:
@@ -37,14 +37,14 @@ def choice(content: str | None, *pieces: str, **message: object) -> dict:
     ],
 )
 def test_a_thought_is_taken_from_the_beginning_of_an_answer(said, thought, answer) -> None:
-    assert in_text(said) == (thought, answer)
+    assert thought_in(said) == (thought, answer)
 
 
 @pytest.mark.parametrize(
     "said", ["delivery", "Write </think> behind a thought.", "The tag <think> begins one.", "a < b"]
 )
 def test_who_writes_about_thoughts_has_none(said: str) -> None:
-    assert in_text(said) is None
+    assert thought_in(said) is None
     assert as_completion({"choices": [choice(said, said)]}, 1.0).answer == said
 
 
