@@ -103,6 +103,9 @@ def recipe_for(folder: Path, name: str, facts: BaseFacts) -> ChosenRecipe:
         return ChosenRecipe(recipe)
     fitting, because = fitting_recipe(facts)
     recipe = load_recipe(folder, fitting)
+    if recipe.accelerate_config:
+        # All of them were counted.
+        recipe = recipe.model_copy(update={"processes": len(facts.gpus)})
     if facts.context and recipe.max_length > facts.context:
         recipe = recipe.model_copy(update={"max_length": facts.context})
         because += f", with rows of up to {facts.context} tokens, to which it attends"
@@ -124,7 +127,11 @@ def fitting_recipe(facts: BaseFacts) -> tuple[str, str]:
         return "lora-8b", f"{room}, which has room for its weights in bf16"
     if gpu >= facts.parameters * QLORA_BYTES:
         return "qlora-8b", f"{room}, which has room for its weights in 4 bits alone"
-    raise TooLargeToTrain(facts, f"on a GPU of {gpu / GIB:.0f} GiB")
+    many, together = len(facts.gpus), sum(facts.gpus)
+    if many > 1 and together >= facts.parameters * LORA_BYTES:
+        shared = f"on {many} GPUs with {together / GIB:.0f} GiB together"
+        return "lora-32b", f"{facts.size} parameters, which no GPU holds, {shared}"
+    raise TooLargeToTrain(facts, f"on GPUs with {together / GIB:.0f} GiB")
 
 
 def check(recipe: TrainingRecipe, facts: BaseFacts) -> None:

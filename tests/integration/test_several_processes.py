@@ -104,6 +104,7 @@ def test_other_batches_would_be_noticed(
     assert difference(job, alone) > 100 * TOLERANCE
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_shipped_recipe_for_two_gpus_trains(
     kind: str, base: tuple[Path, Path], tmp_path: Path
@@ -130,6 +131,7 @@ class Listener:
         raise TurnOver
 
 
+@pytest.mark.faults
 async def test_a_launcher_that_is_killed_takes_its_processes_along(
     base: tuple[Path, Path], alone: TrainingOrder, tmp_path: Path
 ) -> None:

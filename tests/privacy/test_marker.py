@@ -113,6 +113,7 @@ async def test_the_marker_is_nowhere(embedded: Broker, new_world: NewWorld, tmp_
     assert {command.partition(" /")[0] for command in failed} <= {"capture map"}
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(400)
 async def test_it_is_in_no_dataset(
     embedded: Broker, new_world: NewWorld, monkeypatch: pytest.MonkeyPatch

@@ -18,6 +18,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from infra.cli.redact import PLACE
 from tests import factories
 from tests.faults.drain import drain
@@ -128,6 +130,7 @@ def counted(outcome: dict[str, Any], service: str, table: str) -> dict[str, int]
     return {row["kind"]: row["finds"] for row in mine}
 
 
+@pytest.mark.faults
 async def test_what_older_rules_missed_is_gone(home: Path) -> None:
     folder = home / "home"
     plant(folder)

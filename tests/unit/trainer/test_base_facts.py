@@ -41,6 +41,8 @@ def facts(billions: float, *gpus: int, **changes: object) -> BaseFacts:
         (facts(8.03, 24), "qlora-8b"),
         (facts(8.03, 80, 24), "qlora-8b"),
         (facts(32.8, 80), "qlora-8b"),
+        (facts(32.8, 80, 80), "qlora-8b"),
+        (facts(70.6, *[80] * 8), "lora-32b"),
     ],
 )
 def test_a_recipe_follows_the_size_and_the_hardware(base: BaseFacts, name: str) -> None:
@@ -53,6 +55,12 @@ def test_a_recipe_follows_the_size_and_the_hardware(base: BaseFacts, name: str) 
 def test_what_is_too_large_is_refused_in_words(base: BaseFacts) -> None:
     with pytest.raises(TooLargeToTrain, match=rf"{base.size} parameters .* GiB"):
         fitting_recipe(base)
+
+
+def test_gpus_that_share_a_model_out_are_as_many_processes() -> None:
+    chosen = recipe_for(RECIPES, "auto", facts(70.6, *[80] * 8))
+    assert chosen.recipe.processes == 8
+    assert "no GPU holds, on 8 GPUs with 640 GiB together" in chosen.because
 
 
 def test_a_short_context_shortens_the_rows_of_a_chosen_recipe_and_refuses_a_named_one() -> None:
