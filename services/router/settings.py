@@ -10,7 +10,12 @@ from shared.settings import ServiceSettings, SurrogateSecret
 
 class Settings(ServiceSettings):
     model_config = SettingsConfigDict(
-        env_prefix="ROUTER_", frozen=True, extra="ignore", populate_by_name=True
+        env_prefix="ROUTER_",
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        # Compose hands on what is not set as nothing.
+        env_ignore_empty=True,
     )
 
     port: int = Field(8100, validation_alias=AliasChoices("PORT", "port"), ge=1, le=65535)
