@@ -40,7 +40,7 @@ def verdict_on(family: Family) -> tuple[str, str]:
     if not (told := arguments_of(words)):
         return "refused", words
     learned = f"`{learned_by(family, told)}`"
-    return "works, told", f"{learned} with the route's template_arguments to `{json.dumps(told)}`"
+    return "works, told", f"{learned} with `template_arguments: {json.dumps(told)}`"
 
 
 def learned_by(family: Family, told: JsonObject | None = None) -> str:
@@ -55,5 +55,5 @@ def learned_by(family: Family, told: JsonObject | None = None) -> str:
 
 def arguments_of(words: str) -> JsonObject | None:
     """Return the arguments that a refusal recommends."""
-    found = re.search(r"template_arguments to `?(\{.*?\})", words)
+    found = re.search(r"template_arguments(?: to|:) (\{.*?\})", words)
     return cast(JsonObject, json.loads(found[1])) if found else None
