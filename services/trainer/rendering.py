@@ -111,13 +111,14 @@ def render(
     asked = [as_templates_take(message) for message in spec.tuned_messages(messages)]
     prompt, said, start = written_by(tokenizer, asked, answer, spec.template_arguments)
     # The prompt is tokenised alone, as the serving engine does: a merge across the border would not
-    # exist there. What an answer says is text, also where it names an end token.
+    # exist there. What an answer says is text, also where it names an end token; white space before
+    # it (Mistral's, GLM's) is nothing that a grammar of labels or of JSON lets a model say.
     end = start + len(answer.strip())
-    text = tokenizer(said[:end], add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    text = tokenizer(answer.strip(), add_special_tokens=False, split_special_tokens=True)
     rest = tokenizer(said[end:], add_special_tokens=False)["input_ids"]
     return TokenizedRow(
         tokenizer(prompt, add_special_tokens=False)["input_ids"],
-        [*text, *ended(rest, tokenizer.eos_token_id, ends)],
+        [*text["input_ids"], *ended(rest, tokenizer.eos_token_id, ends)],
     )
 
 

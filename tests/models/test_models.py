@@ -35,7 +35,7 @@ def test_a_family_is_trained_on_up_to_its_end_or_refused_in_a_sentence(family) -
         assert len(words.split()) > 10
         assert "Traceback" not in words
     else:
-        learned = words.split("`")[1].removeprefix("\\n").strip()
+        learned = words.split("`")[1]
         assert learned.startswith("delivery")
         assert learned.removeprefix("delivery") in {family.eos, *family.ends}
 
