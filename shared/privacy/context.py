@@ -67,6 +67,11 @@ def said_before(before: str) -> Said | None:
     return None
 
 
+def is_of_a_phone(word: str) -> bool:
+    """Say whether a word that is glued to a number leaves it a phone's: `Tel`, `is`."""
+    return _meaning(word.lower()) in ("phone", "between")
+
+
 def _meaning(word: str) -> Said | Literal["between"] | None:
     small = word.lower()
     if _INITIALS.fullmatch(word) or small in _BETWEEN:

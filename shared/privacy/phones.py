@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from shared.privacy.context import Said, said_before
+from shared.privacy.context import Said, is_of_a_phone, said_before
 from shared.privacy.finds import LEAST_DIGITS, Find, Run
 
 MOST_DIGITS = 15
@@ -76,6 +76,14 @@ LEAST_WRITTEN, MOST_WRITTEN = 8, 13
 # An amount: whom can one call at 10000000?
 _ROUND = re.compile(r"[0-9]+0{5}(?![0-9])")
 _SHOWN_BEFORE = 60
+# What is glued to a number on either side: all of an id, where it is a part of one.
+_GLUED_BEFORE = re.compile(r"(?<![\w-])[\w-]+\Z")
+# Behind a digit it is none that anybody knows: 1a.
+_WORD = re.compile(r"[0-9]?[A-Za-z]+")
+# Letters among the digits of an id, but no extension: 4155552671x12.
+_ID_BEHIND = re.compile(
+    r"[0-9_-]*+(?:[A-Fa-f][0-9A-Fa-f-]*+(?![A-Za-z])|(?!(?:x|ext)[0-9]{1,6}\b)[A-Za-z]++[0-9])"
+)
 
 
 def phones_in(run: Run) -> Iterator[Find]:
@@ -84,7 +92,7 @@ def phones_in(run: Run) -> Iterator[Find]:
     first = 0
     while first < len(run.groups):
         last = _end_of_phone(run, first, said)
-        if last is None:
+        if last is None or _is_in_an_id(run, first):
             first += 1
             continue
         yield Find(_begin(run, first), run.groups[last][1], "PHONE")
@@ -222,6 +230,19 @@ def _is_part_of_a_word(run: Run) -> bool:
     """Say whether the run goes on what began as a word: a serial number, a broken IBAN."""
     before = run.plain[max(0, run.start - 1) : run.start]
     return before == "_" or (before.isascii() and before.isalpha())
+
+
+def _is_in_an_id(run: Run, first: int) -> bool:
+    """Say whether digits belong to an id: `call_01a6c537-2136-74d1-…` is none's number. What is
+    glued before a number says that it is a phone's: `Tel0301234567`, `phone_4155552671`.
+    """
+    start = run.groups[first][0]
+    if start and run.plain[start - 1] == "+":
+        return False
+    glued = _GLUED_BEFORE.search(run.plain[max(0, start - _SHOWN_BEFORE) : start])
+    if glued and glued[0].isascii() and not all(map(is_of_a_phone, _WORD.findall(glued[0]))):
+        return True
+    return _ID_BEHIND.match(run.plain, start) is not None
 
 
 def _begin(run: Run, first: int) -> int:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import itertools
 import random
 import re
+import string
+import uuid
 
 import phonenumbers
 import pytest
@@ -168,3 +170,39 @@ def test_what_people_paste_is_read_as_they_mean_it(text: str) -> None:
 )
 def test_what_only_looks_like_it_stays(text: str) -> None:
     assert redact(text) == text
+
+
+def made_id(rng: random.Random) -> str:
+    """Draw an id of a call, as hashes and clocks make them; one in ten has a long run of digits."""
+    millisecond = 1_795_000_000_000 + rng.randrange(10**11)
+    v7 = (millisecond << 80) | (7 << 76) | (2 << 62) | rng.getrandbits(62)
+    drawn = (
+        str(uuid.UUID(int=v7)),
+        str(uuid.UUID(int=rng.getrandbits(128), version=4)),
+        "".join(rng.choice(string.ascii_letters + string.digits) for _ in range(24)),
+        f"{rng.getrandbits(256):064x}"[: rng.choice((12, 16, 20, 40, 64))] + "f",
+        f"01{rng.randrange(10**7)}MKQ{rng.randrange(10**7)}NNYNBB",
+        f"req_01{rng.randrange(10**9)}",
+    )
+    return rng.choice(("call_", "call ", "tel: ", "phone-", "call chatcmpl-")) + rng.choice(drawn)
+
+
+def test_an_id_is_no_phone_number() -> None:
+    rng = random.Random(56)
+    for _ in range(3000):
+        text = made_id(rng)
+        assert "[PHONE]" not in redact(text), text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("手机号13812345678", "tel:+4915112345678", "phone=4155552671", "call 4155552671"),
+        *("Tel0301234567", "phone_4155552671", "call me at4155552671", "phone 4155552671x12"),
+        *("call 4155552671ext3", "call 4155552671-or-4155552672", "call 415_555_2671"),
+        *("phone1-4155552671", "тел89261234567", "call 4155552671now"),
+    ],
+)
+def test_what_is_glued_to_a_number_leaves_it_one(text: str) -> None:
+    left = digits(redact(text).replace("phone1", ""))
+    assert left in ("", "12", "3", "4155552672"), redact(text)
