@@ -48,6 +48,7 @@ class Outcome:
     resumed: bool
     # Contents that stand under another digest now, and whether the old ones are gone.
     replaced: list[str]
+    deleted: bool
     unreadable_contents: list[str]
     # Services in whose write-ahead log old pages are left, since somebody reads from it.
     held_up: list[str]
@@ -62,6 +63,7 @@ class Outcome:
             "unreadable": dotted(self.found.unreadable),
             "unreadable_contents": self.unreadable_contents,
             "replaced_contents": self.replaced,
+            "deleted_contents": self.deleted,
             "datasets": [vars(one) for one in self.stale],
             "rows": self.rows,
             "seconds": round(self.seconds, 3),
@@ -109,7 +111,7 @@ def redact(
     if json:
         print_json(outcome.as_json())
     else:
-        print_outcome(outcome, dry_run, delete_contents)
+        print_outcome(outcome, dry_run)
 
 
 async def go_over(
@@ -140,8 +142,11 @@ async def go_over(
         found = await run.go()
         stale = await stale_datasets(urls, run.cleaner, progress)
     held_up: list[str] = []
-    replaced = sorted(contents.moved)
+    replaced = sorted({*contents.moved} - contents.needed)
     if place:
+        place.kept.replaced = [uri for uri in place.kept.replaced if uri not in contents.needed]
+        # What went before the run was killed, and is needed as it is by another route, is unknown.
+        delete_contents &= not (resumed and any(run.cleaner.chosen.values()))
         if delete_contents:
             contents.delete(place.kept.replaced)
         anew = not home.is_running()
@@ -150,10 +155,12 @@ async def go_over(
         place.finish(deleted=delete_contents)
     seconds = time.monotonic() - began
     unreadable = sorted(contents.unreadable)
-    return Outcome(found, stale, rows, seconds, resumed, replaced, unreadable, held_up)
+    return Outcome(
+        found, stale, rows, seconds, resumed, replaced, delete_contents, unreadable, held_up
+    )
 
 
-def print_outcome(outcome: Outcome, dry_run: bool, deleted: bool) -> None:
+def print_outcome(outcome: Outcome, dry_run: bool) -> None:
     console = wide_console()
     found = outcome.found
     if found.finds:
@@ -161,7 +168,7 @@ def print_outcome(outcome: Outcome, dry_run: bool, deleted: bool) -> None:
         for (*where, kind), finds in sorted(found.finds.items()):
             table.add_row(*where, kind, str(finds))
         console.print(table)
-    for line in remarks(outcome, deleted):
+    for line in remarks(outcome):
         console.print(line, style="yellow", soft_wrap=True, highlight=False)
     changed = sum(found.rows.values())
     what = "values that would be changed" if dry_run else "values changed"
@@ -172,7 +179,7 @@ def print_outcome(outcome: Outcome, dry_run: bool, deleted: bool) -> None:
     console.print(f"{said} ({took}{went_on})", highlight=False)
 
 
-def remarks(outcome: Outcome, deleted: bool) -> Iterable[str]:
+def remarks(outcome: Outcome) -> Iterable[str]:
     for name, count in dotted(outcome.found.unreadable).items():
         yield f"{name}: {count} cannot be read and were left as they are"
     for uri in outcome.unreadable_contents:
@@ -180,7 +187,7 @@ def remarks(outcome: Outcome, deleted: bool) -> Iterable[str]:
     for uri in outcome.replaced:
         yield (
             f"{uri} was replaced and deleted"
-            if deleted
+            if outcome.deleted
             else f"{uri} holds finds; its place is taken by another: see --delete-contents"
         )
     for service in outcome.held_up:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from string import ascii_uppercase
 from typing import TypeVar
@@ -68,6 +69,12 @@ def redact_but(kinds: Iterable[str]) -> Redact:
     return ByRoute(chosen, draw_from(b"")) if chosen else redact
 
 
+def redact_but_counted(text: str, kinds: Iterable[str]) -> tuple[str, dict[str, int]]:
+    """Return the text redacted but for these kinds, and how many of each other kind there were."""
+    redacting = ByRoute(dict.fromkeys(kinds, "keep"), draw_from(b""))
+    return redacting(text), dict(redacting.finds)
+
+
 def both_ways(make: Callable[[], Made], redacting: Redact) -> Made:
     """Return what `make` makes of an inference by `redacting` it.
 
@@ -87,6 +94,8 @@ class ByRoute:
     def __init__(self, chosen: Mapping[str, str], draw: Draw, seen: Iterable[str] = ()) -> None:
         self.chosen = chosen
         self.draw = draw
+        # What was redacted, by kind.
+        self.finds: Counter[str] = Counter()
         # How the phone numbers of this inference end.
         self.known: set[str] = set()
         self._seen = {value for text in seen for value in _values_in(text)}
@@ -108,6 +117,7 @@ class ByRoute:
             return number
 
         redacted, counts = redact_counted(text, instead)
+        self.finds.update({kind: n for kind, n in counts.items() if kind not in self.chosen})
         if self.known:
             seen = view(redacted)
             again = list(_ending_in(seen.plain, self.known))

@@ -42,7 +42,7 @@ from shared.rules.forms import (
 from shared.rules.messages import MOST_PARTS, ROLES, NoContent, Role, Said, read_calls, read_message
 from shared.rules.pairs import evidence_of_winning, mean_ratio
 from shared.rules.reasoning import thought_in
-from shared.rules.routes import RouteBook, RouteUnknown
+from shared.rules.routes import RouteBook, RouteUnknown, chosen_in
 from shared.rules.sessions import session_hash
 from shared.rules.tools import Tools
 from shared.rules.vllm import Patience, Timeouts, VllmClient
@@ -92,6 +92,7 @@ __all__ = [
     "as_completion",
     "as_turn",
     "characters_of",
+    "chosen_in",
     "cleaned",
     "cleaned_answer",
     "cleaned_json",

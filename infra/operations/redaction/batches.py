@@ -43,9 +43,11 @@ class Batch:
 async def read(
     db: Database, table: Table, texts: Texts, behind: Key | None, most: int
 ) -> Sequence[Row[Any]]:
-    """Return the next rows behind a key, their key first."""
+    """Return the next rows behind a key: their key first, then their route, then the texts."""
     keys = list(table.primary_key.columns)
-    wanted = select(*keys, *(table.c[name] for name in texts.columns))
+    route = table.c.route if "route" in table.c else literal("")
+    told = [*keys, route.label("of_route"), *(table.c[name] for name in texts.columns)]
+    wanted = select(*told)
     if behind is not None:
         here = tuple_(*(literal(at, key.type) for key, at in zip(keys, behind, strict=True)))
         wanted = wanted.where(tuple_(*keys) > here)
@@ -54,30 +56,36 @@ async def read(
 
 
 def look(rows: Sequence[Row[Any]], texts: Texts, cleaner: Cleaner) -> Batch:
-    """Redact rows, each beside its key."""
+    """Redact rows, each beside its key, as their routes want it."""
     finds, unreadable = Counter[tuple[str, str]](), Counter[str]()
     changes = []
     for row in rows:
+        *key, route = row[: -len(texts.columns)]
         values = dict(zip(texts.columns, row[-len(texts.columns) :], strict=True))
         becomes = {}
-        for name, value, kept in redacted(values, texts, cleaner, unreadable):
+        for name, value, kept in redacted(values, route, texts, cleaner, unreadable):
             if kept != value:
                 becomes[name] = kept
                 finds.update({(name, kind): n for kind, n in cleaner.finds.items()})
         if becomes:
             was = {name: values[name] for name in becomes}
-            changes.append(Change(row[: -len(texts.columns)], was, becomes))
-    return Batch(len(rows), rows[-1][: -len(texts.columns)], changes, finds, unreadable)
+            changes.append(Change(key, was, becomes))
+    return Batch(len(rows), key, changes, finds, unreadable)
 
 
 def redacted(
-    values: Mapping[str, Any], texts: Texts, cleaner: Cleaner, unreadable: Counter[str]
+    values: Mapping[str, Any],
+    route: str,
+    texts: Texts,
+    cleaner: Cleaner,
+    unreadable: Counter[str],
 ) -> Iterator[tuple[str, Any, Any]]:
     """Yield the columns with what they hold and what is left of it; count what cannot be read."""
     for name, value in values.items():
         if value is None:
             continue
         cleaner.finds.clear()
+        cleaner.of(route)
         try:
             yield name, value, texts.columns[name](value, cleaner)
         except Unreadable:

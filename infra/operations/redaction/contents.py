@@ -20,33 +20,42 @@ class Contents:
         # What was replaced, by its place, with what stands for it.
         self.moved: dict[str, JsonObject] = {}
         self.unreadable: set[str] = set()
-        self._clean: set[str] = set()
+        # What stands for a content, by its place and by the kinds that a route leaves: two routes
+        # may be asked the same.
+        self._left: dict[tuple[str, frozenset[str]], JsonObject] = {}
 
-    def redacted(self, ref: JsonObject, walk: Callable[[bytes], bytes]) -> JsonObject:
+    def redacted(
+        self, ref: JsonObject, left: frozenset[str], walk: Callable[[bytes], bytes]
+    ) -> JsonObject:
         """Return the reference to what is left of this content: the same one where nothing was
         found, or where it cannot be had.
         """
         uri = str(ref.get("uri"))
-        if uri not in self.moved and uri not in self._clean:
-            self._look(uri, ref, walk)
-        return self.moved.get(uri, ref)
+        if (uri, left) not in self._left:
+            self._left[uri, left] = self._look(uri, ref, walk)
+        return self._left[uri, left]
+
+    @property
+    def needed(self) -> set[str]:
+        """Return the contents that are as a route wants them, whatever another one wants."""
+        return {uri for (uri, _), ref in self._left.items() if str(ref.get("uri")) == uri}
 
     def delete(self, uris: Iterable[str]) -> None:
         for uri in uris:
             self.blobs.delete_bytes(uri)
 
-    def _look(self, uri: str, ref: JsonObject, walk: Callable[[bytes], bytes]) -> None:
-        self._clean.add(uri)
+    def _look(self, uri: str, ref: JsonObject, walk: Callable[[bytes], bytes]) -> JsonObject:
         try:
             stored = self.blobs.get_bytes(BlobRef.model_validate(ref))
             kept = walk(stored)
         # ValueError: it is no reference, or no content.
         except (BlobMissing, BlobCorrupt, ValueError):
             self.unreadable.add(uri)
-            return
-        if kept != stored:
-            self._clean.discard(uri)
-            self.moved[uri] = self._stored(kept, uri)
+            return ref
+        if kept == stored:
+            return ref
+        self.moved[uri] = self._stored(kept, uri)
+        return self.moved[uri]
 
     def _stored(self, kept: bytes, uri: str) -> JsonObject:
         # What is only looked for is counted by a reference that is another one.

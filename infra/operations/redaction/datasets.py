@@ -56,6 +56,7 @@ async def stale_datasets(
     found = []
     for built, manifest in await datasets_of(urls["dataset-builder"]):
         progress("datasets", 1)
+        cleaner.of(built["route"])
         finds, missing = finds_in(built, manifest, cleaner)
         if not finds and not missing:
             continue

@@ -7,11 +7,11 @@ again. Killed at any moment, the next run goes on with the batch that was in han
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection, MetaData, Table, func, inspect, select
+from sqlalchemy import Connection, MetaData, Table, column, func, inspect, select, table
 
 from infra import schema_moves
 from infra.operations.redaction import batches
@@ -21,6 +21,7 @@ from infra.operations.redaction.contents import Contents
 from infra.operations.redaction.places import Place
 from infra.operations.redaction.walks import Cleaner
 from shared.errors import RatchetError
+from shared.rules import chosen_in
 from shared.storage import Database
 
 # Read at a time, and changed in one transaction.
@@ -89,6 +90,7 @@ class Run:
         return total
 
     async def go(self) -> Found:
+        self.cleaner.chosen = await chosen_by_route(self.urls.values())
         for service, url in self.urls.items():
             async with opened(url) as db:
                 tables = await tables_of(db, service)
@@ -132,3 +134,17 @@ async def tables_of(db: Database, service: str) -> Mapping[str, Table]:
 
     async with db.read() as connection:
         return await connection.run_sync(reflected)
+
+
+async def chosen_by_route(urls: Iterable[str]) -> Mapping[str, Collection[str]]:
+    """Return the kinds of personal data that each route does not redact, by the newest state of it
+    that any of the databases has.
+    """
+    book = table("routes", column("route"), column("version"), column("state"))
+    found: dict[str, tuple[int, str]] = {}
+    for url in urls:
+        async with opened(url) as db, db.read() as connection:
+            if await connection.run_sync(lambda sync: inspect(sync).has_table(book.name)):
+                for route, *known in await connection.execute(select(book)):
+                    found[route] = max(found.get(route, (0, "")), tuple(known))
+    return {route: chosen_in(state) for route, (_, state) in found.items()}

@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from infra.operations.redaction.contents import Contents
 from schemas.base import JsonObject
-from shared.privacy import redact_counted
+from shared.privacy import redact_but_counted, redact_counted
 from shared.rules import cleaned_answer, cleaned_record, cleaned_tools, cleaned_turn
 
 
@@ -22,14 +22,26 @@ class Unreadable(ValueError):
 
 
 class Cleaner:
-    """Redacts one value after another; `finds` counts by kind since it was emptied."""
+    """Redacts one value after another; `finds` counts by kind since it was emptied.
 
-    def __init__(self, contents: Contents) -> None:
+    `chosen`: the kinds that each route does not redact. What was recorded of them are surrogates,
+    or values that are to be learned.
+    """
+
+    def __init__(
+        self, contents: Contents, chosen: Mapping[str, Collection[str]] | None = None
+    ) -> None:
         self.contents = contents
+        self.chosen = chosen or {}
+        self.left: frozenset[str] = frozenset()
         self.finds: Counter[str] = Counter()
 
+    def of(self, route: object) -> None:
+        """Leave what this route does not redact in what comes next; nothing where it is none."""
+        self.left = frozenset(self.chosen.get(str(route), ()))
+
     def redact(self, text: str) -> str:
-        kept, finds = redact_counted(text)
+        kept, finds = redact_but_counted(text, self.left) if self.left else redact_counted(text)
         self.finds.update(finds)
         return kept
 
@@ -63,6 +75,8 @@ def turns(value: str, cleaner: Cleaner) -> str:
 def event(value: bytes, cleaner: Cleaner) -> bytes:
     """Redact an event as it is sent, or whatever else has fields of these names."""
     found = read_object(value)
+    if "route" in found:
+        cleaner.of(found["route"])
     kept = cleaned_fields(found, cleaner)
     return value if kept == found else written(kept).encode()
 
@@ -126,7 +140,7 @@ def _answers(value: list[str], cleaner: Cleaner) -> list[str]:
 
 def _content(value: JsonObject, cleaner: Cleaner) -> JsonObject:
     """Redact content stored beside an event; return where it is now."""
-    return cleaner.contents.redacted(value, lambda stored: event(stored, cleaner))
+    return cleaner.contents.redacted(value, cleaner.left, lambda stored: event(stored, cleaner))
 
 
 FIELDS: Mapping[str, Walk] = {

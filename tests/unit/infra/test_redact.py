@@ -6,37 +6,28 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import MetaData, insert, select, update
+from sqlalchemy import select, update
 from typer.testing import CliRunner
 
 from infra.cli.main import app
 from infra.migrations import metadata_of, migrations_of
-from infra.operations.redaction import Contents, Found, Place, Run, stale_datasets
+from infra.operations.redaction import Contents, Found, Place, stale_datasets
 from infra.operations.redaction.batches import look, read, write
 from infra.operations.redaction.columns import OTHERS, TEXTS, untouched
 from infra.operations.redaction.walks import Cleaner
 from schemas.base import Attempt, BlobRef, JsonObject, Message
 from schemas.events import InferenceRecorded
 from schemas.topics import SERVICES
-from shared.clock import now
 from shared.rules import read_content, store_content
-from shared.storage import BlobStore, file_digest
-from shared.storage.db import Database
 from tests import factories
+from tests.stored import Home
 
 PHONE = "+1 (415) 555‑2671"
 ASKED = f"call {PHONE}"
 REDACTED = "call [PHONE]"
-# What stands in columns that may not be NULL and that a test does not name.
-EMPTY = {str: "", int: 0, float: 0.0, bool: False, bytes: b"", object: {}, datetime: now()}
 TURNS = json.dumps([{"role": "user", "content": ASKED}], ensure_ascii=False, separators=(",", ":"))
 
 
@@ -51,53 +42,6 @@ async def test_every_table_is_gone_over_or_says_why_not(service: str, tmp_path: 
         assert texts.columns.keys() <= set(made[texts.table].columns.keys())
         if texts.promised:
             assert texts.promised[1] in made[texts.promised[0]].columns
-
-
-class Home:
-    """Databases of some services with their own tables, and an artifacts store."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.urls: dict[str, str] = {}
-        self.dbs: dict[str, Database] = {}
-        self.tables: dict[str, MetaData] = {}
-        self.artifacts = f"file://{folder}/artifacts"
-        self.blobs = BlobStore(self.artifacts)
-
-    async def add(self, service: str, url: str) -> None:
-        self.urls[service] = url
-        db = self.dbs[service] = Database(url)
-        self.tables[service] = await metadata_of(service, self.folder)
-        await db.create_tables(self.tables[service])
-
-    async def insert(self, service: str, table: str, **values: Any) -> None:
-        """Insert a row; what is not named and may not be NULL is empty."""
-        made = self.tables[service].tables[table]
-        needed = {
-            each.name: EMPTY[each.type.python_type]
-            for each in made.columns
-            if not each.nullable and each.name not in values and each.name != "seq"
-        }
-        async with self.dbs[service].transaction() as tx:
-            await tx.execute(insert(made).values(**needed | values))
-
-    async def column(self, service: str, table: str, column: str) -> Any:
-        made = self.tables[service].tables[table]
-        async with self.dbs[service].read() as connection:
-            return (await connection.execute(select(made.c[column]))).scalar_one()
-
-    async def redact(self, *, dry_run: bool = False) -> tuple[Found, Contents]:
-        contents = Contents(self.artifacts, write=not dry_run)
-        place = None if dry_run else Place(self.folder / "redact.json", self.urls.values())
-        return await Run(self.urls, contents, place).go(), contents
-
-
-@pytest.fixture
-async def home(tmp_path: Path) -> AsyncIterator[Home]:
-    home = Home(tmp_path)
-    yield home
-    for db in home.dbs.values():
-        await db.close()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -216,24 +160,9 @@ async def test_what_cannot_be_read_is_left_and_counted(home: Home, url: str) -> 
     assert await home.column("dataset-builder", "dead_letters", "body") == body
 
 
-async def test_datasets_with_finds_are_named_and_left(home: Home, tmp_path: Path) -> None:
-    for service in ("dataset-builder", "trainer", "evaluator"):
-        await home.add(service, f"sqlite+aiosqlite:///{tmp_path}/{service}.db")
-    folder = tmp_path / "new"
-    folder.mkdir()
-    pq.write_table(
-        pa.table({"messages": [TURNS] * 3, "answer": ["x"] * 3}), folder / "train.parquet"
-    )
-    blob = home.blobs.put_folder(folder, "datasets")
-    built = factories.dataset(blob=blob)
+async def test_datasets_with_finds_are_named_and_left(home: Home) -> None:
+    built = await home.add_dataset({"messages": [TURNS] * 3, "answer": ["x"] * 3})
     trained = factories.trained(dataset_id=built.dataset_id)
-    files = {"train.parquet": {"sha256": file_digest(folder / "train.parquet")}}
-    await home.insert(
-        "dataset-builder",
-        "datasets",
-        event=built.model_dump_json(),
-        manifest=json.dumps({"files": files}),
-    )
     await home.insert("trainer", "adapters", event=trained.model_dump_json())
     contents = Contents(home.artifacts, write=True)
     [stale] = await stale_datasets(home.urls, Cleaner(contents), lambda *_: None)
