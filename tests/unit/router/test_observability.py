@@ -199,6 +199,7 @@ async def test_every_door_and_stream_has_its_span(
             await http.post(f"/v1/{door}", json={"model": factories.ROUTE, "stream": stream} | body)
     await exported(traced)
     assert [span.name for span in collector.spans()] == [f"{name} {factories.ROUTE}"] * 2
+    assert b"zebra" not in b"".join(collector.raw)
 
 
 async def test_what_fails_says_so_and_no_name_that_a_client_made_up(
