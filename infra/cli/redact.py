@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -14,7 +14,17 @@ from infra.cli.console import plain_table, print_json, progress_bar, wide_consol
 from infra.cli.operations import database_urls
 from infra.cli.options import DEFAULT_HOME, AsJson, DatabaseUrl, HomePath
 from infra.local.home import Home
-from infra.operations.redaction import Contents, Found, Place, Run, Stale, stale_datasets, sweep
+from infra.operations.redaction import (
+    Contents,
+    Found,
+    Place,
+    Run,
+    Stale,
+    StaleFile,
+    stale_datasets,
+    stale_files,
+    sweep,
+)
 from schemas.base import JsonObject
 
 PLACE = "redact.json"
@@ -43,6 +53,7 @@ class Outcome:
 
     found: Found
     stale: list[Stale]
+    files: list[StaleFile]
     rows: int
     seconds: float
     resumed: bool
@@ -65,6 +76,7 @@ class Outcome:
             "replaced_contents": self.replaced,
             "deleted_contents": self.deleted,
             "datasets": [vars(one) for one in self.stale],
+            "files": [vars(one) for one in self.files],
             "rows": self.rows,
             "seconds": round(self.seconds, 3),
             "resumed": self.resumed,
@@ -141,6 +153,7 @@ async def go_over(
         shown.update(bar, total=await run.count())
         found = await run.go()
         stale = await stale_datasets(urls, run.cleaner, progress)
+        files = await stale_files(urls, run.cleaner)
     held_up: list[str] = []
     replaced = sorted({*contents.moved} - contents.needed)
     if place:
@@ -156,7 +169,7 @@ async def go_over(
     seconds = time.monotonic() - began
     unreadable = sorted(contents.unreadable)
     return Outcome(
-        found, stale, rows, seconds, resumed, replaced, delete_contents, unreadable, held_up
+        found, stale, files, rows, seconds, resumed, replaced, delete_contents, unreadable, held_up
     )
 
 
@@ -194,11 +207,13 @@ def remarks(outcome: Outcome) -> Iterable[str]:
         yield f"{service}: its write-ahead log keeps old pages until its readers are done"
     for one in outcome.stale:
         yield from of_dataset(one)
+    for file in outcome.files:
+        finds = finds_of(file.finds)
+        yield f"{file.of} of {file.route}: {finds} ({file.uri}); it is not changed"
 
 
 def of_dataset(one: Stale) -> Iterable[str]:
-    finds = ", ".join(f"{count} {kind}" for kind, count in sorted(one.finds.items()))
-    yield f"dataset {one.dataset_id}: {finds or 'cannot be read'} ({one.uri})"
+    yield f"dataset {one.dataset_id}: {finds_of(one.finds)} ({one.uri})"
     if one.missing:
         yield f"  missing or changed: {', '.join(one.missing)}"
     for adapter in one.adapters:
@@ -206,3 +221,8 @@ def of_dataset(one: Stale) -> Iterable[str]:
     for report in one.reports:
         yield f"  shows rows of it: {report}"
     yield f"  it is not changed: 'ratchet datasets build {one.route}' makes a clean one"
+
+
+def finds_of(finds: Mapping[str, int]) -> str:
+    """Return what was found in words, or that nothing could be read."""
+    return ", ".join(f"{n} {kind}" for kind, n in sorted(finds.items())) or "cannot be read"

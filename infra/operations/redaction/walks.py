@@ -95,6 +95,17 @@ def packed(value: bytes, cleaner: Cleaner) -> bytes:
     return value if kept == found else zlib.compress(kept, 6)
 
 
+def refusal(value: str, cleaner: Cleaner) -> str:
+    """Redact why a build was refused, with what it shows of the verdicts that it left out."""
+    found = read_object(value)
+    try:
+        clusters = _clusters(found.get("clusters", []), cleaner)
+        kept = found | {"detail": text(found["detail"], cleaner), "clusters": clusters}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise Unreadable from error
+    return value if kept == found else written(kept)
+
+
 def order(value: JsonObject, cleaner: Cleaner) -> JsonObject:
     """Redact the order of a job."""
     if not isinstance(value, dict):
@@ -132,6 +143,19 @@ def _tools(value: list[JsonObject], cleaner: Cleaner) -> list[JsonObject]:
 
 def _attempts(value: list[JsonObject], cleaner: Cleaner) -> list[JsonObject]:
     return [cleaned_fields(attempt, cleaner) for attempt in value]
+
+
+def _clusters(value: list[JsonObject], cleaner: Cleaner) -> list[JsonObject]:
+    return [
+        group
+        | {
+            "answers": _record(group["answers"], cleaner),
+            "pairs": [
+                pair | {"answer": answer(pair["answer"], cleaner)} for pair in group["pairs"]
+            ],
+        }
+        for group in value
+    ]
 
 
 def _answers(value: list[str], cleaner: Cleaner) -> list[str]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from infra.operations.redaction import Contents, stale_datasets
+from infra.operations.redaction import Contents, stale_datasets, stale_files
+from infra.operations.redaction.files import CONTEST, LOST
 from infra.operations.redaction.walks import Cleaner
 from schemas.base import Attempt, BlobRef, JsonObject, Message
 from schemas.events import InferenceRecorded
@@ -36,7 +40,7 @@ async def add(home: Home, service: str) -> None:
 
 async def by_route(home: Home, service: str, table: str, column: str) -> dict[str, Any]:
     rows = await home.columns(service, table, "route", column)
-    return {row.route: row[1] for row in rows}
+    return {row.route: getattr(row, column) for row in rows}
 
 
 async def test_rows_are_redacted_as_their_route_wants_it(home: Home) -> None:
@@ -122,3 +126,35 @@ async def test_datasets_are_looked_at_as_their_route_wants_it(
     cleaner = Cleaner(Contents(home.artifacts, write=False), {built.route: kinds})
     found = await stale_datasets(home.urls, cleaner, lambda *_: None)
     assert [one.finds.get("PHONE") for one in found] == list(finds.values())
+
+
+async def test_files_of_contests_and_refused_builds_are_named(home: Home) -> None:
+    await home.add("evaluator", f"sqlite+aiosqlite:///{home.folder}/evaluator.db")
+    await add(home, "dataset-builder")
+    lost = io.BytesIO()
+    pq.write_table(pa.table({"messages": [TURNS], "answer": [SAID]}), lost)
+    file = home.blobs.put_bytes(lost.getvalue(), "lost", ".parquet")
+    shown = home.blobs.put_bytes(
+        json.dumps({"rows": [{SAID: [SAID]}]}).encode(), "contests", ".json"
+    )
+    group = {"answers": {SAID: 2}, "pairs": [{"review_id": "1", "answer": SAID, "twin": "2"}]}
+    refusal = {"detail": SAID, "lost": file.model_dump(), "clusters": [group], "spec": {}}
+    for route in LEFT:
+        contest = json.dumps({"content": shown.model_dump()})
+        await home.insert("evaluator", "contests", route=route, contest=contest)
+        await home.insert("dataset-builder", "builds", route=route, refusal=json.dumps(refusal))
+    await home.redact()
+    for route, refused in (await by_route(home, "dataset-builder", "builds", "refusal")).items():
+        kept = json.loads(refused)
+        [pair] = kept["clusters"][0]["pairs"]
+        assert (kept["detail"], pair["answer"]) == (LEFT[route], LEFT[route])
+        assert (kept["clusters"][0]["answers"], kept["lost"]) == ({LEFT[route]: 2}, refusal["lost"])
+    cleaner = Cleaner(Contents(home.artifacts, write=False), {factories.ROUTE: ["PHONE"]})
+    found = {(one.of, one.route): one.finds for one in await stale_files(home.urls, cleaner)}
+    both = {"EMAIL": 2, "PHONE": 2}
+    assert found == {
+        (CONTEST, factories.ROUTE): {"EMAIL": 2},
+        (CONTEST, PLAIN): both,
+        (LOST, factories.ROUTE): {"EMAIL": 2},
+        (LOST, PLAIN): both,
+    }
