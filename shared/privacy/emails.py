@@ -18,9 +18,12 @@ _ACCOUNTS = {"git", "hg", "svn"}
 
 def emails_in(plain: str) -> Iterator[Find]:
     """Yield the addresses."""
-    if "@" not in plain:
-        return
-    for match in _EMAIL.finditer(plain):
+    end = 0
+    while (at := plain.find("@", end)) != -1:
+        # No address has a blank: a search from the start of the text takes twice as long.
+        match = _EMAIL.search(plain, max(end, plain.rfind(" ", end, at) + 1))
+        if match is None:
+            return
         start, end = match.span()
         local, _, domain = match[0].partition("@")
         if local.lower() in _ACCOUNTS:

@@ -24,8 +24,9 @@ class Run(NamedTuple):
 
 
 # At most three characters between two digits, as in ") - ". Possessive: the time is linear. What
-# may stand before the first digit is looked at afterwards: a search for digits alone is fast.
-_RUN = re.compile(r"[0-9](?:[ \n.()/_-]{0,3}+[0-9])*+")
+# may stand before the first digit is looked at afterwards: a search for digits alone is fast. What
+# LEAST_DIGITS would refuse for its length is passed over first: most texts have a year or an order.
+_RUN = re.compile(r"[0-9](?=[0-9 \n.()/_-]{6})(?:[ \n.()/_-]{0,3}+[0-9])*+")
 _GROUP = re.compile(r"[0-9]++")
 # No number that is looked for has fewer.
 LEAST_DIGITS = 7

@@ -121,9 +121,11 @@ LENGTHS = {
     "XK": 20,
     "YE": 30,
 }
-# Found from its digits on: these are rarer than letters.
+# Found from its digits on: these are rarer than letters. Two classes: with `[0-9]{2}` a search
+# tries each character of the text, where it can look for the first digit alone.
 _START = re.compile(
-    r"[0-9]{2}(?:(?<=[A-Za-z]{2}[0-9]{2})|(?<=[A-Za-z]{2}[ ][0-9]{2}))(?=[ \n._-]{0,3}[A-Za-z0-9])"
+    r"[0-9][0-9](?:(?<=[A-Za-z]{2}[0-9]{2})|(?<=[A-Za-z]{2}[ ][0-9]{2}))"
+    r"(?=[ \n._-]{0,3}[A-Za-z0-9])"
 )
 _NEXT = re.compile(r"[ \n._-]{0,3}([A-Za-z0-9])")
 

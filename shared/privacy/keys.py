@@ -79,7 +79,10 @@ _SIGNS = tuple(sign for signs, _ in _FORMS.values() for sign in signs.split("|")
 _KEY = re.compile(_NO_WORD_BEFORE + f"(?:{'|'.join(form for _, form in _FORMS.values())})")
 _UNNAMED = re.compile(_NO_WORD_BEFORE + f"(?:{'|'.join(_UNNAMED_FORMS.values())})")
 # No key is shorter, and none of the unnamed ones; most texts have no word of that length.
-_LONG_WORD = re.compile(r"[A-Za-z0-9_.:/+=-]{18}")
+# Word by word: a search begins anew at each letter, and takes twice as long.
+_LONG_WORD = re.compile(
+    r"(?:[A-Za-z0-9_.:/+=-]{0,17}+[^A-Za-z0-9_.:/+=-]++)*+[A-Za-z0-9_.:/+=-]{18}"
+)
 _LONGER_WORD = re.compile(r"[A-Za-z0-9_.:/+-]{36}")
 _PEM = re.compile(
     r"""
@@ -95,7 +98,7 @@ def keys_in(plain: str) -> Iterator[Find]:
     """Yield what has the form of a key."""
     if "-----BEGIN" in plain:
         yield from _all(_PEM, plain)
-    if not _LONG_WORD.search(plain):
+    if not _LONG_WORD.match(plain):
         return
     if any(sign in plain for sign in _SIGNS):
         yield from _all(_KEY, plain)

@@ -36,7 +36,7 @@ _STEM = re.compile(
 )
 # One of these is in every name: looking for them first takes 1 us where nothing is named.
 _SIGNS = (
-    *("pass", "pw", "psw", "pswd", "kennwort", "mdp", "contraseña", "clave", "senha", "wachtwoord"),
+    *("pass", "pw", "psw", "kennwort", "mdp", "contraseña", "clave", "senha", "wachtwoord"),
     *(
         "hasł",
         "парол",
@@ -57,7 +57,6 @@ _SIGNS = (
         "token",
         "credential",
         "api",
-        "sleutel",
         "ключ",
         "токен",
         "令牌",

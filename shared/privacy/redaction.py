@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 
 from shared.privacy.cards import cards_in
 from shared.privacy.emails import emails_in
@@ -50,10 +50,11 @@ def redact_counted(text: str, instead: Instead | None = None) -> tuple[str, dict
         if not is_worth_a_look(text):
             break
         seen = view(text)
-        finds = first_of(finds_in(seen.plain))
+        finds = finds_in(seen.plain)
         if not finds:
             break
-        before, text = text, replaced(text, seen, finds, counts, instead or in_place_of)
+        before = text
+        text = replaced(text, seen, first_of(finds), counts, instead or in_place_of)
         if text == before:
             break
     return text, counts
@@ -65,23 +66,20 @@ def is_worth_a_look(text: str) -> bool:
     return sign.search(text) is not None or "asic " in text or "-----BEGIN" in text
 
 
-def finds_in(plain: str) -> Iterator[Find]:
-    """Yield what the rules find, the surest ones first; finds may overlap."""
-    yield from keys_in(plain)
-    yield from passwords_in(plain)
-    yield from emails_in(plain)
-    runs = runs_in(plain)
-    if not runs:
-        return
+def finds_in(plain: str) -> list[Find]:
+    """Return what the rules find, the surest ones first; finds may overlap."""
+    finds = [*keys_in(plain), *passwords_in(plain), *emails_in(plain)]
     # Seven digits in a row, with separators, are in every account that a bank has given.
-    yield from ibans_in(plain)
-    for run in runs:
-        yield from cards_in(run)
-    for run in runs:
-        yield from phones_in(run)
+    if runs := runs_in(plain):
+        finds += ibans_in(plain)
+        for run in runs:
+            finds += cards_in(run)
+        for run in runs:
+            finds += phones_in(run)
+    return finds
 
 
-def first_of(finds: Iterator[Find]) -> list[Find]:
+def first_of(finds: Iterable[Find]) -> list[Find]:
     """Return finds in their order in the text; of those that overlap the one that came first."""
     kept: list[Find] = []
     for find in finds:

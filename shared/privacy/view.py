@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # Digits, blanks and dashes of all scripts are below.
 _LAST = 0x20000
@@ -49,8 +49,7 @@ _ESCAPES = re.compile(r"\\+(?:u([0-9a-fA-F]{4})|([nrt]))")
 _MEANT = {"n": "\n", "r": "\n", "t": " "}
 
 
-@dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """`plain` is what rules read; `offsets` are the places of its characters in the text, and its
     length; None where both are the same.
     """
