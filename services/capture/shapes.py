@@ -136,7 +136,8 @@ class SentInference(Sent):
     latency_ms: Milliseconds | None = None
     prompt_tokens: Tokens | None = None
     completion_tokens: Tokens | None = None
-    metadata: Metadata = {}
+    # `{}` would be copied for each item, which takes 2.5 us.
+    metadata: Metadata = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def one_question(self) -> Self:
