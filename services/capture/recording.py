@@ -51,7 +51,7 @@ class Entry(NamedTuple):
 
     `key` is the digest of who sent it to which route under which id; `public_id` is what the app
     gets back. `content` is a digest of the main facts: the same id with another one is no repeat.
-    `old_key` is what release 0.1 would have stored it under.
+    `old_parts` are those of the key that release 0.1 would have stored it under.
     """
 
     key: str
@@ -60,7 +60,11 @@ class Entry(NamedTuple):
     route: str
     content: str
     events: tuple[Rendered, ...]
-    old_key: str | None
+    old_parts: tuple[str, ...] | None
+
+    def old_key(self) -> str | None:
+        """Return the key of release 0.1: made where it is asked for, which is hardly ever."""
+        return digest(*self.old_parts) if self.old_parts else None
 
 
 class InferenceEntries:
@@ -233,7 +237,7 @@ def entry_of(
         route,
         digest(*facts),
         events,
-        digest(kind, tenant, client_id),
+        (kind, tenant, client_id),
     )
 
 

@@ -168,10 +168,10 @@ class Ledger:
         Once its rows are none, or were never any, this costs one look at an empty index.
         """
         table = self.table
-        old_keys = {entry.key: entry.old_key for entry in entries if entry.old_key}
         any_old = select(table.c.key).where(self._is_old).limit(1)
-        if not old_keys or (await tx.execute(any_old)).first() is None:
+        if (await tx.execute(any_old)).first() is None:
             return {}
+        old_keys = {entry.key: old for entry in entries if (old := entry.old_key())}
         stored = await self._stored(tx, sorted(set(old_keys.values())))
         found = {entry.key: stored.get(old_keys.get(entry.key, "")) for entry in entries}
         return {
