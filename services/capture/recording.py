@@ -129,10 +129,22 @@ def said_in(sent: SentInference, redacting: Redact) -> Said:
     return Said(
         [cleaned_turn(turn, redacting) for turn in sent.turns()],
         redacting(answer),
-        redacting(sent.model),
+        model_in(sent, redacting),
         cleaned_record(sent.metadata, redacting),
         redacting(thought.strip()[:MOST_OF_A_THOUGHT]) if thought else "",
     )
+
+
+def model_in(sent: SentInference, redacting: Redact) -> str:
+    return redacted_model(sent.model) if redacting is redact else redacting(sent.model)
+
+
+@lru_cache(1024)
+def redacted_model(name: str) -> str:
+    """Redact the name of a model: an app sends the same few again and again, and most have a digit,
+    which wants a closer look.
+    """
+    return redact(name)
 
 
 def thought_of(said: Said) -> JsonObject:

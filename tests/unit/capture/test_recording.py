@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from schemas.base import Message, uuid7, uuid7s
 from schemas.events import InferenceRecorded
 from services.capture.parsing import one_by_one, parse
-from services.capture.recording import InferenceEntries, Origin, is_small, public_ids
+from services.capture.recording import InferenceEntries, Origin, is_small, public_ids, said_in
 from services.capture.shapes import SentInference
 from shared.events.rendering import Rendered, rendered
-from shared.privacy import Personal, redact
+from shared.privacy import Personal, redact, redact_but
 from shared.rules import INLINE_BYTES
 from shared.storage.blobs import BlobStore
 
@@ -144,3 +144,11 @@ def test_a_thought_is_kept_redacted_and_is_no_part_of_the_answer(length: int) ->
     assert event.answer == "delivery"
     assert attempt.thought.startswith("call [PHONE] xxxxxxxxx")
     assert len(attempt.thought) < 70_000
+
+
+def test_the_name_of_a_model_is_redacted_whether_or_not_it_came_before() -> None:
+    """A route that keeps phone numbers keeps them there too, whatever others have said before."""
+    item = {"route": "support-triage", "input": "?", "answer": "-", "model": "call +49 30 1234567"}
+    sent = SentInference.model_validate(item)
+    names = [said_in(sent, how).model for how in (redact, redact_but(["PHONE"]), redact, redact)]
+    assert names == ["call [PHONE]", "call +49 30 1234567", "call [PHONE]", "call [PHONE]"]
