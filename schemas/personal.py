@@ -35,3 +35,8 @@ class PersonalRule(Value):
             "CARD": self.card,
         }
         return {kind: treatment for kind, treatment in named.items() if treatment != "redact"}
+
+
+def redacts_all(rule: PersonalRule) -> bool:
+    """Say whether nothing is chosen: most routes say nothing of it in their events, either."""
+    return not rule.chosen

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from schemas.base import JsonObject, Message, Value, is_unset
-from schemas.personal import PersonalRule
+from schemas.personal import PersonalRule, redacts_all
 
 SystemRule = Literal["replace", "append", "app"]
 Durability = Literal["strict", "relaxed"]
@@ -180,7 +180,7 @@ class RouteSpec(Value):
     drift: DriftRule = DriftRule()
     canary: CanaryChoice = CanaryChoice()
     targets: Targets = Targets()
-    personal: PersonalRule = PersonalRule()
+    personal: PersonalRule = Field(default=PersonalRule(), exclude_if=redacts_all)
     slices: tuple[str, ...] = Field(
         default=(),
         description="keys of metadata: an adapter that is proven worse where one of them has some"

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from infra.cli.offer import offer_kafka
 from infra.local.base_model import template_arguments_of
+from infra.local.home import Home
 from infra.local.logs import LogStream
 from infra.local.plan import LocalConfig, base_model_of
 from infra.local.supervisor import Supervisor
@@ -23,7 +24,9 @@ READY_SECONDS = 600
 def run_in_foreground(config: LocalConfig, quiet: bool) -> None:
     console = Console()
     offer_kafka(config.home, config.environment, console)
-    if config.base_model:
+    # Where no model is served the trainer says it when it starts.
+    is_served = config.vllm and config.wants("trainer") and not Home(config.home).is_running()
+    if config.base_model and is_served:
         config = looked_at(config, console)
     asyncio.run(serve(config, console, quiet))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from schemas.base import JsonObject, Message
 from shared.rules.control_tokens import as_text
@@ -46,7 +46,7 @@ class Bounds:
     # The answer should be JSON, although nothing holds it to that.
     hopes_for_json: bool = False
     # What the chat template is told beside the messages: the route's, whatever an app wants.
-    template_arguments: Mapping[str, object] = field(default_factory=dict)
+    template_arguments: tuple[tuple[str, object], ...] = ()
 
     @property
     def is_json(self) -> bool:

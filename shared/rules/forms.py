@@ -79,7 +79,7 @@ def form_of(spec: RouteSpec) -> Form:
         steps = (OBJECT, HOPE)
     else:
         return freely(spec)
-    told = spec.template_arguments
+    told = tuple(spec.template_arguments.items())
     return Form(tuple(replace(step, template_arguments=told) for step in steps), _digest(steps[0]))
 
 
@@ -87,7 +87,7 @@ def freely(spec: RouteSpec) -> Form:
     """Return the form of answers that are held to nothing, rendered as all others of the route."""
     if not spec.template_arguments:
         return ANYTHING
-    return Form((Bounds(template_arguments=spec.template_arguments),), "")
+    return Form((Bounds(template_arguments=tuple(spec.template_arguments.items())),), "")
 
 
 def takes_objects(schema: JsonObject) -> bool:

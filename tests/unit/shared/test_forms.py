@@ -237,7 +237,7 @@ THINKS = {"enable_thinking": False}
 def test_every_step_of_a_form_tells_the_template_what_the_route_says(route: RouteSpec) -> None:
     told = route.model_copy(update={"template_arguments": THINKS})
     for form in (form_of(told), form_of(told).within(Bounds(stop=("x",))), freely(told)):
-        assert all(step.template_arguments == THINKS for step in form.steps)
+        assert all(dict(step.template_arguments) == THINKS for step in form.steps)
         sent = completion_request("base", [], 16, form.steps[0])
         assert sent["chat_template_kwargs"] == THINKS
     assert "chat_template_kwargs" not in completion_request("base", [], 16, form_of(route).steps[0])
