@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from services.trainer.base_facts import BaseFacts
 from services.trainer.order import TrainingOrder, TrainingProgress, TrainingResult
 from services.trainer.ports import Progress
 from services.trainer.processes import launcher, visible_gpus
+from services.trainer.refusals import BaseModelMissing
 from shared.child import run_child
 from shared.errors import JobFailed
 
@@ -43,6 +45,10 @@ class ChildExecutor:
     recipes: Path
 
     async def look(self, base_model: str) -> BaseFacts:
+        # Ten seconds of CPU to import what would say the same.
+        folder = Path(base_model)
+        if folder.is_absolute() and not await asyncio.to_thread(folder.is_dir):
+            raise BaseModelMissing(base_model, FileNotFoundError("there is no such folder"))
         found: list[BaseFacts] = []
 
         async def hear(message: JsonObject) -> None:
