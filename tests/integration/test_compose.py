@@ -74,7 +74,7 @@ def test_one_secret_makes_surrogates_and_only_who_records_texts_has_it() -> None
         SURROGATE_SECRET="one-for-three-of-them",  # pragma: allowlist secret
     )["services"]
     secrets = {name: services[name]["environment"].get("SURROGATE_SECRET") for name in SERVICES}
-    having = {name for name, secret in secrets.items() if secret == "one-for-three-of-them"}
+    having = {name for name, secret in secrets.items() if secret}
     assert having == {"capture", "review", "router"}
     assert {secret for name, secret in secrets.items() if name not in having} == {None}
 
