@@ -8,7 +8,6 @@ runs in a process of its own. Right is an answer of which every token is the mos
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import shutil
@@ -16,23 +15,19 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow as pa
-from pyarrow import parquet
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.own_data.__main__ import write
 from benchmarks.rates.training import trained
+from benchmarks.trainer.orders import RECIPES, order_in
 from infra.data.reading import Reading, read_file
 from infra.demo.data import DemoData, bundled
 from infra.demo.own import from_file
-from infra.setup import base_model_dir
 from services.trainer.order import TrainingOrder
 from services.trainer.rates import learning_rate
 from services.trainer.recipe import load_recipe
 
-RECIPES = Path(__file__).parents[2] / "services/trainer/recipes"
-COLUMNS = pa.schema({"messages": pa.string(), "answer": pa.string()})
 TIMES = (1 / 3, 1.0, 3.0)
 # SmolLM2's.
 WIDTH = 576
@@ -73,31 +68,9 @@ def make_order(
     folder: Path, data: DemoData, rows: int, held_out: int, recipe: str
 ) -> TrainingOrder:
     folder.mkdir()
-    samples = data.take(rows + held_out)
-    for split, part in (("train", samples[:rows]), ("validation", samples[rows:])):
-        table = [
-            {
-                "messages": json.dumps([{"role": "user", "content": sample.text}]),
-                "answer": sample.answer,
-            }
-            for sample in part
-        ]
-        parquet.write_table(
-            pa.Table.from_pylist(table, schema=COLUMNS), folder / f"{split}.parquet"
-        )
     rule = {"learning_rate": "auto", "rounds": 1, "keep": "last"}
-    return TrainingOrder(
-        job_id="benchmark",
-        dataset_id="benchmark",
-        dataset_sha256="0" * 64,
-        dataset=folder,
-        spec=data.spec,
-        tracking_uri="",
-        recipe=load_recipe(RECIPES, recipe).model_copy(update=rule),
-        base_model=str(base_model_dir()),
-        checkpoints=folder / "checkpoints",
-        output=folder / "out",
-    )
+    by_rule = load_recipe(RECIPES, recipe).model_copy(update=rule)
+    return order_in(folder, data.take(rows + held_out), rows, data.spec, by_rule)
 
 
 def at(order: TrainingOrder, rate: float) -> TrainingOrder:

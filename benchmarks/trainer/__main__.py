@@ -9,7 +9,6 @@ Each runs in a process of its own; loading is not counted.
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import shutil
@@ -17,21 +16,16 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
 import yaml
-from pyarrow import parquet
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.trainer.orders import RECIPES, order_in
 from benchmarks.trainer.runs import Figures, ratchet, stock_trl
 from infra.demo.data import BUNDLED, bundled
-from infra.setup import base_model_dir
 from schemas.route import RouteSpec
 from services.trainer.order import TrainingOrder
 from services.trainer.recipe import load_recipe
-
-RECIPES = Path(__file__).parents[2] / "services/trainer/recipes"
-COLUMNS = pa.schema({"messages": pa.string(), "answer": pa.string()})
 
 
 def main() -> None:
@@ -60,31 +54,10 @@ def main() -> None:
 
 def make_order(folder: Path, rows: int, recipe: str) -> TrainingOrder:
     messages = bundled(seed=7).take(rows + rows // 4)
-    for split, samples in (("train", messages[:rows]), ("validation", messages[rows:])):
-        table = [
-            {
-                "messages": json.dumps([{"role": "user", "content": sample.text}]),
-                "answer": sample.answer,
-            }
-            for sample in samples
-        ]
-        parquet.write_table(
-            pa.Table.from_pylist(table, schema=COLUMNS), folder / f"{split}.parquet"
-        )
     spec = RouteSpec.model_validate(yaml.safe_load((BUNDLED / "route.yaml").read_text()))
-    return TrainingOrder(
-        job_id="benchmark",
-        dataset_id="benchmark",
-        dataset_sha256="0" * 64,
-        dataset=folder,
-        spec=spec,
-        tracking_uri="",
-        # Both train as long as each other.
-        recipe=load_recipe(RECIPES, recipe).model_copy(update={"rounds": 1}),
-        base_model=str(base_model_dir()),
-        checkpoints=folder / "checkpoints",
-        output=folder / "out",
-    )
+    # Both train as long as each other.
+    once = load_recipe(RECIPES, recipe).model_copy(update={"rounds": 1})
+    return order_in(folder, messages, rows, spec, once)
 
 
 def in_its_own_process(
