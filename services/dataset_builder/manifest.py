@@ -145,7 +145,7 @@ names are not detected. Otherwise on this route: {_listed(_otherwise(manifest["s
 
 def _otherwise(spec: JsonObject) -> dict[str, str]:
     """Return what personal data the route does not redact, as it is written there."""
-    return {kind: said for kind, said in spec["personal"].items() if said != "redact"}
+    return {kind: said for kind, said in spec.get("personal", {}).items() if said != "redact"}
 
 
 def _category(task: str) -> str:
