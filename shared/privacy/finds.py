@@ -21,6 +21,8 @@ class Run(NamedTuple):
     start: int
     end: int
     groups: tuple[tuple[int, int], ...]
+    # `plain` with dashes for underscores: 06_12_34_56_78.
+    dashed: str
 
 
 # At most three characters between two digits, as in ") - ". Possessive: the time is linear. What
@@ -35,6 +37,7 @@ LEAST_DIGITS = 7
 def runs_in(plain: str) -> list[Run]:
     """Return the runs that have digits enough to be anything."""
     found = []
+    dashed = plain.replace("_", "-")
     for match in _RUN.finditer(plain):
         start, end = match.span()
         if end - start < LEAST_DIGITS:
@@ -43,5 +46,5 @@ def runs_in(plain: str) -> list[Run]:
             start -= start > 0 and plain[start - 1] == sign
         groups = tuple(group.span() for group in _GROUP.finditer(plain, start, end))
         if sum(b - a for a, b in groups) >= LEAST_DIGITS:
-            found.append(Run(plain, start, end, groups))
+            found.append(Run(plain, start, end, groups, dashed))
     return found

@@ -26,9 +26,9 @@ _FORMS = {
     ),
     "Hugging Face, npm": ("hf_|npm_", r"(?:hf_|npm_)[A-Za-z0-9]{20,}"),
     "Slack": ("xox|xapp-", r"xox[abceprs]-[A-Za-z0-9-]{10,}|xapp-[0-9A-Za-z-]{10,}"),
-    "Slack's webhooks": (
-        "hooks.slack.com",
-        r"(?<=hooks\.slack\.com/services/)[A-Za-z0-9/]{20,}",
+    "webhooks of Slack, Discord, Teams": (
+        "hooks.slack.com|/api/webhooks/|/IncomingWebhook/",
+        r"(?:(?<=slack\.com/services/)|(?<=/api/webhooks/)|(?<=IncomingWebhook/))[A-Za-z0-9/_-]{30,}",
     ),
     "Google": (
         "AIza|ya29.|GOCSPX-|1//0",
@@ -60,6 +60,14 @@ _FORMS = {
     "Supabase, Sentry, New Relic, Netlify": (
         "sbp_|sntrys_|sntryu_|NRAK-|nfp_",
         r"(?:sbp_|sntry[su]_|NRAK-|nfp_)[A-Za-z0-9_+/=-]{20,}",
+    ),
+    "Together, Pinecone, Anyscale, PostHog": (
+        "tgp_v1_|pcsk_|esecret_|phx_",
+        r"(?:tgp_v1_|pcsk_|esecret_|phx_)[A-Za-z0-9_-]{20,}",
+    ),
+    "RubyGems, PlanetScale, Heroku, Doppler, CircleCI, Contentful": (
+        "rubygems_|pscale_|HRKU-|dp.pt.|CCIPAT_|CFPAT-",
+        r"(?:rubygems_|pscale_|HRKU-|dp\.pt\.|CCIPAT_|CFPAT-)(?=[A-Za-z_-]*[0-9])[A-Za-z0-9_.-]{20,}",
     ),
     "JSON Web Tokens": ("eyJ", r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
     "age": ("AGE-SECRET-KEY-1", r"AGE-SECRET-KEY-1[0-9A-Z]{50,}"),

@@ -67,6 +67,7 @@ _SIGNS = (
 _ASCII_SIGNS = tuple(sign for sign in _SIGNS if sign.isascii())
 _BEGINS = re.compile(
     r"(?<![A-Za-z\u00c0-\u024f\u0400-\u04ff])|(?<=[a-z])(?=[A-Z])|(?=[\u3040-\u9fff])"
+    r"|(?<=[A-Z])(?=PASSW|SECRET|TOKEN)"
 )
 # What a password is of, before it is said what it is: "of the router in the hall".
 _OF = r"(?:[ \t][^\s:=,;.!?0-9]{1,20}){0,7}?"
@@ -82,6 +83,17 @@ _VALUES = {
     "bearer": re.compile(r"[ \t]+(?P<value>[A-Za-z0-9+/=_.~-]{12,})"),
     "basic": re.compile(r"[ \t]+(?P<value>[A-Za-z0-9+/]{6,}={0,2})"),
 }
+# As JSON and programs have it in quotes, or as shells do: DB_PASSWORD=correcthorse. There a word is
+# a password, too; `password=given` hands a variable on.
+_QUOTED = re.compile(
+    r"[\\]*[\"']?[ \t]*(?:[:=]|=>)[ \t]*[\\]*[\"'](?P<value>[^\s\"'`<>{\[$%*\\]{6,128})[\\]*[\"']"
+)
+_EXPORTED = re.compile(r"=(?P<value>[^\s\"'`<>{\[$%*\\&;,]{6,128})")
+_SAID_OF_ONE = re.compile(
+    r"string|required|optional|(?:un)?changed|forgotten|expired|hidden|redacted|invalid|incorrect"
+    r"|missing|unknown|undefined",
+    re.IGNORECASE,
+)
 # The password alone is a secret: redis://:password@host.
 _LOGIN = re.compile(r"://[^\s/:@\"']*:(?P<value>[^\s/\"']+)(?=@[\w.\[-])")
 _AFTER = ".:)]}?"
@@ -115,10 +127,20 @@ def passwords_in(plain: str) -> Iterator[Find]:
 def _value(plain: str, name: re.Match[str]) -> tuple[str, re.Match[str]] | None:
     """Return what stands behind a name, and how it is to be judged."""
     kind = str(name.lastgroup)
+    if kind == "password" and (match := _assigned(plain, name)):
+        return "assigned", match
     for as_if in (kind, "bearer") if kind == "key" else (kind,):
         if match := _VALUES[as_if].match(plain, name.end()):
             return as_if, match
     return None
+
+
+def _assigned(plain: str, name: re.Match[str]) -> re.Match[str] | None:
+    match = _QUOTED.match(plain, name.end())
+    if match is None and name[0].isupper():
+        match = _EXPORTED.match(plain, name.end())
+    said = match and (_SAID_OF_ONE.fullmatch(match["value"]) or _NAME.fullmatch(match["value"]))
+    return None if said else match
 
 
 def is_named(folded: str) -> bool:
@@ -139,10 +161,10 @@ def small(text: str) -> str:
 
 def _named(plain: str, kind: str, match: re.Match[str]) -> Iterator[Find]:
     value = match["value"].rstrip(_AFTER)
-    if _IS_ONE[kind](value):
+    if kind == "assigned" or _IS_ONE[kind](value):
         start = match.start("value")
         yield Find(start, start + len(value), "SECRET")
-        if kind == "password":
+        if kind in ("password", "assigned"):
             yield from _and_another(plain, match.end())
 
 

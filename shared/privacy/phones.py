@@ -160,7 +160,7 @@ def _called(run: Run) -> int | None:
 def _national(run: Run, first: int) -> int | None:
     """Return the last group of the longest number that is written as a phone's in some country."""
     start = _begin(run, first)
-    if not _WRITTEN.match(run.plain, start) and not _begins_bare(run.plain, start):
+    if not _WRITTEN.match(run.dashed, start) and not _begins_bare(run.plain, start):
         return None
     before = run.plain[max(0, start - 2) : start]
     if _JOINED_BEFORE.search(before):
@@ -171,7 +171,7 @@ def _national(run: Run, first: int) -> int | None:
         group, end = run.groups[last]
         if (
             LEAST_WRITTEN <= digits <= MOST_WRITTEN
-            and _is_written(run.plain, start, end)
+            and _is_written(run, start, end)
             and not (first == last and _ASSIGNED.search(before))
             and not _JOINED_BEHIND.match(run.plain, end)
             and not _goes_on(run.plain, start, end)
@@ -187,12 +187,12 @@ def _begins_bare(plain: str, start: int) -> bool:
     return any(mobile.match(plain, start) for mobile, _ in _BARE_MOBILES)
 
 
-def _is_written(plain: str, start: int, end: int) -> bool:
-    if _WRITTEN.fullmatch(plain, start, end):
+def _is_written(run: Run, start: int, end: int) -> bool:
+    if _WRITTEN.fullmatch(run.dashed, start, end):
         return True
-    around = plain[max(0, start - _NEAR) : end + _NEAR]
+    around = run.plain[max(0, start - _NEAR) : end + _NEAR]
     return any(
-        mobile.fullmatch(plain, start, end) and script.search(around)
+        mobile.fullmatch(run.plain, start, end) and script.search(around)
         for mobile, script in _BARE_MOBILES
     )
 

@@ -39,7 +39,10 @@ PHONES = (
     *("(415) 555-2671", "415-555-2671", "+33 6 12 34 56 78", "06 12 34 56 78", "0171 2345678"),
     *("+44 20 7946 0958", "020 7946 0958", "+81 90-1234-5678", "090-1234-5678", "0039 347 1234567"),
 )
-PASTED = ((" ", "\u00a0"), (" ", "\u202f"), ("-", "\u2011"), ("-", "–"), (" ", "  "))
+PASTED = (
+    *((" ", "\u00a0"), (" ", "\u202f"), ("-", "\u2011"), ("-", "–"), (" ", "  ")),
+    *((" ", "_"), ("-", "_")),
+)
 REGIONS = """
     US CA GB IE AU NZ IN DE AT CH FR BE NL LU ES PT IT PL CZ SK HU RO BG GR SE NO DK FI EE LV LT UA
     RU KZ TR IL SA AE EG MA JP CN TW HK KR SG MY TH VN PH ID PK BR MX AR CL CO PE ZA NG KE
@@ -162,6 +165,9 @@ def test_what_people_paste_is_read_as_they_mean_it(text: str) -> None:
         "770 828 196 байт",
         "612 345 678 €",
         "192.168.178.204",
+        "backup_20240612_153045.tar",
+        "chapter_01_02_03_04_05",
+        "x = 12_345_678",
         "52.229676, 21.012229",
         "0.4111111111111111",
         "1730808645123",

@@ -30,6 +30,8 @@ KEYS = {
     "GitLab": f"glpat-{drawn(20)}",
     "Mailchimp": f"{drawn(32, HEX)}-us12",
     "Vault": f"hvs.{drawn(24)}",
+    "Pinecone": f"pcsk_{drawn(60)}",
+    "PlanetScale": f"pscale_tkn_{drawn(43)}",
     "Twilio": f"SK{drawn(32, HEX)}",
 }
 
@@ -56,6 +58,12 @@ NAMED = {
         "the password for the wifi in the hall is [SECRET]"
     ),
     "WIFI密码是huanying1991!Gz，房间": "WIFI密码是[SECRET]，房间",
+    '{"password": "correcthorse"}': '{"password": "[SECRET]"}',
+    r'{"a": "{\"db_password\": \"correcthorse\"}"}': r'{"a": "{\"db_password\": \"[SECRET]\"}"}',
+    "PGPASSWORD=correcthorse psql": "PGPASSWORD=[SECRET] psql",
+    "https://discord.com/api/webhooks/123456789012345678/abcDEFghiJKLmnopQRST": (
+        "https://discord.com/api/webhooks/[SECRET]"
+    ),
     "mot de passe : Soleil!84": "mot de passe : [SECRET]",
     "пароль: Zima2024": "пароль: [SECRET]",
     "pwd Winter_7300mg, the other one aSg5dpboNH0t": "pwd [SECRET], the other one [SECRET]",
@@ -74,6 +82,11 @@ def test_a_password_is_known_by_what_it_is_called(text: str) -> None:
         "I forgot my password, please help",
         "reset the password within 24 hours",
         "Passwort vergessen: was tun?",
+        "login(user=user, password=given)",
+        '["password", "username"]',
+        "DB_PASSWORD=${SECRET_PASSWORD}",
+        '{"type": "object", "password": "required"}',
+        '{"user": "Benutzer", "password": "Passwort"}',
         "basic information about your account",
         "the bearer of bad news",
         "the design sig=nature",
