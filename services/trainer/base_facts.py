@@ -17,9 +17,8 @@ GIB = 2**30
 BILLION = 1e9
 # What a route names to have its recipe chosen.
 AUTO = "auto"
-# Bytes a parameter. LoRA in bf16 takes two for the weights, and about as much and a half again for
-# activations and logits; QLoRA half a byte for the weights (40 and 16 GB for 8B, docs/methods.md,
-# section 7).
+# Bytes a parameter, reckoned and not measured: LoRA in bf16 takes two for the weights, and about as
+# much and a half again for activations and logits; QLoRA half a byte for the weights.
 LORA_BYTES = 5.0
 QLORA_BYTES = 2.0
 CPU_BYTES = 4.0
