@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from infra.setup import has_gpu, vllm_python
+from shared.hardware import multiplies_bf16
 
 # The router is vLLM's only client, and vLLM asks nobody for a key.
 HOST = "127.0.0.1"
@@ -54,7 +55,7 @@ def vllm_command(
         "--max-cpu-loras",
         str(KNOWN),
         "--dtype",
-        "bfloat16",
+        "bfloat16" if on_gpu or multiplies_bf16() else "float32",
         "--disable-uvicorn-access-log",
     ]
     if tool_parser:

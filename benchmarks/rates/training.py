@@ -12,6 +12,7 @@ def trained(order: TrainingOrder) -> tuple[float, float]:
     from services.trainer import train as stages
     from services.trainer.rows import prepare
 
+    order = stages.in_precision_of_machine(order)
     tokenizer, model = stages.load(order)
     rows = prepare(order, tokenizer)
     trainer, result = stages.train(order, model, tokenizer, rows, None)

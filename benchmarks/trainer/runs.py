@@ -22,6 +22,7 @@ def ratchet(order: TrainingOrder) -> Figures:
     from services.trainer import train as stages
     from services.trainer.rows import prepare
 
+    order = stages.in_precision_of_machine(order)
     tokenizer, model = stages.load(order)
     rows = prepare(order, tokenizer)
     order.checkpoints.mkdir(exist_ok=True)
@@ -38,6 +39,7 @@ def stock_trl(order: TrainingOrder) -> Figures:
     from services.trainer import train as stages
     from services.trainer.rows import prepare
 
+    order = stages.in_precision_of_machine(order)
     recipe = order.recipe
     tokenizer, model = stages.load(
         order.model_copy(update={"recipe": recipe.model_copy(update={"attention": "sdpa"})})
@@ -52,7 +54,7 @@ def stock_trl(order: TrainingOrder) -> Figures:
         lr_scheduler_type=recipe.schedule,
         warmup_steps=recipe.warmup_share,
         seed=recipe.seed,
-        bf16=True,
+        bf16=recipe.precision == "bf16",
         use_cpu=True,
         max_length=None,
         eval_strategy="epoch",
