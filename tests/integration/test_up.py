@@ -234,6 +234,7 @@ def test_the_same_on_apache_kafka(start: Callable[..., Up]) -> None:
     until(lambda: not processes_of(up.home), "nothing is left running", 5)
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(400)
 def test_what_was_installed_runs_and_a_crash_of_it_loses_nothing(
     start: Callable[..., Up], tmp_path: Path

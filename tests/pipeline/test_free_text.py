@@ -95,6 +95,7 @@ async def test_people_choose_an_adapter_and_it_serves(world: World) -> None:  # 
     assert not [topic for topic, _ in world.log.history if topic.endswith("-dlq")]
 
 
+@pytest.mark.faults
 @pytest.mark.timeout(180)
 async def test_an_adapter_that_people_find_as_good_is_not_promoted(
     world: World,  # noqa: F811

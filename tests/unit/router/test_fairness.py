@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,8 +20,10 @@ from tests.unit.router.fakes import FakeVllm
 PLACES = 4
 ENGINE_SECONDS = 0.1  # so 40 answers a second
 FLOOD = 120  # requests of the other tenant at any time
-BOUND_SECONDS = 1.5
 ASKED = 6
+# Answers of the other tenant while this one waits for its own: those that are written, the next
+# turn, and some that are on their way.
+MOST_BEFORE_ITS_TURN = 6 * PLACES
 
 
 class BusyVllm(FakeVllm):
@@ -112,18 +113,18 @@ async def flooded(router: Running) -> AsyncIterator[Counter[int]]:
 async def test_one_tenant_cannot_starve_another(
     router: Running, vllm: BusyVllm, flooded: Counter[int], limited: bool
 ) -> None:
-    seconds = []
+    waited_for = []
     async with router.http("globex") as http:
         for _ in range(ASKED):
-            started = time.perf_counter()
+            before = flooded[200]
             answer = await http.post("/v1/chat/completions", json=question("globex"))
             assert answer.status_code == 200
-            seconds.append(time.perf_counter() - started)
-    slowest = sorted(seconds)[-2]
+            waited_for.append(flooded[200] - before)
+    longest = sorted(waited_for)[-2]
     if limited:
-        assert slowest < BOUND_SECONDS
+        assert longest < MOST_BEFORE_ITS_TURN
         assert vllm.most <= PLACES
         assert flooded[200] > 20 and flooded[429] > FLOOD // 2
     else:
-        assert slowest > BOUND_SECONDS
+        assert longest > MOST_BEFORE_ITS_TURN
         assert vllm.most > PLACES

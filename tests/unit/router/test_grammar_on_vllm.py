@@ -173,6 +173,7 @@ async def seconds(upstream: Upstream, model: str, forms: dict[str, Form]) -> dic
     return {name: total / 10 for name, total in took.items()}
 
 
+@pytest.mark.faults
 async def test_holding_an_adapter_to_its_labels_costs_little(
     upstream: Upstream, lora: Path
 ) -> None:

@@ -27,7 +27,7 @@ from shared.storage.chunks import delete_in_chunks
 from shared.storage.db import Database
 from tests.plans import plan_of
 
-ROWS = 20_000
+ROWS = 6_000
 metadata = MetaData()
 # A key of two columns, as the inbox has, and one of one column, as the outbox.
 PAIRS = Table(
@@ -145,7 +145,7 @@ async def test_a_row_that_changed_after_it_was_chosen_stays(full: Database) -> N
 
 
 async def test_each_chunk_is_found_by_an_index(full: Database) -> None:
-    left = OLD & (PAIRS.c.at >= 5000.0)
+    left = OLD & (PAIRS.c.at >= 1500.0)
     statement = full.dialect.delete_first(PAIRS, left, PAIRS.c.at, 500)
     plan = await plan_of(full, statement)
     assert "SCAN pairs" not in plan, plan

@@ -22,7 +22,6 @@ PEM = (
     "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMIIEpAIBAAKCAQEA7f\n-----END RSA"
     " PRIVATE KEY-----"
 )
-MEBIBYTE = 1 << 20
 
 
 def plain(labelled: str) -> str:
@@ -192,14 +191,31 @@ ADVERSARIAL = [
 ]
 
 
+SHORT = 2**14
+# Four where time grows with the length, sixteen where it grows with its square.
+MOST_TIMES_LONGER = 9.0
+# Shorter times are the clock's.
+UNSURE_SECONDS = 0.005
+
+
 @pytest.mark.parametrize("unit", ADVERSARIAL)
 def test_text_made_to_be_slow_takes_its_length_and_no_more(unit: str) -> None:
-    text = "5@" + unit * (MEBIBYTE // 4 // len(unit)) + "!"
-    # A quarter of a second on a quiet machine at most, and 2 s where time grew with the square.
-    assert any(seconds_for(text) < 1.5 for _ in range(3))
+    assert any(times_longer(redact, unit) < MOST_TIMES_LONGER for _ in range(3))
 
 
-def seconds_for(text: str) -> float:
+def test_time_that_grows_with_the_square_would_be_noticed() -> None:
+    blanks_before_an_end = re.compile(r"\s+$")
+    assert times_longer(blanks_before_an_end.search, " ", short=2**12) > MOST_TIMES_LONGER
+
+
+def times_longer(work: Callable[[str], object], unit: str, short: int = SHORT) -> float:
+    """Return how much longer four times as much text takes."""
+    once, four = (seconds_for(work, unit, length) for length in (short, 4 * short))
+    return four / max(once, UNSURE_SECONDS)
+
+
+def seconds_for(work: Callable[[str], object], unit: str, length: int) -> float:
+    text = "5@" + unit * (length // len(unit)) + "!"
     begin = time.process_time()
-    redact(text)
+    work(text)
     return time.process_time() - begin
