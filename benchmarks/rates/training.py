@@ -10,12 +10,16 @@ def trained(order: TrainingOrder) -> tuple[float, float]:
     import torch
 
     from services.trainer import train as stages
+    from services.trainer.batches import TrunkCollator
     from services.trainer.rows import prepare
 
     order = stages.in_precision_of_machine(order)
     tokenizer, model = stages.load(order)
     rows = prepare(order, tokenizer)
     trainer, result = stages.train(order, model, tokenizer, rows, None)
+    if isinstance(trainer.data_collator, TrunkCollator):
+        # The layers under the first adapted one, which rows to train on do not pass again.
+        trainer.data_collator.trunk.release()
     right, trained_model = 0, trainer.model
     assert trained_model is not None  # noqa: S101 - for mypy
     with torch.no_grad():

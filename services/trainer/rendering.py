@@ -118,7 +118,7 @@ def render(
     rest = tokenizer(said[end:], add_special_tokens=False)["input_ids"]
     return TokenizedRow(
         tokenizer(prompt, add_special_tokens=False)["input_ids"],
-        [*text["input_ids"], *ended(rest, tokenizer.eos_token_id, ends)],
+        [*text["input_ids"], end_in(rest, tokenizer.eos_token_id, ends)],
     )
 
 
@@ -196,14 +196,15 @@ def _written(
     return Written(prompt, rest, start)
 
 
-def ended(ids: list[int], eos: int, ends: Collection[int]) -> list[int]:
-    """Return what follows an answer up to the first token at which the engine stops.
+def end_in(ids: list[int], eos: int, ends: Collection[int]) -> int:
+    """Return the first token at which the engine stops of those that follow an answer.
 
-    Templates add a line break after it, which is never generated. Some end an answer with nothing,
-    as the next turn would: there it learns to say the tokenizer's end token.
+    What a template puts before it (a line break, Command R7B's end of the response) is no part of
+    the answer, and no grammar of labels lets a model say it. Some end an answer with nothing, as
+    the next turn would: there it learns to say the tokenizer's end token.
     """
     stops = {eos, *ends}
-    return next((ids[: at + 1] for at, token in enumerate(ids) if token in stops), [*ids, eos])
+    return next((token for token in ids if token in stops), eos)
 
 
 def as_templates_take(message: Message) -> JsonObject:

@@ -101,7 +101,12 @@ def test_an_answer_ends_where_the_engine_stops() -> None:
 
 
 def test_an_answer_that_the_template_does_not_end_learns_the_tokenizers_end() -> None:
-    assert text(render(Characters(end="\n"), spec(), TURN, "delivery").answer) == "delivery\n$"
+    assert text(render(Characters(end="\n"), spec(), TURN, "delivery").answer) == "delivery$"
+
+
+def test_what_a_template_puts_before_the_end_is_not_learned() -> None:
+    enveloped = Characters(end="</response>$")
+    assert text(render(enveloped, spec(), TURN, "delivery").answer) == "delivery$"
 
 
 def test_an_answer_that_names_the_end_is_learned_whole() -> None:
@@ -180,7 +185,7 @@ def test_other_tasks_end_only_where_every_answer_would_be_cut() -> None:
     route = spec(task="extraction", labels=(), max_tokens=8)
     check_uncut(route, ['{"a":1}', "SECRET " * 9], tokenised(['{"a":1}', "SECRET " * 9], route))
     check_uncut(route, [], [])
-    with pytest.raises(AnswersCut, match="63 tokens") as refused:
+    with pytest.raises(AnswersCut, match="62 tokens") as refused:
         check_uncut(route, ["SECRET " * 9], tokenised(["SECRET " * 9], route))
     assert "SECRET" not in str(refused.value)
 
