@@ -21,7 +21,7 @@ down: ## stop it
 demo: setup ## close the loop twice, from wrong answers to better ones (ARGS="...")
 	@$(RATCHET) demo $(ARGS)
 test: venv ## unit, contract and pipeline tests (ARGS="tests/unit -k gate")
-	.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 test-faults: venv ## kill, stop, cut off and poison everything (FAULT_KILLS=1000 FAULT_SEED=7 ARGS="-k kills")
 	.venv/bin/python -m pytest -m faults $(ARGS)
 simulate: venv ## try every promise with a number on simulated truth; writes docs/guarantees.md

@@ -15,14 +15,6 @@ from shared.http.auth import new_key
 from shared.storage.db import Database
 from tests.postgres import PostgresServer, postgres_missing
 
-TESTS = Path(__file__).parent
-# What takes minutes begins first, so that no process waits for another at the end.
-LONGEST = ("rollouts", "upgrade", "pipeline", "integration", "privacy")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.relative_to(TESTS).parts[0] not in LONGEST)
-
 
 @pytest.fixture(autouse=True, scope="module")
 def unseen_past() -> None:

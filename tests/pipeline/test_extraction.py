@@ -51,7 +51,7 @@ def reading(_: str, messages: list[dict[str, Any]]) -> tuple[str, float]:
 async def corrected(world: World, count: int) -> None:  # noqa: F811
     """Correct all answers: of one half by what the page shows, of the other by what was asked."""
     done = 0
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while done < count:
             taken = await world.call("review", "/v1/queue/next", {})
             if taken.status_code != 200:
@@ -92,14 +92,14 @@ def as_text(value: Any) -> str:
         return value.decode("utf-8", "replace")
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(540)
 async def test_rows_hold_a_number_to_copy_and_no_number_of_a_customer(
     world: World,  # noqa: F811
     tmp_path: Path,
 ) -> None:
     world.engines["serving"].answers = reading
     await world.call("router", "/v1/routes", SPEC.model_dump(mode="json"))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not await heard(world):
             await asyncio.sleep(0.05)
     half = len(ASKED) // 2

@@ -16,14 +16,14 @@ ASKED = "Where is my parcel with the blue lamp"
 
 
 async def until(world: World, topic: str, count: int) -> list[dict[str, Any]]:  # noqa: F811
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while len(world.log.events(topic)) < count:
             await asyncio.sleep(0.05)
     return world.log.events(topic)
 
 
 async def decide(world: World, answer: str) -> dict[str, Any]:  # noqa: F811
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while (claimed := await world.call("review", "/v1/queue/next", {})).status_code != 200:
             await asyncio.sleep(0.05)
     item = claimed.json()
@@ -35,7 +35,7 @@ async def decide(world: World, answer: str) -> dict[str, Any]:  # noqa: F811
 async def build(world: World, builds: int) -> dict[str, Any]:  # noqa: F811
     path = f"/v1/routes/{factories.ROUTE}"
     await world.call("dataset-builder", f"{path}/datasets", {"reason": "what is lost"})
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while True:
             jobs = (await world.call("dataset-builder", "/v1/jobs")).json()["items"]
             if len(jobs) == builds and all(job["state"] == "finished" for job in jobs):
@@ -43,7 +43,7 @@ async def build(world: World, builds: int) -> dict[str, Any]:  # noqa: F811
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(540)
 async def test_what_reviewers_disagree_about_comes_to_them_again_by_itself(
     world: World,  # noqa: F811
 ) -> None:

@@ -152,7 +152,7 @@ class World:
         body = {"model": factories.ROUTE, "messages": [{"role": "user", "content": text}]}
         return (await self.call("router", "/v1/chat/completions", body)).json()
 
-    async def event(self, topic: str, seconds: float = 60) -> dict:
+    async def event(self, topic: str, seconds: float = 180) -> dict:
         async with asyncio.timeout(seconds):
             while not self.log.events(topic):
                 await asyncio.sleep(0.05)
@@ -189,7 +189,7 @@ async def world(tmp_path: Path, keys: dict[str, str]) -> Any:
         await world.client.aclose()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(540)
 async def test_a_correction_becomes_the_answer_and_leads_back_to_its_reviewer(world: World) -> None:
     spec = factories.spec(
         labels=("delivery", "refund"),
@@ -202,11 +202,11 @@ async def test_a_correction_becomes_the_answer_and_leads_back_to_its_reviewer(wo
     await world.call("router", "/v1/routes", spec.model_dump(mode="json"))
     answers = [await world.ask(text) for texts in MESSAGES.values() for text in texts]
     assert {answer["choices"][0]["message"]["content"] for answer in answers} == {"password"}
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         reviewed = 0
         while reviewed < len(answers):
             reviewed += await world.review_everything()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         while len(world.log.events("review-completed")) < len(answers):
             await asyncio.sleep(0.05)
 

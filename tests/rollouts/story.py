@@ -19,7 +19,7 @@ from tests.rollouts.cast import LABELS, question, truth, truth_of
 
 AT_ONCE = 8
 AT_A_TIME = 40
-PATIENCE = 180.0
+PATIENCE = 540.0
 # Seconds between two looks: each costs what an answer costs.
 LOOK = 0.5
 REVIEWERS = 3

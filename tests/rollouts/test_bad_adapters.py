@@ -132,7 +132,7 @@ WORSE = Role(GOOD, Part(wrong=6))
 AS_GOOD = Role(GOOD, Part(wrong=2))
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 async def test_bad_adapters_go_and_good_ones_stay(embedded: Broker, new_world: NewWorld) -> None:
     told = {"many": many_are_bad, "worse": one_is_worse, "even": one_is_as_good}
     roles = {"many": MANY, "worse": (FIRST, WORSE), "even": (FIRST, AS_GOOD)}
