@@ -28,7 +28,11 @@ _FORMS = {
     "Slack": ("xox|xapp-", r"xox[abceprs]-[A-Za-z0-9-]{10,}|xapp-[0-9A-Za-z-]{10,}"),
     "webhooks of Slack, Discord, Teams": (
         "hooks.slack.com|/api/webhooks/|/IncomingWebhook/",
-        r"(?:(?<=slack\.com/services/)|(?<=/api/webhooks/)|(?<=IncomingWebhook/))[A-Za-z0-9/_-]{30,}",
+        (
+            r"(?<=hooks\.slack\.com/services/)[A-Za-z0-9/]{20,}"
+            r"|(?<=/api/webhooks/)\d{17,}/[A-Za-z0-9_-]{20,}"
+            r"|(?<=/IncomingWebhook/)[0-9a-f]{32}/[0-9a-f-]{36}"
+        ),
     ),
     "Google": (
         "AIza|ya29.|GOCSPX-|1//0",
