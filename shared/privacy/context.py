@@ -1,6 +1,7 @@
 """What is said of a number just before it: that it is a phone's, or that it is something else's.
 
-Words of the twelve languages of the corpus (docs/privacy.md). The nearest one counts.
+Words of the twelve languages of the corpus (docs/privacy.md), and of Korean, Turkish and Swedish.
+The nearest one counts.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ _OTHER_STEMS = tuple(_WORDS_OF["other_stems"])
 _OTHER_ENDS = tuple(_WORDS_OF["other_ends"])
 _BETWEEN = frozenset(_WORDS_OF["between"])
 _PEOPLE = ("me", "us", "him", "her", "them")
+# "my number is": whoever has one and says no more means the phone's.
+_OWNERS = frozenset(_WORDS_OF["owners"])
+_NUMBERS = frozenset(_WORDS_OF["numbers"])
 _CJK = re.compile(r"[\u3040-\u9fff]")
 _CJK_PHONES = tuple(_WORDS_OF["cjk_phones"])
 _CJK_OTHERS = tuple(_WORDS_OF["cjk_others"])
@@ -59,6 +63,8 @@ def said_before(before: str) -> Said | None:
         known = _meaning(word)
         if word.lower() == "reach" and words[at + 1 : at + 2] and words[at + 1] in _PEOPLE:
             return "phone"
+        if word.lower() in _NUMBERS and at and words[at - 1].lower() in _OWNERS:
+            return "phone"
         if known == "between":
             continue
         if known or strange == _MOST_STRANGE or word in ".!?。！？":
@@ -74,7 +80,7 @@ def is_of_a_phone(word: str) -> bool:
 
 def _meaning(word: str) -> Said | Literal["between"] | None:
     small = word.lower()
-    if _INITIALS.fullmatch(word) or small in _BETWEEN:
+    if small in _BETWEEN or (_INITIALS.fullmatch(word) and small not in _OTHERS):
         return "between"
     if small in _PHONES or small.startswith(_PHONE_STEMS) or _LETTER.fullmatch(word):
         return "phone"

@@ -46,6 +46,7 @@ _FORMS = {
         "csk-|tvly-|lsv2_|wandb_v1_",
         r"(?:csk-|tvly-|lsv2_(?:pt|sk)_|wandb_v1_)[A-Za-z0-9_-]{16,}",
     ),
+    "Firebase": (":APA91b", r"[A-Za-z0-9_-]{8,24}:APA91b[A-Za-z0-9_-]{60,}"),
     "SendGrid": ("SG.", r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}"),
     "Databricks": ("dapi", r"dapi[0-9a-f]{32}(?:-\d)?"),
     "Shopify": ("shpat_|shpca_|shppa_|shpss_", r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}"),

@@ -75,7 +75,9 @@ _IS = (
     r"[\\]*[\"'`]?[ \t]*(?:[:=]|:=|=>|->)[ \t]*[\\]*[\"'`]?"
     r"|[ \t]{1,2}(?:is|was|lautet|ist|est|es|é|è|jest|to|-)[ \t]{1,2}[\"'`]?"
     r"|[ \t]?(?:は|是|为|為)[ \t:]?[「\"'`]?|[\"'][ \t]*,[ \t]*[\"']|[ \t]+[\"'`]"
-    r"|[ \t]+(?=\S*[0-9]\S*[!@#$%^&*_]|\S*[!@#$%^&*_]\S*[0-9])"
+    # In a form that was copied, the value stands below its name.
+    r"|(?:[ \t]++|[ \t]*+[:=]?[ \t]*+\n[ \t]*+)"
+    r"(?=\S*[0-9]\S*[!@#$%^&*_]|\S*[!@#$%^&*_]\S*[0-9])"
 )
 _VALUES = {
     "password": re.compile(rf"{_OF}(?:{_IS})(?P<value>[^\s\"'`<>,;，。、」\\&|]{{4,128}})"),
@@ -96,6 +98,11 @@ _SAID_OF_ONE = re.compile(
 )
 # The password alone is a secret: redis://:password@host.
 _LOGIN = re.compile(r"://[^\s/:@\"']*:(?P<value>[^\s/\"']+)(?=@[\w.\[-])")
+# As curl and the programs of MySQL take it: `-u bob:secret`, `mysql -psecret`.
+_ON_COMMAND_LINE = re.compile(
+    r"\bcurl\b[^\n|;]{0,200}?[ ](?:-u|--user)[ =]*[\"']?[^\s:\"']{1,128}:(?P<user>[^\s\"']{4,})"
+    r"|\bmysql\w*\b[^\n|;]{0,200}?[ ]-p(?P<value>[^\s\"']{4,})"
+)
 _AFTER = ".:)]}?"
 _NO_WORD = re.compile(r"\d|.[!@#$%^&*+=].")
 # How soon after one password another may follow, and what then looks as if it were drawn.
@@ -110,6 +117,9 @@ def passwords_in(plain: str) -> Iterator[Find]:
     """Yield what is said to be a password or a key, and the passwords of addresses."""
     if "://" in plain and "@" in plain:
         yield from (Find(*match.span("value"), "SECRET") for match in _LOGIN.finditer(plain))
+    if "curl" in plain or "mysql" in plain:
+        for match in _ON_COMMAND_LINE.finditer(plain):
+            yield Find(*match.span(str(match.lastgroup)), "SECRET")
     folded = small(plain)
     if not is_named(folded):
         return

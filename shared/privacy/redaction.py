@@ -61,16 +61,20 @@ def redact_counted(text: str, instead: Instead | None = None) -> tuple[str, dict
 
 
 def is_worth_a_look(text: str) -> bool:
-    """Say whether a text may hold anything: logins in base64, keys in PEM and passwords need no
-    digits.
+    """Say whether a text may hold anything: logins in base64, keys in PEM, passwords and the tokens
+    of Hugging Face need no digits.
     """
     sign = _WORTH_A_LOOK_IN_ASCII if text.isascii() else _WORTH_A_LOOK
     return (
         sign.search(text) is not None
         or "asic " in text
         or "-----BEGIN" in text
-        or "assw" in text
-        or "ASSW" in text
+        or "pass" in text
+        or "Pass" in text
+        or "PASS" in text
+        or "pwd" in text
+        or "PWD" in text
+        or "hf_" in text
     )
 
 

@@ -14,6 +14,8 @@ from typing import NamedTuple
 _LAST = 0x20000
 _END_OF_FIRST_PLANE = "\uffff"
 _MINUS = 0x2212
+# Points at half height, which some write where others write a full stop.
+_POINTS = frozenset("·•‧∙⋅・")
 
 
 def _plain(code: int) -> str | None:
@@ -26,6 +28,8 @@ def _plain(code: int) -> str | None:
         return " "
     if category == "Pd" or code == _MINUS:
         return "-"
+    if character in _POINTS:
+        return "."
     wide = unicodedata.normalize("NFKC", character)
     return wide if 0xFF01 <= code <= 0xFF5E and wide.isascii() else None
 

@@ -9,9 +9,11 @@ import random
 import re
 import string
 import uuid
+from pathlib import Path
 
 import phonenumbers
 import pytest
+import yaml
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 from stdnum import iban, luhn
 
@@ -29,7 +31,7 @@ BEHIND = (
     *("", " 123", " card", ")", '"', ".", ",", ";", " 12/25", "/12", "\n", "です", "。", "\u00a0"),
     *("*", " #", "]", "!", "?", " 1", " ist meine", "-", "– x", " 2024", "…", " 4242"),
 )
-SEPARATORS = ("", " ", "  ", "-", "–", "\u00a0", "\u202f", "\u2011", "_", ".", "\n", "\u2009")
+SEPARATORS = ("", " ", "  ", "-", "–", "\u00a0", "\u202f", "\u2011", "_", ".", "\n", "\u2009", "·")
 CARDS = (
     *("4111111111111111", "5555555555554444", "2223003122003222", "378282246310005"),
     *("6011111111111117", "3530111333300000", "30569309025904", "6221260000000000"),
@@ -41,7 +43,7 @@ PHONES = (
 )
 PASTED = (
     *((" ", "\u00a0"), (" ", "\u202f"), ("-", "\u2011"), ("-", "–"), (" ", "  ")),
-    *((" ", "_"), ("-", "_")),
+    *((" ", "_"), ("-", "_"), (" ", "·"), ("-", "·")),
 )
 REGIONS = """
     US CA GB IE AU NZ IN DE AT CH FR BE NL LU ES PT IT PL CZ SK HU RO BG GR SE NO DK FI EE LV LT UA
@@ -128,6 +130,7 @@ PASTES = {
     "+1 (415) 555\u20112671": "[PHONE]",
     "手机号13812345678": "手机号[PHONE]",
     "番号は090-1234-5678です": "番号は[PHONE]です",
+    "(11)912345678": "[PHONE]",
     "４１１１　１１１１　１１１１　１１１１": "[CARD]",
     "٤١١١ ١١١١ ١١١١ ١١١١": "[CARD]",
     "4111 1111\n1111 1111": "[CARD]",
@@ -212,3 +215,24 @@ def test_an_id_is_no_phone_number() -> None:
 def test_what_is_glued_to_a_number_leaves_it_one(text: str) -> None:
     left = digits(redact(text).replace("phone1", ""))
     assert left in ("", "12", "3", "4155552672"), redact(text)
+
+
+CALLED = yaml.safe_load(Path(__file__).with_name("called.yaml").read_text("utf-8"))
+
+
+def words(called: dict[str, list[str]]) -> list[str]:
+    return [word for of_a_language in called.values() for word in of_a_language]
+
+
+@pytest.mark.parametrize("word", words(CALLED["phone"]))
+@pytest.mark.parametrize("number", ["4155552671", "612345678"])
+def test_a_number_is_a_phone_where_it_is_called_one(word: str, number: str) -> None:
+    assert redact(f"{word} {number}") == f"{word} [PHONE]"
+    assert redact(f"{word}: {number}.") == f"{word}: [PHONE]."
+
+
+@pytest.mark.parametrize("word", words(CALLED["other"]))
+@pytest.mark.parametrize("number", ["0612345678", "415-555-2671", "030 1234567", "13812345678"])
+def test_a_number_is_none_where_it_is_called_something_else(word: str, number: str) -> None:
+    assert redact(f"{word} {number}") == f"{word} {number}"
+    assert redact(f"{word}: {number}.") == f"{word}: {number}."

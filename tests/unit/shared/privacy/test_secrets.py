@@ -33,6 +33,8 @@ KEYS = {
     "Pinecone": f"pcsk_{drawn(60)}",
     "PlanetScale": f"pscale_tkn_{drawn(43)}",
     "Twilio": f"SK{drawn(32, HEX)}",
+    "Hugging Face": "hf_" + "".join(RANDOM.choice(string.ascii_letters) for _ in range(34)),
+    "Firebase": f"{drawn(11)}:APA91b{drawn(134)}",
 }
 
 
@@ -66,6 +68,12 @@ NAMED = {
     ),
     "mot de passe : Soleil!84": "mot de passe : [SECRET]",
     "пароль: Zima2024": "пароль: [SECRET]",
+    "Password\nHunter22!": "Password\n[SECRET]",
+    "login:\nbob\nPasswort:\nHunter22!": "login:\nbob\nPasswort:\n[SECRET]",
+    '{"passphrase": "correct-horse"}': '{"passphrase": "[SECRET]"}',
+    '{"db": {"pwd": "correcthorse"}}': '{"db": {"pwd": "[SECRET]"}}',
+    "curl -s -u admin:hunter2x https://x.example/a": "curl -s -u admin:[SECRET] https://x.example/a",
+    "mysqldump -u root -phunter2x shop": "mysqldump -u root -p[SECRET] shop",
     "pwd Winter_7300mg, the other one aSg5dpboNH0t": "pwd [SECRET], the other one [SECRET]",
 }
 
@@ -82,6 +90,9 @@ def test_a_password_is_known_by_what_it_is_called(text: str) -> None:
         "I forgot my password, please help",
         "reset the password within 24 hours",
         "Passwort vergessen: was tun?",
+        "Username\nPassword\nLog in",
+        "curl -s https://x.example:8080/a -u 1000",
+        "mysql -h db -p shop",
         "login(user=user, password=given)",
         '["password", "username"]',
         "DB_PASSWORD=${SECRET_PASSWORD}",
