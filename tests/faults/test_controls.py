@@ -34,7 +34,7 @@ async def killed_before_acknowledging(world: World, switches: tuple[str, ...]) -
             await asyncio.sleep(1)
             await world.stop(service, signal.SIGKILL)
             pid = world.start(service, armed=(Armed("handler.after-commit", nth=3),))
-            await asyncio.wait_for(world.zygote.end_of(pid), 30)
+            await asyncio.wait_for(world.zygote.end_of(pid), 120)
             world.start(service)
         await world.until_ready(*SERVICES)
 
@@ -51,13 +51,13 @@ async def killed_while_sending(world: World, switches: tuple[str, ...]) -> Outco
             await asyncio.sleep(1)
             await world.stop(service, signal.SIGKILL)
             pid = world.start(service, armed=(Armed("relay.after-mark", nth=3),))
-            await asyncio.wait_for(world.zygote.end_of(pid), 30)
+            await asyncio.wait_for(world.zygote.end_of(pid), 120)
             world.start(service)
         await world.until_ready(*SERVICES)
 
     async with world:
         return await run_scenario(
-            world, seed_of_this_run(2), during, patience=10 if switches else 60
+            world, seed_of_this_run(2), during, patience=10 if switches else 180
         )
 
 
@@ -74,7 +74,7 @@ async def log_lost(world: World, broker: Broker, switches: tuple[str, ...]) -> O
 
     async with world:
         return await run_scenario(
-            world, seed_of_this_run(3), during, patience=20 if switches else 90
+            world, seed_of_this_run(3), during, patience=20 if switches else 180
         )
 
 

@@ -106,13 +106,13 @@ async def test_a_topic_that_is_shut_keeps_no_other_from_being_read(
             reading(servers, tmp_path) as reader,
         ):
             (drift,) = await evaluator.add(factories.drift())
-            await eventually(lambda: reader.saw(drift), seconds=30)
-            await eventually(lambda: reader.tells_that(SHUT[how]), seconds=60)
+            await eventually(lambda: reader.saw(drift))
+            await eventually(lambda: reader.tells_that(SHUT[how]))
             assert not reader.service.consuming
             await asyncio.to_thread(open_again, servers, how)
             # its relay takes the rows of its own topics only, so the two share a database
             async with publishing("capture", sqlite_db, servers) as capture:
                 (feedback,) = await capture.add(factories.feedback())
-                await eventually(lambda: reader.saw(feedback), seconds=60)
+                await eventually(lambda: reader.saw(feedback))
             assert (await reader.service.ready())["topics_closed"] == {}
             assert reader.service.consuming

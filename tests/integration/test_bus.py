@@ -30,7 +30,7 @@ from shared.storage.db import Database
 from tests import factories
 from tests.kafka import KINDS, Broker
 
-PATIENCE = 90.0  # a machine that does much else makes a broker slow, not wrong
+PATIENCE = 120.0  # a machine that does much else makes a broker slow, not wrong
 
 
 class ToolsAway(Retryable):
