@@ -55,15 +55,16 @@ def said_before(before: str) -> Said | None:
     if _CJK.search(before) and (said := _said_in_cjk(before[-_CJK_REACH:])):
         return said
     strange = 0
-    words = _WORDS.findall(before)[-_MOST_WORDS:]
+    written = _WORDS.findall(before)[-_MOST_WORDS:]
+    words = [word.lower() for word in written]
     for at in range(len(words) - 1, -1, -1):
         word = words[at]
         if word == "." and at and _SHORTENED.search(words[at - 1]):
             continue
-        known = _meaning(word)
-        if word.lower() == "reach" and words[at + 1 : at + 2] and words[at + 1] in _PEOPLE:
+        known = _meaning(written[at])
+        if word == "reach" and words[at + 1 : at + 2] and words[at + 1] in _PEOPLE:
             return "phone"
-        if word.lower() in _NUMBERS and at and words[at - 1].lower() in _OWNERS:
+        if word in _NUMBERS and at and words[at - 1] in _OWNERS:
             return "phone"
         if known == "between":
             continue

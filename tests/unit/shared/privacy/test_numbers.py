@@ -225,6 +225,7 @@ def test_a_number_is_a_phone_where_it_is_called_one(language: str) -> None:
     numbers = ["4155552671", "612345678"]
     for word, number in itertools.product(CALLED["phone"][language], numbers):
         assert redact(f"{word} {number}") == f"{word} [PHONE]"
+        assert redact(f"{word.upper()} {number}") == f"{word.upper()} [PHONE]"
         assert redact(f"{word}: {number}.") == f"{word}: [PHONE]."
 
 
@@ -233,4 +234,5 @@ def test_a_number_is_none_where_it_is_called_something_else(language: str) -> No
     numbers = ["0612345678", "415-555-2671", "030 1234567", "13812345678"]
     for word, number in itertools.product(CALLED["other"][language], numbers):
         assert redact(f"{word} {number}") == f"{word} {number}"
+        assert redact(f"{word.upper()} {number}") == f"{word.upper()} {number}"
         assert redact(f"{word}: {number}.") == f"{word}: {number}."
