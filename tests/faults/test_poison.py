@@ -137,7 +137,7 @@ def expected(service: str, given: dict[str, dict[str, bytes | None]]) -> dict[st
 
 
 @pytest.mark.faults
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 @pytest.mark.parametrize("database", ["sqlite", "postgres"])
 async def test_poison_on_every_topic(
     broker: Broker, new_world: NewWorld, database: str, request: pytest.FixtureRequest
@@ -156,7 +156,7 @@ async def test_poison_on_every_topic(
                 for service in SERVICES
             ]
         ):
-            assert time.monotonic() - started < 60, await behind(world, given)
+            assert time.monotonic() - started < 240, await behind(world, given)
             await asyncio.sleep(0.5)
         took.append(time.monotonic() - started)
         await next_event(clients)

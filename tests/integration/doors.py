@@ -81,7 +81,7 @@ class Doors:
 
     async def settle(self, servers: str) -> dict[str, list[dict[str, Any]]]:
         """Wait until everything is on the log and read by all; return the log by topic."""
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(360):
             while any([await one.relay.pending() for one in self.services.values()]):
                 await asyncio.sleep(0.1)
             log = await whole_log(servers)

@@ -169,7 +169,7 @@ async def ready(doors: Doors) -> None:
     """The routes are known to all."""
     for body in (free_route(), factories.spec().model_dump(mode="json")):
         assert (await doors.send("router", "/v1/routes", body)).status_code == 201
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(180):
         for name in ("capture", "review", "dataset-builder", "evaluator"):
             while await doors.handled(name, "route-changed") < 2:
                 await asyncio.sleep(0.1)
@@ -180,6 +180,7 @@ def ids_on(log: list[dict[str, Any]], field: str) -> Counter[str]:
 
 
 @pytest.mark.faults
+@pytest.mark.timeout(900)
 async def test_whatever_is_accepted_is_digested_once(
     kind: str, new_database: Callable[[str], str], keys: dict[str, str], tmp_path: Path
 ) -> None:
@@ -300,6 +301,6 @@ async def test_the_control_without_bounds_reaches_the_last_net(
                 await doors.send("capture", "/v1/feedback", vote)
             monkeypatch.setattr(outbox, "LARGEST_EVENT_BYTES", 10**9)
             assert (await doors.send("capture", "/v1/feedback", vote)).status_code == 202
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(90):
                 while not (await doors.parked())["capture"]:
                     await asyncio.sleep(0.1)
