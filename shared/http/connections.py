@@ -55,6 +55,7 @@ class Connections:
     most: int
     head_seconds: float
     body_seconds: float
+    keep_alive_seconds: float
     body_bytes: int
     open: dict[Connection, None] = field(default_factory=dict)
     _looking: asyncio.TimerHandle | None = None
@@ -113,7 +114,12 @@ class Connection(HttpToolsProtocol):
         if self.waits_for is Waits.BODY and self.received > self._most_received:
             self.cut("body too large")
             return
+        was_kept = self.waits_for is Waits.NEXT
         super().data_received(data)
+        if was_kept and self.waits_for is Waits.NEXT:
+            # Any byte ends uvicorn's timer, also one that begins no request.
+            self.received = 0
+            self._now_waits(Waits.HEAD)
         if self.arriving is Waits.HEAD and self.received > HEAD_BYTES:
             self._refuse(431, "HeadTooLarge", f"the head is larger than {HEAD_BYTES} bytes")
 
@@ -172,8 +178,8 @@ class Connection(HttpToolsProtocol):
             self._now_waits(Waits.CLOSE)
         elif self.waits_for is Waits.HEAD and waited > self.all.head_seconds:
             self.cut("head too slow")
-        # any byte ends uvicorn's timer, also one that begins no request
-        elif self.waits_for is Waits.NEXT and waited > self.all.head_seconds:
+        # uvicorn sets no timer where the answer was complete before the body
+        elif self.waits_for is Waits.NEXT and waited > self.all.keep_alive_seconds + LOOK_SECONDS:
             self.cut("next request too slow")
         elif self.waits_for is Waits.BODY and waited > self.all.body_seconds:
             self._refuse(
@@ -221,6 +227,7 @@ def connection_class(settings: ServiceSettings) -> type[Connection]:
         min(settings.max_connections, descriptors() // 2),
         settings.head_seconds,
         settings.body_seconds,
+        settings.keep_alive_seconds,
         settings.max_body_bytes,
     )
     return type("Connection", (Connection,), {"all": connections})

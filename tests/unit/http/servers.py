@@ -94,6 +94,7 @@ async def serving(app: FastAPI, settings: ServiceSettings) -> AsyncIterator[Serv
         ws="none",
         log_config=None,
         access_log=False,
+        timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)

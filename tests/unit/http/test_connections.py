@@ -86,6 +86,21 @@ async def test_empty_lines_between_requests_do_not_keep_it(
     assert await drip(client, b"\r\n" * 100) == b""
 
 
+async def test_a_connection_is_kept_for_as_long_as_it_is_said(keys: dict[str, str]) -> None:
+    """Longer than a head may take: a balancer keeps its connections for a minute."""
+    settings = settings_for(keys, head_seconds=0.3, keep_alive_seconds=3)
+    ask = head(keys["acme"], "/health/live", "GET")
+    async with serving(api_for(settings), settings) as server:
+        client = await server.connect(ask)
+        assert (await client.response()).startswith(b"HTTP/1.1 200")
+        await asyncio.sleep(2)
+        await client.send(b"\r\n" + ask)
+        assert (await client.response()).startswith(b"HTTP/1.1 200")
+        began = asyncio.get_running_loop().time()
+        assert await client.rest() == b""
+        assert asyncio.get_running_loop().time() - began > 2
+
+
 @pytest.mark.parametrize("framing", ["content-length: 100", "transfer-encoding: chunked"])
 async def test_a_body_that_stops_gets_408(
     server: Server, keys: dict[str, str], framing: str
