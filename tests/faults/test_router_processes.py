@@ -193,9 +193,10 @@ async def trial(
 
 async def prepare(trial: Trial, folder: Path) -> None:
     """Make a route with a champion whose answers are trusted."""
-    async with httpx.AsyncClient(headers={"authorization": f"Bearer {trial.key}"}) as http:
+    keyed = {"authorization": f"Bearer {trial.key}"}
+    async with httpx.AsyncClient(headers=keyed, timeout=60) as http:
         spec = factories.spec(labels=("delivery", "refund", "password"))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while True:
                 try:
                     sent = spec.model_dump(mode="json")

@@ -350,7 +350,7 @@ async def test_an_old_state_of_a_woken_relay_does_not_stay_the_last_one(
     """
     if reason := apache_missing():
         pytest.skip(reason)
-    monkeypatch.setattr(relay_module, "HEAL_SECONDS", 2.0 if heals else 1e9)
+    monkeypatch.setattr(relay_module, "HEAL_SECONDS", 2.0 if heals else float("inf"))
     first, second = (factories.route_changed(version=version) for version in (1, 2))
     with CleaningKafka(tmp_path / "own") as broker:
         await asyncio.to_thread(configure, broker.servers, ROUTES, COMPACTED_AT_ONCE)

@@ -263,7 +263,13 @@ async def served(app: object, port: int = 0) -> AsyncIterator[str]:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=1)
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            lifespan="on",
+            timeout_keep_alive=75,  # httpx keeps connections for uvicorn's own 5 s
+            timeout_graceful_shutdown=1,
+        )
     )
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:
