@@ -40,6 +40,7 @@ RECIPE = TrainingRecipe(
     learning_rate=5e-3,
     epochs=2,
     batch_size=8,
+    max_length=256,  # what the tiny model attends to
     precision="fp32",
     attention="eager",
     share_prefix=True,
