@@ -70,4 +70,3 @@ async def test_one_tenant_cannot_starve_another(keys: dict[str, str], tmp_path: 
     control, statuses = await slowest_beside_a_flood(keys, tmp_path / "control", 10_000)
     assert statuses[429] == 0
     assert limited < 0.5 * control
-    assert limited < 1.0
