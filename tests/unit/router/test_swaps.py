@@ -46,7 +46,9 @@ def marked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for word in WORDS:
         torch.manual_seed(1)
         model = peft.get_peft_model(
-            transformers.AutoModelForCausalLM.from_pretrained(base_model_dir()),
+            transformers.AutoModelForCausalLM.from_pretrained(
+                base_model_dir(), dtype=torch.float32
+            ),
             peft.LoraConfig(
                 r=8, lora_alpha=32, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"
             ),
