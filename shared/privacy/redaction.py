@@ -22,7 +22,8 @@ from shared.privacy.view import View, view
 # A replacement may give its neighbour a clean edge; ordinary text is stable after the second round.
 MAX_ROUNDS = 8
 
-# All that is looked for holds a digit or an @, but for three: half of all texts need no more.
+# All that is looked for holds a digit or an @, but for what `is_worth_a_look` names: half of all
+# texts need no more.
 _WORTH_A_LOOK = re.compile(r"[@＠\d]")
 _WORTH_A_LOOK_IN_ASCII = re.compile(r"[@0-9]")
 # A number that is the value of a name in JSON, or stands in a list of it.
