@@ -29,6 +29,7 @@ async def review(database_url: str, keys: dict[str, str], tmp_path: Path) -> Asy
 
 @pytest.fixture
 async def reviewing_all(review: Review) -> Review:
-    """A route of which every answer is reviewed."""
-    await review.hears(factories.route_changed(spec=factories.spec(review={"rate": 1.0})))
+    """A route of which every answer is reviewed, each by one person."""
+    rates = {"rate": 1.0, "overlap_rate": 0.0}
+    await review.hears(factories.route_changed(spec=factories.spec(review=rates)))
     return review

@@ -16,8 +16,11 @@ from tests.unit.review.test_pages import signed_in, token, visitor
 
 @pytest.fixture
 async def asked(review: Review) -> Review:
-    """A route that is reviewed in full, by a guideline, and one answer in its queue."""
-    spec = factories.spec(review={"rate": 1.0, "audit_rate": 1.0}, guideline="2026-11 b")
+    """A route that is reviewed in full, by one person each and a guideline, and one answer in its
+    queue.
+    """
+    rates = {"rate": 1.0, "audit_rate": 1.0, "overlap_rate": 0.0}
+    spec = factories.spec(review=rates, guideline="2026-11 b")
     await review.hears(factories.route_changed(spec=spec), factories.inference())
     return review
 
