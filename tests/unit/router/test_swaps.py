@@ -24,7 +24,8 @@ from tests.unit.router.conftest import NoSender, Running
 from tests.unit.router.fakes import FakeVllm, served, until
 from tests.unit.router.real_vllm import RealVllm, on_vllm
 
-pytestmark = [*on_vllm, pytest.mark.faults, pytest.mark.timeout(900)]
+# Of two times the first one holds; on a processor without AVX-512 it took 15 minutes.
+pytestmark = [pytest.mark.timeout(1800), *on_vllm, pytest.mark.faults]
 WORDS = ("red", "blue", "green", "amber")
 QUESTIONS = ("Where is my parcel?", "Cancel my order.", "I was charged twice.", "Hello?")
 SPEC = factories.spec(
