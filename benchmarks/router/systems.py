@@ -141,7 +141,8 @@ def make_route(port: int, key: str, durability: str, servers: str) -> None:
         coverage=1.0,
     )
     headers = {"authorization": f"Bearer {key}"}
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
+    url = f"http://127.0.0.1:{port}"
+    with httpx.Client(base_url=url, headers=headers, timeout=READY_SECONDS) as client:
         deadline = time.monotonic() + READY_SECONDS
         client.post("/v1/routes", json=spec).raise_for_status()
         asyncio.run(broker.publish(servers, calibration, "evaluator"))
