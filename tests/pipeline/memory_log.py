@@ -16,7 +16,7 @@ from shared.service import Service
 
 class MemoryLog:
     """The sender of every service: delivers each row to the handlers that subscribed to its topic,
-    in order.
+    in order. The history holds what all of them have handled.
     """
 
     def __init__(self) -> None:
@@ -25,7 +25,6 @@ class MemoryLog:
 
     async def send(self, rows: Sequence[OutboxRow]) -> Delivery:
         for row in rows:
-            self.history.append((row.aggregatetype, json.loads(row.payload)))
             for service in self.services:
                 if row.aggregatetype in subscribed(service):
                     await service.broker.publish(
@@ -34,6 +33,7 @@ class MemoryLog:
                         key=row.aggregateid.encode(),
                         headers=json.loads(row.headers),
                     )
+            self.history.append((row.aggregatetype, json.loads(row.payload)))
         return Delivery({row.seq: Place(0, row.seq) for row in rows})
 
     async def close(self) -> None: ...
