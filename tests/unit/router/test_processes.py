@@ -17,6 +17,7 @@ from tests import factories
 from tests.unit.router.conftest import NoSender, Running
 from tests.unit.router.fakes import FakeVllm, served, until
 
+CANARY_REQUESTS = 3
 CANARY_SECONDS = 1.0
 
 
@@ -26,7 +27,7 @@ async def two(
 ) -> AsyncIterator[list[Running]]:
     """Two routers over one database and one vLLM, as two processes are."""
     chosen = settings | {
-        "canary_requests": 1000,
+        "canary_requests": CANARY_REQUESTS,
         "canary_seconds": CANARY_SECONDS,
         "canary_share": 1.0,
         "vllm_timeout": 60.0,
@@ -88,12 +89,13 @@ async def test_the_control_without_what_others_wait_for_promotes_it(
 
 async def test_both_answer_and_both_answers_count_for_a_canary(two: list[Running]) -> None:
     one, other = two
-    await one.create()
+    # It waits for all three, and neither of the two gives that many answers.
+    await one.create(factories.spec(canary={"quiet": "wait"}))
     challenger = one.adapter("challenger")
     await one.handle(factories.evaluated(adapter=challenger))
     for router in two:
         await until(lambda fleet=router.service.parts.fleet: fleet.serving(challenger.adapter_id))
-    for number in range(3):
+    for number in range(CANARY_REQUESTS):
         assert (await two[number % 2].chat()).status_code == 200
     await until(lambda: one.state().champion is not None)
     assert "3 canary answers" in str(await one.events("RouteChanged"))
