@@ -71,9 +71,12 @@ async def test_what_nobody_waits_for_is_stored_together_a_little_later(
     assert group.batches == [100]
 
 
-async def test_who_waits_hurries_the_others(db: Database, group: GroupCommit) -> None:
+async def test_who_waits_hurries_the_others(
+    db: Database, group: GroupCommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "LATER_SECONDS", 60.0)
     group.commit_later("later")
-    async with asyncio.timeout(LATER_SECONDS / 2):
+    async with asyncio.timeout(30):
         await group.commit("now")
     assert await stored(db) == 2
 
