@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 
 import pytest
 
+import services.evaluator.contests as evaluator_contests
+from services.evaluator.contests import Contests
 from tests import factories
 from tests.pipeline.test_story import MESSAGES, World, world  # noqa: F401 - a fixture
 
@@ -46,9 +49,24 @@ async def trained(world: World, **rules: object) -> None:  # noqa: F811
     await world.event("comparison-requested")
 
 
-async def people(world: World, rate: float, seed: int = 3) -> int:  # noqa: F811
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the evaluator has looked at what people judged: it does so by itself, and often here."""
+    ended: list[float] = []
+    look = Contests.look
+
+    async def noted(contests: Contests) -> None:
+        await look(contests)
+        ended.append(time.monotonic())
+
+    monkeypatch.setattr(evaluator_contests, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(Contests, "look", noted)
+    return ended
+
+
+async def people(world: World, rate: float, looks: list[float]) -> int:  # noqa: F811
     """Judge until nobody is asked any more; the adapter's answer is better at a rate."""
-    rng = random.Random(seed)
+    rng = random.Random(3)
     judged = 0
     async with asyncio.timeout(270):
         while not world.log.events("adapter-evaluated"):
@@ -65,27 +83,32 @@ async def people(world: World, rate: float, seed: int = 3) -> int:  # noqa: F811
             }
             await world.call("review", "/v1/comparisons", body)
             judged += 1
-            # It looks every two seconds by itself, and by then people here are through.
-            await seen(world, judged)
-            await world.services["evaluator"].parts.contests.look()
+            await looked_at(world, judged, looks)
     return judged
 
 
-async def seen(world: World, judged: int) -> None:  # noqa: F811
-    """Return when the evaluator knows of so many judgements, or asks for no more."""
-    while True:
-        contests = (await world.call("evaluator", "/v1/evaluations")).json()["contests"]
-        if not contests or contests[0]["judged"] >= judged:
-            return
+async def looked_at(world: World, judged: int, looks: list[float]) -> None:  # noqa: F811
+    """Return when the evaluator has looked at so many judgements, or asks for no more."""
+    path = "/v1/evaluations"
+    while contests := (await world.call("evaluator", path)).json()["contests"]:
+        if contests[0]["judged"] >= judged:
+            break
+        await asyncio.sleep(0.02)
+    # The first of two may have begun before.
+    begun = len(looks)
+    while len(looks) < begun + 2:
         await asyncio.sleep(0.02)
 
 
 @pytest.mark.timeout(540)
-async def test_people_choose_an_adapter_and_it_serves(world: World) -> None:  # noqa: F811
+async def test_people_choose_an_adapter_and_it_serves(
+    looks: list[float],
+    world: World,  # noqa: F811
+) -> None:
     await trained(world)
     open_ones = (await world.call("evaluator", "/v1/evaluations")).json()["contests"]
     assert [one["route"] for one in open_ones] == [factories.ROUTE]
-    await people(world, rate=0.95)
+    await people(world, 0.95, looks)
     [verdict] = world.log.events("adapter-evaluated")
     assert verdict["verdict"] == "promote", verdict["reasons"]
     [test] = verdict["tests"]
@@ -110,10 +133,11 @@ async def test_people_choose_an_adapter_and_it_serves(world: World) -> None:  # 
 @pytest.mark.faults
 @pytest.mark.timeout(540)
 async def test_an_adapter_that_people_find_as_good_is_not_promoted(
+    looks: list[float],
     world: World,  # noqa: F811
 ) -> None:
     await trained(world)
-    judged = await people(world, rate=0.5)
+    judged = await people(world, 0.5, looks)
     [verdict] = world.log.events("adapter-evaluated")
     assert verdict["verdict"] == "reject" and judged > 20
     route = (await world.call("router", f"/v1/routes/{factories.ROUTE}")).json()
