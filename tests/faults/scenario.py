@@ -28,10 +28,6 @@ from tests.faults.world import World
 
 REPORTS = Path(os.environ.get("FAULT_REPORTS", ".ratchet/faults"))
 
-# What a log had acknowledged and lost comes again, and may come behind a newer event of its key
-# that was on its way when the log broke: 1 of 2,560, in one of five runs.
-REORDERED: frozenset[Kind] = frozenset({"disordered"})
-
 
 def seed_of_this_run(default: int | None = None) -> int:
     """FAULT_SEED repeats a run; without it each run is a new one, unless the test is a fixed part

@@ -16,7 +16,7 @@ import pytest
 
 from schemas.topics import SERVICES
 from tests.faults.proxy import Proxy
-from tests.faults.scenario import REORDERED, run_scenario, seed_of_this_run
+from tests.faults.scenario import run_scenario, seed_of_this_run
 from tests.faults.workload import Clients
 from tests.faults.world import World
 from tests.kafka import KINDS, Broker, EmbeddedBroker, apache_missing
@@ -40,7 +40,10 @@ async def test_a_broker_that_is_killed(broker: Broker, new_world: NewWorld, time
 
     async with new_world(broker.servers) as world:
         outcome = await run_scenario(world, seed_of_this_run(10), during, patience=150)
-    outcome.must_hold(apart_from=REORDERED if isinstance(broker, EmbeddedBroker) else ())
+    # What a log had acknowledged and lost comes again, and may come behind a newer event of its key
+    # that was on its way (1 of 2,560, in one of five runs).
+    forgets = isinstance(broker, EmbeddedBroker)
+    outcome.must_hold(apart_from={"disordered"} if forgets else ())
 
 
 @pytest.mark.faults
